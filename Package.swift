@@ -1,0 +1,45 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+/// Settings of every Swift target: a name is visible only where its module is imported, and existentials are spelled out.
+let settings: [SwiftSetting] = [
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+]
+
+let package = Package(
+    name: "prunecore",
+    products: [
+        // The file users get is linked by scripts/build-library.sh, which adds the static runtime and the version script.
+        .library(name: "prunecore", type: .dynamic, targets: ["CExports"])
+    ],
+    targets: [
+        // The public header is itself the Swift module that CExports implements.
+        .systemLibrary(name: "CPruneCore", path: "include"),
+        .systemLibrary(
+            name: "COpenBLAS",
+            path: "Sources/PruneCore/COpenBLAS",
+            pkgConfig: "openblas",
+            providers: [.apt(["libopenblas-dev"])]
+        ),
+        // Loops that Swift cannot say: relaxed reductions, and code for a CPU recognised at run time. Header only.
+        .systemLibrary(name: "CKernels", path: "Sources/PruneCore/CKernels"),
+        .target(
+            name: "PruneCore",
+            dependencies: ["COpenBLAS", "CKernels"],
+            exclude: ["COpenBLAS", "CKernels"],
+            swiftSettings: settings
+        ),
+        .target(
+            name: "CExports",
+            dependencies: ["PruneCore", "CPruneCore"],
+            swiftSettings: settings
+        ),
+        .testTarget(
+            name: "PruneCoreTests",
+            dependencies: ["PruneCore"],
+            swiftSettings: settings
+        ),
+    ]
+)

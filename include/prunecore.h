@@ -1,0 +1,491 @@
+/*
+ * prunecore.h: depth pruning of decoder-only language models, in process.
+ *
+ * PruneCore opens a language model, says how much each block, attention layer and feed-forward layer matters, removes
+ * the ones that matter least with a mask, and measures what the removal costs. The method and its words follow
+ * "A deeper look at depth pruning of LLMs" (arXiv 2407.16286).
+ *
+ * Words
+ *   block i        0 .. n_blocks-1, one decoder layer.
+ *   sublayer u     0 .. 2*n_blocks-1. u = 2i is the attention of block i, u = 2i+1 its feed-forward.
+ *   keep mask      one byte per sublayer, 1 = kept, 0 = removed. A removed sublayer leaves the residual stream as it
+ *                  is; its norm is not computed, its keys and values are not stored, and the positions of the other
+ *                  sublayers do not change. All removed is allowed: embeddings go straight to the head.
+ *   influence      a score; higher = more important. Pruning removes ascending, ties go to the lower index.
+ *   loss           mean negative log-likelihood per predicted token, in nats.
+ *
+ * Rules that hold for every function
+ *   Errors         A call that can fail returns a prune_status. Anything but PRUNE_OK means that it failed, unknown
+ *                  values too; prune_last_error() then has a sentence that names the thing at fault. Outputs are
+ *                  left as they were, except that `out` handles become NULL and `out_count` may say what is needed.
+ *   Pointers       Every pointer is checked for NULL. Where NULL is allowed, the comment says so.
+ *   Handles        Opaque. Made by _open or _create, given back by _release, which accepts NULL. A handle that was
+ *                  released, or is of another kind, is recognised and gives PRUNE_ERR_HANDLE.
+ *   Threads        A const handle may be used by several threads at once; a handle passed without const by one.
+ *                  Releasing waits for nobody: calls under way keep what they use alive.
+ *   Strings        UTF-8 and NUL-terminated. Given to the library: copied. Given by it: borrowed, lifetime stated.
+ *   Structs        `struct_size` comes first and is set by the caller (PRUNE_*_INIT does it); later versions only
+ *                  append fields. Zero is the default of every field. A size smaller than the first version's, or a
+ *                  larger one whose unknown tail is not zero, gives PRUNE_ERR_ARGUMENT.
+ *   Buffers        Caller's memory, `capacity` in elements, `out_count` what was written. Too small: PRUNE_ERR_BUFFER,
+ *                  nothing written, and `out_count` says how many elements are needed. `out_count` may be NULL.
+ *   Callbacks      Called on the thread that made the call; never kept after it returns.
+ *   The process    The library never prints, exits, traps, or touches signal handlers or the environment. The thread
+ *                  count of BLAS, which is process-wide, is changed only inside calls and put back.
+ */
+#ifndef PRUNECORE_H
+#define PRUNECORE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define PRUNE_VERSION_MAJOR 0
+#define PRUNE_VERSION_MINOR 1
+#define PRUNE_VERSION_PATCH 0
+
+/* Grows when a change breaks programs built against an older header; prune_abi_version() says the library's. */
+#define PRUNE_ABI_VERSION 1
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ====================================================================================================================
+ * Library
+ * ==================================================================================================================*/
+
+/* Result of a call. Values are never reused. */
+typedef int32_t prune_status;
+enum {
+    PRUNE_OK = 0,
+    PRUNE_ERR_ARGUMENT = 1,    /* NULL, out of range, wrong length, wrong struct_size */
+    PRUNE_ERR_HANDLE = 2,      /* handle was released, or is not of this kind */
+    PRUNE_ERR_MEMORY = 3,      /* memory could not be had */
+    PRUNE_ERR_FILE = 4,        /* file missing or unreadable */
+    PRUNE_ERR_FORMAT = 5,      /* file is damaged, or contradicts itself */
+    PRUNE_ERR_UNSUPPORTED = 6, /* well-formed, but not something this version computes */
+    PRUNE_ERR_DATA = 7,        /* token ids that do not fit the model, or too few of them */
+    PRUNE_ERR_NONFINITE = 8,   /* NaN or infinity met; the text names the layer */
+    PRUNE_ERR_CANCELLED = 9,   /* the progress callback asked to stop */
+    PRUNE_ERR_BUFFER = 10,     /* caller's buffer too small; out_count says what is needed */
+    PRUNE_ERR_INTERNAL = 11    /* a fault of the library itself; please report it */
+};
+
+/* Version as "major.minor.patch". Static; never NULL. */
+const char *prune_version(void);
+
+/* PRUNE_ABI_VERSION of the library. Compare with the header's before the first other call. */
+int32_t prune_abi_version(void);
+
+/* Name of a status, "PRUNE_ERR_FILE" for PRUNE_ERR_FILE. Static; never NULL; "PRUNE_ERR_UNKNOWN" for other values. */
+const char *prune_status_name(prune_status status);
+
+/*
+ * What went wrong in the last failed call of this thread: one sentence that names the file, tensor, layer or argument.
+ * Never NULL; "" if nothing failed yet. Valid until the next call of this thread. For people: branch on the status.
+ */
+const char *prune_last_error(void);
+
+/* What the library runs on. Filled by prune_runtime_info(). Strings are static. */
+typedef struct prune_runtime {
+    uint32_t struct_size;
+    int32_t threads;           /* threads that a call uses at most */
+    int32_t processors;        /* processors this process may run on */
+    int32_t reserved;          /* 0 */
+    const char *blas;          /* name and configuration of the BLAS in use */
+    const char *blas_kernels;  /* kernels that BLAS chose when it was loaded, such as "SkylakeX" */
+    const char *blas_forced;   /* value of the environment variable OPENBLAS_CORETYPE at load; "" if unset */
+    const char *cpu_features;  /* those that matter for speed, such as "avx2 fma avx512f avx512_bf16" */
+    const char *advice;        /* a sentence if the kernels in use are slower than the CPU allows; "" if all is well */
+} prune_runtime;
+#define PRUNE_RUNTIME_INIT { sizeof(prune_runtime), 0, 0, 0, NULL, NULL, NULL, NULL, NULL }
+
+/* Describes kernels, CPU and threads. Errors: PRUNE_ERR_ARGUMENT. */
+prune_status prune_runtime_info(prune_runtime *out_runtime);
+
+/*
+ * Sets how many threads a call uses at most, for the whole library. 0 = one per processor (the default).
+ * Takes effect with the next call. Errors: PRUNE_ERR_ARGUMENT if `threads` is negative or above 1024.
+ */
+prune_status prune_threads_set(int32_t threads);
+
+/* How far a long call has come. Strings are valid during the callback. */
+typedef struct prune_progress {
+    uint32_t struct_size;
+    int32_t reserved;    /* 0 */
+    const char *stage;   /* what is being done, such as "score" or "leave one out" */
+    int64_t done;        /* steps done, 0 .. total */
+    int64_t total;       /* steps in all; a step is one sublayer applied to one batch of tokens */
+    double seconds;      /* since the call began */
+} prune_progress;
+
+/* Told of progress, at most a few dozen times a second. Returns 0 to go on; anything else stops: PRUNE_ERR_CANCELLED. */
+typedef int32_t (*prune_progress_fn)(void *user_data, const prune_progress *progress);
+
+/* ====================================================================================================================
+ * Models
+ * ==================================================================================================================*/
+
+/* A decoder-only language model. */
+typedef struct prune_model prune_model;
+
+/* How a model is opened. */
+typedef struct prune_model_options {
+    uint32_t struct_size;
+    int32_t reserved; /* 0 */
+} prune_model_options;
+#define PRUNE_MODEL_OPTIONS_INIT { sizeof(prune_model_options), 0 }
+
+/*
+ * Opens a Hugging Face model directory: `config.json` and `model.safetensors`, or the shards that
+ * `model.safetensors.index.json` names. Weights stay memory-mapped in their stored type (bf16, fp16 or fp32) and must
+ * not be changed while the model is open; compute is fp32. Architectures: LlamaForCausalLM, MistralForCausalLM,
+ * Qwen2ForCausalLM, Qwen3ForCausalLM; rotary embeddings of type default, linear, llama3 and yarn.
+ *   directory   path
+ *   options     NULL = defaults
+ *   out_model   receives the handle; give it to prune_model_release()
+ * Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_FILE, PRUNE_ERR_FORMAT (damaged files; missing tensors; wrong shapes),
+ * PRUNE_ERR_UNSUPPORTED (architecture, element type, activation or rotary type), PRUNE_ERR_MEMORY.
+ */
+prune_status prune_model_open(const char *directory, const prune_model_options *options, prune_model **out_model);
+
+/* Gives a model back. NULL and a handle that was already released are allowed. */
+void prune_model_release(prune_model *model);
+
+/* What a model can do: bits of prune_model_shape.abilities. */
+enum {
+    PRUNE_ABILITY_READ_STATES = 1, /* hidden states can be read: static metrics work */
+    PRUNE_ABILITY_MAGNITUDE = 2    /* weights can be read: the magnitude metric works */
+};
+
+/* Shape of a model. Strings live as long as the handle. */
+typedef struct prune_model_shape {
+    uint32_t struct_size;
+    uint32_t abilities;           /* PRUNE_ABILITY_* */
+    const char *architecture;     /* such as "LlamaForCausalLM" */
+    const char *element_type;     /* most frequent storage type of the weights: "bf16", "fp16" or "fp32" */
+    int64_t n_blocks;
+    int64_t hidden_size;
+    int64_t feed_forward_size;
+    int64_t n_heads;
+    int64_t n_kv_heads;
+    int64_t head_size;
+    int64_t vocabulary_size;
+    int64_t context_length;       /* positions the model was made for; longer sequences are computed all the same */
+    int64_t tied_embeddings;      /* 1 if the head uses the embedding matrix */
+    int64_t parameters;           /* of the whole model, a tied matrix counted once */
+    int64_t parameter_bytes;      /* as stored */
+    int64_t kv_bytes_per_token;   /* of all attention layers, in the stored type of the keys' and values' weights */
+} prune_model_shape;
+#define PRUNE_MODEL_SHAPE_INIT { sizeof(prune_model_shape), 0, NULL, NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+
+/* Describes a model. Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_HANDLE. */
+prune_status prune_model_info(const prune_model *model, prune_model_shape *out_shape);
+
+/* One sublayer: what removing it saves. */
+typedef struct prune_sublayer {
+    int64_t block;               /* 0 .. n_blocks-1 */
+    int64_t is_feed_forward;     /* 0 = attention, 1 = feed-forward */
+    int64_t parameters;          /* its matrices, biases and norms, its pre-norm included */
+    int64_t parameter_bytes;     /* as stored */
+    int64_t kv_bytes_per_token;  /* 0 for feed-forward */
+    int64_t window;              /* attention: tokens a query sees at most, itself included; 0 = all before it */
+} prune_sublayer;
+
+/*
+ * Lists the 2 * n_blocks sublayers in order. The layout of prune_sublayer is fixed within an ABI version.
+ * Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_HANDLE, PRUNE_ERR_BUFFER.
+ */
+prune_status prune_model_sublayers(const prune_model *model, prune_sublayer *out_sublayers, size_t capacity,
+                                   size_t *out_count);
+
+/* ====================================================================================================================
+ * Data
+ * ==================================================================================================================*/
+
+/* Token sequences, immutable once created and not tied to a model. */
+typedef struct prune_data prune_data;
+
+/* How token sequences are taken in. */
+typedef struct prune_data_options {
+    uint32_t struct_size;
+    int32_t reserved;            /* 0 */
+    const float *token_weights;  /* NULL = all 1. One per token: how much the loss of predicting that token counts; finite,
+                                    >= 0. The first token of a sequence is predicted by nothing: its weight is unused.
+                                    A sequence with no weight is scored by static metrics, but has no perplexity. */
+} prune_data_options;
+#define PRUNE_DATA_OPTIONS_INIT { sizeof(prune_data_options), 0, NULL }
+
+/*
+ * Copies token sequences.
+ *   token_ids         all sequences one after the other; ids >= 0
+ *   sequence_lengths  n_sequences lengths, each >= 1
+ *   options           NULL = defaults
+ * Whether the ids fit a model's vocabulary is checked when the two meet.
+ * Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_DATA (no sequence, length < 1, negative id, bad weight), PRUNE_ERR_MEMORY.
+ */
+prune_status prune_data_create(const int32_t *token_ids, const int64_t *sequence_lengths, size_t n_sequences,
+                               const prune_data_options *options, prune_data **out_data);
+
+/* Gives data back. NULL and a handle that was already released are allowed. */
+void prune_data_release(prune_data *data);
+
+/* Counts of a data set: sequences and tokens in all. Either output may be NULL. Errors: PRUNE_ERR_HANDLE. */
+prune_status prune_data_info(const prune_data *data, int64_t *out_sequences, int64_t *out_tokens);
+
+/* ====================================================================================================================
+ * Masks: plain memory, uint8_t keep[2 * n_blocks]
+ * ==================================================================================================================*/
+
+/* What is counted or removed together. */
+typedef int32_t prune_granularity;
+enum {
+    PRUNE_GRANULARITY_SUBLAYER = 0,    /* 2 * n_blocks units; unit u is sublayer u */
+    PRUNE_GRANULARITY_BLOCK = 1,       /* n_blocks units; unit i is sublayers 2i and 2i+1 */
+    PRUNE_GRANULARITY_ATTENTION = 2,   /* n_blocks units; unit i is sublayer 2i */
+    PRUNE_GRANULARITY_FEED_FORWARD = 3 /* n_blocks units; unit i is sublayer 2i+1 */
+};
+
+/*
+ * Sets the mask that later calls on this model use when they are given none. A new model keeps everything.
+ *   keep, keep_count   one byte per sublayer, 0 or 1; NULL with 0 = keep everything again
+ * Errors: PRUNE_ERR_ARGUMENT (wrong length, byte other than 0 and 1), PRUNE_ERR_HANDLE.
+ */
+prune_status prune_model_mask_set(prune_model *model, const uint8_t *keep, size_t keep_count);
+
+/* Reads the model's mask. Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_HANDLE, PRUNE_ERR_BUFFER. */
+prune_status prune_model_mask_get(const prune_model *model, uint8_t *out_keep, size_t capacity, size_t *out_count);
+
+/* What is left of a model under a mask. */
+typedef struct prune_cost {
+    uint32_t struct_size;
+    int32_t sublayers_removed;
+    int64_t parameters;          /* kept, embeddings and head included */
+    int64_t parameter_bytes;
+    int64_t kv_bytes_per_token;
+} prune_cost;
+#define PRUNE_COST_INIT { sizeof(prune_cost), 0, 0, 0, 0 }
+
+/*
+ * Says what a mask leaves.
+ *   keep, keep_count   NULL with 0 = the model's mask
+ * Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_HANDLE.
+ */
+prune_status prune_mask_cost(const prune_model *model, const uint8_t *keep, size_t keep_count, prune_cost *out_cost);
+
+/*
+ * Removes the units with the lowest scores.
+ *   scores, n_scores   one influence per unit of the granularity, finite; higher = more important
+ *   granularity        what the scores speak of; n_scores is n_blocks, or 2 * n_blocks for sublayers
+ *   n_remove           units to remove, beyond those that keep_in already lacks
+ *   keep_in            the mask to start from, keep_count bytes; NULL = everything kept. A unit of which a sublayer is
+ *                      already removed is left alone.
+ *   out_keep           receives keep_count bytes; may be keep_in
+ *   keep_count         2 * n_blocks
+ * Ties go to the lower index. Errors: PRUNE_ERR_ARGUMENT (also if fewer than n_remove units are left),
+ * PRUNE_ERR_NONFINITE (the text names the unit).
+ */
+prune_status prune_mask_remove_lowest(const double *scores, size_t n_scores, prune_granularity granularity,
+                                      size_t n_remove, const uint8_t *keep_in, uint8_t *out_keep, size_t keep_count);
+
+/*
+ * Writes a mask as JSON: {"format": "prunecore.mask", "version": 1, "n_blocks", "removed": ["attn.3", "ffn.7"],
+ * "provenance": {...}}.
+ *   provenance_json   a JSON object that says where the mask comes from (method, metric, seed, data hash); NULL = {}
+ *   out_text          receives UTF-8 with a NUL at the end; `capacity` and `out_count` count bytes, the NUL included
+ * Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_FORMAT (provenance is no JSON object), PRUNE_ERR_BUFFER.
+ */
+prune_status prune_mask_to_json(const uint8_t *keep, size_t keep_count, const char *provenance_json, char *out_text,
+                                size_t capacity, size_t *out_count);
+
+/*
+ * Reads a mask from JSON as written by prune_mask_to_json().
+ *   out_keep   receives 2 * n_blocks bytes
+ * Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_FORMAT (the text says what is wrong), PRUNE_ERR_BUFFER.
+ */
+prune_status prune_mask_from_json(const char *text, uint8_t *out_keep, size_t capacity, size_t *out_count);
+
+/* ====================================================================================================================
+ * Scores
+ * ==================================================================================================================*/
+
+/*
+ * Metrics, as bits. With h the hidden state before a unit, g the one after it, u = g - h, per token, then the mean over
+ * all tokens of all sequences. Definitions and sources: docs/metrics.md. Higher = more important for every one.
+ */
+enum {
+    PRUNE_METRIC_COSINE = 1,                    /* 1 - cos(h, g): block influence */
+    PRUNE_METRIC_ANGULAR = 2,                   /* arccos(cos(h, g)) / pi */
+    PRUNE_METRIC_L1 = 4,                        /* ||u||_1 */
+    PRUNE_METRIC_L2 = 8,                        /* ||u||_2 */
+    PRUNE_METRIC_RELATIVE_L1 = 16,              /* ||u||_1 / ||h||_1, or ||g||_1: see relative_to */
+    PRUNE_METRIC_RELATIVE_L2 = 32,              /* ||u||_2 / ||h||_2, or ||g||_2 */
+    PRUNE_METRIC_MAGNITUDE = 64,                /* sum of |w| over the unit's matrices; needs no data */
+    PRUNE_METRIC_LEAVE_ONE_OUT_LOSS = 128,      /* loss without the unit - loss with it */
+    PRUNE_METRIC_LEAVE_ONE_OUT_LOGIT_L2 = 256,  /* mean over tokens that predict of ||logits with - logits without||_2 */
+    PRUNE_METRIC_ALL_STATIC = 127,              /* the first seven: one forward pass for all of them */
+    PRUNE_METRIC_ALL = 511
+};
+
+/* The denominator of the relative metrics. */
+enum {
+    PRUNE_RELATIVE_TO_INPUT = 0, /* the hidden state before the unit */
+    PRUNE_RELATIVE_TO_OUTPUT = 1 /* the hidden state after it */
+};
+
+/* The tokens that static metrics look at. */
+enum {
+    PRUNE_TOKENS_ALL = 0,
+    PRUNE_TOKENS_LAST = 1 /* the last one of each sequence (arXiv 2403.17887) */
+};
+
+/* How scores are computed. */
+typedef struct prune_score_options {
+    uint32_t struct_size;
+    prune_granularity granularity; /* 0 = sublayers */
+    uint64_t metrics;              /* PRUNE_METRIC_*; 0 = PRUNE_METRIC_ALL_STATIC */
+    int32_t relative_to;           /* PRUNE_RELATIVE_TO_* */
+    int32_t tokens;                /* PRUNE_TOKENS_* */
+    const uint8_t *keep;           /* mask under which to score; NULL = the model's. A unit that is wholly removed scores
+                                      0 in every metric that needs data */
+    size_t keep_count;             /* 2 * n_blocks, or 0 with NULL */
+    int64_t batch_tokens;          /* tokens computed together at most; 0 = chosen by the library. A longer sequence is
+                                      a batch of its own */
+    prune_progress_fn progress;    /* NULL = none */
+    void *user_data;
+} prune_score_options;
+#define PRUNE_SCORE_OPTIONS_INIT { sizeof(prune_score_options), 0, 0, 0, 0, NULL, 0, 0, NULL, NULL }
+
+/*
+ * Scores every unit of a model: static metrics in one forward pass, leave-one-out in one pass per unit more.
+ *   data         NULL is allowed if magnitude is the only metric
+ *   options      NULL = defaults
+ *   out_scores   one row per metric asked for, in ascending order of its bit, one column per unit
+ *   capacity     doubles that fit in out_scores; out_count = metrics * units
+ * Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_HANDLE, PRUNE_ERR_BUFFER, PRUNE_ERR_DATA, PRUNE_ERR_NONFINITE,
+ * PRUNE_ERR_CANCELLED, PRUNE_ERR_MEMORY.
+ */
+prune_status prune_model_score(const prune_model *model, const prune_data *data, const prune_score_options *options,
+                               double *out_scores, size_t capacity, size_t *out_count);
+
+/*
+ * Statistics: the static metrics as running sums, so that data can come in parts, on several machines, and be merged.
+ * Two halves merged equal the whole to 1e-12. Magnitude and leave-one-out are not among them.
+ */
+typedef struct prune_statistics prune_statistics;
+
+/* How statistics are gathered. */
+typedef struct prune_statistics_options {
+    uint32_t struct_size;
+    int32_t tokens;   /* PRUNE_TOKENS_* */
+    int32_t windows;  /* 1 = also the angular distance of every run of contiguous blocks; keeps n_blocks + 1 hidden states of
+                         a batch in memory */
+    int32_t reserved; /* 0 */
+} prune_statistics_options;
+#define PRUNE_STATISTICS_OPTIONS_INIT { sizeof(prune_statistics_options), 0, 0, 0 }
+
+/* Makes empty statistics for models of n_blocks blocks. Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_MEMORY. */
+prune_status prune_statistics_create(int64_t n_blocks, const prune_statistics_options *options,
+                                     prune_statistics **out_statistics);
+
+/* Gives statistics back. NULL and a handle that was already released are allowed. */
+void prune_statistics_release(prune_statistics *statistics);
+
+/*
+ * Adds all tokens of a data set by one forward pass. On failure, cancelling included, nothing is added.
+ *   options   NULL = defaults; keep, batch_tokens, progress and user_data are used, the rest is ignored
+ * Errors: as prune_model_score().
+ */
+prune_status prune_statistics_collect(prune_statistics *statistics, const prune_model *model, const prune_data *data,
+                                      const prune_score_options *options);
+
+/* Adds `other` to `statistics`. Both must have the same blocks and options. Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_HANDLE. */
+prune_status prune_statistics_merge(prune_statistics *statistics, const prune_statistics *other);
+
+/*
+ * Reads scores: as prune_model_score(), from the sums.
+ *   options   NULL = defaults; granularity, metrics (static ones but magnitude; 0 = all six) and relative_to are used
+ * Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_HANDLE, PRUNE_ERR_BUFFER, PRUNE_ERR_DATA (nothing was gathered).
+ */
+prune_status prune_statistics_scores(const prune_statistics *statistics, const prune_score_options *options,
+                                     double *out_scores, size_t capacity, size_t *out_count);
+
+/*
+ * Reads the mean angular distance of every window of contiguous blocks: row n-1, column i holds that between the hidden
+ * state before block i and the one after block i+n-1, for n = 1..n_blocks; NaN where i+n > n_blocks.
+ *   capacity   n_blocks * n_blocks
+ * Errors: PRUNE_ERR_ARGUMENT (windows was not set), PRUNE_ERR_HANDLE, PRUNE_ERR_BUFFER, PRUNE_ERR_DATA.
+ */
+prune_status prune_statistics_windows(const prune_statistics *statistics, double *out_distances, size_t capacity,
+                                      size_t *out_count);
+
+/* ====================================================================================================================
+ * Evaluation
+ * ==================================================================================================================*/
+
+/* How masks are evaluated. */
+typedef struct prune_evaluate_options {
+    uint32_t struct_size;
+    int32_t reserved;           /* 0 */
+    int64_t batch_tokens;       /* as in prune_score_options */
+    prune_progress_fn progress; /* NULL = none */
+    void *user_data;
+} prune_evaluate_options;
+#define PRUNE_EVALUATE_OPTIONS_INIT { sizeof(prune_evaluate_options), 0, 0, NULL, NULL }
+
+/* What a model is worth on a data set under one mask. The layout is fixed within an ABI version. */
+typedef struct prune_evaluation {
+    double loss;                 /* weighted mean over all predicted tokens, nats */
+    double perplexity;           /* exp(loss): token-pooled */
+    double sequence_perplexity;  /* mean over sequences of exp(mean loss of the sequence): the paper's */
+    double weight;               /* sum of the weights of the predicted tokens */
+    int64_t tokens;              /* predicted tokens with a weight above 0 */
+    int64_t sequences;           /* sequences that have such a token */
+} prune_evaluation;
+
+/*
+ * Evaluates a model under each of n_masks masks.
+ *   keep_masks, n_masks, mask_length   n_masks rows of mask_length = 2 * n_blocks bytes; NULL with 1 and 0 = the model's
+ *                                      mask. A pruning curve is a call with nested masks.
+ *   options                            NULL = defaults
+ *   out_evaluations                    n_masks of them
+ * Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_HANDLE, PRUNE_ERR_DATA (id outside the vocabulary; nothing to predict),
+ * PRUNE_ERR_NONFINITE, PRUNE_ERR_CANCELLED, PRUNE_ERR_MEMORY.
+ */
+prune_status prune_model_evaluate(const prune_model *model, const prune_data *data, const uint8_t *keep_masks,
+                                  size_t n_masks, size_t mask_length, const prune_evaluate_options *options,
+                                  prune_evaluation *out_evaluations);
+
+/*
+ * Loss of every token under a mask: out_losses[t] = -log p(token t | those before it in its sequence), nats, not
+ * weighted; 0 for the first token of each sequence.
+ *   keep, keep_count   NULL with 0 = the model's mask
+ *   capacity           number of tokens of the data
+ * Errors: as prune_model_evaluate(), and PRUNE_ERR_BUFFER.
+ */
+prune_status prune_model_token_losses(const prune_model *model, const prune_data *data, const uint8_t *keep,
+                                      size_t keep_count, const prune_evaluate_options *options, float *out_losses,
+                                      size_t capacity, size_t *out_count);
+
+/*
+ * Logits of every token under a mask: row t holds the vocabulary_size logits that predict what follows token t. Meant for
+ * checks and small data: tokens * vocabulary_size floats. Arguments and errors as prune_model_token_losses().
+ */
+prune_status prune_model_logits(const prune_model *model, const prune_data *data, const uint8_t *keep,
+                                size_t keep_count, const prune_evaluate_options *options, float *out_logits,
+                                size_t capacity, size_t *out_count);
+
+/*
+ * Hidden states on the residual stream under a mask: row t holds the hidden_size values of token t before sublayer
+ * `sublayer`; 2 * n_blocks = after the last one, before the final norm.
+ * Other arguments and errors as prune_model_token_losses().
+ */
+prune_status prune_model_hidden_states(const prune_model *model, const prune_data *data, const uint8_t *keep,
+                                       size_t keep_count, int64_t sublayer, const prune_evaluate_options *options,
+                                       float *out_states, size_t capacity, size_t *out_count);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* PRUNECORE_H */
