@@ -1,0 +1,168 @@
+/*
+ * Loops compiled once per CPU level: KERNEL(name) gives each its level's name. Included by kernels.h only.
+ * Pointers need no alignment beyond their element's; n may be 0 unless said otherwise; inputs and outputs are the same
+ * memory only where a comment says so.
+ */
+#define KERNEL_RELAXED _Pragma("clang fp reassociate(on) contract(fast)")
+
+/* bf16 is the upper half of an fp32. */
+static void KERNEL(widen_bf16)(const uint16_t *restrict in, float *restrict out, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        uint32_t bits = (uint32_t)in[i] << 16;
+        memcpy(&out[i], &bits, 4);
+    }
+}
+
+/* fp16 by moving exponent and fraction into place and multiplying by 2^112, which also rights the subnormals;
+   infinities and NaN, whose exponent would come out finite, are set apart. */
+static void KERNEL(widen_fp16)(const uint16_t *restrict in, float *restrict out, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        uint32_t half = in[i], magnitude = (half & 0x7fff) << 13, sign = (half & 0x8000) << 16, bits;
+        float value;
+        memcpy(&value, &magnitude, 4);
+        value *= 0x1p112f;
+        memcpy(&bits, &value, 4);
+        bits = (half & 0x7c00) == 0x7c00 ? (magnitude | 0x7f800000) : bits;
+        bits |= sign;
+        memcpy(&out[i], &bits, 4);
+    }
+}
+
+static float KERNEL(sum_squares)(const float *x, size_t n) {
+    KERNEL_RELAXED
+    float sum = 0;
+    for (size_t i = 0; i < n; i++) sum += x[i] * x[i];
+    return sum;
+}
+
+/* In double: the difference 1 - cos loses as many digits as the cosine is near 1. */
+static double KERNEL(dot)(const float *x, const float *y, size_t n) {
+    KERNEL_RELAXED
+    double sum = 0;
+    for (size_t i = 0; i < n; i++) sum += (double)x[i] * (double)y[i];
+    return sum;
+}
+
+static double KERNEL(sum_absolute)(const float *x, size_t n) {
+    KERNEL_RELAXED
+    double sum = 0;
+    for (size_t i = 0; i < n; i++) sum += (double)__builtin_fabsf(x[i]);
+    return sum;
+}
+
+static void KERNEL(add_pair_sums)(const float *h, const float *g, size_t n, kernel_pair_sums *sums) {
+    KERNEL_RELAXED
+    double hh = 0, gg = 0, hg = 0, uu = 0, h1 = 0, g1 = 0, u1 = 0;
+    for (size_t i = 0; i < n; i++) {
+        double a = h[i], b = g[i], u = b - a;
+        hh += a * a;
+        gg += b * b;
+        hg += a * b;
+        uu += u * u;
+        h1 += __builtin_fabs(a);
+        g1 += __builtin_fabs(b);
+        u1 += __builtin_fabs(u);
+    }
+    sums->hh += hh;
+    sums->gg += gg;
+    sums->hg += hg;
+    sums->uu += uu;
+    sums->h1 += h1;
+    sums->g1 += g1;
+    sums->u1 += u1;
+}
+
+/* out = (x * scale) * w; out may be x. */
+static void KERNEL(scale_by)(const float *x, float scale, const float *w, float *out, size_t n) {
+    for (size_t i = 0; i < n; i++) out[i] = x[i] * scale * w[i];
+}
+
+/* out += x */
+static void KERNEL(add)(const float *restrict x, float *restrict out, size_t n) {
+    for (size_t i = 0; i < n; i++) out[i] += x[i];
+}
+
+/* out -= x */
+static void KERNEL(subtract)(const float *restrict x, float *restrict out, size_t n) {
+    for (size_t i = 0; i < n; i++) out[i] -= x[i];
+}
+
+/* Rotary embedding of one head in place: pairs (x[i], x[i + half]) turned by angle i. */
+static void KERNEL(rotate)(float *restrict x, const float *restrict cosine, const float *restrict sine, size_t half) {
+    for (size_t i = 0; i < half; i++) {
+        float a = x[i], b = x[i + half];
+        x[i] = a * cosine[i] - b * sine[i];
+        x[i + half] = b * cosine[i] + a * sine[i];
+    }
+}
+
+/* exp(x) to 2 ulp over the finite results, flushed to about 1e-38 below and held at 1e38 above. Rounds x / ln 2 by adding
+   1.5 * 2^23, reduces with ln 2 in two parts, and scales by building the exponent's bits. No branch, so loops vectorise. */
+static inline float KERNEL(exponential)(float x) {
+    x = x < -87.0f ? -87.0f : x;
+    x = x > 88.0f ? 88.0f : x;
+    float shifted = x * 1.44269504088896f + 12582912.0f;
+    float n = shifted - 12582912.0f;
+    float r = (x - n * 0.693359375f) - n * -2.12194440054690583e-4f;
+    float p = 1.9875691500e-4f;
+    p = p * r + 1.3981999507e-3f;
+    p = p * r + 8.3334519073e-3f;
+    p = p * r + 4.1665795894e-2f;
+    p = p * r + 1.6666665459e-1f;
+    p = p * r + 5.0000001201e-1f;
+    p = p * r * r + r + 1.0f;
+    uint32_t bits;
+    memcpy(&bits, &shifted, 4);
+    bits = (bits - 0x4b400000u + 127u) << 23;
+    float power;
+    memcpy(&power, &bits, 4);
+    return p * power;
+}
+
+/* up *= gate * sigmoid(gate) */
+static void KERNEL(silu_times)(const float *restrict gate, float *restrict up, size_t n) {
+    for (size_t i = 0; i < n; i++) up[i] *= gate[i] / (1.0f + KERNEL(exponential)(-gate[i]));
+}
+
+/* up *= gelu(gate) in the tanh form: gate * sigmoid(2 * sqrt(2/pi) * (gate + 0.044715 gate^3)) */
+static void KERNEL(gelu_tanh_times)(const float *restrict gate, float *restrict up, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        float x = gate[i], inner = 1.5957691216057308f * (x + 0.044715f * x * x * x);
+        up[i] *= x / (1.0f + KERNEL(exponential)(-inner));
+    }
+}
+
+/* n >= 1 */
+static float KERNEL(maximum)(const float *x, size_t n) {
+    float lanes[32];
+    for (size_t k = 0; k < 32; k++) lanes[k] = x[0];
+    size_t i = 0;
+    for (; i + 32 <= n; i += 32)
+        for (size_t k = 0; k < 32; k++) lanes[k] = x[i + k] > lanes[k] ? x[i + k] : lanes[k];
+    float best = lanes[0];
+    for (size_t k = 1; k < 32; k++) best = lanes[k] > best ? lanes[k] : best;
+    for (; i < n; i++) best = x[i] > best ? x[i] : best;
+    return best;
+}
+
+static float KERNEL(sum_exp)(const float *x, float shift, size_t n) {
+    KERNEL_RELAXED
+    float sum = 0;
+    for (size_t i = 0; i < n; i++) sum += KERNEL(exponential)(x[i] - shift);
+    return sum;
+}
+
+/* In place; n >= 1. */
+static void KERNEL(softmax)(float *x, size_t n) {
+    KERNEL_RELAXED
+    float top = KERNEL(maximum)(x, n), sum = 0;
+    for (size_t i = 0; i < n; i++) {
+        float e = KERNEL(exponential)(x[i] - top);
+        x[i] = e;
+        sum += e;
+    }
+    float scale = 1.0f / sum;
+    for (size_t i = 0; i < n; i++) x[i] *= scale;
+}
+
+#undef KERNEL_RELAXED

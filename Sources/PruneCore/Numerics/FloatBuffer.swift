@@ -1,0 +1,91 @@
+#if canImport(Glibc)
+internal import Glibc
+#elseif canImport(Darwin)
+internal import Darwin
+#endif
+internal import Synchronization
+
+/// Memory for `capacity` floats, owned by whoever holds it.
+private struct FloatMemory: @unchecked Sendable {
+    let pointer: UnsafeMutablePointer<Float>
+    let capacity: Int
+
+    /// Errors: `.memory` if there is none, with the size wanted.
+    init(_ count: Int) throws(PruneError) {
+        let (bytes, overflow) = max(count, 1).multipliedReportingOverflow(by: MemoryLayout<Float>.stride)
+        var raw: UnsafeMutableRawPointer?
+        guard !overflow, count >= 0, posix_memalign(&raw, 64, bytes) == 0, let raw else {
+            throw PruneError(.memory, "could not allocate \(count) floats; use fewer tokens per batch")
+        }
+        pointer = raw.bindMemory(to: Float.self, capacity: max(count, 1))
+        capacity = max(count, 1)
+    }
+}
+
+/// Owner of fp32 memory, aligned to cache lines and not initialised. Goes back to its pool with its last reference.
+final class FloatBuffer: @unchecked Sendable {
+    let count: Int
+    private let memory: FloatMemory
+    private weak let pool: BufferPool?
+
+    fileprivate init(_ memory: FloatMemory, count: Int, pool: BufferPool) {
+        self.memory = memory
+        self.count = count
+        self.pool = pool
+    }
+
+    deinit {
+        if let pool { pool.takeBack(memory) } else { free(memory.pointer) }
+    }
+
+    var pointer: UnsafeMutablePointer<Float> { memory.pointer }
+}
+
+/// Keeps buffers for reuse: fresh pages cost as much as the arithmetic of a small layer.
+///
+/// Holds at most `limit` bytes that nobody uses, and gives them all back with the model that owns the pool.
+final class BufferPool: Sendable {
+    private struct Idle {
+        var memories: [FloatMemory] = []
+        var floats = 0
+    }
+
+    private let idle = Mutex(Idle())
+    private let limit: Int
+
+    init(limit: Int = 256 << 20) { self.limit = limit / MemoryLayout<Float>.stride }
+
+    deinit {
+        idle.withLock { idle in
+            for memory in idle.memories { free(memory.pointer) }
+        }
+    }
+
+    /// A buffer of `count` floats, not initialised. Errors: `.memory`.
+    func buffer(_ count: Int) throws(PruneError) -> FloatBuffer {
+        let found = idle.withLock { idle -> FloatMemory? in
+            // Memory up to twice as large as asked for will do.
+            guard let place = idle.memories.lastIndex(where: { $0.capacity >= count && $0.capacity / 2 <= count }) else {
+                return nil
+            }
+            let memory = idle.memories.remove(at: place)
+            idle.floats -= memory.capacity
+            return memory
+        }
+        if let found { return FloatBuffer(found, count: count, pool: self) }
+        return FloatBuffer(try FloatMemory(count), count: count, pool: self)
+    }
+
+    fileprivate func takeBack(_ memory: FloatMemory) {
+        idle.withLock { idle in
+            idle.memories.append(memory)
+            idle.floats += memory.capacity
+            // The memory that was idle longest goes first: its size may not be asked for again.
+            while idle.floats > limit {
+                let oldest = idle.memories.removeFirst()
+                idle.floats -= oldest.capacity
+                free(oldest.pointer)
+            }
+        }
+    }
+}

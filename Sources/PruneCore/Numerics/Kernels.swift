@@ -1,0 +1,96 @@
+internal import CKernels
+
+/// The CPU level that the loops of `CKernels` run at, recognised once.
+///
+/// Every function takes pointers to as many elements as it is told; callers pass memory that they own or borrow for the
+/// length of the call.
+enum Kernels {
+    static let level = kernel_best_level()
+
+    static var levelName: String {
+        switch Int(level) {
+        case KERNEL_LEVEL_AVX512: "avx512"
+        case KERNEL_LEVEL_AVX2: "avx2"
+        default: "baseline"
+        }
+    }
+
+    /// Sum of x[i]^2, in fp32 lanes.
+    static func sumOfSquares(_ x: UnsafePointer<Float>, _ count: Int) -> Float {
+        kernel_sum_squares(level, x, count)
+    }
+
+    /// Sum of x[i] * y[i], in double.
+    static func dot(_ x: UnsafePointer<Float>, _ y: UnsafePointer<Float>, _ count: Int) -> Double {
+        kernel_dot(level, x, y, count)
+    }
+
+    /// Sum of |x[i]|, in double.
+    static func sumOfAbsolutes(_ x: UnsafePointer<Float>, _ count: Int) -> Double {
+        kernel_sum_absolute(level, x, count)
+    }
+
+    /// out[i] = x[i] * scale * weight[i]; `out` may be `x`.
+    static func scale(
+        _ x: UnsafePointer<Float>, by scale: Float, times weight: UnsafePointer<Float>,
+        into out: UnsafeMutablePointer<Float>, _ count: Int
+    ) {
+        kernel_scale_by(level, x, scale, weight, out, count)
+    }
+
+    /// out[i] += x[i]
+    static func add(_ x: UnsafePointer<Float>, to out: UnsafeMutablePointer<Float>, _ count: Int) {
+        kernel_add(level, x, out, count)
+    }
+
+    /// out[i] -= x[i]
+    static func subtract(_ x: UnsafePointer<Float>, from out: UnsafeMutablePointer<Float>, _ count: Int) {
+        kernel_subtract(level, x, out, count)
+    }
+
+    /// Turns the pairs (x[i], x[i + half]) by the angles whose cosines and sines are given.
+    static func rotate(
+        _ x: UnsafeMutablePointer<Float>, cosine: UnsafePointer<Float>, sine: UnsafePointer<Float>, half: Int
+    ) {
+        kernel_rotate(level, x, cosine, sine, half)
+    }
+
+    /// up[i] *= activation(gate[i])
+    static func multiply(
+        _ up: UnsafeMutablePointer<Float>, by activation: Activation, of gate: UnsafePointer<Float>, _ count: Int
+    ) {
+        switch activation {
+        case .silu: kernel_silu_times(level, gate, up, count)
+        case .geluTanh: kernel_gelu_tanh_times(level, gate, up, count)
+        case .gelu: for i in 0..<count { up[i] *= gaussianErrorLinearUnit(gate[i]) }
+        }
+    }
+
+    /// Largest of `count` >= 1 values.
+    static func maximum(_ x: UnsafePointer<Float>, _ count: Int) -> Float {
+        kernel_maximum(level, x, count)
+    }
+
+    /// Sum of exp(x[i] - shift).
+    static func sumOfExponentials(_ x: UnsafePointer<Float>, shift: Float, _ count: Int) -> Float {
+        kernel_sum_exp(level, x, shift, count)
+    }
+
+    /// Softmax over `count` >= 1 values, in place.
+    static func softmax(_ x: UnsafeMutablePointer<Float>, _ count: Int) {
+        kernel_softmax(level, x, count)
+    }
+
+    /// Widens stored elements to fp32. `source` holds `count` elements of the type and may be unaligned.
+    static func widen(
+        _ source: UnsafeRawPointer, _ type: ElementType, into out: UnsafeMutablePointer<Float>, _ count: Int
+    ) {
+        switch type {
+        case .float32:
+            UnsafeMutableRawPointer(out).copyMemory(from: source, byteCount: count * 4)
+        // Safe: x86-64 and arm64 read unaligned 16-bit elements, and the loops assume no alignment.
+        case .bfloat16: kernel_widen_bf16(level, source.assumingMemoryBound(to: UInt16.self), out, count)
+        case .float16: kernel_widen_fp16(level, source.assumingMemoryBound(to: UInt16.self), out, count)
+        }
+    }
+}

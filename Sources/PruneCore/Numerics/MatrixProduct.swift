@@ -1,0 +1,109 @@
+/// A stored matrix as the engine uses it: outputs x inputs.
+struct StoredMatrix: Sendable {
+    let tensor: StoredTensor
+    let rows: Int
+    let columns: Int
+
+    /// `tensor` has the shape rows x columns.
+    init(_ tensor: StoredTensor, rows: Int, columns: Int) {
+        self.tensor = tensor
+        self.rows = rows
+        self.columns = columns
+    }
+
+    /// The elements, where BLAS can read them as they are stored: fp32, on a boundary of four bytes.
+    ///
+    /// A file may put tensors on any byte, so fp32 ones can need a copy too.
+    var floats: UnsafePointer<Float>? {
+        guard tensor.elementType == .float32, let base = tensor.bytes.baseAddress, Int(bitPattern: base) % 4 == 0 else {
+            return nil
+        }
+        return base.assumingMemoryBound(to: Float.self)
+    }
+
+    /// Widens `count` rows from `first` on. Safe: the tensor holds rows x columns elements, checked when it was opened.
+    func widen(first: Int, count: Int, into out: UnsafeMutablePointer<Float>) {
+        guard let base = tensor.bytes.baseAddress else { return }
+        let offset = first * columns * tensor.elementType.byteCount
+        Kernels.widen(base + offset, tensor.elementType, into: out, count * columns)
+    }
+}
+
+/// Activations x weights^T on all threads.
+///
+/// The outputs are cut into tiles. Each thread takes a tile, widens its weights to fp32 if they are stored in 16 bits,
+/// and multiplies with BLAS on itself alone. So 16-bit weights never stand widened in memory as a whole.
+enum MatrixProduct {
+    /// out = x * weight^T.
+    ///
+    /// - Parameters:
+    ///   - x: tokens x inputs, contiguous.
+    ///   - tokens: rows of x and out.
+    ///   - out: tokens x outputs, each row `stride` floats after the one before.
+    ///   - scratch: where widened tiles come from.
+    static func apply(
+        _ x: UnsafePointer<Float>, tokens: Int, _ weight: StoredMatrix, into out: UnsafeMutablePointer<Float>,
+        stride: Int, scratch: BufferPool
+    ) throws(PruneError) {
+        guard tokens > 0 else { return }
+        try forEachTile(of: weight, scratch: scratch) { weights, tile in
+            BLAS.multiplyTransposed(
+                m: tokens, n: tile.rows.count, k: weight.columns, x, weight.columns, weights, weight.columns,
+                out + tile.rows.lowerBound, stride)
+        }
+    }
+
+    /// Calls `body` on all threads, once per tile of `weight`.
+    ///
+    /// - Parameters:
+    ///   - tiling: how the rows are cut; nil = as suits the weight.
+    ///   - body: given the tile's rows in fp32, and which tile it is.
+    static func forEachTile(
+        of weight: StoredMatrix, _ tiling: Tiling? = nil, scratch: BufferPool,
+        _ body: @escaping (_ weights: UnsafePointer<Float>, _ tile: Tile) -> Void
+    ) throws(PruneError) {
+        let tiling = tiling ?? Tiling(weight)
+        let floats = weight.floats
+        let tileFloats = tiling.rowsPerTile * weight.columns
+        let widened = floats == nil ? try scratch.buffer(tileFloats * tiling.slots) : nil
+        ThreadPool.forEach(tiling.count, slots: tiling.slots) { index, slot in
+            let first = index * tiling.rowsPerTile
+            let tile = Tile(index: index, rows: first..<min(first + tiling.rowsPerTile, weight.rows), slot: slot)
+            if let floats {
+                body(floats + first * weight.columns, tile)
+            } else if let widened {
+                // Safe: the slot's part of the buffer belongs to this thread until the call returns.
+                let place = widened.pointer + slot * tileFloats
+                weight.widen(first: first, count: tile.rows.count, into: place)
+                body(place, tile)
+            }
+        }
+    }
+}
+
+/// Some rows of a stored matrix, worked on by one thread.
+struct Tile {
+    let index: Int
+    let rows: Range<Int>
+    /// The thread's slot: see `ThreadPool.forEach`.
+    let slot: Int
+}
+
+/// How the rows of a stored matrix are cut among the threads.
+struct Tiling {
+    /// Bytes of widened weights that a thread holds at most; they should stay in the caches.
+    private static let widenedBytes = 4 << 20
+
+    let slots: Int
+    let rowsPerTile: Int
+    let count: Int
+
+    /// Two tiles a thread, so that a thread the system holds up does not hold up the rest; whole vectors of rows.
+    init(_ weight: StoredMatrix, atMost most: Int = .max, slots: Int = ThreadPool.threads) {
+        var rows = min(most, (weight.rows + 2 * slots - 1) / (2 * slots))
+        if weight.floats == nil { rows = min(rows, Self.widenedBytes / (4 * weight.columns)) }
+        self.slots = slots
+        rowsPerTile = max(16, rows / 16 * 16)
+        count = (weight.rows + rowsPerTile - 1) / rowsPerTile
+    }
+}
