@@ -1,0 +1,101 @@
+/// The hidden state of a batch on the residual stream: one row of `hiddenSize` values per token.
+///
+/// Immutable once made, so several continuations can start from it. Owns its memory, or the host's handle, and gives it
+/// back when it goes.
+public protocol HiddenState: AnyObject, Sendable {
+    var batch: TokenBatch { get }
+}
+
+/// How far the logits of two hidden states are apart, per token.
+public enum LogitDistance: Sendable {
+    /// Euclidean norm of the difference, over the vocabulary.
+    case l2
+}
+
+/// The one seam of the core: a decoder-only model as a row of sublayers that act on a hidden state.
+///
+/// Importance, evaluation, coalitions and recovery are written against it and never against an engine. Implementations:
+/// `NativeModel`, and models that a host runs. They may be used by several threads at once.
+public protocol Model: AnyObject, Sendable {
+    var shape: ModelShape { get }
+
+    /// The hidden state before sublayer 0.
+    ///
+    /// Errors: `.data` for an id outside the vocabulary; `.memory`.
+    func start(_ batch: TokenBatch) throws(PruneError) -> any HiddenState
+
+    /// The hidden states after `sublayer`, each from the one before it in `states`. They go through together, so that
+    /// weights are read once for all; they may belong to different masks of one batch, or to different batches.
+    func apply(_ sublayer: Int, to states: [any HiddenState]) throws(PruneError) -> [any HiddenState]
+
+    /// For each of `rows`, -log of the probability of the token that follows it, in nats. Each row has a successor in its
+    /// sequence (`TokenBatch.predictingRows`).
+    func losses(_ state: any HiddenState, at rows: [Int]) throws(PruneError) -> [Float]
+
+    /// For each of `rows`, the distance of its logits to those of the same row of `reference`, a state of the same batch.
+    func distances(
+        _ state: any HiddenState, to reference: any HiddenState, _ kind: LogitDistance, at rows: [Int]
+    ) throws(PruneError) -> [Float]
+
+    /// The logits of `rows`, one row of `vocabularySize` values each, into `out`, which has exactly their count.
+    func logits(_ state: any HiddenState, at rows: Range<Int>, into out: inout MutableSpan<Float>) throws(PruneError)
+
+    /// Lends the hidden state as rows * hiddenSize floats.
+    func read<Result>(
+        _ state: any HiddenState, _ body: (Span<Float>) throws(PruneError) -> Result
+    ) throws(PruneError) -> Result
+
+    /// Whether `magnitude` can be had.
+    var readsWeights: Bool { get }
+
+    /// Sum of |w| over the matrices of a sublayer (biases and norms left out), or nil if the weights cannot be read.
+    func magnitude(ofSublayer sublayer: Int) -> Double?
+}
+
+extension Model {
+    /// The hidden state of a batch after the kept sublayers of `mask`, from `state`, which is the one before `first`.
+    ///
+    /// - Parameter visit: told each sublayer that was applied, with the states before and after it.
+    func run(
+        _ state: any HiddenState, from first: Int = 0, to end: Int? = nil, under mask: KeepMask,
+        visit: (_ sublayer: Int, _ before: any HiddenState, _ after: any HiddenState) throws(PruneError) -> Void
+            = { (_, _, _) throws(PruneError) in }
+    ) throws(PruneError) -> any HiddenState {
+        var state = state
+        for sublayer in first..<(end ?? shape.sublayerCount) where mask.keeps(sublayer) {
+            let results = try apply(sublayer, to: [state])
+            guard let after = results.first else {
+                throw PruneError(.internal, "the model returned no hidden state for \(sublayerName(sublayer))")
+            }
+            try visit(sublayer, state, after)
+            state = after
+        }
+        return state
+    }
+
+    /// Names the place where a batch's hidden state stops being finite under a mask.
+    ///
+    /// For use after a result turned out not to be: computes the batch once more and looks at every state.
+    func nonFiniteError(in batch: TokenBatch, under mask: KeepMask) throws(PruneError) -> PruneError {
+        let start = try start(batch)
+        if let found = try nonFiniteError(in: start, after: "the embeddings") { return found }
+        var found: PruneError?
+        _ = try run(start, under: mask) { (sublayer, _, after) throws(PruneError) in
+            if found == nil { found = try nonFiniteError(in: after, after: sublayerName(sublayer)) }
+        }
+        return found ?? PruneError(.nonFinite, "the logits are not finite though every hidden state is; check final norm and head")
+    }
+
+    /// The first value of a hidden state that is not finite, as an error; nil if all are.
+    private func nonFiniteError(in state: any HiddenState, after place: String) throws(PruneError) -> PruneError? {
+        try read(state) { values throws(PruneError) -> PruneError? in
+            for index in 0..<values.count where !values[index].isFinite {
+                let token = state.batch.tokens.lowerBound + index / shape.hiddenSize
+                return PruneError(
+                    .nonFinite,
+                    "the hidden state after \(place) is not finite (\(state.batch.data.place(of: token))); check its weights")
+            }
+            return nil
+        }
+    }
+}

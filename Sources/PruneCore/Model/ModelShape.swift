@@ -1,0 +1,68 @@
+/// One sublayer: what removing it saves.
+public struct SublayerCost: Sendable {
+    /// Its matrices, biases and norms, its pre-norm included.
+    public let parameters: Int
+    /// The same, in bytes as stored.
+    public let parameterBytes: Int
+    /// Bytes of keys and values that one token adds to the cache; 0 for feed-forward.
+    public let keyValueBytes: Int
+    /// Attention: tokens that a query sees at most, itself included; nil = all before it.
+    public let window: Int?
+}
+
+/// What is known of a model without running it.
+public struct ModelShape: Sendable {
+    public let architecture: String
+    /// The storage type that most weights have.
+    public let elementType: ElementType
+    public let blockCount: Int
+    public let hiddenSize: Int
+    public let feedForwardSize: Int
+    public let headCount: Int
+    public let kvHeadCount: Int
+    public let headSize: Int
+    public let vocabularySize: Int
+    /// Positions that the model was made for.
+    public let contextLength: Int
+    public let tiesEmbeddings: Bool
+    /// Of embeddings, final norm and head: what no mask removes.
+    public let fixedParameters: Int
+    public let fixedParameterBytes: Int
+    /// 2 * blockCount entries.
+    public let sublayers: [SublayerCost]
+
+    public var sublayerCount: Int { sublayers.count }
+
+    /// What is left under a mask.
+    public func cost(under mask: KeepMask) -> ModelCost {
+        var cost = ModelCost(parameters: fixedParameters, parameterBytes: fixedParameterBytes)
+        for (sublayer, own) in sublayers.enumerated() {
+            guard mask.keeps(sublayer) else {
+                cost.sublayersRemoved += 1
+                continue
+            }
+            cost.parameters += own.parameters
+            cost.parameterBytes += own.parameterBytes
+            cost.keyValueBytes += own.keyValueBytes
+        }
+        return cost
+    }
+
+    /// Checks that a mask is for this model. Errors: `.argument` with both lengths.
+    public func check(_ mask: KeepMask) throws(PruneError) {
+        guard mask.keeps.count == sublayerCount else {
+            throw PruneError(
+                .argument,
+                "keep mask has \(mask.keeps.count) entries; this model has \(sublayerCount) sublayers (2 x \(blockCount) blocks)")
+        }
+    }
+}
+
+/// Parameters and cache of a model under a mask.
+public struct ModelCost: Sendable, Equatable {
+    public var sublayersRemoved = 0
+    public var parameters: Int
+    public var parameterBytes: Int
+    /// Bytes of keys and values per token.
+    public var keyValueBytes = 0
+}

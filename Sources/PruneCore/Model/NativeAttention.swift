@@ -1,0 +1,118 @@
+/// One piece of attention for one thread: some queries of one head of one sequence.
+private struct AttentionPiece {
+    let head: Int
+    /// Rows of the sequence among all rows that go through the layer.
+    let sequence: Range<Int>
+    /// The queries, as positions in the sequence.
+    let queries: Range<Int>
+}
+
+extension NativeModel {
+    /// h + output(softmax(rotated q * rotated k^T / sqrt(headSize)) * v) with q, k, v projected from x = norm(h)
+    ///
+    /// Causal within each sequence; a query at position i sees the keys j with i - window < j <= i. Query heads share the
+    /// key and value head of their group.
+    func attend(block: Int, _ before: [NativeState], _ after: [NativeState]) throws(PruneError) {
+        let layer = weights.attention[block]
+        var sequences: [Range<Int>] = []
+        var rows = 0
+        for state in before {
+            for sequence in state.batch.sequences {
+                let own = state.batch.rows(ofSequence: sequence)
+                sequences.append(rows + own.lowerBound..<rows + own.upperBound)
+            }
+            rows += state.batch.rowCount
+        }
+        let x = try normed(layer.norm, before, startingSums: after)
+        let query = try layer.query.apply(x, rows: rows, scratch: scratch)
+        let key = try layer.key.apply(x, rows: rows, scratch: scratch)
+        let value = try layer.value.apply(x, rows: rows, scratch: scratch)
+        try prepareHeads(of: query, config.headCount, layer.queryNorm, sequences)
+        try prepareHeads(of: key, config.kvHeadCount, layer.keyNorm, sequences)
+        let mixed = try scratch.buffer(query.count)
+        try mix(query, key, value, sequences, window: config.windows[block], into: mixed)
+        try addProjection(layer.output, of: mixed, to: after)
+    }
+
+    /// Norms each head where the architecture has head norms, then turns it by the angles of its position. In place.
+    private func prepareHeads(
+        of x: FloatBuffer, _ heads: Int, _ norm: Norm?, _ sequences: [Range<Int>]
+    ) throws(PruneError) {
+        let size = config.headSize
+        let half = size / 2
+        let angles = rotary.angles(positions: sequences.map(\.count).max() ?? 0)
+        let gain = try norm?.gain.floats(scratch)
+        for sequence in sequences {
+            forEachPiece(of: sequence.count) { positions in
+                // Safe: `angles` has a row for every position of the longest sequence.
+                angles.cosines.withUnsafeBufferPointer { cosines in
+                    angles.sines.withUnsafeBufferPointer { sines in
+                        guard let cosine = cosines.baseAddress, let sine = sines.baseAddress else { return }
+                        for position in positions {
+                            let row = x.pointer + (sequence.lowerBound + position) * heads * size
+                            if let norm, let gain {
+                                norm.apply(row, rows: 0..<heads, width: size, gain: gain, into: row)
+                            }
+                            for head in 0..<heads {
+                                Kernels.rotate(
+                                    row + head * size, cosine: cosine + position * half, sine: sine + position * half, half: half)
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// softmax(q * k^T / sqrt(headSize)) * v for every head, a tile of queries at a time, so that no matrix of
+    /// tokens x tokens is ever whole. Keys that no query of a tile sees are not computed.
+    private func mix(
+        _ query: FloatBuffer, _ key: FloatBuffer, _ value: FloatBuffer, _ sequences: [Range<Int>], window: Int?,
+        into out: FloatBuffer
+    ) throws(PruneError) {
+        let size = config.headSize
+        let queryStride = config.headCount * size
+        let keyStride = config.kvHeadCount * size
+        let group = config.headCount / config.kvHeadCount
+        let scale = 1 / Float(size).squareRoot()
+        let tile = 128
+        let slots = ThreadPool.threads
+        let longest = sequences.map(\.count).max() ?? 0
+        let scoresPerSlot = min(tile, longest) * min(longest, (window ?? longest) + tile)
+        let scores = try scratch.buffer(scoresPerSlot * slots)
+        var pieces: [AttentionPiece] = []
+        for sequence in sequences {
+            for head in 0..<config.headCount {
+                for first in stride(from: 0, to: sequence.count, by: tile) {
+                    let queries = first..<min(first + tile, sequence.count)
+                    pieces.append(AttentionPiece(head: head, sequence: sequence, queries: queries))
+                }
+            }
+        }
+        // The pieces that see most keys come first, so that the threads finish together.
+        pieces.reverse()
+        ThreadPool.forEach(pieces.count, slots: slots) { index, slot in
+            let piece = pieces[index]
+            let queries = piece.queries
+            // Safe: a piece sees at most window + tile - 1 keys, for which a slot has room.
+            let firstKey = window.map { max(0, queries.lowerBound - $0 + 1) } ?? 0
+            let keys = queries.upperBound - firstKey
+            let weights = scores.pointer + slot * scoresPerSlot
+            let q = query.pointer + (piece.sequence.lowerBound + queries.lowerBound) * queryStride + piece.head * size
+            let keyOffset = (piece.sequence.lowerBound + firstKey) * keyStride + piece.head / group * size
+            BLAS.multiplyTransposed(
+                m: queries.count, n: keys, k: size, alpha: scale, q, queryStride, key.pointer + keyOffset, keyStride,
+                weights, keys)
+            for (row, position) in queries.enumerated() {
+                let visible = (window.map { max(0, position - $0 + 1) } ?? 0) - firstKey..<position + 1 - firstKey
+                let own = weights + row * keys
+                own.update(repeating: 0, count: visible.lowerBound)
+                Kernels.softmax(own + visible.lowerBound, visible.count)
+                (own + visible.upperBound).update(repeating: 0, count: keys - visible.upperBound)
+            }
+            let mixed = out.pointer + (piece.sequence.lowerBound + queries.lowerBound) * queryStride + piece.head * size
+            BLAS.multiply(
+                m: queries.count, n: size, k: keys, weights, keys, value.pointer + keyOffset, keyStride, mixed, queryStride)
+        }
+    }
+}

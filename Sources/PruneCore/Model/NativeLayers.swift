@@ -1,0 +1,101 @@
+/// Rows that a thread takes at a time in loops over tokens.
+private let rowsPerPiece = 32
+
+/// Calls `body` with pieces of 0 ..< rows, on all threads.
+func forEachPiece(of rows: Int, _ body: @escaping (Range<Int>) -> Void) {
+    ThreadPool.forEach((rows + rowsPerPiece - 1) / rowsPerPiece) { piece, _ in
+        body(piece * rowsPerPiece..<min(rows, (piece + 1) * rowsPerPiece))
+    }
+}
+
+extension Norm {
+    /// out = norm(x) for `rows` rows of `width` values each; `out` may be `x`.
+    func apply(
+        _ x: UnsafePointer<Float>, rows: Range<Int>, width: Int, gain: FloatBuffer, into out: UnsafeMutablePointer<Float>
+    ) {
+        for row in rows {
+            let values = x + row * width
+            let meanSquare = Kernels.sumOfSquares(values, width) / Float(width)
+            let scale = 1 / (meanSquare + epsilon).squareRoot()
+            Kernels.scale(values, by: scale, times: gain.pointer, into: out + row * width, width)
+        }
+    }
+}
+
+extension Projection {
+    /// out = x * weight^T + bias, with x: rows x inputs and out: rows x outputs.
+    func apply(_ x: FloatBuffer, rows: Int, scratch: BufferPool) throws(PruneError) -> FloatBuffer {
+        let out = try scratch.buffer(rows * weight.rows)
+        try MatrixProduct.apply(x.pointer, tokens: rows, weight, into: out.pointer, stride: weight.rows, scratch: scratch)
+        if let bias {
+            let values = try bias.floats(scratch)
+            forEachPiece(of: rows) { piece in
+                for row in piece { Kernels.add(values.pointer, to: out.pointer + row * weight.rows, weight.rows) }
+            }
+        }
+        return out
+    }
+}
+
+extension NativeModel {
+    /// The normed rows of all states, one after the other; each state's own rows are copied to its successor in `after`,
+    /// to which the sublayer then adds its update.
+    func normed(
+        _ norm: Norm, _ before: [NativeState], startingSums after: [NativeState]
+    ) throws(PruneError) -> FloatBuffer {
+        let width = config.hiddenSize
+        let gain = try norm.gain.floats(scratch)
+        let normed = try scratch.buffer(before.reduce(0) { $0 + $1.values.count })
+        var first = 0
+        for (state, sum) in zip(before, after) {
+            let out = normed.pointer + first * width
+            forEachPiece(of: state.batch.rowCount) { rows in
+                let start = rows.lowerBound * width
+                (sum.values.pointer + start).update(from: state.values.pointer + start, count: rows.count * width)
+                norm.apply(state.values.pointer, rows: rows, width: width, gain: gain, into: out)
+            }
+            first += state.batch.rowCount
+        }
+        return normed
+    }
+
+    /// sum += x * weight^T + bias for each state's rows of x, which follow one another.
+    func addProjection(_ projection: Projection, of x: FloatBuffer, to sums: [NativeState]) throws(PruneError) {
+        let width = config.hiddenSize
+        let inputs = projection.weight.columns
+        if let bias = projection.bias {
+            let values = try bias.floats(scratch)
+            for sum in sums {
+                forEachPiece(of: sum.batch.rowCount) { piece in
+                    for row in piece { Kernels.add(values.pointer, to: sum.values.pointer + row * width, width) }
+                }
+            }
+        }
+        try MatrixProduct.forEachTile(of: projection.weight, scratch: scratch) { weights, tile in
+            var first = 0
+            for sum in sums {
+                let rows = sum.batch.rowCount
+                BLAS.multiplyTransposed(
+                    m: rows, n: tile.rows.count, k: inputs, x.pointer + first * inputs, inputs, weights, inputs, beta: 1,
+                    sum.values.pointer + tile.rows.lowerBound, width)
+                first += rows
+            }
+        }
+    }
+
+    /// h + down(activation(gate(x)) * up(x)) with x = norm(h)
+    func feedForward(block: Int, _ before: [NativeState], _ after: [NativeState]) throws(PruneError) {
+        let layer = weights.feedForward[block]
+        let inner = config.feedForwardSize
+        let rows = before.reduce(0) { $0 + $1.batch.rowCount }
+        let x = try normed(layer.norm, before, startingSums: after)
+        let gate = try layer.gate.apply(x, rows: rows, scratch: scratch)
+        let up = try layer.up.apply(x, rows: rows, scratch: scratch)
+        let activation = config.activation
+        forEachPiece(of: rows) { piece in
+            let start = piece.lowerBound * inner
+            Kernels.multiply(up.pointer + start, by: activation, of: gate.pointer + start, piece.count * inner)
+        }
+        try addProjection(layer.down, of: up, to: after)
+    }
+}

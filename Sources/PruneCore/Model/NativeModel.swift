@@ -1,0 +1,87 @@
+/// Our own engine: a model whose weights lie in this process's memory, computed in fp32.
+///
+///     h = embedding[token]
+///     h = h + attention(norm(h))        sublayer 2i
+///     h = h + feedForward(norm(h))      sublayer 2i + 1
+///     logits = head * finalNorm(h)
+///
+/// Weights stay in their stored type. Results do not depend on the thread count or on what is computed beside them.
+public final class NativeModel: Model {
+    public let shape: ModelShape
+    let config: ModelConfig
+    let weights: NativeWeights
+    let rotary: RotaryTable
+    let scratch = BufferPool()
+
+    /// Opens a Hugging Face directory. Errors: as `prune_model_open`.
+    public convenience init(directory: String) throws(PruneError) {
+        let checkpoint = try Checkpoint.open(directory: directory)
+        try self.init(checkpoint.config, checkpoint.tensors)
+    }
+
+    /// A model over tensors that live elsewhere; `tensors` keeps them alive.
+    init(_ config: ModelConfig, _ tensors: TensorTable) throws(PruneError) {
+        self.config = config
+        weights = try NativeWeights(config, tensors)
+        shape = weights.shape(config)
+        rotary = RotaryTable(config.rotary, headSize: config.headSize)
+    }
+
+    public func start(_ batch: TokenBatch) throws(PruneError) -> any HiddenState {
+        try batch.check(vocabulary: config.vocabularySize)
+        let width = config.hiddenSize
+        let values = try scratch.buffer(batch.rowCount * width)
+        let tokens = batch.data.tokens[batch.tokens]
+        for (row, token) in tokens.enumerated() {
+            weights.embedding.widen(first: Int(token), count: 1, into: values.pointer + row * width)
+        }
+        return NativeState(batch, values)
+    }
+
+    public func apply(_ sublayer: Int, to states: [any HiddenState]) throws(PruneError) -> [any HiddenState] {
+        let before = try states.map(native)
+        let after = try before.map { state throws(PruneError) in
+            NativeState(state.batch, try scratch.buffer(state.values.count))
+        }
+        try BLAS.singleThreaded { () throws(PruneError) in
+            if sublayer % 2 == 0 {
+                try attend(block: sublayer / 2, before, after)
+            } else {
+                try feedForward(block: sublayer / 2, before, after)
+            }
+        }
+        return after
+    }
+
+    public func read<Result>(
+        _ state: any HiddenState, _ body: (Span<Float>) throws(PruneError) -> Result
+    ) throws(PruneError) -> Result {
+        let state = try native(state)
+        // Safe: the state owns the values, and outlives the call.
+        return try withExtendedLifetime(state) { () throws(PruneError) in
+            try body(UnsafeBufferPointer(start: state.values.pointer, count: state.values.count).span)
+        }
+    }
+
+    public var readsWeights: Bool { true }
+
+    public func magnitude(ofSublayer sublayer: Int) -> Double? {
+        var sum = 0.0
+        for projection in weights.projections(ofSublayer: sublayer) {
+            let matrix = projection.weight
+            guard let row = try? scratch.buffer(matrix.columns) else { return nil }
+            for index in 0..<matrix.rows {
+                matrix.widen(first: index, count: 1, into: row.pointer)
+                sum += Kernels.sumOfAbsolutes(row.pointer, matrix.columns)
+            }
+        }
+        return sum
+    }
+
+    func native(_ state: any HiddenState) throws(PruneError) -> NativeState {
+        guard let state = state as? NativeState, state.values.count == state.batch.rowCount * config.hiddenSize else {
+            throw PruneError(.internal, "a hidden state of another model was given to this one")
+        }
+        return state
+    }
+}
