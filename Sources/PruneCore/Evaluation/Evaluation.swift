@@ -1,0 +1,104 @@
+#if canImport(Glibc)
+internal import Glibc
+#elseif canImport(Darwin)
+internal import Darwin
+#endif
+
+/// What a model is worth on a data set under one mask.
+public struct Evaluation: Sendable {
+    /// Weighted mean of the negative log-likelihood over all predicted tokens, nats.
+    public let loss: Double
+    /// Mean over sequences of exp(mean loss of the sequence), as arXiv 2407.16286 has it: not exp(loss).
+    public let sequencePerplexity: Double
+    /// Sum of the weights of the predicted tokens.
+    public let weight: Double
+    /// Predicted tokens whose weight is above 0, and sequences that have such a token.
+    public let tokens: Int
+    public let sequences: Int
+
+    /// exp(loss): pooled over tokens.
+    public var perplexity: Double { exp(loss) }
+}
+
+/// A quantity of predicting tokens, weighted as the data says, as running sums in double.
+struct TokenMean {
+    private(set) var sum = 0.0
+    private(set) var weight = 0.0
+    private(set) var tokens = 0
+    private(set) var sequences = 0
+    private var sequencePerplexities = 0.0
+
+    /// Adds the values of `rows`, which are `batch.predictingRows(weighted: true)`.
+    mutating func add(_ values: [Float], at rows: [Int], of batch: TokenBatch) {
+        var next = 0
+        for sequence in batch.sequences {
+            let end = batch.rows(ofSequence: sequence).upperBound
+            var ownSum = 0.0
+            var ownWeight = 0.0
+            let first = next
+            while next < rows.count, rows[next] < end {
+                let weight = batch.data.weights.map { Double($0[batch.tokens.lowerBound + rows[next] + 1]) } ?? 1
+                ownSum += weight * Double(values[next])
+                ownWeight += weight
+                next += 1
+            }
+            guard next > first else { continue }
+            sum += ownSum
+            weight += ownWeight
+            tokens += next - first
+            sequences += 1
+            sequencePerplexities += exp(ownSum / ownWeight)
+        }
+    }
+
+    var mean: Double { sum / weight }
+
+    var evaluation: Evaluation {
+        Evaluation(
+            loss: mean, sequencePerplexity: sequencePerplexities / Double(sequences), weight: weight, tokens: tokens,
+            sequences: sequences)
+    }
+}
+
+/// Throws if a data set has no token to predict.
+func checkPredicts(_ batches: [TokenBatch]) throws(PruneError) {
+    guard batches.contains(where: { !$0.predictingRows(weighted: true).isEmpty }) else {
+        throw PruneError(
+            .data, "nothing to predict: every sequence has one token, or every token weight is 0; give longer sequences")
+    }
+}
+
+/// Evaluates a model under each of some masks.
+///
+/// Errors: `.data` if there is nothing to predict; `.nonFinite` naming the layer; `.cancelled`.
+public func evaluate(
+    _ model: any Model, _ data: TokenData, under masks: [KeepMask], batchTokens: Int = TokenData.usualBatch,
+    progress: ProgressMeter.Listener? = nil
+) throws(PruneError) -> [Evaluation] {
+    for mask in masks { try model.shape.check(mask) }
+    let batches = data.batches(of: batchTokens)
+    try checkPredicts(batches)
+    let steps = batches.count * masks.reduce(0) { $0 + $1.kept.count + 1 }
+    let meter = ProgressMeter(stage: "evaluate", total: steps, listener: progress)
+    var means = Array(repeating: TokenMean(), count: masks.count)
+    for batch in batches {
+        let rows = batch.predictingRows(weighted: true)
+        let start = try model.start(batch)
+        for (index, mask) in masks.enumerated() {
+            let state = try model.run(start, under: mask) { (_, _, _) throws(PruneError) in try meter.advance() }
+            let losses = try finiteLosses(model, state, rows, mask)
+            means[index].add(losses, at: rows, of: batch)
+            try meter.advance()
+        }
+    }
+    return means.map(\.evaluation)
+}
+
+/// The losses of some rows. Errors: `.nonFinite`, naming the layer where it began.
+func finiteLosses(
+    _ model: any Model, _ state: any HiddenState, _ rows: [Int], _ mask: KeepMask
+) throws(PruneError) -> [Float] {
+    let losses = try model.losses(state, at: rows)
+    guard losses.allSatisfy(\.isFinite) else { throw try model.nonFiniteError(in: state.batch, under: mask) }
+    return losses
+}

@@ -1,0 +1,50 @@
+/// A keep mask as JSON, with a word on where it comes from.
+///
+///     {"format": "prunecore.mask", "version": 1, "n_blocks": 12, "removed": ["attn.3", "ffn.7"], "provenance": {}}
+public enum MaskDocument {
+    private static let format = "prunecore.mask"
+    private static let version = 1
+
+    /// - Parameter provenance: a JSON object; nil = an empty one.
+    /// Errors: `.format` if it is not.
+    public static func write(_ mask: KeepMask, provenance: String?) throws(PruneError) -> String {
+        let provenance = provenance ?? "{}"
+        guard case .object = try JSONValue.parse(Array(provenance.utf8), source: "provenance") else {
+            throw PruneError(.format, "provenance must be a JSON object")
+        }
+        let removed = mask.removed.map { "\"\(sublayerName($0))\"" }.joined(separator: ", ")
+        return """
+            {"format": "\(format)", "version": \(version), "n_blocks": \(mask.blockCount), \
+            "removed": [\(removed)], "provenance": \(provenance)}
+            """
+    }
+
+    /// Errors: `.format`, with what is wrong; `.unsupported` for a later version.
+    public static func read(_ text: String) throws(PruneError) -> KeepMask {
+        guard case .object(let object) = try JSONValue.parse(Array(text.utf8), source: "mask") else {
+            throw PruneError(.format, "mask: the JSON is not an object")
+        }
+        guard case .string(format) = object["format"] else {
+            throw PruneError(.format, "mask: \"format\" is not \"\(format)\"; write masks with prune_mask_to_json")
+        }
+        guard case .integer(version) = object["version"] else {
+            throw PruneError(.unsupported, "mask: \"version\" is not \(version); use a newer library")
+        }
+        guard case .integer(let blocks) = object["n_blocks"], (1...KeepMask.mostBlocks).contains(blocks) else {
+            throw PruneError(.format, "mask: \"n_blocks\" is not an integer from 1 to \(KeepMask.mostBlocks)")
+        }
+        guard case .array(let names) = object["removed"] else {
+            throw PruneError(.format, "mask: \"removed\" is not an array of sublayer names")
+        }
+        var mask = KeepMask(blocks: blocks)
+        let sublayers = Dictionary(uniqueKeysWithValues: (0..<2 * blocks).map { (sublayerName($0), $0) })
+        for name in names {
+            guard case .string(let name) = name, let sublayer = sublayers[name] else {
+                throw PruneError(
+                    .format, "mask: \(name.described) in \"removed\" is no sublayer of \(blocks) blocks, such as \"attn.0\"")
+            }
+            mask = mask.removing(unit: sublayer, .sublayer)
+        }
+        return mask
+    }
+}

@@ -1,0 +1,174 @@
+/// The static metrics of every sublayer and block of a model as running sums, and of every window if asked.
+public struct ModelStatistics: Sendable {
+    public let blockCount: Int
+    public let selection: TokenSelection
+    public private(set) var tokens = 0
+    private var sublayers: [UnitStatistics]
+    private var blocks: [UnitStatistics]
+    private var windows: WindowStatistics?
+
+    public var hasWindows: Bool { windows != nil }
+
+    public init(blocks: Int, selection: TokenSelection = .all, windows: Bool = false) {
+        blockCount = blocks
+        self.selection = selection
+        sublayers = Array(repeating: UnitStatistics(), count: 2 * blocks)
+        self.blocks = Array(repeating: UnitStatistics(), count: blocks)
+        self.windows = windows ? WindowStatistics(blocks: blocks) : nil
+    }
+
+    /// Errors: `.argument` if the two are of different models or options.
+    public mutating func merge(_ other: ModelStatistics) throws(PruneError) {
+        guard other.blockCount == blockCount else {
+            throw PruneError(
+                .argument, "statistics of \(other.blockCount) blocks cannot be merged into those of \(blockCount)")
+        }
+        guard other.selection == selection, other.hasWindows == hasWindows else {
+            throw PruneError(.argument, "statistics gathered with other options (tokens, windows) cannot be merged")
+        }
+        add(other)
+    }
+
+    private mutating func add(_ other: ModelStatistics) {
+        tokens += other.tokens
+        for index in sublayers.indices { sublayers[index].merge(other.sublayers[index]) }
+        for index in blocks.indices { blocks[index].merge(other.blocks[index]) }
+        if let more = other.windows { windows?.merge(more) }
+    }
+
+    /// One score per unit. Errors: `.data` if nothing was gathered; `.argument` for a metric that is not of states.
+    public func scores(
+        _ metric: Metric, _ granularity: Granularity, relativeTo: RelativeTo = .input
+    ) throws(PruneError) -> [Double] {
+        guard tokens > 0 else { throw PruneError(.data, "no tokens were gathered; collect some first") }
+        var scores: [Double] = []
+        for unit in 0..<granularity.unitCount(blocks: blockCount) {
+            let own = granularity == .block ? blocks[unit] : sublayers[granularity.sublayers(ofUnit: unit).lowerBound]
+            guard let value = own.value(metric, relativeTo) else {
+                throw PruneError(.argument, "\(metric) does not come from hidden states; score the model for it")
+            }
+            scores.append(value)
+        }
+        return scores
+    }
+
+    /// Mean angular distance of every window: row n - 1, column i, as `WindowStatistics.distances`.
+    ///
+    /// Errors: `.data` if nothing was gathered; `.argument` if windows were not asked for.
+    public func windowDistances() throws(PruneError) -> [Double] {
+        guard let windows else {
+            throw PruneError(.argument, "these statistics have no windows; create them with windows = 1")
+        }
+        guard tokens > 0 else { throw PruneError(.data, "no tokens were gathered; collect some first") }
+        return windows.distances
+    }
+
+    /// Steps that gathering over some batches takes, for a progress meter.
+    public static func steps(_ batches: [TokenBatch], under mask: KeepMask) -> Int {
+        batches.count * mask.kept.count
+    }
+
+    /// Adds the tokens of some batches by one forward pass under a mask.
+    ///
+    /// Errors: `.nonFinite` naming the layer; whatever the model throws. Discard the statistics then.
+    public mutating func collect(
+        _ model: any Model, _ batches: [TokenBatch], under mask: KeepMask, _ meter: ProgressMeter
+    ) throws(PruneError) {
+        for batch in batches {
+            let rows = selection == .all ? Array(0..<batch.rowCount) : batch.lastRows
+            var state = try model.start(batch)
+            var boundaries = [state]
+            for block in 0..<blockCount {
+                let first = state
+                for sublayer in 2 * block...2 * block + 1 {
+                    guard mask.keeps(sublayer) else {
+                        sublayers[sublayer].addUnchanged(tokens: rows.count)
+                        continue
+                    }
+                    let before = state
+                    state = try model.run(before, from: sublayer, to: sublayer + 1, under: mask)
+                    try add(model, before, state, rows, mask, to: \.sublayers[sublayer])
+                    try meter.advance()
+                }
+                if first === state {
+                    blocks[block].addUnchanged(tokens: rows.count)
+                } else {
+                    try add(model, first, state, rows, mask, to: \.blocks[block])
+                }
+                if hasWindows { boundaries.append(state) }
+            }
+            if hasWindows { try addWindows(model, boundaries, rows) }
+            tokens += rows.count
+        }
+    }
+
+    /// Tokens whose sums are added up by one thread. Fixed, so that results do not depend on the thread count.
+    private static let pieceTokens = 64
+
+    private static func pieces(_ rows: [Int]) -> [ArraySlice<Int>] {
+        stride(from: 0, to: rows.count, by: pieceTokens).map { rows[$0..<min($0 + pieceTokens, rows.count)] }
+    }
+
+    private mutating func add(
+        _ model: any Model, _ before: any HiddenState, _ after: any HiddenState, _ rows: [Int], _ mask: KeepMask,
+        to unit: WritableKeyPath<ModelStatistics, UnitStatistics>
+    ) throws(PruneError) {
+        let width = model.shape.hiddenSize
+        let pieces = Self.pieces(rows)
+        let sums = try model.read(before) { h throws(PruneError) in
+            try model.read(after) { g throws(PruneError) in
+                h.withUnsafeBufferPointer { h in
+                    g.withUnsafeBufferPointer { g -> [UnitStatistics]? in
+                        // Safe: a state lends rowCount x width floats, and every row is below rowCount.
+                        guard let h = h.baseAddress, let g = g.baseAddress else { return [] }
+                        return mapOnAllThreads(pieces) { piece in
+                            var sum = UnitStatistics()
+                            for row in piece where !sum.add(h + row * width, g + row * width, width: width) { return nil }
+                            return sum
+                        }
+                    }
+                }
+            }
+        }
+        guard let sums else { throw try model.nonFiniteError(in: after.batch, under: mask) }
+        for sum in sums { self[keyPath: unit].merge(sum) }
+    }
+
+    private mutating func addWindows(
+        _ model: any Model, _ boundaries: [any HiddenState], _ rows: [Int]
+    ) throws(PruneError) {
+        let width = model.shape.hiddenSize
+        let blocks = blockCount
+        let pieces = Self.pieces(rows)
+        let sums = try withPointers(to: boundaries[...], in: model) { pointers in
+            mapOnAllThreads(pieces) { piece in
+                var sum = WindowStatistics(blocks: blocks)
+                for row in piece { sum.add(pointers.map { $0 + row * width }, width: width) }
+                return sum
+            }
+        }
+        for sum in sums ?? [] { windows?.merge(sum) }
+    }
+}
+
+/// Lends the values of several states at once.
+private func withPointers<Result>(
+    to states: ArraySlice<any HiddenState>, in model: any Model, _ found: [UnsafePointer<Float>] = [],
+    _ body: ([UnsafePointer<Float>]) -> Result
+) throws(PruneError) -> Result {
+    guard let state = states.first else { return body(found) }
+    return try model.read(state) { values throws(PruneError) in
+        var failure: PruneError?
+        let result = values.withUnsafeBufferPointer { values -> Result? in
+            guard let base = values.baseAddress else { return nil }
+            do throws(PruneError) {
+                return try withPointers(to: states.dropFirst(), in: model, found + [base], body)
+            } catch {
+                failure = error
+                return nil
+            }
+        }
+        guard let result else { throw failure ?? PruneError(.internal, "a hidden state lent no values") }
+        return result
+    }
+}

@@ -1,0 +1,79 @@
+/// What to score, and how.
+public struct ScoreRequest: Sendable {
+    public var metrics: [Metric]
+    public var granularity: Granularity
+    public var relativeTo: RelativeTo
+    public var selection: TokenSelection
+    public var mask: KeepMask
+    public var batchTokens: Int
+
+    public init(
+        metrics: [Metric] = Metric.allStatic, granularity: Granularity = .sublayer, relativeTo: RelativeTo = .input,
+        selection: TokenSelection = .all, mask: KeepMask, batchTokens: Int = TokenData.usualBatch
+    ) {
+        self.metrics = metrics
+        self.granularity = granularity
+        self.relativeTo = relativeTo
+        self.selection = selection
+        self.mask = mask
+        self.batchTokens = batchTokens
+    }
+}
+
+/// Scores every unit of a model: one row per metric of the request, one entry per unit.
+///
+/// Metrics of states share one forward pass; leave-one-out takes a pass per unit. Errors: `.argument` if data is missing
+/// for a metric that needs it, or the weights cannot be read for magnitude; those of the passes.
+public func score(
+    _ model: any Model, _ data: TokenData?, _ request: ScoreRequest, progress: ProgressMeter.Listener? = nil
+) throws(PruneError) -> [[Double]] {
+    try model.shape.check(request.mask)
+    let metrics = Set(request.metrics)
+    var rows: [Metric: [Double]] = [:]
+    if metrics.contains(.magnitude) { rows[.magnitude] = try magnitudes(model, request.granularity) }
+
+    let ofStates = Metric.ofStates.filter(metrics.contains)
+    let leftOut = Metric.allLeaveOneOut.filter(metrics.contains)
+    if !ofStates.isEmpty || !leftOut.isEmpty {
+        guard let data else {
+            throw PruneError(.argument, "data is NULL, but \((ofStates + leftOut)[0]) needs data; only magnitude does not")
+        }
+        if !ofStates.isEmpty {
+            var statistics = ModelStatistics(blocks: model.shape.blockCount, selection: request.selection)
+            let batches = data.batches(of: request.batchTokens)
+            let steps = ModelStatistics.steps(batches, under: request.mask)
+            let meter = ProgressMeter(stage: "score", total: steps, listener: progress)
+            try statistics.collect(model, batches, under: request.mask, meter)
+            for metric in ofStates {
+                rows[metric] = try statistics.scores(metric, request.granularity, relativeTo: request.relativeTo)
+            }
+        }
+        if !leftOut.isEmpty {
+            let damage = try leaveOneOut(
+                model, data, request.granularity, from: request.mask, logitL2: metrics.contains(.leaveOneOutLogitL2),
+                batchTokens: request.batchTokens, progress: progress)
+            rows[.leaveOneOutLoss] = damage.loss
+            rows[.leaveOneOutLogitL2] = damage.logitL2
+        }
+    }
+    return request.metrics.compactMap { rows[$0] }
+}
+
+/// Sum of |w| over the matrices of each unit. Errors: `.unsupported` if the model's weights cannot be read.
+func magnitudes(_ model: any Model, _ granularity: Granularity) throws(PruneError) -> [Double] {
+    var sums: [Double] = []
+    for unit in 0..<granularity.unitCount(blocks: model.shape.blockCount) {
+        var sum = 0.0
+        for sublayer in granularity.sublayers(ofUnit: unit) {
+            guard let own = model.magnitude(ofSublayer: sublayer) else {
+                throw PruneError(.unsupported, "magnitude needs the weights, and this model does not give them")
+            }
+            sum += own
+        }
+        guard sum.isFinite else {
+            throw PruneError(.nonFinite, "a weight of \(granularity.name(ofUnit: unit)) is not finite")
+        }
+        sums.append(sum)
+    }
+    return sums
+}
