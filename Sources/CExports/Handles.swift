@@ -1,0 +1,97 @@
+import CPruneCore
+import PruneCore
+import Synchronization
+
+/// The objects behind the handles that the host holds.
+///
+/// A handle is a number that looks like a pointer and is never followed: the table says what it stands for. So a handle
+/// that was released, is of another kind, or was never given out is recognised instead of read as memory.
+enum HandleTable {
+    private struct Entries {
+        var objects: [UInt: any AnyObject & Sendable] = [:]
+        /// Odd multiples of 8 from here on; no number is given out twice.
+        var next: UInt = 0x5052_0008
+    }
+
+    private static let entries = Mutex(Entries())
+
+    /// A new handle. The table owns `object` until the handle is released.
+    static func add(_ object: any AnyObject & Sendable) -> OpaquePointer? {
+        entries.withLock { entries in
+            let number = entries.next
+            entries.next += 16
+            entries.objects[number] = object
+            return OpaquePointer(bitPattern: number)
+        }
+    }
+
+    /// Gives an object back; unknown handles and NULL are ignored. Calls under way keep the object alive.
+    static func release(_ handle: OpaquePointer?) {
+        guard let handle else { return }
+        let number = UInt(bitPattern: handle)
+        // Out of the lock before it goes: what it frees may take long.
+        let removed = entries.withLock { $0.objects.removeValue(forKey: number) }
+        withExtendedLifetime(removed) {}
+    }
+
+    /// The object of a handle. Errors: `.argument` for NULL; `.handle` if it is not one of `kind`.
+    static func object<Object: AnyObject & Sendable>(
+        _ handle: OpaquePointer?, _ kind: Object.Type, _ name: String
+    ) throws(PruneError) -> Object {
+        guard let handle else { throw PruneError(.argument, "\(name) is NULL") }
+        let number = UInt(bitPattern: handle)
+        guard let found = entries.withLock({ $0.objects[number] }) else { throw PruneError(.handle, "\(name) is not a handle of this library, or was released") }
+        guard let object = found as? Object else {
+            throw PruneError(.handle, "\(name) is a handle of another kind")
+        }
+        return object
+    }
+}
+
+/// What a `prune_model` stands for: a model, its mask, and the strings lent to the host.
+final class ModelHandle: Sendable {
+    let model: any Model
+    let mask: Mutex<KeepMask>
+    let architecture: LentString
+    let elementType: LentString
+
+    init(_ model: any Model) {
+        self.model = model
+        mask = Mutex(KeepMask(blocks: model.shape.blockCount))
+        architecture = LentString(model.shape.architecture)
+        elementType = LentString(model.shape.elementType.rawValue)
+    }
+
+    var currentMask: KeepMask { mask.withLock { $0 } }
+}
+
+/// What a `prune_statistics` stands for.
+final class StatisticsHandle: Sendable {
+    let statistics: Mutex<ModelStatistics>
+
+    init(_ statistics: ModelStatistics) { self.statistics = Mutex(statistics) }
+
+    var current: ModelStatistics { statistics.withLock { $0 } }
+
+    func merge(_ other: ModelStatistics) throws(PruneError) {
+        var failure: PruneError?
+        statistics.withLock { statistics in
+            do throws(PruneError) { try statistics.merge(other) } catch { failure = error }
+        }
+        if let failure { throw failure }
+    }
+}
+
+/// A C string that lives as long as this object.
+final class LentString: @unchecked Sendable {
+    let pointer: UnsafePointer<CChar>
+
+    init(_ text: String) {
+        let bytes = Array(text.utf8CString)
+        let copy = UnsafeMutablePointer<CChar>.allocate(capacity: bytes.count)
+        copy.initialize(from: bytes, count: bytes.count)
+        pointer = UnsafePointer(copy)
+    }
+
+    deinit { pointer.deallocate() }
+}

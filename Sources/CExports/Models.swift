@@ -1,0 +1,98 @@
+public import CPruneCore
+import PruneCore
+import Synchronization
+
+private let modelOptionsSize = MemoryLayout<prune_model_options>.size
+
+@c @implementation
+public func prune_model_open(
+    _ directory: UnsafePointer<CChar>!, _ options: UnsafePointer<prune_model_options>!,
+    _ out_model: UnsafeMutablePointer<OpaquePointer?>!
+) -> prune_status {
+    out_model?.pointee = nil
+    return guarded { () throws(PruneError) in
+        let directory = String(cString: try need(directory, "directory"))
+        let out = try need(out_model, "out_model")
+        _ = try readStruct(options, prune_model_options(), least: modelOptionsSize, "options")
+        out.pointee = HandleTable.add(ModelHandle(try NativeModel(directory: directory)))
+    }
+}
+
+@c @implementation
+public func prune_model_release(_ model: OpaquePointer!) { HandleTable.release(model) }
+
+@c @implementation
+public func prune_model_info(
+    _ model: OpaquePointer!, _ out_shape: UnsafeMutablePointer<prune_model_shape>!
+) -> prune_status {
+    guarded { () throws(PruneError) in
+        let handle = try HandleTable.object(model, ModelHandle.self, "model")
+        let shape = handle.model.shape
+        let whole = shape.cost(under: KeepMask(blocks: shape.blockCount))
+        let readsWeights = handle.model.readsWeights ? PRUNE_ABILITY_MAGNITUDE : 0
+        let out = prune_model_shape(
+            struct_size: 0, abilities: UInt32(PRUNE_ABILITY_READ_STATES | readsWeights),
+            architecture: handle.architecture.pointer, element_type: handle.elementType.pointer,
+            n_blocks: Int64(shape.blockCount), hidden_size: Int64(shape.hiddenSize),
+            feed_forward_size: Int64(shape.feedForwardSize), n_heads: Int64(shape.headCount),
+            n_kv_heads: Int64(shape.kvHeadCount), head_size: Int64(shape.headSize),
+            vocabulary_size: Int64(shape.vocabularySize), context_length: Int64(shape.contextLength),
+            tied_embeddings: shape.tiesEmbeddings ? 1 : 0, parameters: Int64(whole.parameters),
+            parameter_bytes: Int64(whole.parameterBytes), kv_bytes_per_token: Int64(whole.keyValueBytes))
+        try writeStruct(out, to: out_shape, least: MemoryLayout<prune_model_shape>.size, "out_shape")
+    }
+}
+
+@c @implementation
+public func prune_model_sublayers(
+    _ model: OpaquePointer!, _ out_sublayers: UnsafeMutablePointer<prune_sublayer>!, _ capacity: Int,
+    _ out_count: UnsafeMutablePointer<Int>!
+) -> prune_status {
+    guarded { () throws(PruneError) in
+        let handle = try HandleTable.object(model, ModelHandle.self, "model")
+        let sublayers = handle.model.shape.sublayers
+        let out = try room(for: sublayers.count, in: out_sublayers, capacity, out_count, "out_sublayers")
+        for (index, own) in sublayers.enumerated() {
+            out[index] = prune_sublayer(
+                block: Int64(index / 2), is_feed_forward: Int64(index % 2), parameters: Int64(own.parameters),
+                parameter_bytes: Int64(own.parameterBytes), kv_bytes_per_token: Int64(own.keyValueBytes),
+                window: Int64(own.window ?? 0))
+        }
+    }
+}
+
+private let dataOptionsSize = MemoryLayout<prune_data_options>.size
+
+@c @implementation
+public func prune_data_create(
+    _ token_ids: UnsafePointer<Int32>!, _ sequence_lengths: UnsafePointer<Int64>!, _ n_sequences: Int,
+    _ options: UnsafePointer<prune_data_options>!, _ out_data: UnsafeMutablePointer<OpaquePointer?>!
+) -> prune_status {
+    out_data?.pointee = nil
+    return guarded { () throws(PruneError) in
+        let out = try need(out_data, "out_data")
+        let ids = try need(token_ids, "token_ids")
+        let lengths = try array(try need(sequence_lengths, "sequence_lengths"), n_sequences, "sequence_lengths")
+        let options = try readStruct(options, prune_data_options(), least: dataOptionsSize, "options")
+        let tokens = try TokenData.tokenCount(ofLengths: lengths)
+        let weights = try options?.token_weights.map { values throws(PruneError) in
+            try array(values, tokens, "options.token_weights")
+        }
+        out.pointee = HandleTable.add(
+            try TokenData(tokens: try array(ids, tokens, "token_ids"), lengths: lengths.map { Int($0) }, weights: weights))
+    }
+}
+
+@c @implementation
+public func prune_data_release(_ data: OpaquePointer!) { HandleTable.release(data) }
+
+@c @implementation
+public func prune_data_info(
+    _ data: OpaquePointer!, _ out_sequences: UnsafeMutablePointer<Int64>!, _ out_tokens: UnsafeMutablePointer<Int64>!
+) -> prune_status {
+    guarded { () throws(PruneError) in
+        let data = try HandleTable.object(data, TokenData.self, "data")
+        out_sequences?.pointee = Int64(data.sequenceCount)
+        out_tokens?.pointee = Int64(data.tokens.count)
+    }
+}
