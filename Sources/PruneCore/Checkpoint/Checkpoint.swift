@@ -1,0 +1,89 @@
+#if canImport(Glibc)
+import Glibc
+#endif
+
+/// A Hugging Face model directory, opened: its configuration and its tensors, which stay mapped and are not copied.
+public struct Checkpoint: Sendable {
+    let config: ModelConfig
+    let tensors: TensorTable
+
+    /// Opens `config.json` and `model.safetensors`, or the shards that `model.safetensors.index.json` names.
+    ///
+    /// Whether the tensors fit the configuration is checked when they are asked for.
+    /// Errors: `.file` if something is missing or unreadable; `.format` if it is damaged or contradicts itself;
+    /// `.unsupported` if the model is one that this version does not compute.
+    public static func open(directory: String) throws(PruneError) -> Checkpoint {
+        try MappedFile.requireDirectory(directory)
+        let configPath = join(directory, "config.json")
+        let json = try MappedFile.read(configPath, limit: ModelConfig.sizeLimit)
+        let config = try ModelConfig.parse(json, path: configPath)
+        let tensors = try openTensors(directory)
+        return Checkpoint(config: try config.tied(asStoredIn: tensors), tensors: tensors)
+    }
+
+    private static func openTensors(_ directory: String) throws(PruneError) -> TensorTable {
+        let whole = join(directory, "model.safetensors")
+        if MappedFile.exists(whole) {
+            let file = try SafetensorsFile.open(whole)
+            return TensorTable(source: directory, tensors: file.tensors, unsupported: file.unsupported)
+        }
+        let index = join(directory, "model.safetensors.index.json")
+        guard MappedFile.exists(index) else {
+            let isPickled = ["pytorch_model.bin", "pytorch_model.bin.index.json"].contains {
+                MappedFile.exists(join(directory, $0))
+            }
+            let advice = isPickled ? "; the weights in pytorch_model.bin are not read: convert to safetensors" : ""
+            throw PruneError(
+                .file, "\(directory): neither model.safetensors nor model.safetensors.index.json is there\(advice)")
+        }
+        return try openShards(try ShardIndex.read(index), directory)
+    }
+
+    private static func openShards(_ index: ShardIndex, _ directory: String) throws(PruneError) -> TensorTable {
+        var shards: [String: SafetensorsFile] = [:]
+        var tensors: [String: StoredTensor] = [:]
+        var unsupported: [String: String] = [:]
+        // Sorted, so that of several faults the same one is told every time.
+        for (name, fileName) in index.files.sorted(by: { $0.key < $1.key }) {
+            if shards[fileName] == nil { shards[fileName] = try SafetensorsFile.open(join(directory, fileName)) }
+            if let tensor = shards[fileName]?.tensors[name] {
+                tensors[name] = tensor
+            } else if let type = shards[fileName]?.unsupported[name] {
+                unsupported[name] = type
+            } else {
+                throw PruneError(
+                    .format,
+                    "\(index.path): tensor \(name.quoted) is mapped to \(fileName.quoted), which does not hold it")
+            }
+        }
+        return TensorTable(source: directory, tensors: tensors, unsupported: unsupported)
+    }
+
+    private static func join(_ directory: String, _ name: String) -> String {
+        directory.hasSuffix("/") ? directory + name : directory + "/" + name
+    }
+}
+
+extension ModelConfig {
+    /// The configuration with `tiesEmbeddings` as the weights have it.
+    ///
+    /// Some checkpoints say that head and embedding are tied, yet store a head of its own. As in transformers, the
+    /// weights are believed: the two are tied unless both are there and differ.
+    func tied(asStoredIn tensors: TensorTable) throws(PruneError) -> ModelConfig {
+        guard tiesEmbeddings, tensors.contains(architecture.head), tensors.contains(architecture.embedding) else {
+            return self
+        }
+        let shape = [vocabularySize, hiddenSize]
+        let head = try tensors.tensor(architecture.head, shape: shape)
+        let embedding = try tensors.tensor(architecture.embedding, shape: shape)
+        if head.elementType == embedding.elementType, head.bytes.count == embedding.bytes.count,
+            let left = head.bytes.baseAddress, let right = embedding.bytes.baseAddress,
+            memcmp(left, right, head.bytes.count) == 0
+        {
+            return self
+        }
+        var config = self
+        config.tiesEmbeddings = false
+        return config
+    }
+}

@@ -1,0 +1,25 @@
+/// A safetensors file, mapped, with its tensors by name.
+struct SafetensorsFile {
+    let path: String
+    let tensors: [String: StoredTensor]
+    /// Tensors of element types that the engine does not compute with: name to dtype.
+    let unsupported: [String: String]
+
+    /// Errors: `.file` if the file cannot be mapped; `.format` if it is damaged.
+    static func open(_ path: String) throws(PruneError) -> SafetensorsFile {
+        let file = try MappedFile(path: path)
+        let header = try SafetensorsHeader.parse(file.bytes, path: path)
+        var tensors: [String: StoredTensor] = [:]
+        var unsupported: [String: String] = [:]
+        for entry in header.entries {
+            guard let type = ElementType(safetensors: entry.dtype) else {
+                unsupported[entry.name] = entry.dtype
+                continue
+            }
+            tensors[entry.name] = StoredTensor(
+                name: entry.name, elementType: type, shape: entry.shape,
+                bytes: UnsafeRawBufferPointer(rebasing: file.bytes[entry.range]), owner: file)
+        }
+        return SafetensorsFile(path: path, tensors: tensors, unsupported: unsupported)
+    }
+}

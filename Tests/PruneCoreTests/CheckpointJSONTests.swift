@@ -1,0 +1,84 @@
+import Testing
+
+@testable import PruneCore
+
+@Suite struct CheckpointJSONTests {
+    func value(_ text: String) throws -> JSONValue { try JSONValue.parse(Array(text.utf8), source: "x.json") }
+
+    @Test func readsEveryKindOfValue() throws {
+        let text = """
+             {"a": [1, -2, 0, 1.5, 1e2, -0.25E-1],\t"b": {"c": null, "d": true, "e": false}, "": "",\r
+            "f": [], "g": {} }
+            """
+        #expect(
+            try value(text)
+                == .object([
+                    "a": .array([.integer(1), .integer(-2), .integer(0), .number(1.5), .number(100), .number(-0.025)]),
+                    "b": .object(["c": .null, "d": .bool(true), "e": .bool(false)]),
+                    "": .string(""), "f": .array([]), "g": .object([:]),
+                ]))
+    }
+
+    @Test func readsEscapesAndUnicode() throws {
+        #expect(try value(#""\"\\\/\b\f\n\r\t""#) == .string("\"\\/\u{8}\u{C}\n\r\t"))
+        #expect(try value(#""\u00e9 \uD83D\uDE00 é 😀""#) == .string("é 😀 é 😀"))
+        #expect(try value(#""\u0000""#) == .string("\u{0}"))
+    }
+
+    @Test func readsNumbersAtTheEdge() throws {
+        #expect(try value("9223372036854775807") == .integer(.max))
+        #expect(try value("-9223372036854775808") == .integer(.min))
+        #expect(try value("9223372036854775808") == .number(9_223_372_036_854_775_808))
+        #expect(try value("1e308") == .number(1e308))
+        #expect(try value("1e-999") == .number(0))
+        #expect(try value("1000000000000000019884624838656") == .number(1e30))
+    }
+
+    @Test(arguments: [
+        "", " ", "{", "}", "[", "]", "[1,]", "[,1]", "[1 2]", #"{"a"}"#, #"{"a":}"#, #"{"a":1,}"#, "{a:1}", "{'a':1}",
+        #"{"a":1 "b":2}"#, "01", "-", "+1", ".5", "1.", "1e", "1e+", "--1", "0x10", "NaN", "Infinity", "-Infinity",
+        "nan", "tru", "truee", "nul", "True", "\"", #""\"#, #""\x""#, #""\u12""#, #""\u12G4""#, #""\uD800""#,
+        #""\uDC00""#, #""\uD800\u0041""#, "\"a\nb\"", "1 2", "{} {}", "// x\n1", "[1]]", "\u{FEFF}1", "1e999", "-1e999",
+    ])
+    func refusesWhatIsNoJSON(_ text: String) {
+        expectFault(.format, naming: "x.json", "byte") { _ = try value(text) }
+    }
+
+    @Test func refusesInvalidUTF8() {
+        for bytes: [UInt8] in [[0xFF], [0xC0, 0x80], [0xED, 0xA0, 0x80], [0xE2, 0x82], [0xF5, 0x80, 0x80, 0x80]] {
+            expectFault(.format, naming: "UTF-8") {
+                _ = try JSONValue.parse([0x22] + bytes + [0x22], source: "x.json")
+            }
+        }
+    }
+
+    @Test func refusesKeysThatAppearTwice() {
+        expectFault(.format, naming: "\"a\"", "twice") { _ = try value(#"{"a": 1, "b": 2, "a": 3}"#) }
+        expectFault(.format, naming: "\"a\"", "twice") { _ = try value(#"{"a": 1, "\u0061": 3}"#) }
+    }
+
+    @Test func limitsNesting() throws {
+        let deep = JSONReader.depthLimit
+        _ = try value(String(repeating: "[", count: deep) + String(repeating: "]", count: deep))
+        for (open, count) in [("[", deep + 1), ("[", 200_000), ("{\"a\":", 200_000), ("[{\"a\":", 100_000)] {
+            expectFault(.format, naming: "nested") { _ = try value(String(repeating: open, count: count)) }
+            expectFault(.format, naming: "nested") {
+                var reader = JSONReader(Array(String(repeating: open, count: count).utf8), source: "x.json")
+                try reader.skipValue()
+            }
+        }
+    }
+
+    @Test func takesLongNumbersAndStrings() throws {
+        #expect(try value("0." + String(repeating: "1", count: 200_000)) == .number(0.111_111_111_111_111_11))
+        expectFault(.format, naming: "range") { _ = try value(String(repeating: "9", count: 200_000)) }
+        let long = String(repeating: "x", count: 1_000_000)
+        #expect(try value("\"\(long)\"") == .string(long))
+    }
+
+    @Test func quotesWhatAFileMadeLongOrUnprintable() {
+        #expect("a\u{0}b\nc\u{9B}d".quoted == "\"a\u{FFFD}b\u{FFFD}c\u{FFFD}d\"")
+        #expect(String(repeating: "x", count: 121).quoted == "\"" + String(repeating: "x", count: 120) + "...\"")
+        #expect(String(repeating: "x", count: 120).quoted == "\"" + String(repeating: "x", count: 120) + "\"")
+    }
+}

@@ -1,0 +1,140 @@
+import Testing
+
+@testable import PruneCore
+
+#if canImport(Glibc)
+import Glibc
+#endif
+
+/// Metrics and leave-one-out on a model that is no engine of ours: they need nothing but the protocol.
+@Suite struct ImportanceTests {
+    let model = HandModel(updates: [[3, 0, 0, 0], [0, 4, 0, 0], [0, 0, 0, 0], [0, 0, 2, -1]])
+    let all = KeepMask(blocks: 2)
+
+    func data(_ sequences: [[Int32]], weights: [Float]? = nil) throws -> TokenData {
+        try TokenData(tokens: sequences.flatMap { $0 }, lengths: sequences.map(\.count), weights: weights)
+    }
+
+    func collected(_ data: TokenData, selection: TokenSelection = .all, batch: Int = 100) throws -> ModelStatistics {
+        var statistics = ModelStatistics(blocks: 2, selection: selection, windows: true)
+        let meter = ProgressMeter(stage: "test", total: 1, listener: nil)
+        try statistics.collect(model, data.batches(of: batch), under: all, meter)
+        return statistics
+    }
+
+    @Test func metricsOfOneTokenByHand() throws {
+        // Token 0 starts at (0, 1, 0, 0); attention 0 makes it (3, 1, 0, 0).
+        let statistics = try collected(data([[0]]))
+        let cosine = 1 - 1 / 10.0.squareRoot()
+        #expect(abs(try statistics.scores(.cosine, .sublayer)[0] - cosine) < 1e-12)
+        #expect(abs(try statistics.scores(.angular, .sublayer)[0] - acos(1 / 10.0.squareRoot()) / Double.pi) < 1e-12)
+        #expect(try statistics.scores(.l1, .sublayer) == [3, 4, 0, 3])
+        #expect(try statistics.scores(.l2, .sublayer) == [3, 4, 0, 5.0.squareRoot()])
+        #expect(try statistics.scores(.relativeL1, .sublayer)[0] == 3)
+        #expect(try statistics.scores(.relativeL1, .sublayer, relativeTo: .output)[0] == 0.75)
+        #expect(try statistics.scores(.relativeL2, .sublayer)[0] == 3)
+        // Block 0 goes from (0, 1, 0, 0) to (3, 5, 0, 0).
+        #expect(try statistics.scores(.l2, .block)[0] == 5)
+        #expect(try statistics.scores(.l1, .attention) == [3, 0])
+        #expect(try statistics.scores(.l1, .feedForward) == [4, 3])
+    }
+
+    @Test func windowsSpanBlocks() throws {
+        let windows = try collected(data([[0]])).windowDistances()
+        // From (0, 1, 0, 0) over both blocks to (3, 5, 2, -1).
+        #expect(abs(windows[2] - acos(5 / 39.0.squareRoot()) / Double.pi) < 1e-12)
+        #expect(windows[3].isNaN)
+        let blocks = try collected(data([[0]])).scores(.angular, .block)
+        #expect(abs(windows[0] - blocks[0]) < 1e-12 && abs(windows[1] - blocks[1]) < 1e-12)
+    }
+
+    @Test func partsMergedEqualTheWhole() throws {
+        let sequences: [[Int32]] = [[0, 1, 2], [3, 1], [2, 2, 2, 0]]
+        let whole = try collected(data(sequences))
+        var merged = try collected(data(Array(sequences[..<1])))
+        try merged.merge(try collected(data(Array(sequences[1...])), batch: 2))
+        for metric in Metric.ofStates {
+            for (a, b) in zip(try whole.scores(metric, .sublayer), try merged.scores(metric, .sublayer)) {
+                #expect(abs(a - b) <= 1e-12 * abs(a))
+            }
+        }
+        #expect(merged.tokens == 9)
+    }
+
+    @Test func lastTokenOfEachSequence() throws {
+        let last = try collected(data([[3, 0], [1, 2, 0]]), selection: .last)
+        let zeros = try collected(data([[0, 0]]))
+        #expect(try last.scores(.cosine, .sublayer) == zeros.scores(.cosine, .sublayer))
+        #expect(last.tokens == 2)
+    }
+
+    @Test func mergeRefusesOtherShapes() throws {
+        var statistics = ModelStatistics(blocks: 2)
+        #expect(throws: PruneError.self) { try statistics.merge(ModelStatistics(blocks: 3)) }
+        #expect(throws: PruneError.self) { try statistics.merge(ModelStatistics(blocks: 2, selection: .last)) }
+        #expect(throws: PruneError.self) { try ModelStatistics(blocks: 2).scores(.cosine, .sublayer) }
+    }
+
+    @Test func aZeroStateHasNoRelativeNorm() {
+        var statistics = UnitStatistics()
+        let zero: [Float] = [0, 0], one: [Float] = [0, 1], two: [Float] = [0, 2]
+        let first = statistics.add(zero, one, width: 2)
+        #expect(first)
+        #expect(statistics.value(.cosine, .input) == 1)
+        #expect(statistics.value(.relativeL2, .input) == 0)
+        let second = statistics.add(one, two, width: 2)
+        #expect(second)
+        #expect(statistics.value(.relativeL2, .input) == 1)
+        #expect(statistics.value(.cosine, .input) == 0.5)
+        let broken = [statistics.add(one, [.nan, 0], width: 2), statistics.add(one, [.infinity, 0], width: 2)]
+        #expect(broken == [false, false])
+    }
+
+    @Test func leaveOneOutEqualsEvaluations() throws {
+        let data = try data([[0, 1, 2], [3, 1]], weights: [1, 0.5, 2, 1, 1])
+        for granularity in [Granularity.sublayer, .block, .attention, .feedForward] {
+            let damage = try leaveOneOut(model, data, granularity, from: all)
+            for unit in 0..<granularity.unitCount(blocks: 2) {
+                let masks = [all, all.removing(unit: unit, granularity)]
+                let losses = try evaluate(model, data, under: masks).map(\.loss)
+                #expect(abs(damage.loss[unit] - (losses[1] - losses[0])) < 1e-12)
+            }
+        }
+        // Sublayer 2 adds nothing, so nothing is lost without it; sublayer 3 moves the logits by (2, -1).
+        let damage = try leaveOneOut(model, data, .sublayer, from: all)
+        #expect(damage.loss[2] == 0 && damage.logitL2?[2] == 0)
+        #expect(abs((damage.logitL2?[3] ?? 0) - 5.0.squareRoot()) < 1e-6)
+    }
+
+    @Test func aRemovedUnitScoresNothing() throws {
+        let mask = all.removing(unit: 0, .block)
+        let damage = try leaveOneOut(model, try data([[0, 1]]), .block, from: mask)
+        #expect(damage.loss[0] == 0 && damage.logitL2?[0] == 0 && damage.loss[1] != 0)
+        let request = ScoreRequest(metrics: Metric.ofStates, mask: mask)
+        for row in try score(model, try data([[0, 1]]), request) { #expect(row[0] == 0 && row[1] == 0) }
+    }
+
+    @Test func evaluationPoolsTokensAndSequences() throws {
+        let data = try data([[0, 1, 2], [3, 1]])
+        let result = try evaluate(model, data, under: [KeepMask(blocks: 2).removing(unit: 3, .sublayer)])[0]
+        // The hidden states after sublayer 2 are (id + 3, 5, 0, 0); the targets are 1 and 2 after ids 0 and 1, 1 after 3.
+        let losses = [(0.0, 5.0), (1.0, 0.0), (3.0, 5.0)].map { logSumExp([$0.0 + 3, 5, 0, 0]) - $0.1 }
+        #expect(abs(result.loss - losses.reduce(0, +) / 3) < 1e-6)
+        let sequences = (exp((losses[0] + losses[1]) / 2) + exp(losses[2])) / 2
+        #expect(abs(result.sequencePerplexity - sequences) < 1e-5 * sequences)
+        #expect(result.tokens == 3 && result.sequences == 2)
+    }
+
+    @Test func progressCountsItsStepsAndCancels() throws {
+        let data = try data([[0, 1, 2], [3, 1]])
+        var seen: [Progress] = []
+        _ = try leaveOneOut(model, data, .sublayer, from: all, batchTokens: 3) { seen.append($0); return false }
+        let last = try #require(seen.last)
+        #expect(last.done == last.total)
+        #expect(throws: PruneError.self) { try evaluate(model, data, under: [all]) { _ in true } }
+    }
+
+    @Test func magnitudeNeedsWeights() throws {
+        #expect(throws: PruneError.self) { try score(model, nil, ScoreRequest(metrics: [.magnitude], mask: all)) }
+    }
+}

@@ -1,0 +1,142 @@
+import CKernels
+import Testing
+
+@testable import PruneCore
+
+#if canImport(Glibc)
+import Glibc
+#endif
+
+/// Every CPU level of the loops that this machine can run, against plain arithmetic in double.
+@Suite struct KernelTests {
+    static let levels = Array(0...kernel_best_level())
+    static let lengths = [1, 7, 31, 32, 33, 100, 1024, 1031]
+
+    func values(_ count: Int, seed: Int) -> [Float] {
+        (0..<count).map { Float(sin(Double($0 * 7 + seed) * 1.3) * 9) }
+    }
+
+    @Test(arguments: levels, lengths)
+    func reductions(_ level: Int32, _ count: Int) {
+        let x = values(count, seed: 1), y = values(count, seed: 2)
+        let wide = x.map(Double.init), other = y.map(Double.init)
+        let squares = wide.reduce(0) { $0 + $1 * $1 }
+        let dot = zip(wide, other).reduce(0) { $0 + $1.0 * $1.1 }
+        #expect(abs(Double(kernel_sum_squares(level, x, count)) - squares) <= 1e-6 * squares)
+        #expect(abs(kernel_dot(level, x, y, count) - dot) <= 1e-12 * squares)
+        #expect(abs(kernel_sum_absolute(level, x, count) - wide.reduce(0) { $0 + abs($1) }) <= 1e-12 * squares)
+        #expect(kernel_maximum(level, x, count) == x.max())
+        var sums = kernel_pair_sums()
+        kernel_add_pair_sums(level, x, y, count, &sums)
+        let u = zip(wide, other).map { $1 - $0 }
+        #expect(abs(sums.uu - u.reduce(0) { $0 + $1 * $1 }) <= 1e-12 * sums.uu)
+        #expect(abs(sums.u1 - u.reduce(0) { $0 + abs($1) }) <= 1e-12 * sums.u1)
+        #expect(abs(sums.hg - dot) <= 1e-12 * squares)
+    }
+
+    @Test(arguments: levels, lengths)
+    func exponentials(_ level: Int32, _ count: Int) {
+        let x = values(count, seed: 3)
+        let top = Double(x.max() ?? 0)
+        let exact = x.map { exp(Double($0) - top) }
+        let sum = exact.reduce(0, +)
+        #expect(abs(Double(kernel_sum_exp(level, x, Float(top), count)) - sum) <= 2e-6 * sum)
+        var soft = x
+        kernel_softmax(level, &soft, count)
+        for (a, b) in zip(soft, exact) { #expect(abs(Double(a) - b / sum) <= 2e-6) }
+        var silu = [Float](repeating: 2, count: count)
+        kernel_silu_times(level, x, &silu, count)
+        for (a, b) in zip(silu, x.map(Double.init)) {
+            #expect(abs(Double(a) - 2 * b / (1 + exp(-b))) <= 1e-6 * (1 + abs(b)))
+        }
+        var gelu = [Float](repeating: 1, count: count)
+        kernel_gelu_tanh_times(level, x, &gelu, count)
+        for (a, b) in zip(gelu, x.map(Double.init)) {
+            let inner = 0.7978845608028654 * (b + 0.044715 * b * b * b)
+            #expect(abs(Double(a) - 0.5 * b * (1 + tanh(inner))) <= 1e-5 * (1 + abs(b)))
+        }
+    }
+
+    @Test(arguments: levels)
+    func exponentialsStayFiniteAtTheEnds(_ level: Int32) {
+        let x: [Float] = [-1e30, -200, -87, 0, 88, 200]
+        for value in x { #expect(kernel_sum_exp(level, [value], 0, 1).isFinite) }
+        #expect(kernel_sum_exp(level, [-1e30], 0, 1) < 1e-37)
+        #expect(kernel_sum_exp(level, [.nan], 0, 1).isNaN)
+    }
+
+    @Test(arguments: levels)
+    func halfPrecisionWidensExactly(_ level: Int32) {
+        let bits = (0...UInt16.max).map { $0 }
+        var wide = [Float](repeating: 0, count: bits.count)
+        kernel_widen_bf16(level, bits, &wide, bits.count)
+        for (pattern, value) in zip(bits, wide) { #expect(value.bitPattern == UInt32(pattern) << 16) }
+        kernel_widen_fp16(level, bits, &wide, bits.count)
+        for (pattern, value) in zip(bits, wide) {
+            let exponent = Int(pattern >> 10 & 31), fraction = Double(pattern & 1023)
+            let sign = pattern >> 15 == 1 ? -1.0 : 1.0
+            switch exponent {
+            case 31: #expect(fraction == 0 ? Double(value) == sign * .infinity : value.isNaN)
+            case 0: #expect(Double(value) == sign * fraction * 0x1p-24)
+            default: #expect(Double(value) == sign * (1 + fraction / 1024) * pow(2, Double(exponent - 15)))
+            }
+        }
+    }
+
+    @Test(arguments: levels)
+    func rotationTurnsPairs(_ level: Int32) {
+        var x = values(10, seed: 4)
+        let before = x
+        let angles = (0..<5).map { Double($0) * 0.7 }
+        kernel_rotate(level, &x, angles.map { Float(cos($0)) }, angles.map { Float(sin($0)) }, 5)
+        for i in 0..<5 {
+            let (a, b) = (Double(before[i]), Double(before[i + 5]))
+            #expect(abs(Double(x[i]) - (a * cos(angles[i]) - b * sin(angles[i]))) < 1e-5)
+            #expect(abs(Double(x[i + 5]) - (b * cos(angles[i]) + a * sin(angles[i]))) < 1e-5)
+        }
+    }
+}
+
+@Suite(.serialized) struct ThreadPoolTests {
+    @Test(arguments: [0, 1, 2, 3, 17, 1000])
+    func everyIndexOnce(_ count: Int) {
+        let hits = UnsafeMutableBufferPointer<Int>.allocate(capacity: max(count, 1))
+        hits.initialize(repeating: 0)
+        defer { hits.deallocate() }
+        nonisolated(unsafe) let counts = hits
+        for _ in 0..<50 { ThreadPool.forEach(count, slots: 4) { index, _ in counts[index] += 1 } }
+        #expect((0..<count).allSatisfy { hits[$0] == 50 })
+    }
+
+    @Test func slotsAreNeverShared() {
+        let busy = UnsafeMutableBufferPointer<Int>.allocate(capacity: 4)
+        busy.initialize(repeating: 0)
+        defer { busy.deallocate() }
+        nonisolated(unsafe) let owners = busy
+        nonisolated(unsafe) var clashes = 0
+        ThreadPool.forEach(2000, slots: 4) { index, slot in
+            owners[slot] = index
+            for _ in 0..<100 where owners[slot] != index { clashes += 1 }
+        }
+        #expect(clashes == 0)
+    }
+
+    @Test func loopsInsideLoopsRunInline() {
+        let sums = mapOnAllThreads(Array(0..<20)) { outer -> Int? in
+            mapOnAllThreads(Array(0..<20)) { outer * $0 }?.reduce(0, +)
+        }
+        #expect(sums == (0..<20).map { $0 * 190 })
+    }
+}
+
+@Suite struct BufferPoolTests {
+    @Test func reusesMemoryAndRefusesTheImpossible() throws {
+        let pool = BufferPool(limit: 1 << 20)
+        var buffer: FloatBuffer? = try pool.buffer(1000)
+        let first = buffer?.pointer
+        buffer = nil
+        #expect(try pool.buffer(900).pointer == first)
+        #expect(throws: PruneError.self) { try pool.buffer(Int.max / 2) }
+        #expect(throws: PruneError.self) { try pool.buffer(1 << 50) }
+    }
+}
