@@ -20,7 +20,7 @@ public func prune_model_evaluate(
         let out = try need(out_evaluations, "out_evaluations")
         let masks = try masks(keep_masks, n_masks, mask_length, handle)
         let results = try evaluate(
-            handle.model, data, under: masks, batchTokens: try batchTokens(options.batch_tokens),
+            handle.model, data, under: masks, WalkOptions(batchTokens: try batchTokens(options.batch_tokens)),
             progress: listener(options.progress, options.user_data))
         for (index, result) in results.enumerated() {
             out[index] = prune_evaluation(

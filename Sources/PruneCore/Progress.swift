@@ -38,13 +38,16 @@ public final class ProgressMeter {
     func advance(by steps: Int = 1) throws(PruneError) {
         done += steps
         guard let listener else { return }
-        let seconds = Self.now() - begin
+        let seconds = self.seconds
         guard done >= total || seconds - last >= 0.04 || last < 0 else { return }
         last = seconds
         if listener(Progress(stage: stage, done: min(done, total), total: total, seconds: seconds)) {
             throw PruneError(.cancelled, "cancelled by the progress callback during \"\(stage)\" (\(done) of \(total) steps)")
         }
     }
+
+    /// Seconds since the call began.
+    var seconds: Double { Self.now() - begin }
 
     /// Seconds of a clock that only moves forward.
     private static func now() -> Double {

@@ -128,7 +128,7 @@ import Glibc
     @Test func progressCountsItsStepsAndCancels() throws {
         let data = try data([[0, 1, 2], [3, 1]])
         var seen: [Progress] = []
-        _ = try leaveOneOut(model, data, .sublayer, from: all, batchTokens: 3) { seen.append($0); return false }
+        _ = try leaveOneOut(model, data, .sublayer, from: all, logitL2: true, WalkOptions(batchTokens: 3)) { seen.append($0); return false }
         let last = try #require(seen.last)
         #expect(last.done == last.total)
         #expect(throws: PruneError.self) { try evaluate(model, data, under: [all]) { _ in true } }

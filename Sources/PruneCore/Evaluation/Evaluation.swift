@@ -68,30 +68,16 @@ func checkPredicts(_ batches: [TokenBatch]) throws(PruneError) {
     }
 }
 
-/// Evaluates a model under each of some masks.
+/// Evaluates a model under each of some masks, as one walk over their prefix tree.
 ///
 /// Errors: `.data` if there is nothing to predict; `.nonFinite` naming the layer; `.cancelled`.
 public func evaluate(
-    _ model: any Model, _ data: TokenData, under masks: [KeepMask], batchTokens: Int = TokenData.usualBatch,
+    _ model: any Model, _ data: TokenData, under masks: [KeepMask], _ options: WalkOptions = WalkOptions(),
     progress: ProgressMeter.Listener? = nil
 ) throws(PruneError) -> [Evaluation] {
-    for mask in masks { try model.shape.check(mask) }
-    let batches = data.batches(of: batchTokens)
-    try checkPredicts(batches)
-    let steps = batches.count * masks.reduce(0) { $0 + $1.kept.count + 1 }
-    let meter = ProgressMeter(stage: "evaluate", total: steps, listener: progress)
-    var means = Array(repeating: TokenMean(), count: masks.count)
-    for batch in batches {
-        let rows = batch.predictingRows(weighted: true)
-        let start = try model.start(batch)
-        for (index, mask) in masks.enumerated() {
-            let state = try model.run(start, under: mask) { (_, _, _) throws(PruneError) in try meter.advance() }
-            let losses = try finiteLosses(model, state, rows, mask)
-            means[index].add(losses, at: rows, of: batch)
-            try meter.advance()
-        }
-    }
-    return means.map(\.evaluation)
+    let measured = try Measurement(
+        model, data, under: masks, [.loss], options, stage: "evaluate", progress: progress)
+    return measured.means.map { $0[0].evaluation }
 }
 
 /// The losses of some rows. Errors: `.nonFinite`, naming the layer where it began.

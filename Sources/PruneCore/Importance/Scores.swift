@@ -51,7 +51,7 @@ public func score(
         if !leftOut.isEmpty {
             let damage = try leaveOneOut(
                 model, data, request.granularity, from: request.mask, logitL2: metrics.contains(.leaveOneOutLogitL2),
-                batchTokens: request.batchTokens, progress: progress)
+                WalkOptions(batchTokens: request.batchTokens), progress: progress)
             rows[.leaveOneOutLoss] = damage.loss
             rows[.leaveOneOutLogitL2] = damage.logitL2
         }

@@ -30,6 +30,7 @@ public struct KeepMask: Sendable, Equatable, Hashable {
 
     /// Kept sublayers, ascending.
     public var kept: [Int] { keeps.indices.filter { keeps[$0] } }
+    public var keptCount: Int { keeps.count { $0 } }
     /// Removed sublayers, ascending.
     public var removed: [Int] { keeps.indices.filter { !keeps[$0] } }
 
