@@ -26,7 +26,7 @@
  *   Strings        UTF-8 and NUL-terminated. Given to the library: copied. Given by it: borrowed, lifetime stated.
  *   Structs        `struct_size` comes first and is set by the caller (PRUNE_*_INIT does it); later versions only
  *                  append fields. Zero is the default of every field. A size smaller than the first version's, or a
- *                  larger one whose unknown tail is not zero, gives PRUNE_ERR_ARGUMENT.
+ *                  larger one whose unknown tail is not zero, gives PRUNE_ERR_ARGUMENT. Reserved fields must be 0.
  *   Buffers        Caller's memory, `capacity` in elements, `out_count` what was written. Too small: PRUNE_ERR_BUFFER,
  *                  nothing written, and `out_count` says how many elements are needed. `out_count` may be NULL.
  *   Callbacks      Called on the thread that made the call; never kept after it returns.
@@ -109,7 +109,7 @@ prune_status prune_runtime_info(prune_runtime *out_runtime);
  */
 prune_status prune_threads_set(int32_t threads);
 
-/* How far a long call has come. Strings are valid during the callback. */
+/* How far a long call has come. A call of several stages counts each from 0. Strings are valid during the callback. */
 typedef struct prune_progress {
     uint32_t struct_size;
     int32_t reserved;    /* 0 */
@@ -230,7 +230,8 @@ prune_status prune_data_create(const int32_t *token_ids, const int64_t *sequence
 /* Gives data back. NULL and a handle that was already released are allowed. */
 void prune_data_release(prune_data *data);
 
-/* Counts of a data set: sequences and tokens in all. Either output may be NULL. Errors: PRUNE_ERR_HANDLE. */
+/* Counts of a data set: sequences and tokens in all. Either output may be NULL. Errors: PRUNE_ERR_ARGUMENT,
+   PRUNE_ERR_HANDLE. */
 prune_status prune_data_info(const prune_data *data, int64_t *out_sequences, int64_t *out_tokens);
 
 /* ====================================================================================================================
@@ -301,7 +302,8 @@ prune_status prune_mask_to_json(const uint8_t *keep, size_t keep_count, const ch
 /*
  * Reads a mask from JSON as written by prune_mask_to_json().
  *   out_keep   receives 2 * n_blocks bytes
- * Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_FORMAT (the text says what is wrong), PRUNE_ERR_BUFFER.
+ * Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_FORMAT (the text says what is wrong), PRUNE_ERR_UNSUPPORTED (written by a later
+ * version), PRUNE_ERR_BUFFER.
  */
 prune_status prune_mask_from_json(const char *text, uint8_t *out_keep, size_t capacity, size_t *out_count);
 
@@ -370,7 +372,8 @@ prune_status prune_model_score(const prune_model *model, const prune_data *data,
 
 /*
  * Statistics: the static metrics as running sums, so that data can come in parts, on several machines, and be merged.
- * Two halves merged equal the whole to 1e-12. Magnitude and leave-one-out are not among them.
+ * Parts merged equal the whole to 1e-12 where the same tokens were computed together (`batch_tokens`); other batches
+ * round the hidden states otherwise, which moves scores by about 1e-7. Magnitude and leave-one-out are not among them.
  */
 typedef struct prune_statistics prune_statistics;
 

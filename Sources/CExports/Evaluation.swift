@@ -4,7 +4,9 @@ import PruneCore
 private let evaluateOptionsSize = MemoryLayout<prune_evaluate_options>.size
 
 private func read(_ options: UnsafePointer<prune_evaluate_options>?) throws(PruneError) -> prune_evaluate_options {
-    try readStruct(options, prune_evaluate_options(), least: evaluateOptionsSize, "options") ?? prune_evaluate_options()
+    let options = try readStruct(options, prune_evaluate_options(), least: evaluateOptionsSize, "options")
+    try checkReserved(options?.reserved ?? 0, "options")
+    return options ?? prune_evaluate_options()
 }
 
 @c @implementation
@@ -55,8 +57,7 @@ private func forTokens(
     _ model: OpaquePointer?, _ data: OpaquePointer?, _ keep: UnsafePointer<UInt8>?, _ keepCount: Int,
     _ options: UnsafePointer<prune_evaluate_options>?, _ out: UnsafeMutablePointer<Float>?, _ capacity: Int,
     _ outCount: UnsafeMutablePointer<Int>?, _ name: String, perToken: (ModelShape) -> Int,
-    _ body: (any Model, TokenData, KeepMask, Int, ProgressMeter.Listener?, UnsafeMutableBufferPointer<Float>)
-        throws(PruneError) -> Void
+    _ body: (any Model, TokenData, KeepMask, Int, ProgressMeter.Listener?) throws(PruneError) -> FloatBuffer
 ) -> prune_status {
     guarded { () throws(PruneError) in
         let handle = try HandleTable.object(model, ModelHandle.self, "model")
@@ -65,11 +66,11 @@ private func forTokens(
         let mask = try mask(keep, keepCount, or: handle)
         let (count, overflow) = data.tokens.count.multipliedReportingOverflow(by: perToken(handle.model.shape))
         guard !overflow else { throw PruneError(.argument, "\(name) would have more elements than memory has addresses") }
-        let buffer = UnsafeMutableBufferPointer(
-            start: try room(for: count, in: out, capacity, outCount, name), count: count)
-        try body(
-            handle.model, data, mask, try batchTokens(options.batch_tokens), listener(options.progress, options.user_data),
-            buffer)
+        let out = try room(for: count, in: out, capacity, outCount, name)
+        // Made apart and copied when whole, so that a failure leaves the caller's buffer as it was.
+        let values = try body(
+            handle.model, data, mask, try batchTokens(options.batch_tokens), listener(options.progress, options.user_data))
+        values.copy(to: out)
     }
 }
 
@@ -81,9 +82,8 @@ public func prune_model_token_losses(
 ) -> prune_status {
     forTokens(
         model, data, keep, keep_count, options, out_losses, capacity, out_count, "out_losses", perToken: { _ in 1 }
-    ) { (model, data, mask, batch, progress, out) throws(PruneError) in
-        let losses = try tokenLosses(model, data, under: mask, batchTokens: batch, progress: progress)
-        for (index, loss) in losses.enumerated() { out[index] = loss }
+    ) { (model, data, mask, batch, progress) throws(PruneError) in
+        try tokenLosses(model, data, under: mask, batchTokens: batch, progress: progress)
     }
 }
 
@@ -96,8 +96,8 @@ public func prune_model_logits(
     forTokens(
         model, data, keep, keep_count, options, out_logits, capacity, out_count, "out_logits",
         perToken: { $0.vocabularySize }
-    ) { (model, data, mask, batch, progress, out) throws(PruneError) in
-        try logits(model, data, under: mask, batchTokens: batch, progress: progress, into: out)
+    ) { (model, data, mask, batch, progress) throws(PruneError) in
+        try logits(model, data, under: mask, batchTokens: batch, progress: progress)
     }
 }
 
@@ -110,8 +110,8 @@ public func prune_model_hidden_states(
     forTokens(
         model, data, keep, keep_count, options, out_states, capacity, out_count, "out_states",
         perToken: { $0.hiddenSize }
-    ) { (model, data, mask, batch, progress, out) throws(PruneError) in
+    ) { (model, data, mask, batch, progress) throws(PruneError) in
         try hiddenStates(
-            model, data, under: mask, before: Int(clamping: sublayer), batchTokens: batch, progress: progress, into: out)
+            model, data, under: mask, before: Int(clamping: sublayer), batchTokens: batch, progress: progress)
     }
 }

@@ -25,12 +25,14 @@ enum HandleTable {
         }
     }
 
-    /// Gives an object back; unknown handles and NULL are ignored. Calls under way keep the object alive.
-    static func release(_ handle: OpaquePointer?) {
+    /// Gives an object back. NULL, unknown handles and those of another kind are ignored. Calls under way keep it alive.
+    static func release<Object: AnyObject & Sendable>(_ handle: OpaquePointer?, _ kind: Object.Type) {
         guard let handle else { return }
         let number = UInt(bitPattern: handle)
         // Out of the lock before it goes: what it frees may take long.
-        let removed = entries.withLock { $0.objects.removeValue(forKey: number) }
+        let removed = entries.withLock { entries in
+            entries.objects[number] is Object ? entries.objects.removeValue(forKey: number) : nil
+        }
         withExtendedLifetime(removed) {}
     }
 

@@ -13,13 +13,14 @@ public func prune_model_open(
     return guarded { () throws(PruneError) in
         let directory = String(cString: try need(directory, "directory"))
         let out = try need(out_model, "out_model")
-        _ = try readStruct(options, prune_model_options(), least: modelOptionsSize, "options")
+        let options = try readStruct(options, prune_model_options(), least: modelOptionsSize, "options")
+        try checkReserved(options?.reserved ?? 0, "options")
         out.pointee = HandleTable.add(ModelHandle(try NativeModel(directory: directory)))
     }
 }
 
 @c @implementation
-public func prune_model_release(_ model: OpaquePointer!) { HandleTable.release(model) }
+public func prune_model_release(_ model: OpaquePointer!) { HandleTable.release(model, ModelHandle.self) }
 
 @c @implementation
 public func prune_model_info(
@@ -74,6 +75,7 @@ public func prune_data_create(
         let ids = try need(token_ids, "token_ids")
         let lengths = try array(try need(sequence_lengths, "sequence_lengths"), n_sequences, "sequence_lengths")
         let options = try readStruct(options, prune_data_options(), least: dataOptionsSize, "options")
+        try checkReserved(options?.reserved ?? 0, "options")
         let tokens = try TokenData.tokenCount(ofLengths: lengths)
         let weights = try options?.token_weights.map { values throws(PruneError) in
             try array(values, tokens, "options.token_weights")
@@ -84,7 +86,7 @@ public func prune_data_create(
 }
 
 @c @implementation
-public func prune_data_release(_ data: OpaquePointer!) { HandleTable.release(data) }
+public func prune_data_release(_ data: OpaquePointer!) { HandleTable.release(data, TokenData.self) }
 
 @c @implementation
 public func prune_data_info(

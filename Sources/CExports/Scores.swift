@@ -63,6 +63,7 @@ public func prune_statistics_create(
         let out = try need(out_statistics, "out_statistics")
         let options = try readStruct(options, prune_statistics_options(), least: statisticsOptionsSize, "options")
             ?? prune_statistics_options()
+        try checkReserved(options.reserved, "options")
         guard n_blocks >= 1, n_blocks <= KeepMask.mostBlocks else {
             throw PruneError(.argument, "n_blocks is \(n_blocks); it must be 1 to \(KeepMask.mostBlocks)")
         }
@@ -75,7 +76,9 @@ public func prune_statistics_create(
 }
 
 @c @implementation
-public func prune_statistics_release(_ statistics: OpaquePointer!) { HandleTable.release(statistics) }
+public func prune_statistics_release(_ statistics: OpaquePointer!) {
+    HandleTable.release(statistics, StatisticsHandle.self)
+}
 
 @c @implementation
 public func prune_statistics_collect(

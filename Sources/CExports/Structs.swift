@@ -11,16 +11,10 @@ func readStruct<Struct>(
 ) throws(PruneError) -> Struct? {
     guard let pointer else { return nil }
     let raw = UnsafeRawPointer(pointer)
-    let size = try structSize(raw, least: least, name)
-    let known = MemoryLayout<Struct>.size
-    for offset in stride(from: known, to: size, by: 1) where raw.load(fromByteOffset: offset, as: UInt8.self) != 0 {
-        throw PruneError(
-            .argument,
-            "\(name).struct_size is \(size) and sets fields that this version (\(known) bytes) does not know; use a newer library")
-    }
+    let size = try structSize(raw, least: least, known: MemoryLayout<Struct>.size, name)
     var value = zero
     withUnsafeMutableBytes(of: &value) { bytes in
-        bytes.copyMemory(from: UnsafeRawBufferPointer(start: raw, count: min(size, known)))
+        bytes.copyMemory(from: UnsafeRawBufferPointer(start: raw, count: min(size, bytes.count)))
     }
     return value
 }
@@ -32,16 +26,20 @@ func writeStruct<Struct>(
     _ value: Struct, to pointer: UnsafeMutablePointer<Struct>?, least: Int, _ name: String
 ) throws(PruneError) {
     let raw = UnsafeMutableRawPointer(try need(pointer, name))
-    let size = try structSize(UnsafeRawPointer(raw), least: least, name)
+    let size = try structSize(UnsafeRawPointer(raw), least: least, known: MemoryLayout<Struct>.size, name)
     var value = value
     withUnsafeBytes(of: &value) { bytes in
         let skip = MemoryLayout<UInt32>.size
         let count = min(size, bytes.count)
-        (raw + skip).copyMemory(from: UnsafeRawBufferPointer(rebasing: bytes[skip..<count]).baseAddress!, byteCount: count - skip)
+        UnsafeMutableRawBufferPointer(start: raw + skip, count: count - skip)
+            .copyMemory(from: UnsafeRawBufferPointer(rebasing: bytes[skip..<count]))
     }
 }
 
-private func structSize(_ raw: UnsafeRawPointer, least: Int, _ name: String) throws(PruneError) -> Int {
+/// The caller's `struct_size`, checked: no smaller than the first version's, and zero beyond what this version knows.
+private func structSize(
+    _ raw: UnsafeRawPointer, least: Int, known: Int, _ name: String
+) throws(PruneError) -> Int {
     let size = Int(raw.loadUnaligned(as: UInt32.self))
     guard size >= least else {
         throw PruneError(
@@ -51,7 +49,17 @@ private func structSize(_ raw: UnsafeRawPointer, least: Int, _ name: String) thr
     guard size <= 1 << 16 else {
         throw PruneError(.argument, "\(name).struct_size is \(size), which no version has; set it to sizeof, or use the _INIT macro")
     }
+    for offset in stride(from: known, to: size, by: 1) where raw.load(fromByteOffset: offset, as: UInt8.self) != 0 {
+        throw PruneError(
+            .argument,
+            "\(name).struct_size is \(size) and sets fields that this version (\(known) bytes) does not know; use a newer library")
+    }
     return size
+}
+
+/// Errors: `.argument` if a reserved field is not 0, so that a later version can give it a meaning.
+func checkReserved(_ value: Int32, _ name: String) throws(PruneError) {
+    guard value == 0 else { throw PruneError(.argument, "\(name).reserved is \(value); it must be 0") }
 }
 
 /// A mask given by the caller, or the model's. Errors: `.argument` for a wrong length or entry.

@@ -164,9 +164,14 @@ import Testing
                 _ = try parse("LlamaForCausalLM", [key: value])
             }
         }
-        for value in ["0", "-1", "1.5", "64.0", "1e999", "\"64\"", "true", "[]", "{}", "99999999999999999999"] {
+        for value in ["0", "-1", "1.5", "64.01", "1e999", "\"64\"", "true", "[]", "{}", "99999999999999999999"] {
             expectFault(.format, naming: "model/config.json") { _ = try parse("LlamaForCausalLM", [key: value]) }
         }
+    }
+
+    @Test func takesWholeNumbersHoweverWritten() throws {
+        let config = try parse("LlamaForCausalLM", ["hidden_size": "64.0", "vocab_size": "1e3", "rope_theta": "500000"])
+        #expect(config.hiddenSize == 64 && config.vocabularySize == 1000 && config.rotary.base == 500_000)
     }
 
     @Test(arguments: [

@@ -88,6 +88,10 @@ import Testing
             (#"{"weight_map": []}"#, .format, "an object"),
             (#"{"weight_map": {"a": 1}}"#, .format, "a string"),
             (#"["weight_map"]"#, .format, "an object"),
+            (#"{"weight_map": {"a": "s1.safetensors", "a": "s1.safetensors"}}"#, .format, "twice"),
+            (#"{"metadata": {"x": [1, {"y": 1, "y": 2}]}, "weight_map": {"a": "s1.safetensors"}}"#, .format, "twice"),
+            (#"{"weight_map": {"a": "s1.safetensors"}, "weight_map": {"a": "s1.safetensors"}}"#, .format, "twice"),
+            (#"{"weight_map": {"a": "s1.safetensors"},}"#, .format, "comma"),
             (#"{"weight_map": {"b": "s1.safetensors"}}"#, .format, "\"b\""),
             (#"{"weight_map": {"a": "gone.safetensors"}}"#, .file, "gone.safetensors: No such file"),
         ] {
@@ -118,7 +122,7 @@ import Testing
         let directory = try TemporaryDirectory()
         expectFault(.file, naming: "Is a directory") { _ = try MappedFile(path: directory.path) }
         let empty = try directory.write("empty", "")
-        expectFault(.file, naming: "empty") { _ = try MappedFile(path: empty) }
+        expectFault(.format, naming: "empty") { _ = try MappedFile(path: empty) }
         expectFault(.file, naming: "empty/x", "Not a directory") { _ = try MappedFile(path: empty + "/x") }
         let loop = directory.file("loop")
         try FileManager.default.createSymbolicLink(atPath: loop, withDestinationPath: loop)

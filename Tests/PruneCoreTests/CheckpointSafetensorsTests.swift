@@ -60,6 +60,8 @@ import Testing
     @Test func ignoresWhatTheFormatLeavesOpen() throws {
         let text = #" {"a":{"shape":[2],"extra":{"x":[1]},"data_offsets":[0,4],"dtype":"F16"}}"#
         #expect(try header(text, data: 4).entries.map(\.name) == ["a"])
+        let written = #"{"a":{"dtype":"F16","shape":[2.0],"data_offsets":[0,4e0]}}"#
+        #expect(try header(written, data: 4).entries.map(\.shape) == [[2]])
         #expect(try header("{}", data: 0).entries.isEmpty)
         #expect(try header(#"{"__metadata__":{}}"#, data: 0).entries.isEmpty)
     }
@@ -97,7 +99,12 @@ import Testing
         (#"{"a":{"dtype":1,"shape":[2],"data_offsets":[0,4]}}"#, "a string"),
         (#"{"a":{"dtype":"F16","shape":2,"data_offsets":[0,4]}}"#, "an array"),
         (#"{"a":{"dtype":"F16","shape":[-2],"data_offsets":[0,4]}}"#, "at least 0"),
-        (#"{"a":{"dtype":"F16","shape":[2.0],"data_offsets":[0,4]}}"#, "integer"),
+        (#"{"a":{"dtype":"F16","shape":[2.5],"data_offsets":[0,4]}}"#, "integer"),
+        (#"{"a":{"dtype":"F16","shape":["2"],"data_offsets":[0,4]}}"#, "integer"),
+        (#"{"a":{"dtype":"F16","shape":[true],"data_offsets":[0,4]}}"#, "integer"),
+        (#"{"a":{"dtype":"F16","shape":[null],"data_offsets":[0,4]}}"#, "integer"),
+        (#"{"a":{"dtype":"F16","shape":[1e999],"data_offsets":[0,4]}}"#, "out of range"),
+        (#"{"a":{"dtype":null,"shape":[2],"data_offsets":[0,4]}}"#, "\"a.dtype\" must be a string"),
         (#"{"a":{"dtype":"F16","shape":[9223372036854775808],"data_offsets":[0,4]}}"#, "integer"),
         (#"{"a":{"dtype":"F16","shape":[2],"data_offsets":[0]}}"#, "[begin, end]"),
         (#"{"a":{"dtype":"F16","shape":[2],"data_offsets":[]}}"#, "[begin, end]"),
@@ -126,10 +133,16 @@ import Testing
         (
             #"{"a":{"dtype":"U8","shape":[4],"data_offsets":[0,4]},"#
                 + #""a":{"dtype":"U8","shape":[4],"data_offsets":[0,4]}}"#,
-            "the key \"a\" appears twice"
+            "twice"
         ),
+        (#"{"a":{"dtype":"F16","shape":[2],"shape":[2],"data_offsets":[0,4]}}"#, "twice"),
+        (#"{"a":{"dtype":"F16","shape":[2],"data_offsets":[0,4],"extra":{"x":1,"x":1}}}"#, "twice"),
+        (#"{"__metadata__":{"x":"1","x":"1"},"a":{"dtype":"F16","shape":[2],"data_offsets":[0,4]}}"#, "twice"),
         (#"{"__metadata__":{"x":1}}"#, "a string"),
-        (#"{"a":{"dtype":"F16","shape":[2],"data_offsets":[0,4]}}x"#, "after the end"),
+        (#"{"__metadata__":"x"}"#, "an object"),
+        (#"{"a":{"dtype":"F16","shape":[2],"data_offsets":[0,4]},}"#, "comma"),
+        (#"{"a":{"dtype":"F16","shape":[2],"data_offsets":[0,4]}}x"#, "bad JSON"),
+        (#"{"a":{"dtype":"F16","shape":[2],"data_offsets":[0,4]}"#, "bad JSON"),
     ])
     func refusesBadHeaders(_ text: String, _ words: String) {
         expectFault(.format, naming: "x.safetensors", words) { _ = try header(text, data: 4) }

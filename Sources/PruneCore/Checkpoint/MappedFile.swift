@@ -11,7 +11,7 @@ final class MappedFile: @unchecked Sendable {
 
     /// Maps the file at `path`.
     ///
-    /// Errors: `.file`, with the system's reason, if it is missing, unreadable, empty, or no regular file.
+    /// Errors: `.file`, with the system's reason, if it is missing, unreadable, or no regular file; `.format` if it is empty.
     init(path: String) throws(PruneError) {
         guard !path.utf8.contains(0) else {
             throw PruneError(.file, "\(path.quoted): a path cannot contain a NUL character")
@@ -29,7 +29,7 @@ final class MappedFile: @unchecked Sendable {
         default: throw PruneError(.file, "\(path): not a regular file")
         }
         guard status.st_size > 0, let size = Int(exactly: status.st_size) else {
-            throw PruneError(.file, "\(path): the file is empty")
+            throw PruneError(.format, "\(path): the file is empty")
         }
         guard let start = mmap(nil, size, PROT_READ, MAP_PRIVATE, descriptor, 0), start != MAP_FAILED else {
             throw Self.failure(path, errno)

@@ -67,59 +67,46 @@ extension SafetensorsHeader {
     }
 
     private static func readEntries(_ text: [UInt8], path: String) throws(PruneError) -> [RawEntry] {
-        var reader = JSONReader(text, source: "\(path): header")
+        let content = try JSONText.decode(SafetensorsContent.self, from: text, source: "\(path): header")
         var entries: [RawEntry] = []
-        try reader.readObject { (name, reader) throws(PruneError) in
-            if name == "__metadata__" {
-                try reader.readObject { (_, reader) throws(PruneError) in _ = try reader.readString() }
-            } else {
-                entries.append(try readEntry(name, &reader, path: path))
-            }
-        }
-        try reader.finish()
+        entries.reserveCapacity(content.entries.count)
+        for entry in content.entries { entries.append(try readEntry(entry.name, entry.members, path: path)) }
         return entries
     }
 
     private static func readEntry(
-        _ name: String, _ reader: inout JSONReader, path: String
+        _ name: String, _ members: SafetensorsContent.Members, path: String
     ) throws(PruneError) -> RawEntry {
-        var dtype: String?
-        var shape: [Int]?
-        var offsets: [Int]?
-        try reader.readObject { (key, reader) throws(PruneError) in
-            switch key {
-            case "dtype": dtype = try reader.readString()
-            case "shape": shape = try readCounts(&reader, atMost: rankLimit)
-            case "data_offsets": offsets = try readCounts(&reader, atMost: 2)
-            default: try reader.skipValue()
-            }
-        }
-        guard let dtype, let shape, let offsets else {
+        guard let dtype = members.dtype, let shape = members.shape, let offsets = members.offsets else {
             throw PruneError(
                 .format, "\(path): tensor \(name.quoted) needs dtype, shape and data_offsets; one is missing")
         }
-        guard offsets.count == 2, let begin = offsets.first, let end = offsets.last, begin <= end else {
+        let sizes = try readCounts(name, "shape", shape, atMost: rankLimit, path: path)
+        let ends = try readCounts(name, "data_offsets", offsets, atMost: 2, path: path)
+        guard ends.count == 2, let begin = ends.first, let end = ends.last, begin <= end else {
             throw PruneError(
                 .format,
-                "\(path): tensor \(name.quoted) has data_offsets \(offsets); "
+                "\(path): tensor \(name.quoted) has data_offsets \(ends); "
                     + "they must be [begin, end] with begin <= end")
         }
-        if let wanted = try byteCount(name, dtype, shape, path: path), wanted != end - begin {
+        if let wanted = try byteCount(name, dtype, sizes, path: path), wanted != end - begin {
             throw PruneError(
                 .format,
-                "\(path): tensor \(name.quoted) of \(dtype) and shape \(shape) takes \(wanted) bytes, "
-                    + "but data_offsets \(offsets) hold \(end - begin)")
+                "\(path): tensor \(name.quoted) of \(dtype) and shape \(sizes) takes \(wanted) bytes, "
+                    + "but data_offsets \(ends) hold \(end - begin)")
         }
-        return RawEntry(name: name, dtype: dtype, shape: shape, begin: begin, end: end)
+        return RawEntry(name: name, dtype: dtype, shape: sizes, begin: begin, end: end)
     }
 
     private static func readCounts(
-        _ reader: inout JSONReader, atMost limit: Int
+        _ name: String, _ key: String, _ numbers: SafetensorsContent.Numbers, atMost limit: Int, path: String
     ) throws(PruneError) -> [Int] {
-        var counts: [Int] = []
-        try reader.readArray { (reader) throws(PruneError) in
-            guard counts.count < limit else { throw reader.fault("more than \(limit) entries") }
-            counts.append(try reader.readCount())
+        guard case .integers(let counts) = numbers, counts.allSatisfy({ $0 >= 0 }) else {
+            throw PruneError(
+                .format, "\(path): \(key) of tensor \(name.quoted) must be an array of integers of at least 0")
+        }
+        guard counts.count <= limit else {
+            throw PruneError(.format, "\(path): \(key) of tensor \(name.quoted) has more than \(limit) entries")
         }
         return counts
     }

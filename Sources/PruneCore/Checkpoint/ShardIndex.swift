@@ -13,24 +13,37 @@ struct ShardIndex {
     }
 
     static func parse(_ json: [UInt8], path: String) throws(PruneError) -> ShardIndex {
-        var reader = JSONReader(json, source: path)
-        var files: [String: String] = [:]
-        try reader.readObject { (key, reader) throws(PruneError) in
-            guard key == "weight_map" else { return try reader.skipValue() }
-            try reader.readObject { (tensor, reader) throws(PruneError) in
-                let file = try reader.readString()
-                guard isPlainName(file) else {
-                    throw PruneError(
-                        .format,
-                        "\(path): tensor \(tensor.quoted) is mapped to \(file.quoted), "
-                            + "which is not a file name in this directory")
-                }
-                files[tensor] = file
-            }
-        }
-        try reader.finish()
+        let files = try JSONText.decode(Content.self, from: json, source: path).files
         guard !files.isEmpty else { throw PruneError(.format, "\(path): weight_map is missing or empty") }
+        // The least, so that of several faults the same one is told every time.
+        if let bad = files.filter({ !isPlainName($0.value) }).min(by: { $0.key < $1.key }) {
+            throw PruneError(
+                .format,
+                "\(path): tensor \(bad.key.quoted) is mapped to \(bad.value.quoted), "
+                    + "which is not a file name in this directory")
+        }
         return ShardIndex(path: path, files: files)
+    }
+
+    /// The file as written.
+    private struct Content: JSONContent {
+        let files: [String: String]
+        let commaCount: Int
+
+        init(from decoder: any Decoder) throws {
+            let members = try decoder.container(keyedBy: JSONKey.self)
+            var files: [String: String] = [:]
+            var commaCount = max(members.allKeys.count - 1, 0)
+            for key in members.allKeys {
+                if key.stringValue == "weight_map" {
+                    files = try members.decode([String: String].self, forKey: key)
+                    commaCount += max(files.count - 1, 0)
+                } else {
+                    commaCount += try members.decode(JSONValue.self, forKey: key).commaCount
+                }
+            }
+            (self.files, self.commaCount) = (files, commaCount)
+        }
     }
 
     /// A checkpoint must not reach outside its directory.

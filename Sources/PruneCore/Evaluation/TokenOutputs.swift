@@ -18,56 +18,70 @@ private func forEachBatch(
 }
 
 /// The loss of every token, in nats, not weighted; 0 for the first token of each sequence.
+///
+/// Errors: `.nonFinite` naming the layer; `.cancelled`; those of the model.
 public func tokenLosses(
     _ model: any Model, _ data: TokenData, under mask: KeepMask, batchTokens: Int = TokenData.usualBatch,
     progress: ProgressMeter.Listener? = nil
-) throws(PruneError) -> [Float] {
-    var losses = [Float](repeating: 0, count: data.tokens.count)
+) throws(PruneError) -> FloatBuffer {
+    let losses = try FloatBuffer(count: data.tokens.count)
+    losses.pointer.update(repeating: 0, count: losses.count)
     try forEachBatch(
         model, data, under: mask, before: model.shape.sublayerCount, batchTokens: batchTokens, stage: "token losses",
         progress
     ) { (batch, state) throws(PruneError) in
         let rows = batch.predictingRows(weighted: false)
         for (row, loss) in zip(rows, try finiteLosses(model, state, rows, mask)) {
-            losses[batch.tokens.lowerBound + row + 1] = loss
+            losses.pointer[batch.tokens.lowerBound + row + 1] = loss
         }
     }
     return losses
 }
 
-/// The logits of every token into `out`: tokens x vocabularySize.
+/// The logits of every token: tokens x vocabularySize. Errors: as `tokenLosses`.
 public func logits(
     _ model: any Model, _ data: TokenData, under mask: KeepMask, batchTokens: Int = TokenData.usualBatch,
-    progress: ProgressMeter.Listener? = nil, into out: UnsafeMutableBufferPointer<Float>
-) throws(PruneError) {
+    progress: ProgressMeter.Listener? = nil
+) throws(PruneError) -> FloatBuffer {
     let entries = model.shape.vocabularySize
+    let values = try FloatBuffer(count: data.tokens.count * entries)
     try forEachBatch(
         model, data, under: mask, before: model.shape.sublayerCount, batchTokens: batchTokens, stage: "logits", progress
     ) { (batch, state) throws(PruneError) in
-        let part = batch.tokens.lowerBound * entries..<batch.tokens.upperBound * entries
-        var span = UnsafeMutableBufferPointer(rebasing: out[part]).mutableSpan
+        let own = UnsafeMutableBufferPointer(
+            start: values.pointer + batch.tokens.lowerBound * entries, count: batch.rowCount * entries)
+        var span = own.mutableSpan
         try model.logits(state, at: 0..<batch.rowCount, into: &span)
+        guard own.allSatisfy(\.isFinite) else { throw try model.nonFiniteError(in: batch, under: mask) }
     }
+    return values
 }
 
-/// The hidden states of every token before sublayer `sublayer` into `out`: tokens x hiddenSize.
+/// The hidden states of every token before sublayer `sublayer`: tokens x hiddenSize.
 ///
-/// Errors: `.argument` if there is no such sublayer; the number of sublayers means after the last.
+/// Errors: `.argument` if there is no such sublayer (the number of sublayers means after the last); as `tokenLosses`.
 public func hiddenStates(
     _ model: any Model, _ data: TokenData, under mask: KeepMask, before sublayer: Int,
-    batchTokens: Int = TokenData.usualBatch, progress: ProgressMeter.Listener? = nil,
-    into out: UnsafeMutableBufferPointer<Float>
-) throws(PruneError) {
+    batchTokens: Int = TokenData.usualBatch, progress: ProgressMeter.Listener? = nil
+) throws(PruneError) -> FloatBuffer {
     guard sublayer >= 0, sublayer <= model.shape.sublayerCount else {
         throw PruneError(.argument, "sublayer \(sublayer) is not in 0 ... \(model.shape.sublayerCount)")
     }
     let width = model.shape.hiddenSize
+    let values = try FloatBuffer(count: data.tokens.count * width)
     try forEachBatch(
         model, data, under: mask, before: sublayer, batchTokens: batchTokens, stage: "hidden states", progress
     ) { (batch, state) throws(PruneError) in
-        try model.read(state) { values throws(PruneError) in
-            let first = batch.tokens.lowerBound * width
-            for index in 0..<values.count { out[first + index] = values[index] }
+        let finite = try model.read(state) { own throws(PruneError) in
+            let first = values.pointer + batch.tokens.lowerBound * width
+            var finite = true
+            for index in 0..<own.count {
+                first[index] = own[index]
+                finite = finite && own[index].isFinite
+            }
+            return finite
         }
+        if !finite { throw try model.nonFiniteError(in: batch, under: mask) }
     }
+    return values
 }

@@ -9,7 +9,9 @@ public enum MaskDocument {
     /// Errors: `.format` if it is not.
     public static func write(_ mask: KeepMask, provenance: String?) throws(PruneError) -> String {
         let provenance = provenance ?? "{}"
-        guard case .object = try JSONValue.parse(Array(provenance.utf8), source: "provenance") else {
+        // Read inside an array, because it must not nest too deep for `read` once it is inside the document.
+        let inside = try JSONValue.parse(Array("[\(provenance)]".utf8), source: "provenance")
+        guard case .array(let values) = inside, values.count == 1, case .object = values[0] else {
             throw PruneError(.format, "provenance must be a JSON object")
         }
         let removed = mask.removed.map { "\"\(sublayerName($0))\"" }.joined(separator: ", ")
@@ -27,8 +29,11 @@ public enum MaskDocument {
         guard case .string(format) = object["format"] else {
             throw PruneError(.format, "mask: \"format\" is not \"\(format)\"; write masks with prune_mask_to_json")
         }
-        guard case .integer(version) = object["version"] else {
-            throw PruneError(.unsupported, "mask: \"version\" is not \(version); use a newer library")
+        guard case .integer(let found) = object["version"], found >= 1 else {
+            throw PruneError(.format, "mask: \"version\" is not an integer of at least 1")
+        }
+        guard found == version else {
+            throw PruneError(.unsupported, "mask: \"version\" is \(found), this library reads \(version); use a newer one")
         }
         guard case .integer(let blocks) = object["n_blocks"], (1...KeepMask.mostBlocks).contains(blocks) else {
             throw PruneError(.format, "mask: \"n_blocks\" is not an integer from 1 to \(KeepMask.mostBlocks)")

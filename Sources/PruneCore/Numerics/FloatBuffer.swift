@@ -23,8 +23,8 @@ private struct FloatMemory: @unchecked Sendable {
 }
 
 /// Owner of fp32 memory, aligned to cache lines and not initialised. Goes back to its pool with its last reference.
-final class FloatBuffer: @unchecked Sendable {
-    let count: Int
+public final class FloatBuffer: @unchecked Sendable {
+    public let count: Int
     private let memory: FloatMemory
     private weak let pool: BufferPool?
 
@@ -34,11 +34,23 @@ final class FloatBuffer: @unchecked Sendable {
         self.pool = pool
     }
 
+    /// A buffer of its own. Errors: `.memory`.
+    init(count: Int) throws(PruneError) {
+        memory = try FloatMemory(count)
+        self.count = count
+        pool = nil
+    }
+
     deinit {
         if let pool { pool.takeBack(memory) } else { free(memory.pointer) }
     }
 
     var pointer: UnsafeMutablePointer<Float> { memory.pointer }
+
+    /// Copies the values to memory that has room for `count` of them.
+    public func copy(to out: UnsafeMutablePointer<Float>) {
+        out.update(from: memory.pointer, count: count)
+    }
 }
 
 /// Keeps buffers for reuse: fresh pages cost as much as the arithmetic of a small layer.

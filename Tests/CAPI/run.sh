@@ -1,0 +1,236 @@
+#!/usr/bin/env bash
+# Tests of the C API: compiles the C and C++ tests against build/lib/libprunecore.so.1 and runs them, runs the examples,
+# and builds programs against an installed tree. Closes with "N passed, M failed"; exits non-zero if anything failed.
+#
+#   Tests/CAPI/run.sh [TEST ...]     such as: Tests/CAPI/run.sh test_mask test_score (only those programs)
+#
+# Environment: CC (gcc), CXX (g++), PYTHON (python3), RUNNER (put before every test program, such as "valgrind -q
+# --error-exitcode=99"). Needs scripts/build-library.sh to have run. Output goes to build/tests-capi and build/install.
+set -uo pipefail
+
+root=$(cd "$(dirname "$0")/../.." && pwd)
+here=$root/Tests/CAPI
+out=$root/build/tests-capi
+library=$root/build/lib
+model=$root/examples/models/tales-12l
+tokens=$root/examples/data/tales_tokens.txt
+CC=${CC:-gcc}
+CXX=${CXX:-g++}
+PYTHON=${PYTHON:-python3}
+read -ra runner <<<"${RUNNER:-}"
+
+warnings=(-Wall -Wextra -Wpedantic -Wconversion -Werror)
+c_flags=(-std=c99 -D_POSIX_C_SOURCE=200809L -O1 -g "${warnings[@]}" -I"$root/include" -I"$here")
+cpp_flags=(-std=c++17 -O1 -g "${warnings[@]}" -I"$root/include" -I"$root/bindings/cpp" -I"$here")
+link=(-L"$library" -lprunecore -Wl,-rpath,"$library" -lm -pthread)
+
+passed=0
+failed=0
+skipped=()
+
+report() { # name, passed, failed, output if anything failed
+    printf '%-28s %5d passed' "$1" "$2"
+    [ "$3" -eq 0 ] || printf ', %d failed' "$3"
+    printf '\n'
+    passed=$((passed + $2))
+    failed=$((failed + $3))
+    [ "$3" -eq 0 ] || sed 's/^/    /' "$4"
+}
+
+# One check: a command that must succeed.
+step() { # name, command...
+    local name=$1
+    shift
+    if "$@" >"$out/step.log" 2>&1; then
+        report "$name" 1 0
+    else
+        report "$name" 0 1 "$out/step.log"
+        return 1
+    fi
+}
+
+# A test program: its report says how many checks passed and failed. One that crashes, hangs or checks nothing fails.
+program() { # name, executable
+    local log=$out/$1.log status counts
+    rm -rf "$out/scratch/$1"
+    mkdir -p "$out/scratch/$1"
+    (cd "$out/scratch/$1" && timeout 600 "${runner[@]}" "$2") >"$log" 2>&1
+    status=$?
+    counts=$(grep -E '^[0-9]+ passed, [0-9]+ failed$' "$log" | tail -n 1)
+    if [[ $counts =~ ^([0-9]+)\ passed,\ ([0-9]+)\ failed$ ]]; then
+        local good=${BASH_REMATCH[1]} bad=${BASH_REMATCH[2]}
+        if [ "$status" -ne 0 ] && [ "$bad" -eq 0 ]; then
+            echo "exit status $status although no check failed" >>"$log"
+            bad=1
+        fi
+        report "$1" "$good" "$bad" "$log"
+    else
+        echo "ended with status $status and without a report" >>"$log"
+        report "$1" 0 1 "$log"
+    fi
+}
+
+compile_c() { # executable, sources and objects...
+    "$CC" "${c_flags[@]}" "${@:2}" -o "$1" "${link[@]}"
+}
+
+compile_cpp() { # executable, sources and objects...
+    "$CXX" "${cpp_flags[@]}" "${@:2}" -o "$1" "${link[@]}"
+}
+
+c_and_run() { # name, sources and objects...
+    step "compile $1" compile_c "$out/$1" "${@:2}" && program "$1" "$out/$1"
+}
+
+cpp_and_run() {
+    step "compile $1" compile_cpp "$out/$1" "${@:2}" && program "$1" "$out/$1"
+}
+
+# Functions that the header declares.
+declared() {
+    sed -n 's/^[a-z].*[ *]\(prune_[a-z_]*\)(.*/\1/p' "$root/include/prunecore.h" | grep -v '_fn$' | sort -u
+}
+
+# Each declared function is called in the given files.
+all_called_in() {
+    local missing=0 name
+    for name in $(declared); do
+        grep -qE "\b$name\(|\b$name>" "$@" || { echo "$name is declared, but not called in $*"; missing=1; }
+    done
+    return "$missing"
+}
+
+exports_are_declared() {
+    diff <(declared) <(nm -D --defined-only "$library/libprunecore.so.1" | awk '{ print $3 }' | sed 's/@.*//' | sort -u)
+}
+
+same_output() { # two files
+    cat "$1" && cmp "$1" "$2"
+}
+
+if [ ! -f "$library/libprunecore.so.1" ]; then
+    echo "build/lib/libprunecore.so.1 is not there; run scripts/build-library.sh first" >&2
+    exit 1
+fi
+mkdir -p "$out"
+
+# Support code, compiled once.
+objects=()
+for source in tiny_model reference fixture metrics; do
+    step "compile $source" "$CC" "${c_flags[@]}" -c "$here/$source.c" -o "$out/$source.o" || exit 1
+    objects+=("$out/$source.o")
+done
+
+if [ $# -gt 0 ]; then
+    for name in "$@"; do
+        if [ -f "$here/$name.cpp" ]; then
+            cpp_and_run "$name" "$here/$name.cpp" "${objects[@]}"
+        else
+            c_and_run "$name" "$here/$name.c" "${objects[@]}"
+        fi
+    done
+    echo "$passed passed, $failed failed"
+    [ "$failed" -eq 0 ]
+    exit
+fi
+
+step "exports are the header's" exports_are_declared
+step "all functions tested" all_called_in "$here"/test_*.c
+step "all functions in C++" all_called_in "$root/bindings/cpp/prunecore.hpp"
+
+for source in "$here"/test_*.c; do
+    c_and_run "$(basename "$source" .c)" "$source" "${objects[@]}"
+done
+c_and_run double_include "$here/double_include_a.c" "$here/double_include_b.c"
+cpp_and_run header_cxx17 "$here/header_cxx17.cpp"
+cpp_and_run test_hpp "$here/test_hpp.cpp" "${objects[@]}"
+
+# prunecore.hpp under other compilers and the next standard, as far as they are here.
+for compiler in g++ clang++; do
+    if ! command -v "$compiler" >/dev/null; then
+        skipped+=("prunecore.hpp under $compiler: not installed")
+        continue
+    fi
+    for standard in c++17 c++20; do
+        step "hpp, $compiler $standard" "$compiler" -std=$standard "${warnings[@]}" -I"$root/include" \
+            -I"$root/bindings/cpp" -I"$here" -fsyntax-only "$here/test_hpp.cpp"
+    done
+done
+
+# Examples: the C and the C++ program print the same, and so does the Python one, which reads the text itself.
+step "example in C, compile" compile_c "$out/first_light_c" "$root/examples/c/first_light.c"
+step "example in C++, compile" compile_cpp "$out/first_light_cpp" "$root/examples/cpp/first_light.cpp"
+example() { # output file, command...
+    "${@:2}" >"$1" && grep -q '^removed: attn\.[0-9]* attn\.[0-9]* attn\.[0-9]* attn\.[0-9]*$' "$1" &&
+        grep -q '^loss before: [0-9.]* nats per token, perplexity [0-9.]*$' "$1" &&
+        grep -q '^loss after:  [0-9.]* nats per token, perplexity [0-9.]*$' "$1"
+}
+step "example in C" example "$out/c.txt" "$out/first_light_c" "$model" "$tokens"
+step "example in C++" example "$out/cpp.txt" "$out/first_light_cpp" "$model" "$tokens"
+step "C and C++ agree" same_output "$out/c.txt" "$out/cpp.txt"
+refuses() { # text, command...: must fail with status 1 and say so
+    "${@:2}" >"$out/refusal.txt" 2>&1
+    [ $? -eq 1 ] && grep -q "$1" "$out/refusal.txt"
+}
+step "C example, no model" refuses "PRUNE_ERR_FILE: .*no/such" "$out/first_light_c" no/such "$tokens"
+step "C++ example, no model" refuses "PRUNE_ERR_FILE: .*no/such" "$out/first_light_cpp" no/such "$tokens"
+step "C example, no tokens" refuses "no/such: cannot be" "$out/first_light_c" "$model" no/such
+step "C++ example, no tokens" refuses "no/such: cannot be" "$out/first_light_cpp" "$model" no/such
+step "C example, bad tokens" refuses "no token id" "$out/first_light_c" "$model" "$model/config.json"
+step "C++ example, bad tokens" refuses "no token id" "$out/first_light_cpp" "$model" "$model/config.json"
+python_path=${PYTHONPATH:-}
+if ! "$PYTHON" -c 'import prunecore' 2>/dev/null; then
+    python_path=$root/bindings/python/src${python_path:+:$python_path}
+fi
+if PYTHONPATH=$python_path "$PYTHON" -c 'import prunecore' 2>"$out/import.log"; then
+    step "example in Python" env PYTHONPATH="$python_path" bash -c "$(declare -f example); example \"\$@\"" example \
+        "$out/python.txt" "$PYTHON" "$root/examples/python/first_light.py"
+    step "C and Python agree" same_output "$out/c.txt" "$out/python.txt"
+else
+    skipped+=("example in Python: $PYTHON cannot import prunecore ($(tail -n 1 "$out/import.log"))")
+fi
+
+# Installed trees: as they are, under DESTDIR, and moved elsewhere.
+rm -rf "$root/build/install" "$out/staged" "$out/moved"
+step "install" "$root/scripts/install.sh" --prefix "$root/build/install"
+step "install, DESTDIR" env DESTDIR="$out/staged" "$root/scripts/install.sh" --prefix=/opt/prunecore
+mkdir -p "$out/moved"
+mv "$out/staged/opt/prunecore" "$out/moved/away from home"
+holds_no_place() {
+    ! grep -rn "$root\|/opt/prunecore" "$1/lib/pkgconfig" "$1/lib/cmake"
+}
+step "no absolute path" holds_no_place "$out/moved/away from home"
+consumer_cmake() { # prefix, build directory
+    rm -rf "$2"
+    cmake -S "$here/consumer" -B "$2" -DCMAKE_PREFIX_PATH="$1" -DCMAKE_BUILD_TYPE=Release && cmake --build "$2" &&
+        "$2/consumer_c" "$model" | grep -x 'LlamaForCausalLM with 12 blocks' &&
+        "$2/consumer_cpp" "$model" | grep -x 'LlamaForCausalLM with 12 blocks'
+}
+consumer_pkg_config() { # prefix
+    local flags
+    flags=$(PKG_CONFIG_PATH="$1/lib/pkgconfig" pkg-config --cflags --libs 'prunecore >= 0.1') || return 1
+    # Through eval, because pkg-config quotes what has spaces for a shell.
+    eval "\"$CC\" -std=c99 \"$here/consumer/main.c\" $flags -o \"$out/consumer_pc\"" &&
+        LD_LIBRARY_PATH="$1/lib" "$out/consumer_pc" "$model" | grep -x 'LlamaForCausalLM with 12 blocks'
+}
+incomplete_is_refused() { # an installed tree that lost its library: find_package says which file is missing
+    rm -rf "$out/incomplete" "$out/consumer"
+    cp -r "$root/build/install" "$out/incomplete" && rm "$out/incomplete"/lib/libprunecore.so.*
+    ! cmake -S "$here/consumer" -B "$out/consumer" -DCMAKE_PREFIX_PATH="$out/incomplete" >"$out/cmake.log" 2>&1 &&
+        grep -q "libprunecore.so.1 is" "$out/cmake.log"
+}
+for tool in cmake pkg-config; do
+    if ! command -v "$tool" >/dev/null; then
+        skipped+=("programs against an installed tree through $tool: not installed")
+        continue
+    fi
+    step "$tool, installed" "consumer_${tool/-/_}" "$root/build/install" "$out/consumer"
+    step "$tool, moved" "consumer_${tool/-/_}" "$out/moved/away from home" "$out/consumer"
+    [ "$tool" = pkg-config ] || step "cmake, library missing" incomplete_is_refused
+done
+
+for line in "${skipped[@]}"; do
+    echo "skipped: $line"
+done
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ]

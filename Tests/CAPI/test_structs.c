@@ -1,0 +1,182 @@
+/* struct_size: 0 and too small are refused, a larger one only with a zero tail. For every struct that has the field. */
+#include "check.h"
+#include "fixture.h"
+
+static fixture f;
+
+/* One call that takes a struct, given as raw memory: what it returns is the test's result. */
+typedef prune_status (*with_struct)(void *memory);
+
+static prune_status runtime_info(void *memory) { return prune_runtime_info(memory); }
+static prune_status model_info(void *memory) { return prune_model_info(f.model, memory); }
+static prune_status mask_cost(void *memory) { return prune_mask_cost(f.model, NULL, 0, memory); }
+
+static prune_status model_open(void *memory)
+{
+    prune_model *model = NULL;
+    prune_status status = prune_model_open("tiny", memory, &model);
+    prune_model_release(model);
+    return status;
+}
+
+static prune_status data_create(void *memory)
+{
+    prune_data *data = NULL;
+    prune_status status = prune_data_create(fixture_ids, fixture_lengths, FIXTURE_SEQUENCES, memory, &data);
+    prune_data_release(data);
+    return status;
+}
+
+static prune_status score(void *memory)
+{
+    double out[28];
+    return prune_model_score(f.model, f.data, memory, out, 28, NULL);
+}
+
+static prune_status statistics_create(void *memory)
+{
+    prune_statistics *statistics = NULL;
+    prune_status status = prune_statistics_create(2, memory, &statistics);
+    prune_statistics_release(statistics);
+    return status;
+}
+
+static prune_status collect(void *memory)
+{
+    prune_statistics *statistics = NULL;
+    prune_status status;
+    CHECK_OK(prune_statistics_create(2, NULL, &statistics));
+    status = prune_statistics_collect(statistics, f.model, f.data, memory);
+    prune_statistics_release(statistics);
+    return status;
+}
+
+static prune_status read_scores(void *memory)
+{
+    prune_statistics *statistics = NULL;
+    prune_status status;
+    double out[28];
+    CHECK_OK(prune_statistics_create(2, NULL, &statistics));
+    CHECK_OK(prune_statistics_collect(statistics, f.model, f.data, NULL));
+    status = prune_statistics_scores(statistics, memory, out, 28, NULL);
+    prune_statistics_release(statistics);
+    return status;
+}
+
+static prune_status evaluate(void *memory)
+{
+    prune_evaluation out;
+    return prune_model_evaluate(f.model, f.data, NULL, 1, 0, memory, &out);
+}
+
+static prune_status token_losses(void *memory)
+{
+    float out[FIXTURE_TOKENS];
+    return prune_model_token_losses(f.model, f.data, NULL, 0, memory, out, FIXTURE_TOKENS, NULL);
+}
+
+static prune_status logits(void *memory)
+{
+    float out[512];
+    return prune_model_logits(f.model, f.data, NULL, 0, memory, out, 512, NULL);
+}
+
+static prune_status hidden_states(void *memory)
+{
+    float out[256];
+    return prune_model_hidden_states(f.model, f.data, NULL, 0, 1, memory, out, 256, NULL);
+}
+
+static const struct {
+    with_struct call;
+    uint32_t size;
+    const char *name; /* what the message calls the argument */
+} cases[] = {
+    { runtime_info, sizeof(prune_runtime), "out_runtime" },
+    { model_info, sizeof(prune_model_shape), "out_shape" },
+    { mask_cost, sizeof(prune_cost), "out_cost" },
+    { model_open, sizeof(prune_model_options), "options" },
+    { data_create, sizeof(prune_data_options), "options" },
+    { score, sizeof(prune_score_options), "options" },
+    { statistics_create, sizeof(prune_statistics_options), "options" },
+    { collect, sizeof(prune_score_options), "options" },
+    { read_scores, sizeof(prune_score_options), "options" },
+    { evaluate, sizeof(prune_evaluate_options), "options" },
+    { token_losses, sizeof(prune_evaluate_options), "options" },
+    { logits, sizeof(prune_evaluate_options), "options" },
+    { hidden_states, sizeof(prune_evaluate_options), "options" }
+};
+
+/* Calls with `size` in struct_size; byte `set` of the memory, if it is not 0, holds 1. */
+static prune_status call(size_t i, uint32_t size, uint32_t set, unsigned char *memory, size_t room)
+{
+    memset(memory, 0, room);
+    memcpy(memory, &size, sizeof size);
+    if (set != 0) {
+        memory[set] = 1;
+    }
+    return cases[i].call(memory);
+}
+
+static void sizes(void)
+{
+    enum { ROOM = 256 };
+    union {
+        unsigned char bytes[ROOM];
+        void *aligned;
+        int64_t also;
+    } memory;
+    size_t i;
+    uint32_t size, kept;
+    for (i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        uint32_t own = cases[i].size;
+        int failures = check_n_failed;
+        for (size = 0; size < own; size++) {
+            CHECK_FAILS(call(i, size, 0, memory.bytes, ROOM), PRUNE_ERR_ARGUMENT, cases[i].name);
+            CHECK(strstr(prune_last_error(), "struct_size") != NULL);
+        }
+        CHECK_OK(call(i, own, 0, memory.bytes, ROOM));
+        for (size = own + 1; size <= own + 64; size += 21) {
+            CHECK_OK(call(i, size, 0, memory.bytes, ROOM));
+            memcpy(&kept, memory.bytes, sizeof kept);
+            CHECK(kept == size); /* the caller's field is left alone */
+            CHECK_FAILS(call(i, size, own, memory.bytes, ROOM), PRUNE_ERR_ARGUMENT, cases[i].name);
+            CHECK_FAILS(call(i, size, size - 1, memory.bytes, ROOM), PRUNE_ERR_ARGUMENT, cases[i].name);
+            CHECK(memory.bytes[size] == 0); /* not a byte behind it was touched */
+        }
+        /* A byte right behind the struct is not the library's business. */
+        CHECK_OK(call(i, own, own, memory.bytes, ROOM));
+        CHECK(memory.bytes[own] == 1);
+        CHECK_FAILS(call(i, UINT32_MAX, 0, memory.bytes, ROOM), PRUNE_ERR_ARGUMENT, cases[i].name);
+        if (check_n_failed != failures) {
+            printf("    case %d: %s of %d bytes\n", (int)i, cases[i].name, (int)own);
+        }
+    }
+}
+
+/* Fields that are reserved must be 0, so that they can mean something later. */
+static void reserved(void)
+{
+    prune_model_options open_options = PRUNE_MODEL_OPTIONS_INIT;
+    prune_data_options data_options = PRUNE_DATA_OPTIONS_INIT;
+    prune_statistics_options statistics_options = PRUNE_STATISTICS_OPTIONS_INIT;
+    prune_evaluate_options evaluate_options = PRUNE_EVALUATE_OPTIONS_INIT;
+    open_options.reserved = 1;
+    data_options.reserved = 1;
+    statistics_options.reserved = 1;
+    evaluate_options.reserved = 1;
+    CHECK_FAILS(model_open(&open_options), PRUNE_ERR_ARGUMENT, "reserved");
+    CHECK_FAILS(data_create(&data_options), PRUNE_ERR_ARGUMENT, "reserved");
+    CHECK_FAILS(statistics_create(&statistics_options), PRUNE_ERR_ARGUMENT, "reserved");
+    CHECK_FAILS(evaluate(&evaluate_options), PRUNE_ERR_ARGUMENT, "reserved");
+}
+
+int main(void)
+{
+    fixture_open(&f, "tiny");
+    REQUIRE(f.model != NULL && f.data != NULL);
+    sizes();
+    reserved();
+    fixture_close(&f);
+    return check_report();
+}
