@@ -12,6 +12,11 @@ public struct Progress: Sendable {
     public let total: Int
     /// Since the call began.
     public let seconds: Double
+
+    /// The same as seen by a call that began earlier.
+    func later(by before: Double) -> Progress {
+        Progress(stage: stage, done: done, total: total, seconds: seconds + before)
+    }
 }
 
 /// Counts the steps of a long call and tells its caller, who may stop it.
@@ -50,7 +55,7 @@ public final class ProgressMeter {
     var seconds: Double { Self.now() - begin }
 
     /// Seconds of a clock that only moves forward.
-    private static func now() -> Double {
+    static func now() -> Double {
         var time = timespec()
         clock_gettime(CLOCK_MONOTONIC, &time)
         return Double(time.tv_sec) + Double(time.tv_nsec) * 1e-9

@@ -67,10 +67,10 @@ public struct Checkpoint: Sendable {
 extension ModelConfig {
     /// The configuration with `tiesEmbeddings` as the weights have it.
     ///
-    /// Some checkpoints say that head and embedding are tied, yet store a head of its own, as fine-tuned. transformers
-    /// (`tie_weights`) then compares the two and unties them if they differ; to tie them all the same would compute
-    /// another model. Files of tied models rarely store the head, so there is mostly nothing to compare; where there is,
-    /// reading stops at the first difference.
+    /// Some checkpoints say that head and embedding are tied, yet store a head of its own. transformers 5.23
+    /// (`PreTrainedModel.tie_weights`) then compares the two and does not tie them if they differ; to tie them all the
+    /// same would compute another model. Files of tied models rarely store the head, so that mostly nothing is
+    /// compared; where it is, reading stops at the first difference.
     func tied(asStoredIn tensors: TensorTable) throws(PruneError) -> ModelConfig {
         guard tiesEmbeddings, tensors.contains(architecture.head), tensors.contains(architecture.embedding) else {
             return self
@@ -78,7 +78,7 @@ extension ModelConfig {
         let shape = [vocabularySize, hiddenSize]
         let head = try tensors.tensor(architecture.head, shape: shape)
         let embedding = try tensors.tensor(architecture.embedding, shape: shape)
-        // Matrices of different types are used as stored; should they hold the same numbers, the outputs are the same too.
+        // Matrices of different types are used as stored; with the same numbers they give the same outputs.
         if head.elementType == embedding.elementType, head.bytes.count == embedding.bytes.count,
             let left = head.bytes.baseAddress, let right = embedding.bytes.baseAddress,
             memcmp(left, right, head.bytes.count) == 0

@@ -45,8 +45,8 @@ enum JSONText {
 
     /// Counts the commas outside strings.
     ///
-    /// Errors: `.format` if the text nests too deep, has a comma before a closing bracket, or holds outside strings what
-    /// makes the decoder take it for another encoding.
+    /// Errors: `.format` if the text nests too deep, has a comma before a closing bracket, or holds outside strings
+    /// what makes the decoder take it for another encoding.
     private static func countCommas(_ text: [UInt8], source: String) throws(PruneError) -> Int {
         var commas = 0
         var depth = 0
@@ -85,19 +85,26 @@ enum JSONText {
         return commas
     }
 
+    /// The decoder does not say on every platform where bad JSON is, but where a value of the wrong type stands.
     private static func fault(_ error: any Error, source: String) -> PruneError {
-        let path: [any CodingKey]
-        let what: String
         switch error {
         case DecodingError.typeMismatch(let type, let context), DecodingError.valueNotFound(let type, let context):
-            (path, what) = (context.codingPath, "must be \(described(type))")
+            PruneError(.format, "\(source): \(place(context) ?? "the JSON") must be \(described(type))")
         case DecodingError.dataCorrupted(let context):
-            (path, what) = (context.codingPath, "bad JSON, or a number out of range")
+            PruneError(
+                .format, "\(source): bad JSON, or a number out of range\(place(context).map { ", in \($0)" } ?? "")")
         default:
-            (path, what) = ([], "bad JSON")
+            PruneError(.format, "\(source): bad JSON")
         }
-        guard !path.isEmpty else { return PruneError(.format, "\(source): the JSON \(what)") }
-        return PruneError(.format, "\(source): \(path.map(\.stringValue).joined(separator: ".").quoted) \(what)")
+    }
+
+    /// Such as "a.shape[1]", in quotes; nil for the whole text.
+    private static func place(_ context: DecodingError.Context) -> String? {
+        var path = ""
+        for key in context.codingPath {
+            path += key.intValue.map { "[\($0)]" } ?? (path.isEmpty ? key.stringValue : "." + key.stringValue)
+        }
+        return context.codingPath.isEmpty ? nil : path.quoted
     }
 
     /// A type as the decoder names it in its errors.

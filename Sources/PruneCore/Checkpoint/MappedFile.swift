@@ -11,7 +11,8 @@ final class MappedFile: @unchecked Sendable {
 
     /// Maps the file at `path`.
     ///
-    /// Errors: `.file`, with the system's reason, if it is missing, unreadable, or no regular file; `.format` if it is empty.
+    /// Errors: `.file`, with the system's reason, if it is missing, unreadable, or no regular file; `.format` if it is
+    /// empty.
     init(path: String) throws(PruneError) {
         guard !path.utf8.contains(0) else {
             throw PruneError(.file, "\(path.quoted): a path cannot contain a NUL character")

@@ -27,8 +27,9 @@ struct SafetensorsContent: JSONContent {
     init(from decoder: any Decoder) throws {
         let tensors = try decoder.container(keyedBy: JSONKey.self)
         var entries: [Entry] = []
-        var commaCount = max(tensors.allKeys.count - 1, 0)
-        for key in tensors.allKeys.sorted(by: { $0.stringValue < $1.stringValue }) {
+        let keys = tensors.allKeys.sorted { $0.stringValue < $1.stringValue }
+        var commaCount = max(keys.count - 1, 0)
+        for key in keys {
             if key.stringValue == "__metadata__" {
                 commaCount += max(try tensors.decode([String: String].self, forKey: key).count - 1, 0)
             } else {
@@ -47,8 +48,9 @@ extension SafetensorsContent.Members {
         var dtype: String?
         var shape: SafetensorsContent.Numbers?
         var offsets: SafetensorsContent.Numbers?
-        var commaCount = max(members.allKeys.count - 1, 0)
-        for key in members.allKeys {
+        let keys = members.allKeys
+        var commaCount = max(keys.count - 1, 0)
+        for key in keys {
             switch key.stringValue {
             case "dtype":
                 dtype = try members.decode(String.self, forKey: key)

@@ -33,8 +33,9 @@ struct ShardIndex {
         init(from decoder: any Decoder) throws {
             let members = try decoder.container(keyedBy: JSONKey.self)
             var files: [String: String] = [:]
-            var commaCount = max(members.allKeys.count - 1, 0)
-            for key in members.allKeys {
+            let keys = members.allKeys
+            var commaCount = max(keys.count - 1, 0)
+            for key in keys {
                 if key.stringValue == "weight_map" {
                     files = try members.decode([String: String].self, forKey: key)
                     commaCount += max(files.count - 1, 0)

@@ -33,7 +33,8 @@ public enum MaskDocument {
             throw PruneError(.format, "mask: \"version\" is not an integer of at least 1")
         }
         guard found == version else {
-            throw PruneError(.unsupported, "mask: \"version\" is \(found), this library reads \(version); use a newer one")
+            throw PruneError(
+                .unsupported, "mask: \"version\" is \(found), this library reads \(version); use a newer one")
         }
         guard case .integer(let blocks) = object["n_blocks"], (1...KeepMask.mostBlocks).contains(blocks) else {
             throw PruneError(.format, "mask: \"n_blocks\" is not an integer from 1 to \(KeepMask.mostBlocks)")
@@ -46,7 +47,8 @@ public enum MaskDocument {
         for name in names {
             guard case .string(let name) = name, let sublayer = sublayers[name] else {
                 throw PruneError(
-                    .format, "mask: \(name.described) in \"removed\" is no sublayer of \(blocks) blocks, such as \"attn.0\"")
+                    .format,
+                    "mask: \(name.described) in \"removed\" is no sublayer of \(blocks) blocks, such as \"attn.0\"")
             }
             mask = mask.removing(unit: sublayer, .sublayer)
         }

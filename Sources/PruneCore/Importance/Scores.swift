@@ -28,6 +28,7 @@ public func score(
     _ model: any Model, _ data: TokenData?, _ request: ScoreRequest, progress: ProgressMeter.Listener? = nil
 ) throws(PruneError) -> [[Double]] {
     try model.shape.check(request.mask)
+    let begin = ProgressMeter.now()
     let metrics = Set(request.metrics)
     var rows: [Metric: [Double]] = [:]
     if metrics.contains(.magnitude) { rows[.magnitude] = try magnitudes(model, request.granularity) }
@@ -49,6 +50,9 @@ public func score(
             }
         }
         if !leftOut.isEmpty {
+            // The stage counts its steps anew; the seconds go on.
+            let before = ProgressMeter.now() - begin
+            let progress = progress.map { tell in { (own: Progress) in tell(own.later(by: before)) } }
             let damage = try leaveOneOut(
                 model, data, request.granularity, from: request.mask, logitL2: metrics.contains(.leaveOneOutLogitL2),
                 WalkOptions(batchTokens: request.batchTokens), progress: progress)

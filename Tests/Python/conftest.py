@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fixtures that all Python tests share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    import prunecore as pc
+
+
+@pytest.fixture(scope="session")
+def repository_root() -> Path:
+    """The root of the checkout."""
+    return Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="session")
+def tales_dir(repository_root: Path) -> Path:
+    """Directory of the embedded model, with its texts."""
+    return repository_root / "examples" / "models" / "tales-12l"
+
+
+@pytest.fixture
+def tales(tales_dir: Path) -> Iterator[pc.Model]:
+    """The embedded model, opened for one test."""
+    import prunecore
+
+    with prunecore.open(tales_dir) as model:
+        yield model

@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+"""PruneCore: depth pruning of language models, in process.
+
+    import prunecore as pc
+
+    model = pc.open("examples/models/tales-12l")
+    data = pc.Data.from_text("calibration.txt", model, sequence_length=256, limit=200)
+    scores = model.score(data, metrics=["cosine", "relative_l2"], granularity="attention")
+    mask = scores.prune(4, metric="cosine")
+    with model.masked(mask):
+        print(model.evaluate(data).loss)
+
+Importing the package loads the C library, and fails with `LoadError` (an `ImportError`) where that
+is not possible.
+"""
+
+from __future__ import annotations
+
+import os
+
+from prunecore._library import header_version
+from prunecore._metrics import GRANULARITIES, METRICS, STATIC_METRICS
+from prunecore.curve import Curve
+from prunecore.data import Data
+from prunecore.errors import (
+    ArgumentError,
+    Cancelled,
+    DataError,
+    Error,
+    FileError,
+    FormatError,
+    HandleError,
+    InternalError,
+    LoadError,
+    NonFiniteError,
+    OutOfMemoryError,
+    TooSmallBufferError,
+    UnsupportedError,
+)
+from prunecore.evaluation import Evaluation
+from prunecore.mask import Mask
+from prunecore.model import Model
+from prunecore.runtime import Runtime, runtime_info, set_threads
+from prunecore.scores import Scores
+from prunecore.shape import Cost, ModelShape, Sublayer
+from prunecore.statistics import Statistics
+
+__version__ = header_version()
+
+__all__ = [
+    "GRANULARITIES",
+    "METRICS",
+    "STATIC_METRICS",
+    "ArgumentError",
+    "Cancelled",
+    "Cost",
+    "Curve",
+    "Data",
+    "DataError",
+    "Error",
+    "Evaluation",
+    "FileError",
+    "FormatError",
+    "HandleError",
+    "InternalError",
+    "LoadError",
+    "Mask",
+    "Model",
+    "ModelShape",
+    "NonFiniteError",
+    "OutOfMemoryError",
+    "Runtime",
+    "Scores",
+    "Statistics",
+    "Sublayer",
+    "TooSmallBufferError",
+    "UnsupportedError",
+    "__version__",
+    "open",
+    "runtime_info",
+    "set_threads",
+]
+
+
+def open(directory: str | os.PathLike[str]) -> Model:
+    """Opens a language model.
+
+    Parameters
+    ----------
+    directory : path
+        A Hugging Face model directory: `config.json` and `model.safetensors`, or its shards.
+
+    Returns
+    -------
+    Model
+        Close it, or use it in a `with` block; the end of its last reference closes it, too.
+
+    Raises
+    ------
+    FileError, FormatError, UnsupportedError
+        A file is missing; damaged; or holds a model that this version does not compute.
+    """
+    return Model(directory)

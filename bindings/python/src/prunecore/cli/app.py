@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The commands' names, and how the process ends.
+
+Exit code 0 is success; 2 is bad input, with one sentence on standard error; 130 is a cancelled run;
+1 is a fault of PruneCore itself.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+from typer.main import get_command
+
+import prunecore
+from prunecore.cli import commands, demo
+from prunecore.errors import Cancelled, Error, InternalError
+
+EXIT_BAD_INPUT = 2
+EXIT_FAULT = 1
+EXIT_CANCELLED = 130
+
+# The base class of wrong options and arguments: of click in older versions of typer, of its own
+# copy in newer ones.
+_ClickException: type[Exception] = typer.BadParameter.__mro__[2]
+
+app = typer.Typer(
+    name="prunecore",
+    help="Depth pruning of language models: score layers, remove the least important, measure.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command("info")(commands.info)
+app.command("score")(commands.score)
+app.command("prune")(commands.prune)
+app.command("evaluate")(commands.evaluate)
+app.command("curve")(commands.curve)
+app.command("demo")(demo.demo)
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and stop.", is_eager=True)
+    ] = False,
+) -> None:
+    if version:
+        typer.echo(prunecore.__version__)
+        raise typer.Exit
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command and returns its exit code.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        Default: those of the process.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    if given == ["--version"]:  # a command is not needed for it
+        print(prunecore.__version__)
+        return 0
+    try:
+        code = get_command(app).main(given, prog_name="prunecore", standalone_mode=False)
+        if code == EXIT_CANCELLED:  # newer versions of typer turn Ctrl-C into this
+            raise KeyboardInterrupt
+        return code if isinstance(code, int) else 0
+    except (KeyboardInterrupt, typer.Abort, Cancelled):
+        return _fail("cancelled", EXIT_CANCELLED)
+    except InternalError as error:
+        return _fail(str(error), EXIT_FAULT)
+    except (Error, OSError) as error:
+        return _fail(str(error), EXIT_BAD_INPUT)
+    except _ClickException as error:
+        return _fail(error.format_message(), EXIT_BAD_INPUT)  # type: ignore[attr-defined]
+
+
+def _fail(sentence: str, code: int) -> int:
+    print(f"prunecore: {' '.join(sentence.split())}", file=sys.stderr)
+    return code

@@ -1,0 +1,263 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The commands that work on any model: info, score, prune, evaluate, curve."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import prunecore
+from prunecore._metrics import parse_granularity, parse_metrics, parse_only
+from prunecore.cli import tables
+from prunecore.cli.options import (
+    DataOption,
+    JsonOption,
+    LengthOption,
+    LimitOption,
+    MaskOption,
+    ModelArgument,
+    OnlyOption,
+    OptionalDataOption,
+    ScoresOption,
+    SeedOption,
+    ThreadsOption,
+    apply_threads,
+    read_data,
+    read_mask,
+)
+from prunecore.cli.output import Bar, Output, make_folder, wrote
+from prunecore.errors import ArgumentError
+from prunecore.plots import pruning_curves, save_figure
+from prunecore.runtime import runtime_info
+from prunecore.scores import Scores
+
+OutFile = Annotated[
+    Path | None, typer.Option("--out", metavar="FILE", help="Where to write the result as JSON.")
+]
+OutFolder = Annotated[
+    Path, typer.Option("--out", metavar="DIR", help="Where to write JSON and pictures.")
+]
+
+
+def info(model: ModelArgument, threads: ThreadsOption = None, json_: JsonOption = False) -> None:
+    """Say what a model is made of, and what the library runs on."""
+    apply_threads(threads)
+    runtime = runtime_info()
+    with prunecore.open(model) as opened:
+        shape, sublayers = opened.shape, opened.sublayers
+        record = {
+            "model": {**opened.provenance, **shape.to_dict()},
+            "sublayers": [
+                {
+                    "name": sublayer.name,
+                    "parameters": sublayer.parameters,
+                    "parameter_bytes": sublayer.parameter_bytes,
+                    "kv_bytes_per_token": sublayer.kv_bytes_per_token,
+                    "window": sublayer.window,
+                }
+                for sublayer in sublayers
+            ],
+            "runtime": {"version": prunecore.__version__, **runtime.to_dict()},
+        }
+    Output(json_).result(
+        record, tables.model(str(model), shape, sublayers), "", tables.runtime(runtime)
+    )
+
+
+def score(
+    model: ModelArgument,
+    data: OptionalDataOption = None,
+    metric: Annotated[
+        str,
+        typer.Option("--metric", metavar="NAMES", help="Names with commas between; static; all."),
+    ] = "static",
+    granularity: Annotated[
+        str,
+        typer.Option(
+            "--granularity", metavar="G", help="sublayer, block, attention or feed_forward."
+        ),
+    ] = "sublayer",
+    relative_to: Annotated[
+        str,
+        typer.Option(
+            "--relative-to", metavar="STATE", help="Of relative metrics: input or output."
+        ),
+    ] = "input",
+    tokens: Annotated[
+        str,
+        typer.Option("--tokens", metavar="WHICH", help="Tokens of static metrics: all or last."),
+    ] = "all",
+    mask: MaskOption = None,
+    sequence_length: LengthOption = 256,
+    limit: LimitOption = None,
+    seed: SeedOption = None,
+    threads: ThreadsOption = None,
+    out: OutFile = None,
+    json_: JsonOption = False,
+) -> None:
+    """Score how much every unit of a model matters."""
+    apply_threads(threads)
+    names = parse_metrics(metric)
+    if not data and names != ("magnitude",):
+        raise ArgumentError(f"--data is missing: {names[0]} needs text")
+    with prunecore.open(model) as opened, Bar() as bar:
+        text = read_data(data, opened, sequence_length, limit, seed) if data else None
+        scores = opened.score(
+            text,
+            names,
+            parse_granularity(granularity),
+            read_mask(mask, opened),
+            relative_to,  # type: ignore[arg-type]  # the library checks the name
+            tokens,  # type: ignore[arg-type]
+            progress=bar,
+        )
+    parts: list[str] = []
+    if out is not None:
+        make_folder(out.parent)
+        scores.save(out)
+        parts.append(wrote(out))
+    Output(json_).result(scores.to_dict(), tables.scores(scores), *parts)
+
+
+def prune(
+    model: ModelArgument,
+    scores: ScoresOption,
+    remove: Annotated[int, typer.Option("--remove", metavar="N", help="How many units to remove.")],
+    metric: Annotated[
+        str | None,
+        typer.Option("--metric", metavar="NAME", help="Which of the metrics in the file decides."),
+    ] = None,
+    granularity: Annotated[
+        str | None,
+        typer.Option(
+            "--granularity",
+            metavar="G",
+            help="What to remove. Default: what was scored. From scores of sublayers, attention "
+            "and feed_forward are the same as with --only.",
+        ),
+    ] = None,
+    only: OnlyOption = None,
+    mask: MaskOption = None,
+    threads: ThreadsOption = None,
+    out: OutFile = None,
+    json_: JsonOption = False,
+) -> None:
+    """Make the mask that removes the least important units."""
+    apply_threads(threads)
+    found = Scores.load(scores)
+    kind = _kind(found, granularity, only)
+    with prunecore.open(model) as opened:
+        found.check_model(opened)
+        made = found.prune(remove, metric, only=kind, mask=read_mask(mask, opened))
+        before, after = opened.cost(), opened.cost(made)
+    parts: list[str] = []
+    if out is not None:
+        make_folder(out.parent)
+        made.save(out)
+        parts.append(wrote(out))
+    record = {
+        **json.loads(made.to_json()),
+        "cost_before": before.to_dict(),
+        "cost_after": after.to_dict(),
+    }
+    removed = f"Removed: {', '.join(made.removed) or 'nothing'}"
+    Output(json_).result(record, removed, "", tables.cost(before, after), *parts)
+
+
+def evaluate(
+    model: ModelArgument,
+    data: DataOption,
+    mask: MaskOption = None,
+    sequence_length: LengthOption = 256,
+    limit: LimitOption = None,
+    seed: SeedOption = None,
+    threads: ThreadsOption = None,
+    out: OutFile = None,
+    json_: JsonOption = False,
+) -> None:
+    """Measure loss and perplexity on text, under a mask if one is given."""
+    apply_threads(threads)
+    with prunecore.open(model) as opened, Bar() as bar:
+        chosen = read_mask(mask, opened) or opened.mask
+        text = read_data(data, opened, sequence_length, limit, seed)
+        found = opened.evaluate(text, chosen, progress=bar)
+        record = {
+            **found.to_dict(),
+            "removed": chosen.removed,
+            "cost": opened.cost(chosen).to_dict(),
+            "model": opened.provenance,
+            "data_sha256": text.digest,
+        }
+    parts: list[str] = []
+    if out is not None:
+        make_folder(out.parent)
+        out.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+        parts.append(wrote(out))
+    Output(json_).result(record, tables.evaluation(found, chosen.removed), *parts)
+
+
+def curve(
+    model: ModelArgument,
+    data: DataOption,
+    scores: ScoresOption,
+    out: OutFolder,
+    metric: Annotated[
+        str | None,
+        typer.Option(
+            "--metric", metavar="NAMES", help="Which metrics of the file. Default: all of them."
+        ),
+    ] = None,
+    only: OnlyOption = None,
+    max_removed: Annotated[
+        int | None, typer.Option("--max-removed", metavar="N", help="Units removed at most.")
+    ] = None,
+    sequence_length: LengthOption = 256,
+    limit: LimitOption = None,
+    seed: SeedOption = None,
+    threads: ThreadsOption = None,
+    json_: JsonOption = False,
+) -> None:
+    """Measure the loss as more and more of the least important units go."""
+    apply_threads(threads)
+    found = Scores.load(scores)
+    names = found.metrics if metric is None else metric.split(",")
+    metrics = [found.chosen_metric(name.strip()) for name in names]
+    with prunecore.open(model) as opened, Bar() as bar:
+        text = read_data(data, opened, sequence_length, limit, seed)
+        curves = []
+        for name in metrics:
+            bar.label = f"curve: {name}"
+            curves.append(opened.curve(text, found, name, max_removed, only=only, progress=bar))
+    make_folder(out)
+    record = {
+        "format": "prunecore.curves",
+        "version": 1,
+        "curves": [made.to_dict() for made in curves],
+    }
+    files = [out / "curves.json", out / "curves.png", out / "curves.svg"]
+    files[0].write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    figure = pruning_curves(curves)
+    for file in files[1:]:
+        save_figure(figure, file)
+    Output(json_).result(record, tables.curves(curves), *[wrote(file) for file in files])
+
+
+def _kind(found: Scores, granularity: str | None, only: str | None) -> str | None:
+    """What to remove, from the two options that say it."""
+    kind = parse_only(only)
+    if granularity is None:
+        return kind
+    asked = parse_granularity(granularity)
+    if asked == found.granularity:
+        return kind
+    if asked in ("attention", "feed_forward"):
+        if kind is not None and kind != asked:
+            raise ArgumentError(f"--granularity {asked} contradicts --only {kind}")
+        return asked
+    raise ArgumentError(
+        f"scores of each {found.granularity} say nothing about the granularity {asked}: "
+        f"make others with `prunecore score --granularity {asked}`"
+    )

@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from prunecore.data import Data
+from prunecore.errors import ArgumentError
+from prunecore.mask import Mask
+from prunecore.model import Model
+from prunecore.runtime import set_threads
+
+ModelArgument = Annotated[
+    Path, typer.Argument(metavar="MODEL", help="Directory of a Hugging Face model.")
+]
+DataOption = Annotated[
+    list[Path],
+    typer.Option(
+        "--data",
+        metavar="FILE",
+        help="Text (.txt; .jsonl, field text) or token ids (.npy). May be given several times.",
+    ),
+]
+OptionalDataOption = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--data",
+        metavar="FILE",
+        help="As for evaluate; not needed if magnitude is the only metric.",
+    ),
+]
+ScoresOption = Annotated[
+    Path, typer.Option("--scores", metavar="FILE", help="Scores that `score --out` wrote.")
+]
+MaskOption = Annotated[
+    Path | None, typer.Option("--mask", metavar="FILE", help="Mask that `prune --out` wrote.")
+]
+OnlyOption = Annotated[
+    str | None,
+    typer.Option("--only", metavar="KIND", help="Remove only attention, or only feed_forward."),
+]
+LengthOption = Annotated[
+    int,
+    typer.Option(
+        "--sequence-length", metavar="N", help="Tokens per sequence; 0 = one sequence per document."
+    ),
+]
+LimitOption = Annotated[
+    int | None, typer.Option("--limit", metavar="N", help="Sequences used at most.")
+]
+SeedOption = Annotated[
+    int | None,
+    typer.Option("--seed", metavar="N", help="Draw the sequences of --limit at random."),
+]
+ThreadsOption = Annotated[
+    int | None, typer.Option("--threads", metavar="N", help="Threads; 0 = one per processor.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+
+
+def apply_threads(threads: int | None) -> None:
+    """Sets the number of threads if one is given."""
+    if threads is not None:
+        set_threads(threads)
+
+
+def read_data(
+    paths: list[Path], model: Model, sequence_length: int, limit: int | None, seed: int | None
+) -> Data:
+    """Reads the data files of a command."""
+    if sequence_length < 0:
+        raise ArgumentError(f"--sequence-length is {sequence_length}, but must not be negative")
+    if seed is not None and seed < 0:
+        raise ArgumentError(f"--seed is {seed}, but must not be negative")
+    return Data.from_file(list(paths), model, sequence_length or None, limit, seed)
+
+
+def read_mask(path: Path | None, model: Model) -> Mask | None:
+    """Reads the mask of a command, and checks that it fits the model."""
+    if path is None:
+        return None
+    mask = Mask.load(path)
+    if mask.n_blocks != model.shape.n_blocks:
+        raise ArgumentError(
+            f"{path} is for {mask.n_blocks} blocks, but the model has {model.shape.n_blocks}"
+        )
+    return mask

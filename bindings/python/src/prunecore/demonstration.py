@@ -1,0 +1,235 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The demonstration: all the way from a model to a pruned one, on the repository's small model."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from prunecore._progress import ProgressFunction
+from prunecore.curve import Curve
+from prunecore.data import Data
+from prunecore.errors import FileError
+from prunecore.evaluation import Evaluation
+from prunecore.mask import Mask
+from prunecore.model import Model
+from prunecore.plots import pruning_curves, save_figure
+from prunecore.scores import Scores
+from prunecore.shape import Cost
+
+TEXTS = ("stories", "maths", "plays")
+SEQUENCE_LENGTH = 256
+CALIBRATION_SEQUENCES = 8
+HELD_OUT_SEQUENCES = 8
+CURVE_SEQUENCES = 2
+REMOVED_ATTENTION_LAYERS = 4
+RANDOM_SEEDS = (0, 1, 2)
+CURVE_METRICS = ("cosine", "leave_one_out_loss")
+
+Step = Callable[[str], ProgressFunction | None]
+"""Told what comes next; gives the progress function for it."""
+
+
+@dataclass(frozen=True)
+class Demonstration:
+    """What the demonstration found.
+
+    Attributes
+    ----------
+    sublayers, blocks : Scores
+        By every metric.
+    curves : list of Curve
+        Every granularity by cosine, by leave-one-out loss, and in a random order.
+    mask : Mask
+        The model without its four least important attention layers, by leave-one-out loss.
+    before, after : dict of str to Evaluation
+        The model and the pruned model on the held-out part of each text.
+    alternatives : dict of str to float
+        Held-out loss with as many attention layers removed by other choices.
+    cost_before, cost_after : Cost
+        What the two models hold.
+    files : list of Path
+        Everything that was written.
+    seconds : float
+        How long it took.
+    """
+
+    sublayers: Scores
+    blocks: Scores
+    curves: list[Curve]
+    mask: Mask
+    before: dict[str, Evaluation]
+    after: dict[str, Evaluation]
+    alternatives: dict[str, float]
+    cost_before: Cost
+    cost_after: Cost
+    files: list[Path]
+    seconds: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """A summary as JSON values; `loss` is that of the pruned model on all held-out text."""
+        return {
+            "loss": self.after["all"].loss,
+            "loss_before": self.before["all"].loss,
+            "removed": self.mask.removed,
+            "before": {name: found.to_dict() for name, found in self.before.items()},
+            "after": {name: found.to_dict() for name, found in self.after.items()},
+            "alternatives": self.alternatives,
+            "cost_before": self.cost_before.to_dict(),
+            "cost_after": self.cost_after.to_dict(),
+            "files": [path.name for path in self.files],
+        }
+
+
+def find_example_model() -> Path:
+    """The directory of the model tales-12l in the repository checkout.
+
+    Raises
+    ------
+    FileError
+        There is no checkout around the package or the current directory.
+    """
+    relative = Path("examples") / "models" / "tales-12l"
+    here = Path(__file__).resolve()
+    for folder in (*here.parents, Path.cwd(), *Path.cwd().parents):
+        if (folder / relative / "config.json").is_file():
+            return folder / relative
+    raise FileError(
+        "the example model tales-12l was not found: run this inside a checkout of the repository, "
+        "or name a directory that holds it with --model"
+    )
+
+
+def demonstrate(directory: Path, out: Path, step: Step) -> Demonstration:
+    """Scores, prunes and measures the example model, and writes JSON and pictures.
+
+    Parameters
+    ----------
+    directory : path
+        A model directory that also holds stories.jsonl, maths.jsonl and plays.jsonl.
+    out : path
+        Where to write; made if it is not there.
+    step : callable
+        Told what comes next; gives the progress function for it.
+    """
+    began = time.monotonic()
+    with Model(directory) as model:
+        calibration, held_out, probe = _read(model)
+        everything = Data.concatenate(calibration.values())
+        sublayers = model.score(everything, "all", progress=step("score sublayers"))
+        blocks = model.score(everything, "all", "block", progress=step("score blocks"))
+        curves = _curves(model, Data.concatenate(probe.values()), sublayers, blocks, step)
+
+        mask = sublayers.prune(REMOVED_ATTENTION_LAYERS, "leave_one_out_loss", only="attention")
+        progress = step("evaluate")
+        before = _evaluate(model, held_out, None, progress)
+        after = _evaluate(model, held_out, mask, progress)
+        alternatives = _alternatives(model, held_out, sublayers, progress)
+        cost_before, cost_after = model.cost(), model.cost(mask)
+    step("draw")
+    files = _write(out, sublayers, blocks, curves, mask)
+    found = Demonstration(
+        sublayers,
+        blocks,
+        curves,
+        mask,
+        before,
+        after,
+        alternatives,
+        cost_before,
+        cost_after,
+        [*files, out / "report.json"],
+        time.monotonic() - began,
+    )
+    (out / "report.json").write_text(json.dumps(found.to_dict(), indent=2) + "\n", encoding="utf-8")
+    return found
+
+
+def _read(model: Model) -> tuple[dict[str, Data], dict[str, Data], dict[str, Data]]:
+    """Calibration, held-out and curve sequences of each text; curves use held-out ones."""
+    calibration, held_out, probe = {}, {}, {}
+    for text in TEXTS:
+        data = Data.from_text(model.directory / f"{text}.jsonl", model, SEQUENCE_LENGTH)
+        calibration[text] = data[:CALIBRATION_SEQUENCES]
+        held_out[text] = data[CALIBRATION_SEQUENCES:][:HELD_OUT_SEQUENCES]
+        probe[text] = held_out[text][:CURVE_SEQUENCES]
+    return calibration, held_out, probe
+
+
+def _random_scores(n_blocks: int, granularity: str, seed: int) -> Scores:
+    units = 2 * n_blocks if granularity == "sublayer" else n_blocks
+    values = np.random.default_rng(seed).random(units)
+    return Scores({"random": values}, granularity, n_blocks, provenance={"seed": seed})
+
+
+def _curves(model: Model, data: Data, sublayers: Scores, blocks: Scores, step: Step) -> list[Curve]:
+    n_blocks = model.shape.n_blocks
+    random_sublayers = _random_scores(n_blocks, "sublayer", 0)
+    random_blocks = _random_scores(n_blocks, "block", 0)
+    curves = []
+    for metric in (*CURVE_METRICS, "random"):
+        by_sublayer = random_sublayers if metric == "random" else sublayers
+        by_block = random_blocks if metric == "random" else blocks
+        for scores, only, name in (
+            (by_block, None, "blocks"),
+            (by_sublayer, "attention", "attention"),
+            (by_sublayer, "feed_forward", "feed-forward"),
+            (by_sublayer, None, "sublayers"),
+        ):
+            progress = step(f"curve: {name} by {metric}")
+            curves.append(model.curve(data, scores, metric, n_blocks, only=only, progress=progress))
+    return curves
+
+
+def _evaluate(
+    model: Model, texts: dict[str, Data], mask: Mask | None, progress: ProgressFunction | None
+) -> dict[str, Evaluation]:
+    found = {name: model.evaluate(data, mask, progress=progress) for name, data in texts.items()}
+    whole = Data.concatenate(texts.values())
+    found["all"] = model.evaluate(whole, mask, progress=progress)
+    return found
+
+
+def _alternatives(
+    model: Model, texts: dict[str, Data], sublayers: Scores, progress: ProgressFunction | None
+) -> dict[str, float]:
+    """Held-out loss without as many attention layers, chosen by other metrics and at random."""
+    count, whole = REMOVED_ATTENTION_LAYERS, Data.concatenate(texts.values())
+    masks = {
+        metric: sublayers.prune(count, metric, only="attention") for metric in sublayers.metrics
+    }
+    for seed in RANDOM_SEEDS:
+        scores = _random_scores(sublayers.n_blocks, "sublayer", seed)
+        masks[f"random, seed {seed}"] = scores.prune(count, only="attention")
+    found = model.evaluate_masks(whole, list(masks.values()), progress=progress)
+    return {name: result.loss for name, result in zip(masks, found, strict=True)}
+
+
+def _write(
+    out: Path, sublayers: Scores, blocks: Scores, curves: list[Curve], mask: Mask
+) -> list[Path]:
+    out.mkdir(parents=True, exist_ok=True)
+    files = [out / name for name in ("sublayers.json", "blocks.json", "mask.json", "curves.json")]
+    sublayers.save(files[0])
+    blocks.save(files[1])
+    mask.save(files[2])
+    record = {"curves": [curve.to_dict() for curve in curves]}
+    files[3].write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    pictures = {
+        "importance-sublayers": sublayers.plot(),
+        "importance-blocks": blocks.plot(),
+        "ranks-sublayers": sublayers.plot(kind="heat_map"),
+        "curves-units": pruning_curves(curves),
+        "curves-parameters": pruning_curves(curves, by="parameters"),
+    }
+    for name, figure in pictures.items():
+        for suffix in (".png", ".svg"):
+            save_figure(figure, out / f"{name}{suffix}")
+            files.append(out / f"{name}{suffix}")
+    return files

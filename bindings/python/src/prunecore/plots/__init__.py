@@ -1,0 +1,14 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pictures of scores and of pruning curves, as matplotlib figures.
+
+They are drawn without pyplot, so that neither the backend nor the open figures of the caller are
+touched. Every series has a colour, a marker and a line style of its own, so that pictures read
+without colour vision, too.
+"""
+
+from prunecore.plots.curves import pruning_curves
+from prunecore.plots.heat_map import heat_map
+from prunecore.plots.importance import importance
+from prunecore.plots.style import save_figure
+
+__all__ = ["heat_map", "importance", "pruning_curves", "save_figure"]
