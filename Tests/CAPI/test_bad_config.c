@@ -57,7 +57,7 @@ static const struct {
     const char *text, *part;
     prune_status status;
 } texts[] = {
-    { "", "JSON", PRUNE_ERR_FORMAT },
+    { "", "empty", PRUNE_ERR_FORMAT },
     { "{", "JSON", PRUNE_ERR_FORMAT },
     { "{\"a\": }", "JSON", PRUNE_ERR_FORMAT },
     { "{\"a\": 1,}", "JSON", PRUNE_ERR_FORMAT },
@@ -68,7 +68,7 @@ static const struct {
     { "{}", "architectures", PRUNE_ERR_FORMAT },
     { "{\"architectures\": []}", "architectures", PRUNE_ERR_FORMAT },
     { "{\"\\uD800\": 1}", "JSON", PRUNE_ERR_FORMAT },
-    { "{\"\xC3\": 1}", "JSON", PRUNE_ERR_FORMAT }
+    { "{\"\xC3\": 1}", "UTF-8", PRUNE_ERR_FORMAT }
 };
 
 /* Nesting deep enough to overflow the stack of a careless reader. */

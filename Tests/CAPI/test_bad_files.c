@@ -126,7 +126,7 @@ static void header_texts(const refusal_bench *bench)
           "\"a\"" },
         { "{\"a\": {\"dtype\": \"F32\", \"shape\": [1], \"data_offsets\": [0, 4]},"
           " \"a\": {\"dtype\": \"F32\", \"shape\": [1], \"data_offsets\": [4, 8]}}",
-          "\"a\"" },
+          "twice" },
         { "{\"a\": {\"dtype\": 1, \"shape\": [1], \"data_offsets\": [0, 4]}}", "header" },
         { "{\"__metadata__\": {\"a\": 1}}", "header" },
         { "{\"a\": {\"dtype\": \"\xFF\", \"shape\": [1], \"data_offsets\": [0, 4]}}", "UTF-8" }

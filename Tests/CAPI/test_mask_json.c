@@ -85,7 +85,7 @@ static void bad_texts(void)
         { "\"n_blocks\": 2, \"removed\": [\"attn\"]}", "attn" },
         { "\"n_blocks\": 2, \"removed\": [\"mlp.0\"]}", "mlp.0" },
         { "\"n_blocks\": 2, \"removed\": [\"attn.00\"]}", "attn.00" },
-        { "\"n_blocks\": 2, \"n_blocks\": 3, \"removed\": []}", "n_blocks" }
+        { "\"n_blocks\": 2, \"n_blocks\": 3, \"removed\": []}", "twice" }
     };
     char text[256];
     uint8_t keep[4] = { 9, 9, 9, 9 };
