@@ -1,6 +1,6 @@
 """Checks that header, library and Python binding name the same functions.
 
-Compares the functions that ``include/prunecore.h`` declares, those that ``build/lib/libprunecore.so.1`` exports
+Compares the functions that ``include/prunecore.h`` declares, those that the built library exports
 (and that it exports nothing else), and those that the package ``prunecore`` binds.
 """
 

@@ -65,7 +65,8 @@ def files(tales: pc.Model, tales_dir: Path, tmp_path: Path) -> Path:
         ("prune model --scores scores.json --remove 1 --only both", "both"),
         ("prune model --scores scores.json --remove 1 --granularity block", "block"),
         (
-            "prune model --scores scores.json --remove 1 --only feed_forward --granularity attention",
+            "prune model --scores scores.json --remove 1 --only feed_forward"
+            " --granularity attention",
             "contradicts",
         ),
         ("evaluate model --data text.jsonl --limit 1 --mask gone.json", "gone.json"),
