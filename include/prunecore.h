@@ -487,6 +487,287 @@ prune_status prune_model_hidden_states(const prune_model *model, const prune_dat
                                        size_t keep_count, int64_t sublayer, const prune_evaluate_options *options,
                                        float *out_states, size_t capacity, size_t *out_count);
 
+/* ====================================================================================================================
+ * Coalitions: what sets of kept sublayers are worth
+ * ==================================================================================================================*/
+
+/* Quantities of a masked model, each a damage: lower = better. Definitions: docs/shapley.md. */
+typedef int32_t prune_utility;
+enum {
+    PRUNE_UTILITY_LOSS = 0,         /* mean negative log-likelihood per predicted token, nats */
+    PRUNE_UTILITY_LOGIT_L2 = 1,     /* mean over predicting tokens of ||logits - reference logits||_2 */
+    PRUNE_UTILITY_KL = 2,           /* mean KL divergence of the next-token distribution from the reference's, nats */
+    PRUNE_UTILITY_JS = 3,           /* mean Jensen-Shannon divergence between the two, nats; at most ln 2 */
+    PRUNE_UTILITY_CHOICE_ERROR = 4, /* share of multiple-choice items answered wrongly */
+    PRUNE_UTILITY_CHOICE_LOSS = 5   /* mean over items of -log softmax over the candidates' scores, at the answer */
+};
+
+/* Special values of the option `cap`. */
+#define PRUNE_CAP_DEFAULT 0.0    /* in Shapley calls: ln(vocabulary_size) for PRUNE_UTILITY_LOSS, none otherwise; else none */
+#define PRUNE_CAP_NONE (-1.0)    /* values as they are */
+
+/* How coalitions are evaluated. */
+typedef struct prune_coalition_options {
+    uint32_t struct_size;
+    prune_utility utility;
+    double cap;                 /* a value above it counts as it; or PRUNE_CAP_* */
+    const uint8_t *reference;   /* mask whose logits the distances are taken to; NULL = everything kept */
+    size_t reference_count;     /* 2 * n_blocks, or 0 with NULL */
+    int64_t batch_tokens;       /* as in prune_score_options */
+    int64_t memory_budget;      /* bytes for held hidden states at most; 0 = a quarter of the memory that is free. States that do
+                                   not fit are computed again */
+    prune_progress_fn progress; /* NULL = none */
+    void *user_data;
+} prune_coalition_options;
+#define PRUNE_COALITION_OPTIONS_INIT { sizeof(prune_coalition_options), 0, 0.0, NULL, 0, 0, 0, NULL, NULL }
+
+/* What evaluating some masks took. A sublayer counts once per batch of tokens that it is applied to. */
+typedef struct prune_walk_report {
+    uint32_t struct_size;
+    int32_t reserved;            /* 0 */
+    int64_t sublayers_computed;  /* sublayers applied; masks share what they agree on from the first sublayer on */
+    int64_t sublayers_naive;     /* sublayers that it would have taken mask by mask */
+    int64_t tokens;              /* of the data */
+    double seconds;
+} prune_walk_report;
+#define PRUNE_WALK_REPORT_INIT { sizeof(prune_walk_report), 0, 0, 0, 0, 0.0 }
+
+/*
+ * Evaluates a utility under each of n_masks masks, as one walk over their prefix tree.
+ *   keep_masks, n_masks, mask_length   as in prune_model_evaluate()
+ *   out_values                         n_masks values
+ *   out_report                         NULL = not wanted
+ * Errors: as prune_model_evaluate(); PRUNE_ERR_DATA if a choice utility is asked of data without choices.
+ */
+prune_status prune_model_utilities(const prune_model *model, const prune_data *data, const uint8_t *keep_masks,
+                                   size_t n_masks, size_t mask_length, const prune_coalition_options *options,
+                                   double *out_values, prune_walk_report *out_report);
+
+/* How the candidates of a multiple-choice item are scored. */
+enum {
+    PRUNE_CHOICE_SCORE_SUM = 0, /* log-likelihood of the candidate after the context */
+    PRUNE_CHOICE_SCORE_MEAN = 1 /* the same divided by the candidate's number of tokens */
+};
+
+/*
+ * Multiple-choice items. Item i has a context and n_candidates[i] >= 2 candidate continuations, of which answers[i] is
+ * right. Arrays of ids and lengths run through all items in order, and within an item through its candidates.
+ */
+typedef struct prune_choices {
+    uint32_t struct_size;
+    int32_t score;                     /* PRUNE_CHOICE_SCORE_* */
+    size_t n_items;
+    const int32_t *context_ids;
+    const int64_t *context_lengths;    /* n_items; each >= 1 */
+    const int64_t *n_candidates;       /* n_items; each >= 2 */
+    const int32_t *candidate_ids;
+    const int64_t *candidate_lengths;  /* one per candidate; each >= 1 */
+    const int64_t *answers;            /* n_items; 0 .. n_candidates[i] - 1 */
+} prune_choices;
+#define PRUNE_CHOICES_INIT { sizeof(prune_choices), 0, 0, NULL, NULL, NULL, NULL, NULL, NULL }
+
+/*
+ * Copies multiple-choice items as data. Items whose candidates are single tokens are computed as one sequence; others as
+ * one sequence per candidate. For calls that do not know of choices, the tokens of the right candidates weigh 1 and all
+ * others 0, so that the loss is that of the right answers.
+ * Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_DATA (names the item), PRUNE_ERR_MEMORY.
+ */
+prune_status prune_data_create_choices(const prune_choices *choices, prune_data **out_data);
+
+/*
+ * Scores the candidates of multiple-choice data under a mask.
+ *   keep, keep_count      NULL with 0 = the model's mask
+ *   options               NULL = defaults
+ *   out_log_likelihoods   one per candidate of all items: the sum over its tokens, nats, not length-normalised
+ *   capacity              candidates that fit; out_count = candidates in all
+ * The choice of an item is the candidate with the highest score (`score` of prune_choices); ties go to the first.
+ * Errors: as prune_model_evaluate(), PRUNE_ERR_BUFFER; PRUNE_ERR_DATA if the data has no choices.
+ */
+prune_status prune_model_choices(const prune_model *model, const prune_data *data, const uint8_t *keep,
+                                 size_t keep_count, const prune_evaluate_options *options, double *out_log_likelihoods,
+                                 size_t capacity, size_t *out_count);
+
+/* ====================================================================================================================
+ * Shapley values: what each player adds to a game
+ *
+ * A game gives every set of players (a coalition) a worth, higher = better. For models the players are sublayers, or
+ * groups of them, a coalition is what is kept, and its worth is minus a utility. An estimator asks for the worths of some
+ * coalitions and is told them, in any order and from any machine; what it knows decides its estimate. Same seed and same
+ * worths: same estimate. docs/shapley.md defines the estimators and shows what each is worth.
+ * ==================================================================================================================*/
+
+/* A game under way. Not const: one thread at a time. */
+typedef struct prune_game prune_game;
+
+typedef int32_t prune_estimator;
+enum {
+    PRUNE_ESTIMATOR_DEFAULT = 0,            /* the one that measured best: PRUNE_ESTIMATOR_SURROGATE */
+    PRUNE_ESTIMATOR_EXACT = 1,              /* all 2^n coalitions; n <= 20 */
+    PRUNE_ESTIMATOR_LEAVE_ONE_OUT = 2,      /* v(all) - v(all but i): n + 1 coalitions; no Shapley value */
+    PRUNE_ESTIMATOR_RANDOM_SUBNETWORKS = 3, /* the paper's: mean worth with i - mean worth without, at one size */
+    PRUNE_ESTIMATOR_PERMUTATION = 4,        /* marginal contributions along random orders */
+    PRUNE_ESTIMATOR_ANTITHETIC = 5,         /* the same along each order and its reverse */
+    PRUNE_ESTIMATOR_TRUNCATED = 6,          /* orders from the full set down, left once the worth is that of the empty set */
+    PRUNE_ESTIMATOR_STRATIFIED = 7,         /* means by size, with and without each player; coalitions in pairs */
+    PRUNE_ESTIMATOR_KERNEL_SHAP = 8,        /* weighted regression, leverage sampling, pairs, no repetition */
+    PRUNE_ESTIMATOR_SURROGATE = 9,          /* a fitted model of the game, and the strata of what it leaves */
+    PRUNE_ESTIMATOR_BANZHAF = 10,           /* weighted Banzhaf value: each other player is kept with keep_probability */
+    PRUNE_ESTIMATOR_PAIR_DIFFERENCES = 11   /* leave-one-out, and second differences of all pairs at the full set */
+};
+
+/* How a game is estimated and when it is done. The first bound that is met ends it. */
+typedef struct prune_game_options {
+    uint32_t struct_size;
+    prune_estimator estimator;
+    uint64_t seed;
+    int64_t budget;               /* coalitions asked for at most; 0 = what the estimator needs, or 32 * n_players */
+    double target_error;          /* done when no standard error is above it; 0 = no such bound */
+    int64_t least_count;          /* with certainty: done when it is sure which players are the least_count lowest; 0 = no bound */
+    double certainty;             /* 0 < certainty < 1; 0 = 0.95 */
+    double keep_probability;      /* of BANZHAF; 0 = 0.5 */
+    int64_t subnetwork_size;      /* of RANDOM_SUBNETWORKS: players kept; 0 = half of them. n_players - 1 leaves out each
+                                     player once per round, as the paper does by default */
+    int64_t subnetworks_per_round;/* of RANDOM_SUBNETWORKS: coalitions per sequence of the data; 0 = 10, as the paper */
+    double truncation;            /* of TRUNCATED: an order is left when the worth is within truncation * |v(all) - v(none)|
+                                     of v(none); 0 = 0.01 */
+} prune_game_options;
+#define PRUNE_GAME_OPTIONS_INIT { sizeof(prune_game_options), 0, 0, 0, 0.0, 0, 0.0, 0.0, 0, 0, 0.0 }
+
+/*
+ * Begins a game.
+ *   n_players   1 .. 8192
+ *   options     NULL = defaults
+ * Errors: PRUNE_ERR_ARGUMENT (an option out of range; EXACT with more than 20 players), PRUNE_ERR_MEMORY.
+ */
+prune_status prune_game_create(int64_t n_players, const prune_game_options *options, prune_game **out_game);
+
+/* Gives a game back. NULL and a handle that was already released are allowed. */
+void prune_game_release(prune_game *game);
+
+/*
+ * Asks for coalitions whose worth is wanted next. Fewer than asked for, none at all even, if the game is done or waits for
+ * worths it asked for before.
+ *   most        coalitions at most
+ *   out_masks   most * n_players bytes: 1 = in the coalition
+ *   out_count   receives how many were written
+ * Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_HANDLE.
+ */
+prune_status prune_game_ask(prune_game *game, size_t most, uint8_t *out_masks, size_t *out_count);
+
+/*
+ * Tells worths of coalitions that were asked for, in any order; all of them or, on error, none.
+ *   masks, values, n   n rows of n_players bytes, n worths
+ * Errors: PRUNE_ERR_ARGUMENT (a coalition was never asked for, or was told before, or a byte is not 0 or 1),
+ * PRUNE_ERR_NONFINITE, PRUNE_ERR_HANDLE.
+ */
+prune_status prune_game_tell(prune_game *game, const uint8_t *masks, const double *values, size_t n);
+
+/* Where a game stands. */
+typedef struct prune_game_state {
+    uint32_t struct_size;
+    int32_t done;              /* 1 if a bound is met and nothing more will be asked for */
+    int64_t n_players;
+    int64_t asked;             /* coalitions asked for */
+    int64_t told;              /* worths told */
+    int64_t outstanding;       /* asked for and not told */
+    double efficiency_gap;     /* sum of the values - (v(all) - v(none)); NaN while one of the two is unknown */
+    double largest_error;      /* largest standard error; NaN while there is no estimate */
+    int64_t sublayers_computed;/* in games that prune_model_shapley() ran: as in prune_walk_report */
+    int64_t sublayers_naive;
+    prune_estimator estimator; /* the one in use, never DEFAULT */
+    int32_t reserved;          /* 0 */
+} prune_game_state;
+#define PRUNE_GAME_STATE_INIT { sizeof(prune_game_state), 0, 0, 0, 0, 0, 0.0, 0.0, 0, 0, 0, 0 }
+
+/* Says where a game stands. Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_HANDLE. */
+prune_status prune_game_info(const prune_game *game, prune_game_state *out_state);
+
+/*
+ * Reads the estimate.
+ *   out_values            n_players values: what each player adds to the worth
+ *   out_standard_errors   n_players standard errors, so that value +- 1.96 of them covers the exact one in about 95 of 100
+ *                         cases; 0 where the value is exact, infinity where there is too little to tell; NULL = not wanted
+ *   capacity              n_players
+ * Errors: PRUNE_ERR_DATA if what was told does not do for an estimate (the text says what is missing: a player that was
+ * never absent, say), PRUNE_ERR_ARGUMENT, PRUNE_ERR_HANDLE, PRUNE_ERR_BUFFER.
+ */
+prune_status prune_game_result(const prune_game *game, double *out_values, double *out_standard_errors, size_t capacity);
+
+/*
+ * Reads the strata D_i(k) = E[v(S) | i in S, |S| = k] - E[v(S) | i not in S, |S| = k] as they were told: row i, column k - 1
+ * for k = 1 .. n_players - 1; NaN where either mean has no coalition. The Shapley value is
+ * (v(all) - v(none)) / n + the sum of a row / n.
+ *   capacity   n_players * (n_players - 1)
+ * Errors: as prune_game_result().
+ */
+prune_status prune_game_strata(const prune_game *game, double *out_strata, size_t capacity, size_t *out_count);
+
+/*
+ * Reads the interactions of pairs: row i, column j, symmetric, 0 on the diagonal. After EXACT, the Shapley interaction index
+ * of order 2; after PAIR_DIFFERENCES, v(all) - v(all but i) - v(all but j) + v(all but both).
+ *   capacity   n_players * n_players
+ * Errors: PRUNE_ERR_UNSUPPORTED for other estimators; as prune_game_result().
+ */
+prune_status prune_game_interactions(const prune_game *game, double *out_interactions, size_t capacity,
+                                     size_t *out_count);
+
+/*
+ * Reads the exact weighted Banzhaf values after EXACT: E[v(S + i) - v(S)], each other player in S with keep_probability.
+ * Errors: PRUNE_ERR_UNSUPPORTED for other estimators; as prune_game_result().
+ */
+prune_status prune_game_banzhaf(const prune_game *game, double keep_probability, double *out_values, size_t capacity);
+
+/*
+ * Saves a game as bytes: versioned, checksummed, the same on every machine. Coalitions that are outstanding are asked for
+ * again after loading.
+ *   capacity, out_count   bytes
+ * Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_HANDLE, PRUNE_ERR_BUFFER.
+ */
+prune_status prune_game_save(const prune_game *game, void *out_bytes, size_t capacity, size_t *out_count);
+
+/* Loads a saved game. Errors: PRUNE_ERR_FORMAT (damaged, or no saved game), PRUNE_ERR_UNSUPPORTED (a later version). */
+prune_status prune_game_load(const void *bytes, size_t n_bytes, prune_game **out_game);
+
+/* How a game of a model stands, told after every batch of coalitions. Pointers are valid during the callback. */
+typedef struct prune_game_progress {
+    uint32_t struct_size;
+    int32_t has_estimate;                /* 0 = values and standard_errors are NULL as yet */
+    const prune_game_state *state;
+    const double *values;                /* n_players */
+    const double *standard_errors;       /* n_players */
+    double seconds;                      /* since the call began */
+} prune_game_progress;
+
+/* Returns 0 to go on; anything else stops with PRUNE_ERR_CANCELLED, and the game can be continued or saved. The callback may
+   call prune_game_save() on the game of the call. */
+typedef int32_t (*prune_game_progress_fn)(void *user_data, const prune_game_progress *progress);
+
+/* How a model plays a game. */
+typedef struct prune_shapley_options {
+    uint32_t struct_size;
+    prune_granularity granularity;      /* the players: its units, where player_of_sublayer is NULL */
+    const int32_t *player_of_sublayer;  /* 2 * n_blocks players, one per sublayer, or -1 = kept in every coalition; NULL */
+    size_t player_count;                /* its length, or 0 with NULL */
+    prune_coalition_options coalitions; /* struct_size set; its progress is told while a batch is evaluated */
+    int64_t sublayer_budget;            /* sublayers applied at most, as in prune_walk_report; 0 = no bound */
+    int64_t batch_coalitions;           /* coalitions evaluated together; 0 = chosen by the library */
+    prune_game_progress_fn progress;    /* NULL = none */
+    void *user_data;
+} prune_shapley_options;
+#define PRUNE_SHAPLEY_OPTIONS_INIT \
+    { sizeof(prune_shapley_options), 0, NULL, 0, PRUNE_COALITION_OPTIONS_INIT, 0, 0, NULL, NULL }
+
+/*
+ * Plays a game on a model until it is done: asks, evaluates, tells. The worth of a coalition is minus its utility, capped
+ * as the options say, so a player's value is the damage that it averts. Goes on from where the game stands.
+ * RANDOM_SUBNETWORKS draws its coalitions anew for every sequence of the data, and evaluates them on that sequence alone.
+ *   game   made with as many players as the options name
+ * Errors: those of prune_model_utilities(); PRUNE_ERR_ARGUMENT if the players do not fit; PRUNE_ERR_CANCELLED. The game is
+ * whole after every one of them.
+ */
+prune_status prune_model_shapley(const prune_model *model, const prune_data *data, prune_game *game,
+                                 const prune_shapley_options *options);
+
 #ifdef __cplusplus
 }
 #endif

@@ -3,7 +3,10 @@ import PruneCore
 
 private let evaluateOptionsSize = MemoryLayout<prune_evaluate_options>.size
 
-private func read(_ options: UnsafePointer<prune_evaluate_options>?) throws(PruneError) -> prune_evaluate_options {
+/// Options of a caller; defaults for NULL. Errors: `.argument`.
+func evaluateOptions(
+    _ options: UnsafePointer<prune_evaluate_options>?
+) throws(PruneError) -> prune_evaluate_options {
     let options = try readStruct(options, prune_evaluate_options(), least: evaluateOptionsSize, "options")
     try checkReserved(options?.reserved ?? 0, "options")
     return options ?? prune_evaluate_options()
@@ -18,7 +21,7 @@ public func prune_model_evaluate(
     guarded { () throws(PruneError) in
         let handle = try HandleTable.object(model, ModelHandle.self, "model")
         let data = try HandleTable.object(data, TokenData.self, "data")
-        let options = try read(options)
+        let options = try evaluateOptions(options)
         let out = try need(out_evaluations, "out_evaluations")
         let masks = try masks(keep_masks, n_masks, mask_length, handle)
         let results = try evaluate(
@@ -33,7 +36,7 @@ public func prune_model_evaluate(
 }
 
 /// Rows of masks given by the caller, or the model's mask. Errors: `.argument` for wrong counts or entries.
-private func masks(
+func masks(
     _ keep: UnsafePointer<UInt8>?, _ count: Int, _ length: Int, _ handle: ModelHandle
 ) throws(PruneError) -> [KeepMask] {
     guard let keep else {
@@ -62,7 +65,7 @@ private func forTokens(
     guarded { () throws(PruneError) in
         let handle = try HandleTable.object(model, ModelHandle.self, "model")
         let data = try HandleTable.object(data, TokenData.self, "data")
-        let options = try read(options)
+        let options = try evaluateOptions(options)
         let mask = try mask(keep, keepCount, or: handle)
         let (count, overflow) = data.tokens.count.multipliedReportingOverflow(by: perToken(handle.model.shape))
         guard !overflow else { throw PruneError(.argument, "\(name) would have more elements than memory has addresses") }

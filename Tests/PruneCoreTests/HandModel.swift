@@ -45,12 +45,10 @@ final class HandModel: Model {
         }
     }
 
-    func losses(_ state: any HiddenState, at rows: [Int]) throws(PruneError) -> [Float] {
+    func losses(_ state: any HiddenState, at rows: [Int], of tokens: [Int32]) throws(PruneError) -> [Float] {
         let own = state as! State
-        return rows.map { row in
-            let logits = own.rows[row].map(Double.init)
-            let target = Int(own.batch.data.tokens[own.batch.tokens.lowerBound + row + 1])
-            return Float(logSumExp(logits) - logits[target])
+        return zip(rows, tokens).map { row, token in
+            Float(-logSoftmax(own.rows[row].map(Double.init))[Int(token)])
         }
     }
 
@@ -59,7 +57,12 @@ final class HandModel: Model {
     ) throws(PruneError) -> [Float] {
         let (own, other) = (state as! State, reference as! State)
         return rows.map { row in
-            zip(own.rows[row], other.rows[row]).reduce(0) { $0 + ($1.0 - $1.1) * ($1.0 - $1.1) }.squareRoot()
+            let (a, b) = (own.rows[row].map(Double.init), other.rows[row].map(Double.init))
+            return switch kind {
+            case .l2: Float(zip(a, b).reduce(0) { $0 + ($1.0 - $1.1) * ($1.0 - $1.1) }.squareRoot())
+            case .kl: Float(relativeEntropy(of: softmax(b), from: softmax(a)))
+            case .js: Float(jensenShannon(softmax(a), softmax(b)))
+            }
         }
     }
 
@@ -83,4 +86,21 @@ import Glibc
 
 func logSumExp(_ values: [Double]) -> Double {
     log(values.reduce(0) { $0 + exp($1) })
+}
+
+func logSoftmax(_ values: [Double]) -> [Double] {
+    let sum = logSumExp(values)
+    return values.map { $0 - sum }
+}
+
+func softmax(_ values: [Double]) -> [Double] { logSoftmax(values).map { exp($0) } }
+
+/// KL(p || q)
+func relativeEntropy(of p: [Double], from q: [Double]) -> Double {
+    zip(p, q).reduce(0) { $0 + $1.0 * log($1.0 / $1.1) }
+}
+
+func jensenShannon(_ p: [Double], _ q: [Double]) -> Double {
+    let middle = zip(p, q).map { ($0 + $1) / 2 }
+    return (relativeEntropy(of: p, from: middle) + relativeEntropy(of: q, from: middle)) / 2
 }

@@ -65,6 +65,51 @@ import Glibc
         #expect(kernel_sum_exp(level, [.nan], 0, 1).isNaN)
     }
 
+    @Test(arguments: levels, lengths)
+    func relativeEntropies(_ level: Int32, _ count: Int) {
+        let x = values(count, seed: 3), y = values(count, seed: 4)
+        let top = x.max() ?? 0
+        let sums = kernel_weighted_exp(level, x, y, top, count)
+        let weights = x.map { exp(Double($0) - Double(top)) }
+        let differences = zip(x, y).map { Double($0) - Double($1) }
+        let size = zip(weights, differences).reduce(0) { $0 + $1.0 * abs($1.1) }
+        #expect(abs(Double(sums.weight) - weights.reduce(0, +)) <= 2e-6 * weights.reduce(0, +))
+        #expect(abs(Double(sums.sum) - zip(weights, differences).reduce(0) { $0 + $1.0 * $1.1 }) <= 2e-6 * size)
+        #expect(kernel_weighted_exp(level, x, x, top, count).sum == 0)
+    }
+
+    /// From distributions that share nothing to such as differ in the fifth digit.
+    @Test(arguments: levels, [100, 30, 9, 1, 0.1, 1e-2, 1e-3, 1e-4, 1e-5])
+    func divergences(_ level: Int32, _ scale: Double) {
+        for count in [2, 31, 100, 1031] {
+            let x = values(count, seed: 5)
+            let y = zip(x, values(count, seed: 6)).map { $0 + $1 * Float(scale) / 9 }
+            let (p, q) = (logSoftmax(x.map(Double.init)), logSoftmax(y.map(Double.init)))
+            let logSums = (logSumExp(x.map(Double.init)), logSumExp(y.map(Double.init)))
+            let delta = Float(logSums.1 - logSums.0)
+            let exact = zip(p, q).reduce(0.0) { sum, pair in
+                // t^2 (p + q) / 8 and the next terms of its series, where the plain form has no digits left.
+                let (t, s) = (pair.1 - pair.0, (exp(pair.0) + exp(pair.1)) / 2)
+                if abs(t) < 1e-2 { return sum + s * (t * t / 4 - t * t * t * t / 32 + t * t * t * t * t * t / 288) }
+                return sum + exp(pair.0) * log(exp(pair.0) / s) + exp(pair.1) * log(exp(pair.1) / s)
+            }
+            let found = Double(kernel_js_sum(level, x, y, Float(logSums.0), delta, count))
+            #expect(abs(found - exact) <= 2e-5 * exact + 1e-11)
+            #expect(kernel_js_sum(level, x, x, Float(logSums.0), 0, count) == 0)
+        }
+    }
+
+    @Test(arguments: levels)
+    func divergencesAtTheEnds(_ level: Int32) {
+        // Two outcomes, the sure one another each time: ln 2 each.
+        #expect(abs(kernel_js_sum(level, [0, -200], [-200, 0], 0, 0, 2) - Float(2 * log(2.0))) < 1e-6)
+        #expect(kernel_js_sum(level, [0, -1e30], [0, -2e30], 0, 0, 2) < 1e-36)
+        #expect(kernel_js_sum(level, [.nan], [0], 0, 0, 1).isNaN)
+        #expect(kernel_js_sum(level, [0], [.nan], 0, 0, 1).isNaN)
+        #expect(kernel_js_sum(level, [0], [0], .nan, 0, 1).isNaN)
+        #expect(kernel_js_sum(level, [0], [0], 0, .nan, 1).isNaN)
+    }
+
     @Test(arguments: levels)
     func halfPrecisionWidensExactly(_ level: Int32) {
         let bits = (0...UInt16.max).map { $0 }

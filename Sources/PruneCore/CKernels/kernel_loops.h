@@ -152,6 +152,55 @@ static float KERNEL(sum_exp)(const float *x, float shift, size_t n) {
     return sum;
 }
 
+/* Sum of e and of e * (x - y), with e = exp(x - shift). */
+static kernel_weighted_sum KERNEL(weighted_exp)(const float *x, const float *y, float shift, size_t n) {
+    KERNEL_RELAXED
+    float weight = 0, sum = 0;
+    for (size_t i = 0; i < n; i++) {
+        float e = KERNEL(exponential)(x[i] - shift);
+        weight += e;
+        sum += e * (x[i] - y[i]);
+    }
+    return (kernel_weighted_sum){weight, sum};
+}
+
+/* s * ((1 - u) log(1 - u) + (1 + u) log(1 + u)) with p = exp(x - log_sum), q = exp(y - log_sum - delta), s = (p + q) / 2,
+   u = (q - p) / (q + p): what an outcome of probability p in one distribution and q in the other adds to twice their
+   Jensen-Shannon divergence. Equals s * (u t + log(1 - u^2)) with t = log(q / p), u = tanh(t / 2), which keeps its digits
+   where p and q are near; where they are far apart, log(1 - u^2) = ln 4 - |t| - 2 log(1 + exp(-|t|)). Both logarithms are
+   2 atanh(z) with z <= 1/3, but for the sign, by its series. Beyond |t| = 80 the value is that at 80, to the last bit.
+   Not relaxed, so that t stays a difference of differences; no branch, so that loops vectorise. */
+static inline float KERNEL(js_term)(float x, float y, float log_sum, float delta) {
+    float t = (y - x) - delta;
+    float gap = __builtin_fabsf(t);
+    gap = gap > 80.0f ? 80.0f : gap;
+    float e = KERNEL(exponential)(-gap);
+    float u = (1.0f - e) / (1.0f + e), rest = 2.0f * e / (1.0f + e); /* rest = 1 - u */
+    float square = u * u;
+    int near = square <= 0.5f;
+    float z = near ? square / (2.0f - square) : e / (2.0f + e);
+    float zz = z * z;
+    float series = 1.0f / 13;
+    series = series * zz + 1.0f / 11;
+    series = series * zz + 1.0f / 9;
+    series = series * zz + 1.0f / 7;
+    series = series * zz + 1.0f / 5;
+    series = series * zz + 1.0f / 3;
+    float logarithm = 2.0f * (z + z * zz * series);
+    float g = near ? u * gap - logarithm : 1.3862943611198906f - rest * gap - 2.0f * logarithm;
+    float larger = (x - log_sum) + (t > 0.0f ? t : 0.0f);
+    return 0.5f * KERNEL(exponential)(larger) * (1.0f + e) * g;
+}
+
+/* What the outcomes of logits x and y add to twice the Jensen-Shannon divergence of two distributions; log_sum is the
+   log-sum-exp of all of x, delta that of y less that of x. */
+static float KERNEL(js_sum)(const float *x, const float *y, float log_sum, float delta, size_t n) {
+    KERNEL_RELAXED
+    float sum = 0;
+    for (size_t i = 0; i < n; i++) sum += KERNEL(js_term)(x[i], y[i], log_sum, delta);
+    return sum;
+}
+
 /* In place; n >= 1. */
 static void KERNEL(softmax)(float *x, size_t n) {
     KERNEL_RELAXED

@@ -23,6 +23,11 @@ typedef struct kernel_pair_sums {
     double h1, g1, u1;     /* absolute values */
 } kernel_pair_sums;
 
+/* A weighted mean under way. */
+typedef struct kernel_weighted_sum {
+    float weight, sum;
+} kernel_weighted_sum;
+
 #define KERNEL(name) name##_baseline
 #include "kernel_loops.h"
 #undef KERNEL
@@ -114,6 +119,12 @@ static inline float kernel_maximum(int32_t level, const float *x, size_t n) {
 }
 static inline float kernel_sum_exp(int32_t level, const float *x, float shift, size_t n) {
     return KERNEL_DISPATCH(level, sum_exp, x, shift, n);
+}
+static inline kernel_weighted_sum kernel_weighted_exp(int32_t level, const float *x, const float *y, float shift, size_t n) {
+    return KERNEL_DISPATCH(level, weighted_exp, x, y, shift, n);
+}
+static inline float kernel_js_sum(int32_t level, const float *x, const float *y, float log_sum, float delta, size_t n) {
+    return KERNEL_DISPATCH(level, js_sum, x, y, log_sum, delta, n);
 }
 static inline void kernel_softmax(int32_t level, float *x, size_t n) { KERNEL_DISPATCH(level, softmax, x, n); }
 

@@ -80,11 +80,13 @@ public func evaluate(
     return measured.means.map { $0[0].evaluation }
 }
 
-/// The losses of some rows. Errors: `.nonFinite`, naming the layer where it began.
+/// The losses of some rows: of the tokens given, or of those that follow in the data.
+///
+/// Errors: `.nonFinite`, naming the layer where it began.
 func finiteLosses(
-    _ model: any Model, _ state: any HiddenState, _ rows: [Int], _ mask: KeepMask
+    _ model: any Model, _ state: any HiddenState, at rows: [Int], of tokens: [Int32]? = nil, under mask: KeepMask
 ) throws(PruneError) -> [Float] {
-    let losses = try model.losses(state, at: rows)
+    let losses = try model.losses(state, at: rows, of: tokens ?? state.batch.followers(of: rows))
     guard losses.allSatisfy(\.isFinite) else { throw try model.nonFiniteError(in: state.batch, under: mask) }
     return losses
 }

@@ -31,7 +31,7 @@ public func tokenLosses(
         progress
     ) { (batch, state) throws(PruneError) in
         let rows = batch.predictingRows(weighted: false)
-        for (row, loss) in zip(rows, try finiteLosses(model, state, rows, mask)) {
+        for (row, loss) in zip(rows, try finiteLosses(model, state, at: rows, under: mask)) {
             losses.pointer[batch.tokens.lowerBound + row + 1] = loss
         }
     }

@@ -6,10 +6,14 @@ public protocol HiddenState: AnyObject, Sendable {
     var batch: TokenBatch { get }
 }
 
-/// How far the logits of two hidden states are apart, per token.
+/// How far the logits of a hidden state are from those of a reference, per token.
 public enum LogitDistance: Sendable {
     /// Euclidean norm of the difference, over the vocabulary.
     case l2
+    /// KL(reference || state) of the next-token distributions, nats.
+    case kl
+    /// Jensen-Shannon divergence of the next-token distributions, nats: symmetric, at most ln 2.
+    case js
 }
 
 /// The one seam of the core: a decoder-only model as a row of sublayers that act on a hidden state.
@@ -28,9 +32,10 @@ public protocol Model: AnyObject, Sendable {
     /// weights are read once for all; they may belong to different masks of one batch, or to different batches.
     func apply(_ sublayer: Int, to states: [any HiddenState]) throws(PruneError) -> [any HiddenState]
 
-    /// For each of `rows`, -log of the probability of the token that follows it, in nats. Each row has a successor in its
-    /// sequence (`TokenBatch.predictingRows`).
-    func losses(_ state: any HiddenState, at rows: [Int]) throws(PruneError) -> [Float]
+    /// For each of `rows`, -log of the probability that the token beside it in `tokens` comes next, in nats.
+    ///
+    /// As many tokens as rows, all in the vocabulary. A row may be asked of several tokens; one after the other is cheapest.
+    func losses(_ state: any HiddenState, at rows: [Int], of tokens: [Int32]) throws(PruneError) -> [Float]
 
     /// For each of `rows`, the distance of its logits to those of the same row of `reference`, a state of the same batch.
     func distances(
@@ -73,17 +78,20 @@ extension Model {
         return state
     }
 
-    /// Names the place where a batch's hidden state stops being finite under a mask.
+    /// Names the place where a batch's hidden state stops being finite under a mask, the first of `masks` where it does.
     ///
     /// For use after a result turned out not to be: computes the batch once more and looks at every state.
-    func nonFiniteError(in batch: TokenBatch, under mask: KeepMask) throws(PruneError) -> PruneError {
+    func nonFiniteError(in batch: TokenBatch, under masks: KeepMask...) throws(PruneError) -> PruneError {
         let start = try start(batch)
         if let found = try nonFiniteError(in: start, after: "the embeddings") { return found }
-        var found: PruneError?
-        _ = try run(start, under: mask) { (sublayer, _, after) throws(PruneError) in
-            if found == nil { found = try nonFiniteError(in: after, after: sublayerName(sublayer)) }
+        for mask in masks {
+            var found: PruneError?
+            _ = try run(start, under: mask) { (sublayer, _, after) throws(PruneError) in
+                if found == nil { found = try nonFiniteError(in: after, after: sublayerName(sublayer)) }
+            }
+            if let found { return found }
         }
-        return found ?? PruneError(.nonFinite, "the logits are not finite though every hidden state is; check final norm and head")
+        return PruneError(.nonFinite, "the logits are not finite though every hidden state is; check final norm and head")
     }
 
     /// The first value of a hidden state that is not finite, as an error; nil if all are.

@@ -9,12 +9,19 @@ public final class TokenData: Sendable {
     public let offsets: [Int]
     /// How much the loss of predicting each token counts; nil = 1 for all.
     public let weights: [Float]?
+    /// The multiple-choice items that the sequences belong to; nil = none.
+    public let choices: ChoiceItems?
 
     public var sequenceCount: Int { offsets.count - 1 }
 
     /// Errors: `.data` if there is no sequence, one is empty or too long, an id is negative, or a weight is negative or
     /// not finite. The lengths must add up to the count of tokens.
-    public init(tokens: [Int32], lengths: [Int], weights: [Float]?) throws(PruneError) {
+    public convenience init(tokens: [Int32], lengths: [Int], weights: [Float]?) throws(PruneError) {
+        try self.init(tokens: tokens, lengths: lengths, weights: weights, choices: nil)
+    }
+
+    /// As above; `choices` lie in the sequences where they say.
+    init(tokens: [Int32], lengths: [Int], weights: [Float]?, choices: ChoiceItems?) throws(PruneError) {
         let count = try Self.tokenCount(ofLengths: lengths)
         guard count == tokens.count else {
             throw PruneError(.argument, "sequence lengths add up to \(count), but there are \(tokens.count) tokens")
@@ -24,6 +31,7 @@ public final class TokenData: Sendable {
         self.tokens = tokens
         self.offsets = offsets
         self.weights = weights
+        self.choices = choices
         if let bad = tokens.firstIndex(where: { $0 < 0 }) {
             throw PruneError(.data, "token id \(tokens[bad]) at \(place(of: bad)) is negative")
         }
@@ -101,6 +109,9 @@ public final class TokenBatch: Sendable {
         }
         return result
     }
+
+    /// The tokens that follow some rows in their sequences; each has one.
+    func followers(of rows: [Int]) -> [Int32] { rows.map { data.tokens[tokens.lowerBound + $0 + 1] } }
 
     /// The last row of each sequence.
     public var lastRows: [Int] { sequences.map { rows(ofSequence: $0).upperBound - 1 } }

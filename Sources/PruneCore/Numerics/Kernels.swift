@@ -76,6 +76,22 @@ enum Kernels {
         kernel_sum_exp(level, x, shift, count)
     }
 
+    /// Sums of e[i] and of e[i] * (x[i] - y[i]), with e[i] = exp(x[i] - shift).
+    static func sumsOfExponentials(
+        _ x: UnsafePointer<Float>, weighing y: UnsafePointer<Float>, shift: Float, _ count: Int
+    ) -> (weight: Float, sum: Float) {
+        let sums = kernel_weighted_exp(level, x, y, shift, count)
+        return (sums.weight, sums.sum)
+    }
+
+    /// What the outcomes of these logits add to twice the Jensen-Shannon divergence of two distributions. `logSum` is the
+    /// log-sum-exp of all of x, `delta` that of y less that of x.
+    static func divergence(
+        _ x: UnsafePointer<Float>, _ y: UnsafePointer<Float>, logSum: Float, delta: Float, _ count: Int
+    ) -> Float {
+        kernel_js_sum(level, x, y, logSum, delta, count)
+    }
+
     /// Softmax over `count` >= 1 values, in place.
     static func softmax(_ x: UnsafeMutablePointer<Float>, _ count: Int) {
         kernel_softmax(level, x, count)

@@ -1,0 +1,105 @@
+/// The largest fp32 number that is no larger than ln 2, the bound of the Jensen-Shannon divergence.
+private let largestDivergence: Float = 0x1.62e42ep-1
+
+extension NativeModel {
+    public func distances(
+        _ state: any HiddenState, to reference: any HiddenState, _ kind: LogitDistance, at rows: [Int]
+    ) throws(PruneError) -> [Float] {
+        let state = try native(state)
+        let reference = try native(reference)
+        guard state.batch === reference.batch else {
+            throw PruneError(.internal, "logits of two different batches were compared")
+        }
+        // Divergences need the logits of both.
+        let most = kind == .l2 ? LogitTile.tokens : LogitTile.tokens / 2
+        var distances: [Float] = []
+        distances.reserveCapacity(rows.count)
+        for first in stride(from: 0, to: rows.count, by: most) {
+            let part = Array(rows[first..<min(first + most, rows.count)])
+            distances += try BLAS.singleThreaded { () throws(PruneError) in
+                let own = try finalNormed(state, at: part)
+                let other = try finalNormed(reference, at: part)
+                return switch kind {
+                case .l2: try logitNorms(own, less: other, rows: part.count)
+                case .kl: try relativeEntropies(of: other, from: own, rows: part.count)
+                case .js: try divergences(other, own, rows: part.count)
+                }
+            }
+        }
+        return distances
+    }
+
+    /// Euclidean norm of head * (x - y), for each row. The head is linear, so one product does for both; x is used up.
+    private func logitNorms(_ x: FloatBuffer, less y: FloatBuffer, rows: Int) throws(PruneError) -> [Float] {
+        Kernels.subtract(y.pointer, from: x.pointer, x.count)
+        let tiling = Tiling(weights.head, atMost: LogitTile.entries)
+        let squares = try scratch.buffer(tiling.count * rows)
+        try forEachLogitTile([x], rows: rows, tiling) { logits, tile in
+            let entries = tile.rows.count
+            for row in 0..<rows {
+                squares.pointer[row * tiling.count + tile.index] = Kernels.sumOfSquares(logits + row * entries, entries)
+            }
+        }
+        return (0..<rows).map { row in
+            let parts = row * tiling.count..<(row + 1) * tiling.count
+            return Float(parts.reduce(0.0) { $0 + Double(squares.pointer[$1]) }.squareRoot())
+        }
+    }
+
+    /// KL(p || q) with p = softmax(head * x), q = softmax(head * y), for each row, in one pass: with a and b the logits, it
+    /// is E_p[a - b] - logSumExp(a) + logSumExp(b). Rounding that makes it negative is taken away.
+    private func relativeEntropies(of x: FloatBuffer, from y: FloatBuffer, rows: Int) throws(PruneError) -> [Float] {
+        let tiling = Tiling(weights.head, atMost: LogitTile.entries)
+        let first = try TiledExponentials(rows: rows, tiles: tiling.count, scratch)
+        let second = try TiledExponentials(rows: rows, tiles: tiling.count, scratch)
+        let differences = try scratch.buffer(tiling.count * rows)
+        try forEachLogitTile([x, y], rows: rows, tiling) { logits, tile in
+            let entries = tile.rows.count
+            for row in 0..<rows {
+                let a = logits + row * entries
+                let b = a + rows * entries
+                let top = Kernels.maximum(a, entries)
+                let sums = Kernels.sumsOfExponentials(a, weighing: b, shift: top, entries)
+                first.set(top: top, sum: sums.weight, row: row, tile: tile.index)
+                differences.pointer[row * tiling.count + tile.index] = sums.sum
+                second.add(b, entries, row: row, tile: tile.index)
+            }
+        }
+        return (0..<rows).map { row in
+            let value = first.mean(of: differences, row: row) - first.logSum(row: row) + second.logSum(row: row)
+            return value < 0 ? 0 : Float(value)
+        }
+    }
+
+    /// The Jensen-Shannon divergence of softmax(head * x) and softmax(head * y), for each row. Two passes: the
+    /// probabilities of both have to be known before their mixture.
+    private func divergences(_ x: FloatBuffer, _ y: FloatBuffer, rows: Int) throws(PruneError) -> [Float] {
+        let tiling = Tiling(weights.head, atMost: LogitTile.entries)
+        let first = try TiledExponentials(rows: rows, tiles: tiling.count, scratch)
+        let second = try TiledExponentials(rows: rows, tiles: tiling.count, scratch)
+        try forEachLogitTile([x, y], rows: rows, tiling) { logits, tile in
+            let entries = tile.rows.count
+            for row in 0..<rows {
+                first.add(logits + row * entries, entries, row: row, tile: tile.index)
+                second.add(logits + (rows + row) * entries, entries, row: row, tile: tile.index)
+            }
+        }
+        let logSums = (0..<rows).map(first.logSum)
+        // The difference is rounded after it is taken: where the two are near, it keeps its digits.
+        let deltas = (0..<rows).map { Float(second.logSum(row: $0) - logSums[$0]) }
+        let parts = try scratch.buffer(tiling.count * rows)
+        try forEachLogitTile([x, y], rows: rows, tiling) { logits, tile in
+            let entries = tile.rows.count
+            for row in 0..<rows {
+                let a = logits + row * entries
+                parts.pointer[row * tiling.count + tile.index] = Kernels.divergence(
+                    a, a + rows * entries, logSum: Float(logSums[row]), delta: deltas[row], entries)
+            }
+        }
+        return (0..<rows).map { row in
+            let places = row * tiling.count..<(row + 1) * tiling.count
+            let value = Float(places.reduce(0.0) { $0 + Double(parts.pointer[$1]) } / 2)
+            return value < 0 ? 0 : value > largestDivergence ? largestDivergence : value
+        }
+    }
+}

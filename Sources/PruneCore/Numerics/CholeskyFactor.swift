@@ -1,0 +1,74 @@
+internal import COpenBLAS
+
+/// A square matrix of doubles, row-major.
+struct SquareMatrix {
+    let size: Int
+    var values: [Double]
+
+    /// The matrix of zeros.
+    init(_ size: Int) {
+        self.size = size
+        values = Array(repeating: 0, count: size * size)
+    }
+
+    subscript(row: Int, column: Int) -> Double {
+        get { values[row * size + column] }
+        set { values[row * size + column] = newValue }
+    }
+
+    /// Adds weight * row^T * row.
+    mutating func add(_ weight: Double, _ row: [Double]) {
+        for i in 0..<size where row[i] != 0 {
+            let scaled = weight * row[i]
+            for j in 0..<size { values[i * size + j] += scaled * row[j] }
+        }
+    }
+
+    /// Adds to the diagonal.
+    mutating func addToDiagonal(_ value: Double) {
+        for i in 0..<size { values[i * size + i] += value }
+    }
+
+    var meanDiagonal: Double {
+        (0..<size).reduce(0) { $0 + values[$1 * size + $1] } / Double(max(size, 1))
+    }
+}
+
+/// The Cholesky factor of a symmetric positive definite matrix, by LAPACK in double.
+struct CholeskyFactor {
+    private let size: Int
+    private var values: [Double]
+
+    /// nil if the matrix is not positive definite, up to rounding.
+    init?(_ matrix: SquareMatrix) {
+        size = matrix.size
+        values = matrix.values
+        guard size > 0, values.allSatisfy(\.isFinite) else { return nil }
+        var n = blasint(clamping: size)
+        var info: blasint = 0
+        var stride = n
+        dpotrf_("L", &n, &values, &stride, &info)
+        guard info == 0 else { return nil }
+    }
+
+    /// x with matrix * x = right.
+    func solve(_ right: [Double]) -> [Double] {
+        var x = right
+        var n = blasint(clamping: size)
+        var one: blasint = 1
+        var stride = n, strideB = n
+        var info: blasint = 0
+        dpotrs_("L", &n, &one, values, &stride, &x, &strideB, &info)
+        return x
+    }
+
+    /// The diagonal of the inverse.
+    var inverseDiagonal: [Double] {
+        var inverse = values
+        var n = blasint(clamping: size)
+        var stride = n
+        var info: blasint = 0
+        dpotri_("L", &n, &inverse, &stride, &info)
+        return (0..<size).map { inverse[$0 * size + $0] }
+    }
+}

@@ -1,0 +1,262 @@
+/// Where a game stands.
+public struct GameState: Sendable {
+    public let isDone: Bool
+    public let playerCount: Int
+    public let estimator: EstimatorKind
+    public let asked: Int
+    public let told: Int
+    /// Asked for and not told.
+    public var outstanding: Int { asked - told }
+    /// Sum of the values - (v(all) - v(none)); nil while one of the two is unknown or there is no estimate.
+    public let efficiencyGap: Double?
+    /// nil while there is no estimate.
+    public let largestError: Double?
+    public let sublayersComputed: Int
+    public let sublayersNaive: Int
+}
+
+/// A game under way, as a state machine: `ask` hands out coalitions, `tell` takes their worths, in any order.
+///
+/// What it knows is its options and the worths told; the estimate is a function of these alone. So a saved game goes on as
+/// if it had never stopped.
+public struct Game: Sendable {
+    public let options: GameOptions
+    private let estimator: any Estimator
+
+    /// A coalition that was wanted, in the order in which coalitions were.
+    struct Record: Sendable {
+        let coalition: Coalition
+        var isAsked = false
+        var worth: Double?
+    }
+
+    private(set) var records: [Record] = []
+    /// For each coalition, its records: one, unless the estimator repeats.
+    private var recordsOf: [Coalition: [Int]] = [:]
+    private(set) var drawsBegun = 0
+    /// Draws that still want something, of an adaptive estimator.
+    private var openDraws: [Int] = []
+    /// Records before this one are asked.
+    private var firstUnasked = 0
+    private var told = 0
+    public var toldCount: Int { told }
+    private var asked = 0
+    public var sublayersComputed = 0
+    public var sublayersNaive = 0
+    private var lastEstimate: Estimate?
+
+    public init(_ options: GameOptions) {
+        self.options = options
+        estimator = options.makeEstimator()
+    }
+
+    public var playerCount: Int { options.playerCount }
+
+    /// Up to `most` coalitions whose worth is wanted next; none if the game is done or waits for worths.
+    public mutating func ask(_ most: Int) -> [[UInt8]] {
+        guard !isDone else { return [] }
+        plan(most)
+        var handedOut: [[UInt8]] = []
+        while firstUnasked < records.count, handedOut.count < most {
+            if !records[firstUnasked].isAsked {
+                records[firstUnasked].isAsked = true
+                asked += 1
+                handedOut.append(records[firstUnasked].coalition.bytes)
+            }
+            firstUnasked += 1
+        }
+        return handedOut
+    }
+
+    /// Takes worths of coalitions that were asked for: all of them, or none on error.
+    ///
+    /// Errors: `.argument` for a coalition that was not asked for, or was told before; `.nonFinite`.
+    public mutating func tell(_ coalitions: [[UInt8]], _ worths: [Double]) throws(PruneError) {
+        var taken: [(record: Int, worth: Double)] = []
+        var used: Set<Int> = []
+        for (row, (bytes, worth)) in zip(coalitions, worths).enumerated() {
+            if let wrong = bytes.firstIndex(where: { $0 > 1 }) {
+                throw PruneError(.argument, "coalition \(row): entry \(wrong) is \(bytes[wrong]); it must be 0 or 1")
+            }
+            guard bytes.count == playerCount else {
+                throw PruneError(.argument, "coalition \(row) has \(bytes.count) entries for \(playerCount) players")
+            }
+            guard worth.isFinite else {
+                throw PruneError(.nonFinite, "the worth of coalition \(row) is \(worth); worths must be finite")
+            }
+            let own = recordsOf[Coalition(bytes: bytes[...])] ?? []
+            let isFree = { (record: Int) in
+                records[record].isAsked && records[record].worth == nil && !used.contains(record)
+            }
+            guard let record = own.first(where: isFree) else {
+                let wasTold = own.contains { records[$0].worth != nil || used.contains($0) }
+                throw PruneError(
+                    .argument,
+                    "coalition \(row) was \(wasTold ? "told before" : "never asked for"); tell each once, as it was asked for")
+            }
+            used.insert(record)
+            taken.append((record, worth))
+        }
+        for (record, worth) in taken { records[record].worth = worth }
+        told += taken.count
+        if !taken.isEmpty { lastEstimate = nil }
+    }
+
+    /// Coalitions that were asked for and not told will be asked for again.
+    public mutating func askAgain() {
+        for record in records.indices where records[record].isAsked && records[record].worth == nil {
+            records[record].isAsked = false
+            asked -= 1
+            firstUnasked = min(firstUnasked, record)
+        }
+    }
+
+    /// Wants more coalitions until `most` of them wait to be asked for, or nothing more may be wanted.
+    private mutating func plan(_ most: Int) {
+        var waiting = (firstUnasked..<records.count).count { !records[$0].isAsked }
+        let known = estimator.isAdaptive ? self.known : KnownWorths(players: playerCount)
+        if estimator.isAdaptive {
+            var stillOpen: [Int] = []
+            for draw in openDraws {
+                let wanted = estimator.wanted(draw, known)
+                if !wanted.isEmpty { stillOpen.append(draw) }
+                for coalition in wanted where recordsOf[coalition] == nil && hasRoom(1) {
+                    add(coalition)
+                    waiting += 1
+                }
+            }
+            openDraws = stillOpen
+        }
+        // A draw that wants nothing new costs nothing; after many of them in a row, everything that can be known is.
+        var fruitless = 0
+        while waiting < most, fruitless < 1000, drawsBegun < estimator.drawCount ?? .max,
+            !estimator.isAdaptive || openDraws.count < 16
+        {
+            let wanted = estimator.wanted(drawsBegun, known)
+            let new = estimator.repeats ? wanted : wanted.filter { recordsOf[$0] == nil }
+            guard hasRoom(new.count) else { return }
+            if estimator.isAdaptive, !wanted.isEmpty { openDraws.append(drawsBegun) }
+            for coalition in new where estimator.repeats || recordsOf[coalition] == nil { add(coalition) }
+            waiting += new.count
+            fruitless = new.isEmpty ? fruitless + 1 : 0
+            drawsBegun += 1
+        }
+    }
+
+    private func hasRoom(_ count: Int) -> Bool { records.count + count <= options.budget ?? .max }
+
+    private mutating func add(_ coalition: Coalition) {
+        recordsOf[coalition, default: []].append(records.count)
+        records.append(Record(coalition: coalition))
+    }
+
+    /// What was told, in the order of wanting.
+    private var known: KnownWorths {
+        var known = KnownWorths(players: playerCount)
+        for record in records {
+            if let worth = record.worth { known.add(record.coalition, worth) }
+        }
+        return known
+    }
+
+    /// The estimate, made once for what is known. Errors: `.data` if too little was told, saying what is missing.
+    public mutating func estimate() throws(PruneError) -> Estimate {
+        if let lastEstimate { return lastEstimate }
+        let estimate = try estimator.estimate(known, draws: drawsBegun)
+        lastEstimate = estimate
+        return estimate
+    }
+
+    /// True if nothing more will be asked for.
+    public var isDone: Bool {
+        mutating get {
+            guard told == records.count, told > 0 else { return false }
+            // A plan that finds nothing to want: every draw is begun, or none fits the budget.
+            var next = self
+            next.plan(1)
+            if next.records.count == records.count { return true }
+            guard options.targetError > 0 || options.leastCount > 0, let estimate = try? estimate() else { return false }
+            if options.targetError > 0, (estimate.standardErrors.max() ?? .infinity) <= options.targetError { return true }
+            return options.leastCount > 0 && isCertain(estimate)
+        }
+    }
+
+    /// Whether the `leastCount` lowest players are the lowest at the given level: each is below each of the others by a
+    /// test of its own, all of them together at 1 - certainty (Bonferroni).
+    private func isCertain(_ estimate: Estimate) -> Bool {
+        let order = estimate.values.indices.sorted { (estimate.values[$0], $0) < (estimate.values[$1], $1) }
+        let low = order.prefix(options.leastCount), high = order.dropFirst(options.leastCount)
+        let bound = normalQuantile(1 - (1 - options.certainty) / Double(low.count * high.count))
+        return low.allSatisfy { a in
+            high.allSatisfy { b in
+                let error = (estimate.standardErrors[a] * estimate.standardErrors[a]
+                    + estimate.standardErrors[b] * estimate.standardErrors[b]).squareRoot()
+                return estimate.values[b] - estimate.values[a] > bound * error
+            }
+        }
+    }
+
+    public var state: GameState {
+        mutating get {
+            let estimate = try? self.estimate()
+            let ends = try? known.ends()
+            var gap: Double?
+            if let estimate, let ends { gap = estimate.values.reduce(0, +) - (ends.all - ends.none) }
+            return GameState(
+                isDone: isDone, playerCount: playerCount, estimator: options.estimator, asked: asked, told: told,
+                efficiencyGap: gap, largestError: estimate?.standardErrors.max(), sublayersComputed: sublayersComputed,
+                sublayersNaive: sublayersNaive)
+        }
+    }
+
+    /// D_i(k), by player and then k = 1 ..< n; NaN where nothing was told. Errors: `.data` if nothing was told at all.
+    public func strata() throws(PruneError) -> [Double] {
+        guard told > 0 else { throw tooFew("nothing was told yet") }
+        return Strata(known).differences
+    }
+
+    /// Interactions of pairs, n x n. Errors: `.unsupported` for estimators that have none; `.data`.
+    public func interactions() throws(PruneError) -> [Double] {
+        switch estimator {
+        case is ExactEstimator: return try WorthTable(known).interactions
+        case let pairs as PairDifferencesEstimator: return try pairs.interactions(known)
+        default:
+            throw PruneError(.unsupported, "interactions need the estimator exact or pair_differences")
+        }
+    }
+
+    /// Exact weighted Banzhaf values. Errors: `.unsupported` for estimators other than exact; `.argument`; `.data`.
+    public func banzhaf(keepProbability: Double) throws(PruneError) -> [Double] {
+        guard estimator is ExactEstimator else {
+            throw PruneError(.unsupported, "exact Banzhaf values need the estimator exact; banzhaf estimates them")
+        }
+        guard keepProbability > 0, keepProbability < 1 else {
+            throw PruneError(.argument, "keep_probability is \(keepProbability); it must be between 0 and 1")
+        }
+        return try WorthTable(known).banzhaf(keepProbability: keepProbability)
+    }
+}
+
+extension Game {
+    /// A game from its saved parts. Coalitions that were asked for and not told are asked for again.
+    init(
+        _ options: GameOptions, records: [Record], drawsBegun: Int, sublayersComputed: Int, sublayersNaive: Int
+    ) {
+        self.init(options)
+        self.drawsBegun = drawsBegun
+        self.sublayersComputed = sublayersComputed
+        self.sublayersNaive = sublayersNaive
+        for record in records {
+            add(record.coalition)
+            guard let worth = record.worth else { continue }
+            self.records[self.records.count - 1].isAsked = true
+            self.records[self.records.count - 1].worth = worth
+            asked += 1
+            told += 1
+        }
+        if estimator.isAdaptive {
+            let known = self.known
+            openDraws = (0..<drawsBegun).filter { !estimator.wanted($0, known).isEmpty }
+        }
+    }
+}

@@ -1,0 +1,196 @@
+#if canImport(Glibc)
+internal import Glibc
+#elseif canImport(Darwin)
+internal import Darwin
+#endif
+internal import Synchronization
+
+/// Which player each sublayer of a model belongs to.
+public struct Players: Sendable {
+    public let count: Int
+    /// For each sublayer its player, or nil if it is kept in every coalition.
+    let playerOfSublayer: [Int?]
+
+    /// The units of a granularity; sublayers outside it are always kept.
+    public init(_ granularity: Granularity, blocks: Int) {
+        count = granularity.unitCount(blocks: blocks)
+        var players = [Int?](repeating: nil, count: 2 * blocks)
+        for unit in 0..<count {
+            for sublayer in granularity.sublayers(ofUnit: unit) { players[sublayer] = unit }
+        }
+        playerOfSublayer = players
+    }
+
+    /// Any grouping: a player 0, 1, ... per sublayer, or -1 = always kept.
+    ///
+    /// Errors: `.argument` if a number is below -1, or a player between 0 and the highest has no sublayer.
+    public init(_ numbers: [Int32]) throws(PruneError) {
+        if let wrong = numbers.firstIndex(where: { $0 < -1 || $0 >= 2 * KeepMask.mostBlocks }) {
+            throw PruneError(
+                .argument, "player_of_sublayer[\(wrong)] (\(sublayerName(wrong))) is \(numbers[wrong]); it must be -1 or a player")
+        }
+        count = Int(numbers.max() ?? -1) + 1
+        let present = Set(numbers)
+        if let missing = (0..<Int32(count)).first(where: { !present.contains($0) }) {
+            throw PruneError(.argument, "player_of_sublayer names player \(count - 1), but player \(missing) has no sublayer")
+        }
+        guard count > 0 else { throw PruneError(.argument, "player_of_sublayer names no player") }
+        playerOfSublayer = numbers.map { $0 < 0 ? nil : Int($0) }
+    }
+
+    /// The mask that keeps a coalition, one byte per player.
+    func mask(_ coalition: [UInt8]) throws(PruneError) -> KeepMask {
+        try KeepMask(bytes: playerOfSublayer.map { player in player.map { coalition[$0] } ?? 1 })
+    }
+}
+
+/// A game that a host holds: it may be read while a model plays it.
+public final class SharedGame: Sendable {
+    private let game: Mutex<Game>
+
+    public init(_ game: Game) { self.game = Mutex(game) }
+
+    /// Runs `body` with the game to itself. Errors: those of `body`.
+    public func with<Result: Sendable>(
+        _ body: (inout Game) throws(PruneError) -> Result
+    ) throws(PruneError) -> Result {
+        var outcome: Swift.Result<Result, PruneError>?
+        game.withLock { game in
+            do throws(PruneError) { outcome = .success(try body(&game)) } catch { outcome = .failure(error) }
+        }
+        guard let outcome else { throw PruneError(.internal, "a game was not reached") }
+        return try outcome.get()
+    }
+}
+
+/// How a model plays a game.
+public struct PlayOptions: Sendable {
+    public var utility: Utility
+    /// Cap of the utility; nil = none.
+    public var cap: Double?
+    public var reference: KeepMask?
+    public var walk: WalkOptions
+    /// Sublayers applied to a batch of tokens at most; nil = no bound.
+    public var sublayerBudget: Int?
+    public var batchCoalitions: Int
+
+    /// Coalitions evaluated together if the caller does not say: enough for their masks to share prefixes, few enough for the
+    /// estimate to be seen settling.
+    public static let usualBatch = 64
+
+    public init(
+        utility: Utility = .loss, cap: Double? = nil, reference: KeepMask? = nil, walk: WalkOptions = WalkOptions(),
+        sublayerBudget: Int? = nil, batchCoalitions: Int = usualBatch
+    ) {
+        self.utility = utility
+        self.cap = cap
+        self.reference = reference
+        self.walk = walk
+        self.sublayerBudget = sublayerBudget
+        self.batchCoalitions = batchCoalitions
+    }
+}
+
+/// How a game of a model stands, told after every batch.
+public struct PlayProgress: Sendable {
+    public let state: GameState
+    public let estimate: Estimate?
+    public let seconds: Double
+}
+
+/// Plays a game on a model until it is done or its sublayers are spent: asks, evaluates, tells. The worth of a coalition is
+/// minus its utility.
+///
+/// - Parameters:
+///   - listener: told after every batch; returns true to stop. The game is not locked meanwhile.
+///   - walkListener: told while a batch is evaluated; returns true to stop.
+/// Errors: `.argument` if the players do not fit model or game; `.cancelled`; those of `utilities`. The game is whole after
+/// every one of them, and what was asked for and not told is asked for again.
+public func play(
+    _ shared: SharedGame, _ model: any Model, _ data: TokenData, _ players: Players, _ options: PlayOptions,
+    listener: ((PlayProgress) -> Bool)? = nil, walkListener: ProgressMeter.Listener? = nil
+) throws(PruneError) {
+    let begin = ProgressMeter.now()
+    let settings = try shared.with { (game) throws(PruneError) in
+        game.askAgain()
+        return game.options
+    }
+    guard settings.playerCount == players.count else {
+        throw PruneError(.argument, "the game has \(settings.playerCount) players, but the options name \(players.count)")
+    }
+    guard players.playerOfSublayer.count == model.shape.sublayerCount else {
+        throw PruneError(
+            .argument,
+            "player_of_sublayer has \(players.playerOfSublayer.count) entries; this model has \(model.shape.sublayerCount) sublayers")
+    }
+    while let batch = try nextBatch(shared, model, data, players, options, settings) {
+        let result: (values: [Double], report: WalkReport)
+        do throws(PruneError) {
+            result = try utilities(
+                model, batch.data, under: batch.masks, options.utility, cap: options.cap, reference: options.reference,
+                options.walk, progress: walkListener)
+        } catch {
+            try shared.with { (game) throws(PruneError) in game.askAgain() }
+            throw error
+        }
+        let progress = try shared.with { (game) throws(PruneError) in
+            try game.tell(batch.coalitions, result.values.map { -$0 })
+            game.sublayersComputed += result.report.sublayersComputed
+            game.sublayersNaive += result.report.sublayersNaive
+            // The estimate is made for whoever listens only.
+            return listener == nil
+                ? nil : PlayProgress(state: game.state, estimate: try? game.estimate(), seconds: ProgressMeter.now() - begin)
+        }
+        if let listener, let progress, listener(progress) {
+            throw PruneError(.cancelled, "cancelled by the progress callback after \(progress.state.told) coalitions")
+        }
+    }
+}
+
+/// Coalitions to evaluate together, and the data to do it on.
+private struct CoalitionBatch {
+    let coalitions: [[UInt8]]
+    let masks: [KeepMask]
+    let data: TokenData
+}
+
+/// The next batch; nil if the game is done or what is left of its budget does not do for one more coalition.
+private func nextBatch(
+    _ shared: SharedGame, _ model: any Model, _ data: TokenData, _ players: Players, _ options: PlayOptions,
+    _ settings: GameOptions
+) throws(PruneError) -> CoalitionBatch? {
+    var most = options.batchCoalitions
+    var own = data
+    if settings.estimator == .randomSubnetworks {
+        // A round of coalitions belongs to one sequence of the data; without a budget the game ends after the last one.
+        let told = try shared.with { (game) throws(PruneError) in game.toldCount }
+        let round = told / settings.subnetworksPerRound
+        if settings.budget == nil, round >= data.partCount { return nil }
+        most = settings.subnetworksPerRound - told % settings.subnetworksPerRound
+        own = try data.part(round % data.partCount)
+    }
+    while most > 0 {
+        let wanted = most
+        let coalitions = try shared.with { (game) throws(PruneError) in game.ask(wanted) }
+        if coalitions.isEmpty { return nil }
+        var masks: [KeepMask] = []
+        for coalition in coalitions { masks.append(try players.mask(coalition)) }
+        guard let budget = options.sublayerBudget else {
+            return CoalitionBatch(coalitions: coalitions, masks: masks, data: own)
+        }
+        let spent = try shared.with { (game) throws(PruneError) in game.sublayersComputed }
+        let cost = MaskTree(masks).sublayers * own.batches(of: options.walk.batchTokens).count
+        if spent + cost <= budget { return CoalitionBatch(coalitions: coalitions, masks: masks, data: own) }
+        try shared.with { (game) throws(PruneError) in game.askAgain() }
+        most = coalitions.count / 2
+    }
+    return nil
+}
+
+/// The cap of a utility in games if the caller sets none: ln(vocabulary) for the loss, none for the others.
+///
+/// A coalition whose loss is above that of guessing has collapsed; how far says nothing about pruning, and would rule the
+/// values otherwise.
+public func usualCap(of utility: Utility, _ shape: ModelShape) -> Double? {
+    utility == .loss ? log(Double(shape.vocabularySize)) : nil
+}

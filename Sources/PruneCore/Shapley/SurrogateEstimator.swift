@@ -1,0 +1,98 @@
+/// Shapley values of a model fitted to the game, and of what it leaves: the default.
+///
+/// 1. A saturating function of one evidence that adds up over the players (`SaturatingModel`).
+/// 2. A Gaussian process on what it leaves (`HammingProcess`), which takes players that matter for what they are.
+/// 3. The means by size and presence of what both leave (`Strata`).
+/// 4. The efficiency gap, spread evenly.
+///
+/// The Shapley values of the first two are known, and those of the third correct their bias; with all coalitions known the
+/// estimate is exact. Coalitions: the full and the empty one, all but each player, each player alone, and then random ones,
+/// larger sizes more often, since those hold what tells players apart and what pruning is about.
+struct SurrogateEstimator: Estimator {
+    let playerCount: Int
+    let seed: UInt64
+    var drawCount: Int? { nil }
+
+    private var borderDraws: Int { 2 + 2 * playerCount }
+
+    func wanted(_ draw: Int, _ known: KnownWorths) -> [Coalition] {
+        let n = playerCount
+        let all = Coalition.all(n)
+        switch draw {
+        case 0: return [all]
+        case 1: return [Coalition(players: n)]
+        case ..<(2 + n): return [all.removing(draw - 2)]
+        case ..<borderDraws: return [Coalition([draw - 2 - n], of: n)]
+        default:
+            guard n > 3 else { return [Coalition(bits: (draw - borderDraws) % (1 << n), of: n)] }
+            var random = random(seed, draw)
+            // Size k = 2 ... n - 2 with probability proportional to k.
+            let total = (2...n - 2).reduce(0, +)
+            var rest = random.index(below: total)
+            var size = 2
+            while rest >= size {
+                rest -= size
+                size += 1
+            }
+            return [Coalition(random.permutation(n).prefix(size), of: n)]
+        }
+    }
+
+    private func isBorder(_ coalition: Coalition) -> Bool {
+        let size = coalition.size
+        return size < 2 || size > playerCount - 2
+    }
+
+    func estimate(_ known: KnownWorths, draws: Int) throws(PruneError) -> Estimate {
+        if let exact = exactIfWhole(known) { return exact }
+        _ = try known.ends()
+        guard known.count >= playerCount + 2 else {
+            throw tooFew("\(known.count) of at least \(playerCount + 2) coalitions were told")
+        }
+        let whole = Surrogate(known, like: nil)
+        let groups = JackknifeGroups(known, unit: 1, stays: isBorder)
+        let errors = groups.standardErrors(known, players: playerCount) { Surrogate($0, like: whole).shapley(of: $0) }
+        return Estimate(values: whole.shapley(of: known), standardErrors: errors)
+    }
+}
+
+/// A fitted model of a game, and the process on what it leaves.
+private struct Surrogate {
+    let model: SaturatingModel
+    let process: HammingProcess?
+
+    /// Worths from which the process' parameters are chosen at most; it is fitted to all.
+    private static let mostForChoice = 400
+
+    /// - Parameter like: a surrogate of nearly the same worths, from which to start and take the process' parameters.
+    init(_ known: KnownWorths, like: Surrogate?) {
+        // The empty coalition's worth is one number that enters every value alike, and often far from all others: the strata
+        // bring it in exactly, so the models need not bend to it.
+        let used = known.filtered { known.coalitions[$0].size > 0 }
+        let model = SaturatingModel(fitting: used.coalitions, used.worths, from: like?.model)
+        let left = zip(used.coalitions, used.worths).map { $1 - model($0) }
+        self.model = model
+        if like == nil, left.count <= Self.mostForChoice {
+            process = HammingProcess.best(used.coalitions, left, strengths: model.strengths.map(abs))
+            return
+        }
+        let most = Self.mostForChoice
+        let chosen = like.map(\.process) ?? HammingProcess.best(
+            Array(used.coalitions.prefix(most)), Array(left.prefix(most)), strengths: model.strengths.map(abs))
+        process = chosen.flatMap {
+            HammingProcess(used.coalitions, left, likeness: $0.likeness, noise: $0.noise, wantsError: false)
+        }
+    }
+
+    func shapley(of known: KnownWorths) -> [Double] {
+        let residuals = zip(known.coalitions, known.worths).map { $1 - model($0) - (process?($0) ?? 0) }
+        let corrections = Strata(known.playerCount, known.coalitions, residuals).shapleyOfResiduals
+        var values = zip(model.shapley(), corrections).map(+)
+        if let process { values = zip(values, process.shapley()).map(+) }
+        if let ends = try? known.ends() {
+            let gap = (values.reduce(0, +) - (ends.all - ends.none)) / Double(known.playerCount)
+            values = values.map { $0 - gap }
+        }
+        return values
+    }
+}
