@@ -56,6 +56,11 @@ struct Coalition: Hashable, Sendable {
         return other
     }
 
+    /// The coalition with the players below `end` as they are in `other`.
+    func taking(_ other: Coalition, below end: Int) -> Coalition {
+        Coalition((0..<playerCount).filter { ($0 < end ? other : self).contains($0) }, of: playerCount)
+    }
+
     /// The players that are not in it.
     var complement: Coalition { Coalition((0..<playerCount).filter { !contains($0) }, of: playerCount) }
 }

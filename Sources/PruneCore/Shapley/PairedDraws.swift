@@ -40,20 +40,25 @@ struct JackknifeGroups {
         groupOf = places.map { place in place.map { $0 % max(count, 1) } }
     }
 
-    /// Standard errors of an estimate by leaving out each group in turn; infinity with fewer than four groups.
+    /// Standard errors of an estimate by leaving out each group in turn; infinity with fewer than eight groups, which say
+    /// too little.
     ///
-    /// Scaled by the quantile of Student's t with one degree of freedom less than there are groups.
+    /// Scaled by the quantile of Student's t with one degree of freedom less than there are groups, and by the share of the
+    /// game that is not known (the correction for a finite population): nothing is left to err in a game that is known whole.
     func standardErrors(
         _ known: KnownWorths, players: Int, _ estimate: (KnownWorths) -> [Double]?
     ) -> [Double] {
         var means = RunningMeans(players)
-        guard count >= 4 else { return means.means.map { _ in .infinity } }
+        let least = 8
+        guard count >= least else { return means.means.map { _ in .infinity } }
         for group in 0..<count {
             if let values = estimate(known.filtered { groupOf[$0] != group }) { means.add(values) }
         }
-        guard means.count >= 4 else { return means.means.map { _ in .infinity } }
+        guard means.count >= least else { return means.means.map { _ in .infinity } }
+        let coalitions = players < 60 ? Double(1 << players) : .infinity
+        let unknown = max(0, 1 - Double(known.count) / coalitions).squareRoot()
         // RunningMeans gives s / sqrt(G); the jackknife wants (G - 1) / sqrt(G) * s.
-        return means.standardErrors.map { $0 * Double(means.count - 1) }
+        return means.standardErrors.map { $0 * Double(means.count - 1) * unknown }
     }
 }
 

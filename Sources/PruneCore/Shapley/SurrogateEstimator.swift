@@ -25,17 +25,28 @@ struct SurrogateEstimator: Estimator {
         case ..<borderDraws: return [Coalition([draw - 2 - n], of: n)]
         default:
             guard n > 3 else { return [Coalition(bits: (draw - borderDraws) % (1 << n), of: n)] }
-            var random = random(seed, draw)
-            // Size k = 2 ... n - 2 with probability proportional to k.
-            let total = (2...n - 2).reduce(0, +)
-            var rest = random.index(below: total)
-            var size = 2
-            while rest >= size {
-                rest -= size
-                size += 1
-            }
-            return [Coalition(random.permutation(n).prefix(size), of: n)]
+            let (family, member) = (draw - borderDraws).quotientAndRemainder(dividingBy: Self.familySize)
+            let first = randomCoalition(family * Self.familySize)
+            return [member == 0 ? first : randomCoalition(draw - borderDraws).taking(first, below: n / 3)]
         }
+    }
+
+    /// Random coalitions come in families that agree on the first third of the players, where masks of a model share what
+    /// is computed: the members after the first cost that much less, and tell nearly as much.
+    static let familySize = 3
+
+    /// A coalition of size k = 2 ... n - 2 with probability proportional to k + n / 2: large sizes twice as often as small
+    /// ones, which matter where worths are not capped.
+    private func randomCoalition(_ number: Int) -> Coalition {
+        let n = playerCount
+        var random = random(seed, number)
+        var rest = random.index(below: (2...n - 2).reduce(0) { $0 + $1 + n / 2 })
+        var size = 2
+        while rest >= size + n / 2 {
+            rest -= size + n / 2
+            size += 1
+        }
+        return Coalition(random.permutation(n).prefix(size), of: n)
     }
 
     private func isBorder(_ coalition: Coalition) -> Bool {
@@ -50,7 +61,7 @@ struct SurrogateEstimator: Estimator {
             throw tooFew("\(known.count) of at least \(playerCount + 2) coalitions were told")
         }
         let whole = Surrogate(known, like: nil)
-        let groups = JackknifeGroups(known, unit: 1, stays: isBorder)
+        let groups = JackknifeGroups(known, unit: Self.familySize, stays: isBorder)
         let errors = groups.standardErrors(known, players: playerCount) { Surrogate($0, like: whole).shapley(of: $0) }
         return Estimate(values: whole.shapley(of: known), standardErrors: errors)
     }
