@@ -72,8 +72,10 @@ private struct Surrogate {
     let model: SaturatingModel
     let process: HammingProcess?
 
-    /// Worths from which the process' parameters are chosen at most; it is fitted to all.
+    /// Worths from which the process' parameters are chosen at most, and those that it is fitted to: its cost grows with
+    /// their cube. Further worths still correct what it leaves.
     private static let mostForChoice = 400
+    private static let mostForProcess = 1024
 
     /// - Parameter like: a surrogate of nearly the same worths, from which to start and take the process' parameters.
     init(_ known: KnownWorths, like: Surrogate?) {
@@ -81,17 +83,18 @@ private struct Surrogate {
         // bring it in exactly, so the models need not bend to it.
         let used = known.filtered { known.coalitions[$0].size > 0 }
         let model = SaturatingModel(fitting: used.coalitions, used.worths, from: like?.model)
-        let left = zip(used.coalitions, used.worths).map { $1 - model($0) }
         self.model = model
-        if like == nil, left.count <= Self.mostForChoice {
-            process = HammingProcess.best(used.coalitions, left, strengths: model.strengths.map(abs))
-            return
-        }
+        let coalitions = Array(used.coalitions.prefix(Self.mostForProcess))
+        let left = zip(coalitions, used.worths).map { $1 - model($0) }
         let most = Self.mostForChoice
         let chosen = like.map(\.process) ?? HammingProcess.best(
-            Array(used.coalitions.prefix(most)), Array(left.prefix(most)), strengths: model.strengths.map(abs))
-        process = chosen.flatMap {
-            HammingProcess(used.coalitions, left, likeness: $0.likeness, noise: $0.noise, wantsError: false)
+            Array(coalitions.prefix(most)), Array(left.prefix(most)), strengths: model.strengths.map(abs))
+        if like == nil, left.count <= most {
+            process = chosen
+        } else {
+            process = chosen.flatMap {
+                HammingProcess(coalitions, left, likeness: $0.likeness, noise: $0.noise, wantsError: false)
+            }
         }
     }
 
