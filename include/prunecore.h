@@ -620,7 +620,8 @@ typedef struct prune_game_options {
     uint32_t struct_size;
     prune_estimator estimator;
     uint64_t seed;
-    int64_t budget;               /* coalitions asked for at most; 0 = what the estimator needs, or 32 * n_players */
+    int64_t budget;               /* coalitions asked for at most; 0 = what the estimator needs, or 32 * n_players; for
+                                     RANDOM_SUBNETWORKS on a model, a round for every sequence of its data */
     double target_error;          /* done when no standard error is above it; 0 = no such bound */
     int64_t least_count;          /* with certainty: done when it is sure which players are the least_count lowest; 0 = no bound */
     double certainty;             /* 0 < certainty < 1; 0 = 0.95 */

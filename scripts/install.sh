@@ -73,8 +73,9 @@ fill() { # template, destination
     chmod 644 "$2"
 }
 
-mkdir -p "$target/include" "$target/lib/pkgconfig" "$target/lib/cmake/prunecore"
+mkdir -p "$target/include/prunecore" "$target/lib/pkgconfig" "$target/lib/cmake/prunecore"
 install -m 644 "$header" "$root/bindings/cpp/prunecore.hpp" "$target/include/"
+install -m 644 "$root"/bindings/cpp/prunecore/*.hpp "$target/include/prunecore/"
 install -m 755 "$library" "$target/lib/libprunecore.so.$abi"
 ln -sf "libprunecore.so.$abi" "$target/lib/libprunecore.so"
 fill "$root/bindings/cpp/prunecore.pc.in" "$target/lib/pkgconfig/prunecore.pc"

@@ -7,15 +7,17 @@ private let choicesSize = MemoryLayout<prune_choices>.size
 
 /// The meaning of coalition options, those of a call or those inside other options.
 ///
-/// A `struct_size` of 0 stands for one that was checked, or options that were not given. `cap` is nil where there is none; `isDefaultCap` says that
-/// PRUNE_CAP_DEFAULT was given, to which a call may give a meaning of its own. `reference` is nil for everything kept.
+/// A `struct_size` of 0 stands for one that was checked, or options that were not given. `cap` is nil where there is none;
+/// `isDefaultCap` says that PRUNE_CAP_DEFAULT was given, to which a call may give a meaning of its own. `reference` is nil
+/// for everything kept.
 /// Errors: `.argument` naming the field.
 func coalitionOptions(
     _ options: prune_coalition_options, _ handle: ModelHandle
 ) throws(PruneError) -> (utility: Utility, cap: Double?, isDefaultCap: Bool, reference: KeepMask?, walk: WalkOptions) {
     guard options.struct_size == 0 || Int(options.struct_size) == coalitionOptionsSize else {
         throw PruneError(
-            .argument, "the struct_size of the coalition options is \(options.struct_size); set it to \(coalitionOptionsSize)")
+            .argument,
+            "the struct_size of the coalition options is \(options.struct_size); set it to \(coalitionOptionsSize)")
     }
     let isDefault = options.cap == PRUNE_CAP_DEFAULT
     guard isDefault || options.cap == PRUNE_CAP_NONE || options.cap > 0 else {
@@ -27,7 +29,8 @@ func coalitionOptions(
             .argument, "options.memory_budget is \(options.memory_budget); it must be 0 (chosen) or more bytes")
     }
     if options.reference == nil, options.reference_count != 0 {
-        throw PruneError(.argument, "options.reference is NULL, but its count is \(UInt(bitPattern: options.reference_count))")
+        throw PruneError(
+            .argument, "options.reference is NULL, but its count is \(UInt(bitPattern: options.reference_count))")
     }
     let reference = try options.reference.map { keep throws(PruneError) in
         try mask(keep, options.reference_count, or: handle, "options.reference")
@@ -60,7 +63,7 @@ public func prune_model_utilities(
         let (values, report) = try utilities(
             handle.model, data, under: masks, asked.utility, cap: asked.cap, reference: asked.reference, asked.walk,
             progress: listener(given.progress, given.user_data))
-        if out_report != nil { try writeStruct(walkReport(report), to: out_report, least: walkReportSize, "out_report") }
+        if let out_report { try writeStruct(walkReport(report), to: out_report, least: walkReportSize, "out_report") }
         out.update(from: values, count: values.count)
     }
 }
@@ -116,7 +119,8 @@ private func items(_ choices: prune_choices) throws(PruneError) -> [ChoiceItem] 
     return (0..<count).map { item in
         let own = (0..<candidateCounts[item]).map { _ in take(Int(lengths.removeFirst()), from: &ids) }
         return ChoiceItem(
-            context: take(Int(contextLengths[item]), from: &contexts), candidates: own, answer: Int(clamping: answers[item]))
+            context: take(Int(contextLengths[item]), from: &contexts), candidates: own,
+            answer: Int(clamping: answers[item]))
     }
 }
 

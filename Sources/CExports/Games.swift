@@ -211,11 +211,18 @@ public func prune_model_shapley(
             }
             players = try Players(try array(numbers, given.player_count, "options.player_of_sublayer"))
         } else {
+            guard given.player_count == 0 else {
+                throw PruneError(
+                    .argument, "options.player_of_sublayer is NULL, but its count is \(UInt(bitPattern: given.player_count))")
+            }
             players = Players(try choice(given.granularity, "options.granularity"), blocks: shape.blockCount)
         }
-        var coalitions = given.coalitions
-        // A zeroed struct stands for the defaults, as NULL would.
-        if coalitions.struct_size == 0 { coalitions.struct_size = UInt32(MemoryLayout<prune_coalition_options>.size) }
+        let coalitions = given.coalitions
+        let size = MemoryLayout<prune_coalition_options>.size
+        guard options == nil || Int(coalitions.struct_size) == size else {
+            throw PruneError(
+                .argument, "options.coalitions.struct_size is \(coalitions.struct_size); set it to \(size), or use the _INIT macro")
+        }
         let (utility, cap, isDefaultCap, reference, walk) = try coalitionOptions(coalitions, handle)
         let budget = try count(given.sublayer_budget, "options.sublayer_budget")
         let batch = try count(given.batch_coalitions, "options.batch_coalitions")

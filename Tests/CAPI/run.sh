@@ -116,7 +116,7 @@ mkdir -p "$out"
 
 # Support code, compiled once.
 objects=()
-for source in tiny_model reference fixture metrics; do
+for source in tiny_model reference fixture metrics game; do
     step "compile $source" "$CC" "${c_flags[@]}" -c "$here/$source.c" -o "$out/$source.o" || exit 1
     objects+=("$out/$source.o")
 done
@@ -136,7 +136,7 @@ fi
 
 step "exports are the header's" exports_are_declared
 step "all functions tested" all_called_in "$here"/test_*.c
-step "all functions in C++" all_called_in "$root/bindings/cpp/prunecore.hpp"
+step "all functions in C++" all_called_in "$root"/bindings/cpp/prunecore/*.hpp
 
 for source in "$here"/test_*.c; do
     c_and_run "$(basename "$source" .c)" "$source" "${objects[@]}"
@@ -144,8 +144,9 @@ done
 c_and_run double_include "$here/double_include_a.c" "$here/double_include_b.c"
 cpp_and_run header_cxx17 "$here/header_cxx17.cpp"
 cpp_and_run test_hpp "$here/test_hpp.cpp" "${objects[@]}"
+cpp_and_run test_hpp_game "$here/test_hpp_game.cpp" "${objects[@]}"
 
-# prunecore.hpp under other compilers and the next standard, as far as they are here.
+# prunecore.hpp under other compilers and the next standard, as far as they are here; and each part of it on its own.
 for compiler in g++ clang++; do
     if ! command -v "$compiler" >/dev/null; then
         skipped+=("prunecore.hpp under $compiler: not installed")
@@ -153,9 +154,16 @@ for compiler in g++ clang++; do
     fi
     for standard in c++17 c++20; do
         step "hpp, $compiler $standard" "$compiler" -std=$standard "${warnings[@]}" -I"$root/include" \
-            -I"$root/bindings/cpp" -I"$here" -fsyntax-only "$here/test_hpp.cpp"
+            -I"$root/bindings/cpp" -I"$here" -fsyntax-only "$here/test_hpp.cpp" "$here/test_hpp_game.cpp"
     done
 done
+parts_stand_alone() {
+    local part
+    for part in "$root"/bindings/cpp/prunecore/*.hpp; do
+        "$CXX" "${cpp_flags[@]}" -include "$part" -x c++ -fsyntax-only /dev/null || return 1
+    done
+}
+step "hpp, part by part" parts_stand_alone
 
 # Examples: the C and the C++ program print the same, and so does the Python one, which reads the text itself.
 step "example in C, compile" compile_c "$out/first_light_c" "$root/examples/c/first_light.c"
@@ -178,6 +186,17 @@ step "C example, no tokens" refuses "no/such: cannot be" "$out/first_light_c" "$
 step "C++ example, no tokens" refuses "no/such: cannot be" "$out/first_light_cpp" "$model" no/such
 step "C example, bad tokens" refuses "no token id" "$out/first_light_c" "$model" "$model/config.json"
 step "C++ example, bad tokens" refuses "no token id" "$out/first_light_cpp" "$model" "$model/config.json"
+# A game of the program's own: a line per road, and the values add up to the pairs that the whole network connects.
+step "ask and tell, compile" compile_cpp "$out/ask_tell" "$root/examples/cpp/ask_tell.cpp"
+ask_tell() { # output file, arguments...
+    "$out/ask_tell" "${@:2}" >"$1" &&
+        [ "$(grep -cE '^  .{16} +[0-9]+\.[0-9]{2} \+- [0-9]+\.[0-9]{2}$' "$1")" -eq 14 ] &&
+        grep -qE '^together 45\.00 of 45 pairs, from [0-9]+ of 16384 coalitions$' "$1"
+}
+step "ask and tell" ask_tell "$out/ask_tell.txt"
+step "ask and tell, again" ask_tell "$out/ask_tell_again.txt"
+step "ask and tell, same values" same_output "$out/ask_tell.txt" "$out/ask_tell_again.txt"
+step "ask and tell, bad budget" refuses "PRUNE_ERR_ARGUMENT: .*budget" "$out/ask_tell" -3
 python_path=${PYTHONPATH:-}
 if ! "$PYTHON" -c 'import prunecore' 2>/dev/null; then
     python_path=$root/bindings/python/src${python_path:+:$python_path}

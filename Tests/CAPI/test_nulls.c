@@ -129,6 +129,102 @@ static void evaluation(const fixture *f)
     CHECK_OK(prune_model_hidden_states(f->model, f->data, NULL, 0, 0, NULL, floats, 512, NULL));
 }
 
+static void coalitions(const fixture *f)
+{
+    static const uint8_t keep[4] = { 1, 1, 1, 1 };
+    static const int32_t ids[4] = { 1, 2, 3, 4 };
+    static const int64_t ones[2] = { 1, 1 }, two = 2, none = 0;
+    const prune_choices whole = { sizeof whole, 0, 1, ids, ones, &two, ids, ones, &none };
+    prune_choices choices;
+    prune_data *data = (prune_data *)(uintptr_t)0x10;
+    prune_walk_report report = PRUNE_WALK_REPORT_INIT;
+    double values[2];
+    size_t count;
+    CHECK_NULL(prune_model_utilities(NULL, f->data, keep, 1, 4, NULL, values, &report), "model");
+    CHECK_NULL(prune_model_utilities(f->model, NULL, keep, 1, 4, NULL, values, &report), "data");
+    CHECK_NULL(prune_model_utilities(f->model, f->data, NULL, 1, 4, NULL, values, &report), "keep_masks");
+    CHECK_NULL(prune_model_utilities(f->model, f->data, NULL, 2, 0, NULL, values, &report), "keep_masks");
+    CHECK_NULL(prune_model_utilities(f->model, f->data, keep, 1, 4, NULL, NULL, &report), "out_values");
+    CHECK_OK(prune_model_utilities(f->model, f->data, keep, 1, 4, NULL, values, NULL));
+    CHECK_OK(prune_model_utilities(f->model, f->data, NULL, 1, 0, NULL, values, NULL));
+    CHECK_NULL(prune_data_create_choices(NULL, &data), "choices");
+    CHECK(data == NULL);
+    CHECK_NULL(prune_data_create_choices(&whole, NULL), "out_data");
+#define WITHOUT(field)                                                  \
+    do {                                                                \
+        choices = whole;                                                \
+        choices.field = NULL;                                           \
+        data = (prune_data *)(uintptr_t)0x10;                           \
+        CHECK_NULL(prune_data_create_choices(&choices, &data), #field); \
+        CHECK(data == NULL);                                            \
+    } while (0)
+    WITHOUT(context_ids);
+    WITHOUT(context_lengths);
+    WITHOUT(n_candidates);
+    WITHOUT(candidate_ids);
+    WITHOUT(candidate_lengths);
+    WITHOUT(answers);
+    CHECK_OK(prune_data_create_choices(&whole, &data));
+    CHECK_NULL(prune_model_choices(NULL, data, NULL, 0, NULL, values, 2, &count), "model");
+    CHECK_NULL(prune_model_choices(f->model, NULL, NULL, 0, NULL, values, 2, &count), "data");
+    CHECK_NULL(prune_model_choices(f->model, data, NULL, 4, NULL, values, 2, &count), "keep");
+    CHECK_NULL(prune_model_choices(f->model, data, NULL, 0, NULL, NULL, 2, &count), "out_log_likelihoods");
+    CHECK_OK(prune_model_choices(f->model, data, NULL, 0, NULL, values, 2, NULL));
+    prune_data_release(data);
+}
+
+static void games(const fixture *f)
+{
+    static const uint8_t row[2] = { 1, 1 };
+    prune_game *game = (prune_game *)(uintptr_t)0x10;
+    prune_game_state state = PRUNE_GAME_STATE_INIT;
+    prune_game_options options = PRUNE_GAME_OPTIONS_INIT;
+    prune_shapley_options shapley = PRUNE_SHAPLEY_OPTIONS_INIT;
+    double values[4];
+    uint8_t masks[8], bytes[1];
+    size_t count;
+    options.estimator = PRUNE_ESTIMATOR_EXACT;
+    shapley.granularity = PRUNE_GRANULARITY_BLOCK;
+    CHECK_NULL(prune_game_create(2, NULL, NULL), "out_game");
+    CHECK_OK(prune_game_create(2, &options, &game));
+    CHECK_NULL(prune_game_ask(NULL, 4, masks, &count), "game");
+    CHECK_NULL(prune_game_ask(game, 4, NULL, &count), "out_masks");
+    CHECK_NULL(prune_game_ask(game, 4, masks, NULL), "out_count"); /* without it nobody knows what was asked */
+    CHECK_OK(prune_game_info(game, &state));
+    CHECK(state.asked == 0);
+    CHECK_NULL(prune_game_tell(NULL, row, values, 1), "game");
+    CHECK_NULL(prune_game_tell(game, NULL, values, 1), "masks");
+    CHECK_NULL(prune_game_tell(game, row, NULL, 1), "values");
+    CHECK_NULL(prune_game_info(NULL, &state), "game");
+    CHECK_NULL(prune_game_info(game, NULL), "out_state");
+    CHECK_NULL(prune_model_shapley(NULL, f->data, game, &shapley), "model");
+    CHECK_NULL(prune_model_shapley(f->model, NULL, game, &shapley), "data");
+    CHECK_NULL(prune_model_shapley(f->model, f->data, NULL, &shapley), "game");
+    shapley.player_count = 4;
+    CHECK_NULL(prune_model_shapley(f->model, f->data, game, &shapley), "player_of_sublayer");
+    shapley.player_count = 0;
+    CHECK_OK(prune_model_shapley(f->model, f->data, game, &shapley));
+    CHECK_NULL(prune_game_result(NULL, values, NULL, 2), "game");
+    CHECK_NULL(prune_game_result(game, NULL, values, 2), "out_values");
+    CHECK_OK(prune_game_result(game, values, NULL, 2));
+    CHECK_NULL(prune_game_strata(NULL, values, 4, &count), "game");
+    CHECK_NULL(prune_game_strata(game, NULL, 4, &count), "out_strata");
+    CHECK_OK(prune_game_strata(game, values, 4, NULL));
+    CHECK_NULL(prune_game_interactions(NULL, values, 4, &count), "game");
+    CHECK_NULL(prune_game_interactions(game, NULL, 4, &count), "out_interactions");
+    CHECK_OK(prune_game_interactions(game, values, 4, NULL));
+    CHECK_NULL(prune_game_banzhaf(NULL, 0.5, values, 4), "game");
+    CHECK_NULL(prune_game_banzhaf(game, 0.5, NULL, 4), "out_values");
+    CHECK_NULL(prune_game_save(NULL, bytes, 1, &count), "game");
+    CHECK_NULL(prune_game_save(game, NULL, 1000000, &count), "out_bytes");
+    prune_game_release(game);
+    game = (prune_game *)(uintptr_t)0x10;
+    CHECK_NULL(prune_game_load(NULL, 10, &game), "bytes");
+    CHECK(game == NULL);
+    CHECK_NULL(prune_game_load(bytes, 1, NULL), "out_game");
+    prune_game_release(NULL);
+}
+
 int main(void)
 {
     fixture f;
@@ -140,6 +236,8 @@ int main(void)
     masks(&f);
     scores(&f);
     evaluation(&f);
+    coalitions(&f);
+    games(&f);
     fixture_close(&f);
     return check_report();
 }

@@ -87,6 +87,79 @@ static prune_status hidden_states(void *memory)
     return prune_model_hidden_states(f.model, f.data, NULL, 0, 1, memory, out, 256, NULL);
 }
 
+static prune_status utilities(void *memory)
+{
+    double value;
+    return prune_model_utilities(f.model, f.data, NULL, 1, 0, memory, &value, NULL);
+}
+
+static prune_status walk_report(void *memory)
+{
+    double value;
+    return prune_model_utilities(f.model, f.data, NULL, 1, 0, NULL, &value, memory);
+}
+
+/* The fields that cannot be left at zero are filled; the memory is larger than any size that is tried. */
+static prune_status choices(void *memory)
+{
+    static const int32_t ids[2] = { 1, 2 };
+    static const int64_t ones[2] = { 1, 1 }, two = 2, none = 0;
+    const prune_choices item = { 0, 0, 1, ids, ones, &two, ids, ones, &none };
+    prune_data *data = NULL;
+    prune_status status;
+    size_t first = offsetof(prune_choices, n_items);
+    memcpy((char *)memory + first, (const char *)&item + first, sizeof item - first);
+    status = prune_data_create_choices(memory, &data);
+    prune_data_release(data);
+    return status;
+}
+
+static prune_status choices_options(void *memory)
+{
+    static const int32_t ids[2] = { 1, 2 };
+    static const int64_t ones[2] = { 1, 1 }, two = 2, none = 0;
+    const prune_choices item = { sizeof item, 0, 1, ids, ones, &two, ids, ones, &none };
+    prune_data *data = NULL;
+    double values[2];
+    prune_status status;
+    CHECK_OK(prune_data_create_choices(&item, &data));
+    status = prune_model_choices(f.model, data, NULL, 0, memory, values, 2, NULL);
+    prune_data_release(data);
+    return status;
+}
+
+static prune_status game_create(void *memory)
+{
+    prune_game *game = NULL;
+    prune_status status = prune_game_create(3, memory, &game);
+    prune_game_release(game);
+    return status;
+}
+
+static prune_status game_info(void *memory)
+{
+    prune_game *game = NULL;
+    prune_status status;
+    CHECK_OK(prune_game_create(3, NULL, &game));
+    status = prune_game_info(game, memory);
+    prune_game_release(game);
+    return status;
+}
+
+static prune_status shapley(void *memory)
+{
+    prune_game_options options = PRUNE_GAME_OPTIONS_INIT;
+    prune_game *game = NULL;
+    prune_status status;
+    uint32_t inner = sizeof(prune_coalition_options);
+    options.estimator = PRUNE_ESTIMATOR_LEAVE_ONE_OUT;
+    CHECK_OK(prune_game_create(4, &options, &game));
+    memcpy((char *)memory + offsetof(prune_shapley_options, coalitions), &inner, sizeof inner);
+    status = prune_model_shapley(f.model, f.data, game, memory);
+    prune_game_release(game);
+    return status;
+}
+
 static const struct {
     with_struct call;
     uint32_t size;
@@ -104,7 +177,14 @@ static const struct {
     { evaluate, sizeof(prune_evaluate_options), "options" },
     { token_losses, sizeof(prune_evaluate_options), "options" },
     { logits, sizeof(prune_evaluate_options), "options" },
-    { hidden_states, sizeof(prune_evaluate_options), "options" }
+    { hidden_states, sizeof(prune_evaluate_options), "options" },
+    { utilities, sizeof(prune_coalition_options), "options" },
+    { walk_report, sizeof(prune_walk_report), "out_report" },
+    { choices, sizeof(prune_choices), "choices" },
+    { choices_options, sizeof(prune_evaluate_options), "options" },
+    { game_create, sizeof(prune_game_options), "options" },
+    { game_info, sizeof(prune_game_state), "out_state" },
+    { shapley, sizeof(prune_shapley_options), "options" }
 };
 
 /* Calls with `size` in struct_size; byte `set` of the memory, if it is not 0, holds 1. */
@@ -171,12 +251,29 @@ static void reserved(void)
     CHECK_FAILS(evaluate(&evaluate_options), PRUNE_ERR_ARGUMENT, "reserved");
 }
 
+/* The struct inside the Shapley options has a size of its own, which is checked like any other. */
+static void inside(void)
+{
+    static const uint32_t wrong[4] = { 0, 1, sizeof(prune_coalition_options) - 1, UINT32_MAX };
+    prune_game *game = NULL;
+    size_t i;
+    CHECK_OK(prune_game_create(4, NULL, &game));
+    for (i = 0; i < 4; i++) {
+        prune_shapley_options options = PRUNE_SHAPLEY_OPTIONS_INIT;
+        options.coalitions.struct_size = wrong[i];
+        CHECK_FAILS(prune_model_shapley(f.model, f.data, game, &options), PRUNE_ERR_ARGUMENT, "coalition");
+        CHECK(strstr(prune_last_error(), "struct_size") != NULL);
+    }
+    prune_game_release(game);
+}
+
 int main(void)
 {
     fixture_open(&f, "tiny");
     REQUIRE(f.model != NULL && f.data != NULL);
     sizes();
     reserved();
+    inside();
     fixture_close(&f);
     return check_report();
 }

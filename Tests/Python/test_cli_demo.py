@@ -87,10 +87,45 @@ def test_curves_cover_every_granularity_and_a_control(
         assert curve["points"][0]["removed"] == []
 
 
+def test_shapley_values_are_of_a_part_of_the_calibration_text(
+    demo: tuple[Path, dict[str, Any]], tales: pc.Model, tales_dir: Path
+) -> None:
+    out, printed = demo
+    scores = pc.ShapleyScores.load(out / "shapley.json")
+    assert scores.granularity == "sublayer" and scores.state.estimator == "surrogate"
+    assert 256 <= scores.state.told <= 512 and printed["shapley"] == scores.state.to_dict()
+    part = pc.Data.concatenate(
+        [
+            pc.Data.from_text(tales_dir / f"{text}.jsonl", tales)[:1]
+            for text in ("stories", "maths", "plays")
+        ]
+    )
+    assert scores.provenance["data_sha256"] == part.digest
+    # What is left of the uncertainty is small beside the values.
+    assert 0 < scores.standard_errors.max() < 0.1 * scores.values.max()
+    cosine = pc.Scores.load(out / "sublayers.json")["cosine"]
+    assert scores.values.argmax() == cosine.argmax() == 1  # the first feed-forward
+    assert printed["alternatives"]["shapley"] < max(printed["alternatives"].values())
+
+
+def test_sublayer_curves_compare_the_ways_to_choose(demo: tuple[Path, dict[str, Any]]) -> None:
+    out, _ = demo
+    curves = json.loads((out / "curves-sublayers.json").read_text())["curves"]
+    losses = {c["metric"]: [point["loss"] for point in c["points"]] for c in curves}
+    assert losses.keys() == {"cosine", "relative_l2", "leave_one_out_loss", "shapley", "random"}
+    assert {curve["granularity"] for curve in curves} == {"sublayer"}
+    assert len({row[0] for row in losses.values()}) == 1  # all begin with the whole model
+    scores = pc.ShapleyScores.load(out / "shapley.json")
+    (by_value,) = [curve for curve in curves if curve["metric"] == "shapley"]
+    assert by_value["points"][5]["removed"] == scores.prune(5).removed
+    for metric in ("shapley", "leave_one_out_loss"):
+        assert sum(losses[metric]) < sum(losses["random"])
+
+
 def test_pictures_are_pictures(demo: tuple[Path, dict[str, Any]]) -> None:
     out, printed = demo
     pictures = [name for name in printed["files"] if name.endswith(".png")]
-    assert len(pictures) == 5
+    assert len(pictures) == 7
     for name in pictures:
         with Image.open(out / name) as image:
             assert image.width > 600 and len(image.convert("L").getcolors() or []) > 8

@@ -26,7 +26,7 @@ def workplace(repository_root: Path, tmp_path: Path) -> Path:
 
 
 def test_python_example(readme: str, workplace: Path) -> None:
-    (code,) = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
+    code, _ = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
     done = subprocess.run(
         [sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=workplace
     )
@@ -35,6 +35,18 @@ def test_python_example(readme: str, workplace: Path) -> None:
     assert removed.endswith(" 2048") and removed.count("attn.") == 4
     assert 2 < before < after < 5
     assert len(pc.Mask.load(workplace / "mask.json").removed) == 4
+
+
+def test_python_example_of_games(readme: str, workplace: Path) -> None:
+    _, code = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=workplace
+    )
+    *units, removed, total = done.stdout.splitlines()
+    assert len(units) == 24 and all(" +- " in line for line in units)
+    assert removed.count("attn.") + removed.count("ffn.") == 4
+    assert float(total) == pytest.approx(8**0.5)  # the worth of all players
+    assert (workplace / "shapley.checkpoint").is_file()
 
 
 def test_shell_example(readme: str, workplace: Path) -> None:

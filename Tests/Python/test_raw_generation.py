@@ -90,6 +90,8 @@ def test_declarations_are_read_as_c_reads_them(generator: ModuleType) -> None:
     #define PRUNE_INIT { sizeof(int), 0 }
     #define PRUNE_LONG 1 + \\
         2
+    #define PRUNE_REAL 0.5
+    #define PRUNE_NEGATIVE (-2.5e-1)
     #ifdef __cplusplus
     extern "C" {
     #else
@@ -107,6 +109,8 @@ def test_declarations_are_read_as_c_reads_them(generator: ModuleType) -> None:
     declared = generator.declarations(text)
     assert "#define PRUNE_B 13" in declared and "#define PRUNE_LONG 3" in declared
     assert "PRUNE_INIT" not in declared and "extern" not in declared
+    assert "PRUNE_REAL" not in declared
+    assert generator.real_macros(text) == {"PRUNE_REAL": 0.5, "PRUNE_NEGATIVE": -0.25}
     assert generator.function_names(declared) == ["prune_text", "seen_in_c"]
 
 
@@ -116,6 +120,7 @@ def test_declarations_are_read_as_c_reads_them(generator: ModuleType) -> None:
         ("#define PRUNE_F(x) (x)\n", "PRUNE_F"),
         ('#define PRUNE_NAME "a"\n', "not an integer"),
         ("#define PRUNE_X PRUNE_UNKNOWN\n", "not an integer"),
+        ("#define PRUNE_X (1.5\n", "not an integer"),
         ("#pragma pack(1)\n", "pragma"),
         ("#if 1\n#endif\n", "#if"),
         ("#ifdef A\n", "never closed"),

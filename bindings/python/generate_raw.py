@@ -3,8 +3,9 @@
 
 cffi reads declarations but runs no preprocessor, and a C compiler need not be there. This script
 therefore takes the header's comments and preprocessor lines away itself, evaluates its integer
-macros, and hands what is left to cffi in its out-of-line ABI mode. Anything it does not understand
-stops it: nothing is skipped in silence.
+macros, and hands what is left to cffi in its out-of-line ABI mode. Macros that are real numbers,
+which cffi has no place for, go into a table of their own. Anything it does not understand stops it:
+nothing is skipped in silence.
 
 Run it by hand after a change of the header (the build hook does so, too):
 
@@ -35,6 +36,8 @@ _BINARY: dict[type[ast.operator], Callable[[int, int], int]] = {
     ast.BitAnd: operator.and_,
     ast.BitXor: operator.xor,
 }
+
+_REAL = re.compile(r"(\()?\s*(-?\d+\.\d+(?:[eE][-+]?\d+)?)\s*(?(1)\))")
 
 
 class HeaderError(Exception):
@@ -97,8 +100,18 @@ def declarations(header: str) -> str:
     Conditional parts are read as C reads them: `__cplusplus` is not defined, and neither is
     anything else that the header has not defined itself.
     """
+    return _read(header)[0]
+
+
+def real_macros(header: str) -> dict[str, float]:
+    """The header's macros that are real numbers, such as `#define PRUNE_CAP_NONE (-1.0)`."""
+    return _read(header)[1]
+
+
+def _read(header: str) -> tuple[str, dict[str, float]]:
     lines = strip_comments(header.replace("\\\n", " ")).split("\n")
     integers: dict[str, int] = {}
+    reals: dict[str, float] = {}
     defined: set[str] = set()
     taken: list[bool] = []  # one entry per open conditional: is its current branch read?
     out: list[str] = []
@@ -118,16 +131,21 @@ def declarations(header: str) -> str:
         elif not all(taken) or word == "include":
             pass
         elif word == "define":
-            _define(rest, number, integers, defined, out)
+            _define(rest, number, integers, reals, defined, out)
         else:
             raise HeaderError(f"line {number}: #{word} is not understood")
     if taken:
         raise HeaderError("a conditional is opened and never closed")
-    return re.sub(r"\n{3,}", "\n\n", "\n".join(out)).strip() + "\n"
+    return re.sub(r"\n{3,}", "\n\n", "\n".join(out)).strip() + "\n", reals
 
 
 def _define(
-    rest: str, number: int, integers: dict[str, int], defined: set[str], out: list[str]
+    rest: str,
+    number: int,
+    integers: dict[str, int],
+    reals: dict[str, float],
+    defined: set[str],
+    out: list[str],
 ) -> None:
     macro = re.match(r"(\w+)(\(?)\s*(.*)", rest)
     if macro is None or macro.group(2):
@@ -136,6 +154,9 @@ def _define(
     defined.add(name)
     # Include guards have no body; initialisers serve C callers, Python sets struct_size itself.
     if not body or body.startswith("{"):
+        return
+    if real := _REAL.fullmatch(body):
+        reals[name] = float(real.group(2))
         return
     try:
         integers[name] = evaluate_integer(body, integers)
@@ -175,11 +196,13 @@ def generate(header: Path, output: Path) -> None:
             builder.emit_python_code(str(emitted))
         body = emitted.read_text(encoding="utf-8")
     names = "".join(f'    "{name}",\n' for name in function_names(declared))
+    reals = "".join(f'    "{name}": {value!r},\n' for name, value in real_macros(text).items())
     content = (
         "# Generated from prunecore.h by generate_raw.py. Do not edit.\n# mypy: ignore-errors\n"
         f"{body}\n"
         f'HEADER_SHA256 = "{hashlib.sha256(text.encode()).hexdigest()}"\n'
         f"FUNCTION_NAMES = (\n{names})\n"
+        f"REAL_MACROS = {{\n{reals}}}\n"
     )
     output.parent.mkdir(parents=True, exist_ok=True)
     if not output.is_file() or output.read_text(encoding="utf-8") != content:

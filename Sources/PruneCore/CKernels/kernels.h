@@ -120,7 +120,8 @@ static inline float kernel_maximum(int32_t level, const float *x, size_t n) {
 static inline float kernel_sum_exp(int32_t level, const float *x, float shift, size_t n) {
     return KERNEL_DISPATCH(level, sum_exp, x, shift, n);
 }
-static inline kernel_weighted_sum kernel_weighted_exp(int32_t level, const float *x, const float *y, float shift, size_t n) {
+static inline kernel_weighted_sum kernel_weighted_exp(int32_t level, const float *x, const float *y, float shift,
+                                                      size_t n) {
     return KERNEL_DISPATCH(level, weighted_exp, x, y, shift, n);
 }
 static inline float kernel_js_sum(int32_t level, const float *x, const float *y, float log_sum, float delta, size_t n) {

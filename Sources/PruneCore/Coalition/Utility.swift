@@ -12,6 +12,9 @@ public enum Utility: Int32, Sendable, CaseIterable {
     case choiceError = 4
     /// Mean over multiple-choice items of -log softmax over the candidates' scores, at the answer.
     case choiceLoss = 5
+
+    /// Whether it is a distance to the logits of a reference mask.
+    var comparesLogits: Bool { self == .logitL2 || self == .kl || self == .js }
 }
 
 /// Evaluates a utility under each of some masks, as one walk over their prefix tree.

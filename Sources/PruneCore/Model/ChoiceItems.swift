@@ -108,7 +108,10 @@ public struct ChoiceItems: Sendable {
                 guard let bad = tokens(ofCandidate: candidate).first(where: { $0 >= vocabulary }) else { continue }
                 throw PruneError(
                     .data,
-                    "item \(item): token id \(bad) of candidate \(candidate - own.lowerBound) is outside the vocabulary of \(vocabulary); tokenise with this model's tokenizer")
+                    """
+                    item \(item): token id \(bad) of candidate \(candidate - own.lowerBound) is outside the vocabulary \
+                    of \(vocabulary); tokenise with this model's tokenizer
+                    """)
             }
         }
     }
@@ -145,8 +148,8 @@ extension TokenData {
     /// Multiple-choice items as data.
     ///
     /// An item whose candidates are single tokens becomes one sequence: the context and the right candidate. The last
-    /// token of the context predicts every candidate, and the right one stands there to be predicted by calls that do not
-    /// know of choices. Other items become one sequence per candidate: the context and the candidate. Tokens of right
+    /// token of the context predicts every candidate, and the right one stands there to be predicted by calls that do
+    /// not know of choices. Other items become one sequence per candidate: the context and the candidate. Tokens of right
     /// candidates weigh 1, all others 0.
     ///
     /// Errors: `.data` naming the item; `.memory`.

@@ -20,7 +20,7 @@ public struct GameState: Sendable {
 /// What it knows is its options and the worths told; the estimate is a function of these alone. So a saved game goes on as
 /// if it had never stopped.
 public struct Game: Sendable {
-    public let options: GameOptions
+    public private(set) var options: GameOptions
     private let estimator: any Estimator
 
     /// A coalition that was wanted, in the order in which coalitions were.
@@ -34,6 +34,8 @@ public struct Game: Sendable {
     /// For each coalition, its records: one, unless the estimator repeats.
     private var recordsOf: [Coalition: [Int]] = [:]
     private(set) var drawsBegun = 0
+    /// Draws up to the last that wanted something new: those after it depend on how coalitions were asked for.
+    private(set) var drawsUsed = 0
     /// Draws that still want something, of an adaptive estimator.
     private var openDraws: [Int] = []
     /// Records before this one are asked.
@@ -113,37 +115,54 @@ public struct Game: Sendable {
 
     /// Wants more coalitions until `most` of them wait to be asked for, or nothing more may be wanted.
     private mutating func plan(_ most: Int) {
+        if estimator.isAdaptive { return planRound() }
+        let known = KnownWorths(players: playerCount)
         var waiting = (firstUnasked..<records.count).count { !records[$0].isAsked }
-        let known = estimator.isAdaptive ? self.known : KnownWorths(players: playerCount)
-        if estimator.isAdaptive {
-            var stillOpen: [Int] = []
-            for draw in openDraws {
-                let wanted = estimator.wanted(draw, known)
-                if !wanted.isEmpty { stillOpen.append(draw) }
-                for coalition in wanted where recordsOf[coalition] == nil && hasRoom(1) {
-                    add(coalition)
-                    waiting += 1
-                }
-            }
-            openDraws = stillOpen
-        }
         // A draw that wants nothing new costs nothing; after many of them in a row, everything that can be known is.
         var fruitless = 0
-        while waiting < most, fruitless < 1000, drawsBegun < estimator.drawCount ?? .max,
-            !estimator.isAdaptive || openDraws.count < 16
-        {
+        while waiting < most, fruitless < 1000, drawsBegun < estimator.drawCount ?? .max {
             let wanted = estimator.wanted(drawsBegun, known)
             let new = estimator.repeats ? wanted : wanted.filter { recordsOf[$0] == nil }
             guard hasRoom(new.count) else { return }
-            if estimator.isAdaptive, !wanted.isEmpty { openDraws.append(drawsBegun) }
             for coalition in new where estimator.repeats || recordsOf[coalition] == nil { add(coalition) }
             waiting += new.count
-            fruitless = new.isEmpty ? fruitless + 1 : 0
             drawsBegun += 1
+            fruitless = new.isEmpty ? fruitless + 1 : 0
+            if !new.isEmpty { drawsUsed = drawsBegun }
         }
     }
 
-    private func hasRoom(_ count: Int) -> Bool { records.count + count <= options.budget ?? .max }
+    /// What an adaptive estimator wants next depends on worths, so it wants in rounds: the next one when the last was told
+    /// whole. Then neither the order of telling nor the size of batches changes what is asked for.
+    private mutating func planRound() {
+        guard told == records.count else { return }
+        let known = self.known
+        var stillOpen: [Int] = []
+        for draw in openDraws {
+            let wanted = estimator.wanted(draw, known)
+            if !wanted.isEmpty { stillOpen.append(draw) }
+            for coalition in wanted where recordsOf[coalition] == nil && hasRoom(1) { add(coalition) }
+        }
+        openDraws = stillOpen
+        // No more draws at once than the budget lets end.
+        var fruitless = 0
+        while openDraws.count < 16, fruitless < 1000, hasRoom((openDraws.count + 1) * (playerCount - 1)) || drawsBegun == 0 {
+            let wanted = estimator.wanted(drawsBegun, known)
+            guard hasRoom(wanted.count) else { return }
+            for coalition in wanted where recordsOf[coalition] == nil { add(coalition) }
+            if !wanted.isEmpty { openDraws.append(drawsBegun) }
+            drawsBegun += 1
+            drawsUsed = drawsBegun
+            fruitless = wanted.isEmpty ? fruitless + 1 : 0
+        }
+    }
+
+    private func hasRoom(_ count: Int) -> Bool {
+        records.count + count <= options.budget ?? (estimator.repeats ? 32 * playerCount : .max)
+    }
+
+    /// Sets the budget of a game that was given none.
+    mutating func setBudget(_ budget: Int) { if options.budget == nil { options.budget = budget } }
 
     private mutating func add(_ coalition: Coalition) {
         recordsOf[coalition, default: []].append(records.count)
@@ -162,7 +181,11 @@ public struct Game: Sendable {
     /// The estimate, made once for what is known. Errors: `.data` if too little was told, saying what is missing.
     public mutating func estimate() throws(PruneError) -> Estimate {
         if let lastEstimate { return lastEstimate }
-        let estimate = try estimator.estimate(known, draws: drawsBegun)
+        var estimate = try estimator.estimate(known, draws: drawsUsed)
+        guard estimate.values.allSatisfy(\.isFinite) else {
+            throw PruneError(.nonFinite, "the estimate overflows; scale the worths down")
+        }
+        estimate.standardErrors = estimate.standardErrors.map { $0.isNaN ? .infinity : $0 }
         lastEstimate = estimate
         return estimate
     }
@@ -170,7 +193,7 @@ public struct Game: Sendable {
     /// True if nothing more will be asked for.
     public var isDone: Bool {
         mutating get {
-            guard told == records.count, told > 0 else { return false }
+            guard told == records.count else { return false }
             // A plan that finds nothing to want: every draw is begun, or none fits the budget.
             var next = self
             next.plan(1)
@@ -244,6 +267,7 @@ extension Game {
     ) {
         self.init(options)
         self.drawsBegun = drawsBegun
+        drawsUsed = drawsBegun
         self.sublayersComputed = sublayersComputed
         self.sublayersNaive = sublayersNaive
         for record in records {

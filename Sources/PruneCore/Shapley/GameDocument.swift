@@ -19,7 +19,7 @@ public enum GameDocument {
         out.add(UInt64(options.subnetworkSize))
         out.add(UInt64(options.subnetworksPerRound))
         out.add(options.truncation.bitPattern)
-        out.add(UInt64(game.drawsBegun))
+        out.add(UInt64(game.drawsUsed))
         out.add(UInt64(game.sublayersComputed))
         out.add(UInt64(game.sublayersNaive))
         out.add(UInt64(game.records.count))

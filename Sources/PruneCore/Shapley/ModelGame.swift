@@ -163,9 +163,11 @@ private func nextBatch(
     var own = data
     if settings.estimator == .randomSubnetworks {
         // A round of coalitions belongs to one sequence of the data; without a budget the game ends after the last one.
-        let told = try shared.with { (game) throws(PruneError) in game.toldCount }
+        let told = try shared.with { (game) throws(PruneError) in
+            game.setBudget(settings.subnetworksPerRound * data.partCount)
+            return game.toldCount
+        }
         let round = told / settings.subnetworksPerRound
-        if settings.budget == nil, round >= data.partCount { return nil }
         most = settings.subnetworksPerRound - told % settings.subnetworksPerRound
         own = try data.part(round % data.partCount)
     }
@@ -179,7 +181,12 @@ private func nextBatch(
             return CoalitionBatch(coalitions: coalitions, masks: masks, data: own)
         }
         let spent = try shared.with { (game) throws(PruneError) in game.sublayersComputed }
-        let cost = MaskTree(masks).sublayers * own.batches(of: options.walk.batchTokens).count
+        let cost = try walk(
+            DryRun(model.shape), own.batches(of: options.walk.batchTokens), under: masks,
+            reference: options.utility.comparesLogits
+                ? options.reference ?? KeepMask(blocks: model.shape.blockCount) : nil,
+            options.walk, stage: "plan", progress: nil
+        ) { (_, _, _, _) throws(PruneError) in }.sublayersComputed
         if spent + cost <= budget { return CoalitionBatch(coalitions: coalitions, masks: masks, data: own) }
         try shared.with { (game) throws(PruneError) in game.askAgain() }
         most = coalitions.count / 2

@@ -29,11 +29,12 @@ struct PermutationEstimator: Estimator {
     }
 
     func wanted(_ draw: Int, _ known: KnownWorths) -> [Coalition] {
-        if draw == 0 { return [.all(playerCount), Coalition(players: playerCount)] }
+        let bothEnds = [Coalition.all(playerCount), Coalition(players: playerCount)]
         if case .truncated(let share) = kind {
-            guard let ends = try? known.ends() else { return [.all(playerCount), Coalition(players: playerCount)] }
-            return firstUnknown(orders(draw)[0], known, ends, share).map { [$0] } ?? []
+            guard let ends = try? known.ends() else { return bothEnds }
+            return draw == 0 ? [] : firstUnknown(orders(draw)[0], known, ends, share).map { [$0] } ?? []
         }
+        if draw == 0 { return bothEnds }
         return orders(draw).flatMap { order in order.indices.dropFirst().map { Coalition(order[..<$0], of: playerCount) } }
     }
 
@@ -70,6 +71,7 @@ struct PermutationEstimator: Estimator {
     }
 
     func estimate(_ known: KnownWorths, draws: Int) throws(PruneError) -> Estimate {
+        if let exact = exactIfWhole(known) { return exact }
         let ends = try known.ends()
         var mean = RunningMeans(playerCount)
         for draw in 1..<max(draws, 1) {
@@ -102,9 +104,9 @@ struct RunningMeans {
         }
     }
 
-    /// Infinity while there are fewer than two rows; scaled for small counts by the quantile of Student's t.
+    /// Infinity while there are fewer than four rows, which may agree by chance; scaled by the quantile of Student's t.
     var standardErrors: [Double] {
-        guard count > 1 else { return means.map { _ in .infinity } }
+        guard count > 3 else { return means.map { _ in .infinity } }
         let scale = studentScale(freedom: count - 1)
         return squares.map { scale * ($0 / Double(count - 1) / Double(count)).squareRoot() }
     }

@@ -9,6 +9,8 @@
     mask = scores.prune(4, metric="cosine")
     with model.masked(mask):
         print(model.evaluate(data).loss)
+    added = model.shapley(data, budget=512)
+    print(added.values, added.standard_errors)
 
 Importing the package loads the C library, and fails with `LoadError` (an `ImportError`) where that
 is not possible.
@@ -18,8 +20,12 @@ from __future__ import annotations
 
 import os
 
+from prunecore._estimators import ESTIMATORS, UTILITIES
 from prunecore._library import header_version
 from prunecore._metrics import GRANULARITIES, METRICS, STATIC_METRICS
+from prunecore.choice_data import ChoiceData
+from prunecore.choice_evaluation import ChoiceEvaluation, SubjectAccuracy
+from prunecore.choices import ChoiceItem, ChoiceSet
 from prunecore.curve import Curve
 from prunecore.data import Data
 from prunecore.errors import (
@@ -38,21 +44,35 @@ from prunecore.errors import (
     UnsupportedError,
 )
 from prunecore.evaluation import Evaluation
+from prunecore.game_state import GameState, ShapleyValues
+from prunecore.game_watch import GameProgress
 from prunecore.mask import Mask
 from prunecore.model import Model
 from prunecore.runtime import Runtime, runtime_info, set_threads
 from prunecore.scores import Scores
 from prunecore.shape import Cost, ModelShape, Sublayer
+from prunecore.shapley import Shapley
+from prunecore.shapley_scores import ShapleyScores
 from prunecore.statistics import Statistics
+from prunecore.task_measuring import compare_tasks
+from prunecore.tasks import Compromise, TaskComparison
+from prunecore.utilities import Utilities, WalkReport
 
 __version__ = header_version()
 
 __all__ = [
+    "ESTIMATORS",
     "GRANULARITIES",
     "METRICS",
     "STATIC_METRICS",
+    "UTILITIES",
     "ArgumentError",
     "Cancelled",
+    "ChoiceData",
+    "ChoiceEvaluation",
+    "ChoiceItem",
+    "ChoiceSet",
+    "Compromise",
     "Cost",
     "Curve",
     "Data",
@@ -61,6 +81,8 @@ __all__ = [
     "Evaluation",
     "FileError",
     "FormatError",
+    "GameProgress",
+    "GameState",
     "HandleError",
     "InternalError",
     "LoadError",
@@ -71,11 +93,19 @@ __all__ = [
     "OutOfMemoryError",
     "Runtime",
     "Scores",
+    "Shapley",
+    "ShapleyScores",
+    "ShapleyValues",
     "Statistics",
+    "SubjectAccuracy",
     "Sublayer",
+    "TaskComparison",
     "TooSmallBufferError",
     "UnsupportedError",
+    "Utilities",
+    "WalkReport",
     "__version__",
+    "compare_tasks",
     "open",
     "runtime_info",
     "set_threads",

@@ -15,7 +15,7 @@ from typing import Any
 from prunecore.errors import LoadError, error_from_status
 
 try:
-    from prunecore._raw_generated import FUNCTION_NAMES, ffi
+    from prunecore._raw_generated import FUNCTION_NAMES, REAL_MACROS, ffi
 except ModuleNotFoundError as error:  # only in a checkout that was never installed
     raise LoadError(
         "prunecore._raw_generated is missing: it is made from the C header; "
@@ -32,6 +32,7 @@ __all__ = [
     "lib",
     "new_struct",
     "open_library",
+    "real_macro",
     "text",
 ]
 
@@ -135,6 +136,11 @@ def new_struct(name: str) -> Any:
     struct = ffi.new(f"{name} *")
     struct.struct_size = ffi.sizeof(name)
     return struct
+
+
+def real_macro(name: str) -> float:
+    """Value of a macro of the header that is a real number, such as PRUNE_CAP_NONE."""
+    return float(REAL_MACROS[name])
 
 
 def text(pointer: Any) -> str:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from prunecore.data import Data
     from prunecore.model import Model
     from prunecore.scores import Scores
+    from prunecore.shapley_scores import ShapleyScores
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,8 @@ class Curve:
     metric : str
         What ordered the units.
     granularity : str
-        What is removed: "sublayer", "block", "attention" or "feed_forward".
+        What is removed: "sublayer", "block", "attention", "feed_forward", or "players" for groups
+        of sublayers.
     n_removed : tuple of int
         Units removed at each point: 0 .. n.
     evaluations : tuple of Evaluation
@@ -111,7 +113,7 @@ class Curve:
 def trace(
     model: Model,
     data: Data,
-    scores: Scores,
+    scores: Scores | ShapleyScores,
     metric: str | None,
     max_removed: int | None,
     only: str | None,

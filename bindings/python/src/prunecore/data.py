@@ -7,7 +7,7 @@ import hashlib
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,8 @@ from prunecore._library import ffi, lib, new_struct
 from prunecore.errors import ArgumentError, DataError
 
 if TYPE_CHECKING:
+    from prunecore.choice_data import ChoiceData
+    from prunecore.choices import ChoiceItem, ChoiceSet
     from prunecore.text import TokenizerSource
 
 PathLike = str | os.PathLike[str]
@@ -51,7 +53,9 @@ class Data:
         sequences: Sequence[Sequence[int]] | Sequence[int] | npt.NDArray[np.integer[Any]] | Any,
         token_weights: Any = None,
     ) -> None:
-        self._sequences = tuple(_as_tokens(i, row) for i, row in enumerate(_rows(sequences)))
+        self._sequences = tuple(
+            as_tokens(f"sequence {i}", row) for i, row in enumerate(_rows(sequences))
+        )
         self._lengths = np.array([len(row) for row in self._sequences], dtype=np.int64)
         self._ids = (
             np.concatenate(self._sequences) if self._sequences else np.empty(0, dtype=np.int32)
@@ -135,8 +139,16 @@ class Data:
 
     @staticmethod
     def concatenate(parts: Iterable[Data]) -> Data:
-        """All sequences of several data sets, one after the other."""
+        """All sequences of several data sets, one after the other.
+
+        Multiple-choice data stay so if all parts are, and are scored alike.
+        """
+        from prunecore.choice_data import ChoiceData
+
         chosen = list(parts)
+        questions = [part for part in chosen if isinstance(part, ChoiceData)]
+        if questions and len(questions) == len(chosen):
+            return ChoiceData.joined(questions)
         weights = None
         if any(part.token_weights is not None for part in chosen):
             weights = np.concatenate(
@@ -228,6 +240,50 @@ class Data:
             rows.extend(pack([tokens], sequence_length) if tokens.ndim == 1 else list(tokens))
         return cls(_draw(rows, limit, seed, files))
 
+    @staticmethod
+    def from_choices(
+        items: ChoiceSet | Iterable[ChoiceItem] | PathLike,
+        tokenizer: TokenizerSource,
+        scoring: Literal["letter", "sum", "mean"] = "letter",
+        shots: int = 0,
+        limit: int | None = None,
+        seed: int | None = None,
+        max_tokens: int | None = None,
+    ) -> ChoiceData:
+        """Turns multiple-choice questions into data that the choice utilities understand.
+
+        The prompt is that of MMLU (see docs/tasks.md): a heading if the question has a subject,
+        `shots` solved examples, the question, and "Answer:".
+
+        Parameters
+        ----------
+        items : ChoiceSet, path, or iterable of ChoiceItem
+            A path is read by `ChoiceSet.load`.
+        tokenizer : Model, path, or tokenizer
+            As for `from_text`.
+        scoring : {"letter", "sum", "mean"}
+            "letter": the prompt lists the choices as A, B, ..; scored is the letter that follows.
+            "sum" and "mean": they are not listed; scored is the text of each choice after the
+            prompt, by its log-likelihood or by that divided by its number of tokens.
+        shots : int
+            Examples shown before each question; the choice set must hold them.
+        limit, seed : int, optional
+            As for `from_text`; they count questions.
+        max_tokens : int, optional
+            Shots are left out one by one while a prompt is longer. Default: the context length of
+            the model where a model is given, but at most 2048, as MMLU has it.
+
+        Raises
+        ------
+        ArgumentError
+            There are fewer examples than shots, or more choices than letters.
+        FileError, FormatError
+            The questions or the tokenizer cannot be read.
+        """
+        from prunecore.choice_prompts import encode
+
+        return encode(items, tokenizer, scoring, shots, limit, seed, max_tokens)
+
 
 def _paths(paths: PathLike | Sequence[PathLike]) -> list[Path]:
     found = [Path(paths)] if isinstance(paths, (str, os.PathLike)) else [Path(p) for p in paths]
@@ -241,14 +297,19 @@ def _draw(
 ) -> list[Tokens]:
     if not rows:
         raise DataError(f"there are no tokens in {', '.join(str(path) for path in files)}")
+    return [rows[index] for index in chosen_indices(len(rows), limit, seed)]
+
+
+def chosen_indices(count: int, limit: int | None, seed: int | None) -> list[int]:
+    """Which of `count` things are taken: the first `limit`, or as many drawn at random, sorted."""
     if limit is None:
-        return rows
+        return list(range(count))
     if limit < 1:
         raise ArgumentError(f"limit is {limit}, but must be at least 1")
-    if seed is None or limit >= len(rows):
-        return rows[:limit]
-    chosen = np.random.default_rng(seed).choice(len(rows), size=limit, replace=False)
-    return [rows[index] for index in np.sort(chosen)]
+    if seed is None or limit >= count:
+        return list(range(min(limit, count)))
+    chosen = np.random.default_rng(seed).choice(count, size=limit, replace=False)
+    return [int(index) for index in np.sort(chosen)]
 
 
 def _rows(sequences: Any) -> list[Any]:
@@ -264,21 +325,22 @@ def _rows(sequences: Any) -> list[Any]:
     return rows
 
 
-def _as_tokens(index: int, row: Any) -> Tokens:
+def as_tokens(name: str, row: Any) -> Tokens:
+    """Checks the token ids of one sequence; errors call it by `name`."""
     try:
         ids = np.asarray(row)
     except (ValueError, OverflowError) as error:
-        raise ArgumentError(f"sequence {index} is no list of token ids: {error}") from error
+        raise ArgumentError(f"{name} is no list of token ids: {error}") from error
     if ids.size == 0:
         ids = ids.astype(np.int64)
     if ids.ndim != 1 or not np.issubdtype(ids.dtype, np.integer):
         raise ArgumentError(
-            f"sequence {index} must be a 1-D list of integers, but is {ids.ndim}-D of {ids.dtype}"
+            f"{name} must be a 1-D list of integers, but is {ids.ndim}-D of {ids.dtype}"
         )
     if ids.size and int(ids.max()) >= 2**31:
-        raise DataError(f"sequence {index} holds the token id {int(ids.max())}, beyond 32 bits")
+        raise DataError(f"{name} holds the token id {int(ids.max())}, beyond 32 bits")
     if ids.size and int(ids.min()) < 0:
-        raise DataError(f"sequence {index} holds the negative token id {int(ids.min())}")
+        raise DataError(f"{name} holds the negative token id {int(ids.min())}")
     tokens: Tokens = np.array(ids, dtype=np.int32)
     tokens.setflags(write=False)
     return tokens

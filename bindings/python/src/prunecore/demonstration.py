@@ -17,11 +17,13 @@ from prunecore.curve import Curve
 from prunecore.data import Data
 from prunecore.errors import FileError
 from prunecore.evaluation import Evaluation
+from prunecore.game_watch import GameProgress
 from prunecore.mask import Mask
 from prunecore.model import Model
 from prunecore.plots import pruning_curves, save_figure
 from prunecore.scores import Scores
 from prunecore.shape import Cost
+from prunecore.shapley_scores import ShapleyScores
 
 TEXTS = ("stories", "maths", "plays")
 SEQUENCE_LENGTH = 256
@@ -31,6 +33,8 @@ CURVE_SEQUENCES = 2
 REMOVED_ATTENTION_LAYERS = 4
 RANDOM_SEEDS = (0, 1, 2)
 CURVE_METRICS = ("cosine", "leave_one_out_loss")
+GAME_SEQUENCES = 1
+GAME_COALITIONS = 384
 
 Step = Callable[[str], ProgressFunction | None]
 """Told what comes next; gives the progress function for it."""
@@ -44,8 +48,12 @@ class Demonstration:
     ----------
     sublayers, blocks : Scores
         By every metric.
+    shapley : ShapleyScores
+        What each sublayer adds, from a small part of the calibration text.
     curves : list of Curve
         Every granularity by cosine, by leave-one-out loss, and in a random order.
+    sublayer_curves : list of Curve
+        Sublayers by those, by Shapley value, and by relative L2.
     mask : Mask
         The model without its four least important attention layers, by leave-one-out loss.
     before, after : dict of str to Evaluation
@@ -62,7 +70,9 @@ class Demonstration:
 
     sublayers: Scores
     blocks: Scores
+    shapley: ShapleyScores
     curves: list[Curve]
+    sublayer_curves: list[Curve]
     mask: Mask
     before: dict[str, Evaluation]
     after: dict[str, Evaluation]
@@ -81,6 +91,7 @@ class Demonstration:
             "before": {name: found.to_dict() for name, found in self.before.items()},
             "after": {name: found.to_dict() for name, found in self.after.items()},
             "alternatives": self.alternatives,
+            "shapley": self.shapley.state.to_dict(),
             "cost_before": self.cost_before.to_dict(),
             "cost_after": self.cost_after.to_dict(),
             "files": [path.name for path in self.files],
@@ -124,20 +135,25 @@ def demonstrate(directory: Path, out: Path, step: Step) -> Demonstration:
         everything = Data.concatenate(calibration.values())
         sublayers = model.score(everything, "all", progress=step("score sublayers"))
         blocks = model.score(everything, "all", "block", progress=step("score blocks"))
-        curves = _curves(model, Data.concatenate(probe.values()), sublayers, blocks, step)
+        shapley = _play(model, calibration, step)
+        whole_probe = Data.concatenate(probe.values())
+        curves = _curves(model, whole_probe, sublayers, blocks, step)
+        sublayer_curves = _sublayer_curves(model, whole_probe, sublayers, shapley, curves, step)
 
         mask = sublayers.prune(REMOVED_ATTENTION_LAYERS, "leave_one_out_loss", only="attention")
         progress = step("evaluate")
         before = _evaluate(model, held_out, None, progress)
         after = _evaluate(model, held_out, mask, progress)
-        alternatives = _alternatives(model, held_out, sublayers, progress)
+        alternatives = _alternatives(model, held_out, sublayers, shapley, progress)
         cost_before, cost_after = model.cost(), model.cost(mask)
     step("draw")
-    files = _write(out, sublayers, blocks, curves, mask)
+    files = _write(out, sublayers, blocks, shapley, curves, sublayer_curves, mask)
     found = Demonstration(
         sublayers,
         blocks,
+        shapley,
         curves,
+        sublayer_curves,
         mask,
         before,
         after,
@@ -160,6 +176,22 @@ def _read(model: Model) -> tuple[dict[str, Data], dict[str, Data], dict[str, Dat
         held_out[text] = data[CALIBRATION_SEQUENCES:][:HELD_OUT_SEQUENCES]
         probe[text] = held_out[text][:CURVE_SEQUENCES]
     return calibration, held_out, probe
+
+
+def _play(model: Model, calibration: dict[str, Data], step: Step) -> ShapleyScores:
+    """Shapley values of the sublayers on a small part of each text."""
+    part = Data.concatenate(data[:GAME_SEQUENCES] for data in calibration.values())
+
+    def tell(found: GameProgress) -> None:
+        settled = "" if found.values is None else f", largest error {found.state.largest_error:.2g}"
+        step(f"Shapley values: {found.state.told} of {GAME_COALITIONS} coalitions{settled}")
+
+    return model.shapley(
+        part,
+        budget=GAME_COALITIONS,
+        progress=tell,
+        batch_progress=step("Shapley values"),
+    )
 
 
 def _random_scores(n_blocks: int, granularity: str, seed: int) -> Scores:
@@ -187,6 +219,23 @@ def _curves(model: Model, data: Data, sublayers: Scores, blocks: Scores, step: S
     return curves
 
 
+def _sublayer_curves(
+    model: Model,
+    data: Data,
+    sublayers: Scores,
+    shapley: ShapleyScores,
+    curves: list[Curve],
+    step: Step,
+) -> list[Curve]:
+    """Curves of sublayers by every way to choose them; those that are there are not made again."""
+    made = [curve for curve in curves if curve.granularity == "sublayer"]
+    most = made[0].n_removed[-1]
+    for scores, metric in ((shapley, "shapley"), (sublayers, "relative_l2")):
+        progress = step(f"curve: sublayers by {metric}")
+        made.append(model.curve(data, scores, metric, most, progress=progress))
+    return made
+
+
 def _evaluate(
     model: Model, texts: dict[str, Data], mask: Mask | None, progress: ProgressFunction | None
 ) -> dict[str, Evaluation]:
@@ -197,13 +246,18 @@ def _evaluate(
 
 
 def _alternatives(
-    model: Model, texts: dict[str, Data], sublayers: Scores, progress: ProgressFunction | None
+    model: Model,
+    texts: dict[str, Data],
+    sublayers: Scores,
+    shapley: ShapleyScores,
+    progress: ProgressFunction | None,
 ) -> dict[str, float]:
     """Held-out loss without as many attention layers, chosen by other metrics and at random."""
     count, whole = REMOVED_ATTENTION_LAYERS, Data.concatenate(texts.values())
     masks = {
         metric: sublayers.prune(count, metric, only="attention") for metric in sublayers.metrics
     }
+    masks["shapley"] = shapley.prune(count, only="attention")
     for seed in RANDOM_SEEDS:
         scores = _random_scores(sublayers.n_blocks, "sublayer", seed)
         masks[f"random, seed {seed}"] = scores.prune(count, only="attention")
@@ -212,20 +266,35 @@ def _alternatives(
 
 
 def _write(
-    out: Path, sublayers: Scores, blocks: Scores, curves: list[Curve], mask: Mask
+    out: Path,
+    sublayers: Scores,
+    blocks: Scores,
+    shapley: ShapleyScores,
+    curves: list[Curve],
+    sublayer_curves: list[Curve],
+    mask: Mask,
 ) -> list[Path]:
     out.mkdir(parents=True, exist_ok=True)
-    files = [out / name for name in ("sublayers.json", "blocks.json", "mask.json", "curves.json")]
-    sublayers.save(files[0])
-    blocks.save(files[1])
-    mask.save(files[2])
-    record = {"curves": [curve.to_dict() for curve in curves]}
-    files[3].write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    files = []
+    for name, result in (
+        ("sublayers", sublayers),
+        ("blocks", blocks),
+        ("shapley", shapley),
+        ("mask", mask),
+    ):
+        files.append(out / f"{name}.json")
+        result.save(files[-1])
+    for name, some in (("curves", curves), ("curves-sublayers", sublayer_curves)):
+        files.append(out / f"{name}.json")
+        record = {"curves": [curve.to_dict() for curve in some]}
+        files[-1].write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     pictures = {
         "importance-sublayers": sublayers.plot(),
         "importance-blocks": blocks.plot(),
         "ranks-sublayers": sublayers.plot(kind="heat_map"),
+        "shapley-sublayers": shapley.plot(beside=sublayers, metrics=["cosine"]),
         "curves-units": pruning_curves(curves),
+        "curves-sublayers": pruning_curves(sublayer_curves),
         "curves-parameters": pruning_curves(curves, by="parameters"),
     }
     for name, figure in pictures.items():

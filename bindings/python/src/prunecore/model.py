@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from prunecore import evaluation
+from prunecore import choice_evaluation, evaluation, playing
+from prunecore import utilities as coalitions
 from prunecore._handle import Handle
 from prunecore._library import _check, ffi, lib
 from prunecore._progress import ProgressFunction
+from prunecore.choice_evaluation import ChoiceEvaluation
 from prunecore.curve import Curve, trace
 from prunecore.errors import ArgumentError
 from prunecore.evaluation import Evaluation
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 
     from prunecore.data import Data
     from prunecore.mask import MaskLike
+    from prunecore.shapley_scores import ShapleyScores
 
 
 class Model:
@@ -217,10 +220,27 @@ class Model:
         """Loss and perplexity on data under each of several masks."""
         return evaluation.evaluate(self, data, list(masks), batch_tokens, progress)
 
+    def evaluate_choices(
+        self,
+        data: Data,
+        mask: MaskLike | None = None,
+        *,
+        batch_tokens: int | None = None,
+        progress: ProgressFunction | None = None,
+    ) -> ChoiceEvaluation:
+        """Answers multiple-choice questions under a mask; None = the model's mask.
+
+        Parameters
+        ----------
+        data : ChoiceData
+            What `Data.from_choices` made.
+        """
+        return choice_evaluation.evaluate_choices(self, data, mask, batch_tokens, progress)
+
     def curve(
         self,
         data: Data,
-        scores: Scores,
+        scores: Scores | ShapleyScores,
         metric: str | None = None,
         max_removed: int | None = None,
         *,
@@ -234,7 +254,7 @@ class Model:
         ----------
         data : Data
             Held-out text: other than what the scores were made from.
-        scores : Scores
+        scores : Scores or ShapleyScores
             What says which units matter least.
         metric : str, optional
             Which of its metrics decides. May be left out where there is only one.
@@ -244,6 +264,10 @@ class Model:
             Remove only this kind, from scores of sublayers.
         """
         return trace(self, data, scores, metric, max_removed, only, batch_tokens, progress)
+
+    # Documented where they are defined, with what they need.
+    utilities = coalitions.utilities
+    shapley = playing.shapley
 
     def statistics(
         self,

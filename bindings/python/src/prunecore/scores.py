@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from prunecore._json_files import read_json_file
 from prunecore._library import _check, ffi, lib
 from prunecore._metrics import (
     Granularity,
@@ -23,7 +24,7 @@ from prunecore._metrics import (
     unit_count,
     unit_names,
 )
-from prunecore.errors import ArgumentError, FileError, FormatError, UnsupportedError
+from prunecore.errors import ArgumentError, FormatError, UnsupportedError
 from prunecore.mask import Mask, as_keep
 
 if TYPE_CHECKING:
@@ -293,14 +294,7 @@ class Scores:
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Scores:
         """Reads scores from a file that `save` wrote."""
-        try:
-            return cls.from_dict(json.loads(Path(path).read_text(encoding="utf-8")))
-        except OSError as error:
-            raise FileError(f"{path} cannot be read: {error.strerror or error}") from error
-        except (FormatError, UnsupportedError) as error:
-            raise type(error)(f"{path} holds {error}") from error
-        except ValueError as error:
-            raise FormatError(f"{path} is no JSON: {error}") from error
+        return read_json_file(path, cls.from_dict)
 
     def plot(
         self,

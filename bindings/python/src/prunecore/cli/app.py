@@ -15,7 +15,7 @@ import typer
 from typer.main import get_command
 
 import prunecore
-from prunecore.cli import commands, demo
+from prunecore.cli import commands, demo, shapley, tasks
 from prunecore.errors import Cancelled, Error, InternalError
 
 EXIT_BAD_INPUT = 2
@@ -34,9 +34,11 @@ app = typer.Typer(
 )
 app.command("info")(commands.info)
 app.command("score")(commands.score)
+app.command("shapley")(shapley.shapley)
 app.command("prune")(commands.prune)
 app.command("evaluate")(commands.evaluate)
 app.command("curve")(commands.curve)
+app.command("tasks")(tasks.tasks)
 app.command("demo")(demo.demo)
 
 

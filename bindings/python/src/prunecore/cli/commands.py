@@ -5,15 +5,19 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from rich.console import RenderableType
 
 import prunecore
 from prunecore._metrics import parse_granularity, parse_metrics, parse_only
 from prunecore.cli import tables
 from prunecore.cli.options import (
+    ChoicesOption,
     DataOption,
+    EvaluatedDataOption,
+    ExamplesOption,
     JsonOption,
     LengthOption,
     LimitOption,
@@ -22,9 +26,12 @@ from prunecore.cli.options import (
     OnlyOption,
     OptionalDataOption,
     ScoresOption,
+    ScoringOption,
     SeedOption,
+    ShotsOption,
     ThreadsOption,
     apply_threads,
+    read_choices,
     read_data,
     read_mask,
 )
@@ -33,6 +40,8 @@ from prunecore.errors import ArgumentError
 from prunecore.plots import pruning_curves, save_figure
 from prunecore.runtime import runtime_info
 from prunecore.scores import Scores
+from prunecore.shapley_json import read_scores
+from prunecore.shapley_scores import ShapleyScores
 
 OutFile = Annotated[
     Path | None, typer.Option("--out", metavar="FILE", help="Where to write the result as JSON.")
@@ -147,7 +156,7 @@ def prune(
 ) -> None:
     """Make the mask that removes the least important units."""
     apply_threads(threads)
-    found = Scores.load(scores)
+    found = read_scores(scores)
     kind = _kind(found, granularity, only)
     with prunecore.open(model) as opened:
         found.check_model(opened)
@@ -169,7 +178,11 @@ def prune(
 
 def evaluate(
     model: ModelArgument,
-    data: DataOption,
+    data: EvaluatedDataOption = None,
+    choices: ChoicesOption = None,
+    examples: ExamplesOption = None,
+    shots: ShotsOption = 0,
+    scoring: ScoringOption = "letter",
     mask: MaskOption = None,
     sequence_length: LengthOption = 256,
     limit: LimitOption = None,
@@ -178,25 +191,36 @@ def evaluate(
     out: OutFile = None,
     json_: JsonOption = False,
 ) -> None:
-    """Measure loss and perplexity on text, under a mask if one is given."""
+    """Measure loss and perplexity on text, and accuracy on questions, under a mask if given."""
     apply_threads(threads)
+    if not data and choices is None:
+        raise ArgumentError("there is nothing to measure: give --data, --choices, or both")
     with prunecore.open(model) as opened, Bar() as bar:
         chosen = read_mask(mask, opened) or opened.mask
-        text = read_data(data, opened, sequence_length, limit, seed)
-        found = opened.evaluate(text, chosen, progress=bar)
-        record = {
-            **found.to_dict(),
-            "removed": chosen.removed,
-            "cost": opened.cost(chosen).to_dict(),
-            "model": opened.provenance,
-            "data_sha256": text.digest,
-        }
-    parts: list[str] = []
+        text = read_data(data, opened, sequence_length, limit, seed) if data else None
+        questions = (
+            read_choices(choices, opened, examples, shots, scoring, limit, seed)
+            if choices is not None
+            else None
+        )
+        record: dict[str, Any] = {}
+        shown: list[RenderableType] = []
+        if text is not None:
+            found = opened.evaluate(text, chosen, progress=bar)
+            record |= {**found.to_dict(), "data_sha256": text.digest}
+            shown.append(tables.evaluation(found, chosen.removed))
+        if questions is not None:
+            answered = opened.evaluate_choices(questions, chosen, progress=bar)
+            record["choices"] = {**answered.to_dict(), "data_sha256": questions.digest}
+            shown.append(tables.choices(answered, questions.shots, chosen.removed))
+        record["removed"] = chosen.removed
+        record["cost"] = opened.cost(chosen).to_dict()
+        record["model"] = opened.provenance
     if out is not None:
         make_folder(out.parent)
         out.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-        parts.append(wrote(out))
-    Output(json_).result(record, tables.evaluation(found, chosen.removed), *parts)
+        shown.append(wrote(out))
+    Output(json_).result(record, *shown)
 
 
 def curve(
@@ -222,7 +246,7 @@ def curve(
 ) -> None:
     """Measure the loss as more and more of the least important units go."""
     apply_threads(threads)
-    found = Scores.load(scores)
+    found = read_scores(scores)
     names = found.metrics if metric is None else metric.split(",")
     metrics = [found.chosen_metric(name.strip()) for name in names]
     with prunecore.open(model) as opened, Bar() as bar:
@@ -245,7 +269,7 @@ def curve(
     Output(json_).result(record, tables.curves(curves), *[wrote(file) for file in files])
 
 
-def _kind(found: Scores, granularity: str | None, only: str | None) -> str | None:
+def _kind(found: Scores | ShapleyScores, granularity: str | None, only: str | None) -> str | None:
     """What to remove, from the two options that say it."""
     kind = parse_only(only)
     if granularity is None:

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from prunecore.choice_data import ChoiceData
+from prunecore.choices import ChoiceSet
 from prunecore.data import Data
 from prunecore.errors import ArgumentError
 from prunecore.mask import Mask
@@ -33,6 +35,43 @@ OptionalDataOption = Annotated[
         help="As for evaluate; not needed if magnitude is the only metric.",
     ),
 ]
+EvaluatedDataOption = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--data",
+        metavar="FILE",
+        help="Text (.txt; .jsonl, field text) or token ids (.npy). May be given several times.",
+    ),
+]
+ChoicesOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--choices",
+        metavar="F_OR_DIR",
+        help="Multiple-choice questions: .jsonl (question, choices, answer, subject), .csv as in "
+        "MMLU, or MMLU's directory.",
+    ),
+]
+ExamplesOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--examples",
+        metavar="FILE",
+        help="Solved questions for --shots. Default: dev of MMLU's directory.",
+    ),
+]
+ShotsOption = Annotated[
+    int, typer.Option("--shots", metavar="K", help="Solved questions shown before each question.")
+]
+ScoringOption = Annotated[
+    str,
+    typer.Option(
+        "--scoring",
+        metavar="HOW",
+        help="letter: of the answer, after the listed choices; sum, mean: log-likelihood of each "
+        "choice's text, whole or per token.",
+    ),
+]
 ScoresOption = Annotated[
     Path, typer.Option("--scores", metavar="FILE", help="Scores that `score --out` wrote.")
 ]
@@ -50,7 +89,7 @@ LengthOption = Annotated[
     ),
 ]
 LimitOption = Annotated[
-    int | None, typer.Option("--limit", metavar="N", help="Sequences used at most.")
+    int | None, typer.Option("--limit", metavar="N", help="Sequences (or questions) used at most.")
 ]
 SeedOption = Annotated[
     int | None,
@@ -74,9 +113,39 @@ def read_data(
     """Reads the data files of a command."""
     if sequence_length < 0:
         raise ArgumentError(f"--sequence-length is {sequence_length}, but must not be negative")
+    _check_seed(seed)
+    return Data.from_file(list(paths), model, sequence_length or None, limit, seed)
+
+
+def read_choices(
+    path: Path,
+    model: Model,
+    examples: Path | None,
+    shots: int,
+    scoring: str,
+    limit: int | None,
+    seed: int | None,
+) -> ChoiceData:
+    """Reads the multiple-choice questions of a command."""
+    _check_seed(seed)
+    questions = ChoiceSet.load(path, examples)
+    if shots and not questions.examples:
+        raise ArgumentError(
+            f"--shots {shots} needs solved questions, and {path} brings none: give --examples"
+        )
+    return Data.from_choices(
+        questions,
+        model,
+        scoring,  # type: ignore[arg-type]  # the call checks the name
+        shots,
+        limit,
+        seed,
+    )
+
+
+def _check_seed(seed: int | None) -> None:
     if seed is not None and seed < 0:
         raise ArgumentError(f"--seed is {seed}, but must not be negative")
-    return Data.from_file(list(paths), model, sequence_length or None, limit, seed)
 
 
 def read_mask(path: Path | None, model: Model) -> Mask | None:

@@ -5,16 +5,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 from rich.console import Group, RenderableType
 from rich.table import Table
 
+from prunecore.choice_evaluation import ChoiceEvaluation
 from prunecore.cli.output import count, table, titled
 from prunecore.curve import Curve
 from prunecore.evaluation import Evaluation
+from prunecore.plots.shapley_values import COVER
 from prunecore.plots.style import words
 from prunecore.runtime import Runtime
 from prunecore.scores import Scores
 from prunecore.shape import Cost, ModelShape, Sublayer
+from prunecore.shapley_scores import ShapleyScores
 
 METRICS_PER_TABLE = 5
 """So that a table fits into 80 columns."""
@@ -106,6 +110,60 @@ def evaluation(found: Evaluation, removed: Sequence[str]) -> Table:
     made.add_row("perplexity, mean over sequences", f"{found.sequence_perplexity:.3f}")
     made.add_row("predicted tokens", count(found.tokens))
     made.add_row("sequences", count(found.sequences))
+    return made
+
+
+def choices(found: ChoiceEvaluation, shots: Sequence[int], removed: Sequence[str]) -> Group:
+    """Accuracy on multiple-choice questions, and that of each subject if there are several."""
+    made = table("", "")
+    shown = f"{min(shots)}" if min(shots) == max(shots) else f"{min(shots)} to {max(shots)}"
+    made.add_row("removed", ", ".join(removed) or "nothing")
+    made.add_row("questions", count(found.n_items))
+    made.add_row("scored by, shots", f"{found.scoring}, {shown}")
+    made.add_row("accuracy", _accuracy(found.accuracy, found.standard_error))
+    made.add_row("accuracy of guessing", f"{100 * found.chance:.1f} %")
+    made.add_row("loss of the answers (nats per question)", f"{found.choice_loss:.4f}")
+    if len(found.by_subject) == 1:
+        return titled("Multiple choice", made)
+    average = _accuracy(found.macro_accuracy, found.macro_standard_error)
+    made.add_row("accuracy, mean over subjects", average)
+    subjects = table("subject", "questions", "accuracy")
+    for name, one in found.by_subject.items():
+        subjects.add_row(
+            name.replace("_", " ") or "(none)",
+            count(one.n_items),
+            _accuracy(one.accuracy, one.standard_error),
+        )
+    return titled("Multiple choice", made, "", subjects)
+
+
+def _accuracy(share: float, error: float | None) -> str:
+    shown = f"{100 * share:.1f}"
+    return f"{shown} %" if error is None else f"{shown} +- {100 * error:.1f} %"
+
+
+def shapley(found: ShapleyScores) -> Group:
+    """What each unit adds, with the half-width of its 95 % interval, and its place in the order."""
+    name = words(found.metrics[0])
+    made = table("unit", name, "+-", "removed as")
+    places = {unit: place for place, unit in enumerate(found.order(), start=1)}
+    for unit, value, error in zip(
+        found.unit_names, found.values, found.standard_errors, strict=True
+    ):
+        margin = f"{COVER * error:.2g}" if np.isfinite(error) else "unknown"
+        made.add_row(unit, f"{value:.4g}", margin, str(places[unit]))
+    return titled(f"{name} of each {words(found.granularity)} (+-: 95 % interval)", made)
+
+
+def game(found: ShapleyScores) -> Table:
+    """How a game was played."""
+    state, made = found.state, table("", "")
+    made.add_row("estimator", words(state.estimator))
+    made.add_row("coalitions", count(state.told) + ("" if state.done else " (not done)"))
+    gap = state.efficiency_gap
+    made.add_row("efficiency gap", f"{gap:.2g}" if np.isfinite(gap) else "unknown")
+    saved = f" of {count(state.sublayers_naive)}, mask by mask"
+    made.add_row("sublayers computed", count(state.sublayers_computed) + saved)
     return made
 
 

@@ -9,6 +9,7 @@ without colour vision, too.
 from prunecore.plots.curves import pruning_curves
 from prunecore.plots.heat_map import heat_map
 from prunecore.plots.importance import importance
+from prunecore.plots.shapley_values import shapley_values
 from prunecore.plots.style import save_figure
 
-__all__ = ["heat_map", "importance", "pruning_curves", "save_figure"]
+__all__ = ["heat_map", "importance", "pruning_curves", "save_figure", "shapley_values"]

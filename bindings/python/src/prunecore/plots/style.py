@@ -44,6 +44,7 @@ GRANULARITY_SERIES: Mapping[str, Series] = {
     "feed_forward": SERIES[1],
     "block": SERIES[2],
     "sublayer": SERIES[3],
+    "players": SERIES[4],
 }
 
 SUFFIXES = (".png", ".svg", ".pdf")
@@ -60,6 +61,11 @@ def words(name: str) -> str:
         "relative_l2": "relative L2",
         "leave_one_out_loss": "leave-one-out loss",
         "leave_one_out_logit_l2": "leave-one-out logit L2",
+        "leave_one_out": "leave-one-out",
+        "shapley": "Shapley value",
+        "banzhaf": "Banzhaf value",
+        "kernel_shap": "KernelSHAP",
+        "players": "group",
     }
     return spelled.get(name, name.replace("_", " "))
 

@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pictures of tasks: that they show the numbers, and that no text lies on another."""
+
+from __future__ import annotations
+
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import prunecore as pc
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+
+N_BLOCKS = 8
+NAMES = ("stories", "school maths", "plays", "a rather long name")
+
+
+def comparison_of(n_tasks: int, granularity: str = "block") -> pc.TaskComparison:
+    """Made-up numbers: the first tasks pull in opposite directions."""
+    rng = np.random.default_rng(n_tasks)
+    most, grid = 6, np.array([*np.eye(n_tasks), *rng.dirichlet(np.ones(n_tasks), 12)])
+    units = 2 * N_BLOCKS if granularity == "sublayer" else N_BLOCKS
+    scores = tuple(
+        pc.Scores({"cosine": rng.permutation(units)}, granularity, N_BLOCKS) for _ in range(n_tasks)
+    )
+    masks = [
+        tuple(
+            pc.Scores({"c": grid[w] @ [s["cosine"] for s in scores]}, granularity, N_BLOCKS).prune(
+                k
+            )
+            for w in range(len(grid))
+        )
+        for k in range(most + 1)
+    ]
+    level = np.linspace(0, 1.2, most + 1)
+    cost = {mask: rng.random(n_tasks) for row in masks for mask in row}
+    combined = np.array(
+        [[2 + level[k] * cost[mask] for mask in row] for k, row in enumerate(masks)]
+    )
+    return pc.TaskComparison(
+        tasks=NAMES[:n_tasks],
+        metric="cosine",
+        granularity=granularity,
+        combine="rank",
+        scores=scores,
+        losses=combined[:, :n_tasks],
+        weights=grid,
+        combined_masks=tuple(masks),
+        combined_losses=combined,
+        provenance={},
+    )
+
+
+def texts(figure: Figure) -> list[str]:
+    return [text.get_text() for text in figure.findobj(Text) if text.get_text()]
+
+
+def test_correlations_are_written_into_their_cells() -> None:
+    found = comparison_of(3)
+    figure = found.plot(kind="spearman")
+    panel = figure.axes[0]
+    (image,) = panel.images
+    np.testing.assert_array_equal(np.asarray(image.get_array()), found.spearman)
+    assert [text.get_text() for text in panel.texts] == [f"{v:.2f}" for v in found.spearman.flat]
+    assert image.get_cmap().name == "cividis" and image.get_clim() == (-1, 1)
+    assert set(found.tasks) <= set(texts(figure))
+
+
+def test_damage_is_shown_for_thirds() -> None:
+    found = comparison_of(3)
+    figure = found.plot(kind="damage")
+    panels = figure.axes[:3]
+    assert [panel.get_title() for panel in panels] == ["2 removed", "4 removed", "6 removed"]
+    for panel, count in zip(panels, (2, 4, 6), strict=True):
+        (image,) = panel.images
+        np.testing.assert_allclose(np.asarray(image.get_array()), 100 * found.damage[count])
+        assert [t.get_text() for t in panel.texts] == [
+            f"{100 * v:.1f}" for v in found.damage[count].flat
+        ]
+    assert len({panel.images[0].get_clim() for panel in panels}) == 1  # one scale for all
+    assert {"measured on", "least important to", "increase of the loss (%)"} <= set(texts(figure))
+    one = found.plot(kind="damage", n_removed=5)
+    assert one.axes[0].get_title() == "5 removed" and len(one.axes) == 2
+
+
+def test_points_of_the_front_are_filled() -> None:
+    found = comparison_of(2)
+    panel = found.plot(kind="pareto", n_removed=6).axes[0]
+    others, front = panel.collections
+    drawn = [tuple(point) for point in front.get_offsets().tolist()]
+    assert drawn == [each.losses for each in found.front(6)]
+    assert len(others.get_offsets()) == len(found.compromises(6)) - len(drawn) > 0
+    assert len(drawn) > 1  # or no line would join them
+    steps = panel.lines[0]
+    np.testing.assert_allclose(np.column_stack(steps.get_data()), drawn)
+    alone = [(line.get_xdata(), line.get_ydata()) for line in panel.lines[1:]]
+    np.testing.assert_allclose(np.squeeze(alone), found.losses[6])
+    assert len({line.get_marker() for line in panel.lines[1:]}) == 2
+
+
+def test_one_panel_for_each_pair_of_tasks() -> None:
+    found = comparison_of(4)
+    figure = found.plot(kind="pareto")
+    panels = [panel for panel in figure.axes if panel.get_visible()]
+    assert [(panel.get_xlabel(), panel.get_ylabel()) for panel in panels] == [
+        (f"loss on {one}", f"loss on {two}") for one, two in combinations(found.tasks, 2)
+    ]
+    legend = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert legend[2:] == [f"for {task} alone" for task in found.tasks]
+    pair = comparison_of(2).plot(kind="pareto")
+    assert [panel.get_title() for panel in pair.axes] == ["2 removed", "4 removed", "6 removed"]
+
+
+@pytest.mark.parametrize(
+    ("n_tasks", "granularity"), [(2, "block"), (3, "attention"), (4, "sublayer")]
+)
+@pytest.mark.parametrize("kind", ["spearman", "damage", "pareto"])
+def test_texts_do_not_overlap(kind: str, n_tasks: int, granularity: str) -> None:
+    found = comparison_of(n_tasks, granularity)
+    figure = found.plot(kind=kind)  # type: ignore[arg-type]
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    renderer = canvas.get_renderer()
+    boxes = []
+    for panel in figure.axes:
+        if not panel.get_visible():
+            continue
+        artists = [panel.title, panel.xaxis.label, panel.yaxis.label, *panel.texts]
+        for axis in (panel.xaxis, panel.yaxis):
+            low, high = sorted(axis.get_view_interval())  # matplotlib draws no others
+            ticks = [tick for tick in axis.get_major_ticks() if low <= tick.get_loc() <= high]
+            for tick in ticks:
+                artists += [
+                    label
+                    for label in (tick.label1, tick.label2)  # a colour bar's are at its right
+                    if label.get_visible()
+                ]
+        boxes += [
+            (artist.get_text(), artist.get_window_extent(renderer))
+            for artist in artists
+            if artist.get_text() and artist.get_visible()
+        ]
+    boxes += [("legend", legend.get_window_extent(renderer)) for legend in figure.legends]
+    title = figure.get_suptitle()
+    if title:
+        boxes.append((title, figure._suptitle.get_window_extent(renderer)))
+    assert len(boxes) > 8
+    width, height = canvas.get_width_height()
+    for index, (name, box) in enumerate(boxes):
+        assert box.x0 >= -1 and box.y0 >= -1, name
+        assert box.x1 <= width + 1 and box.y1 <= height + 1, name
+        for other_name, other in boxes[index + 1 :]:
+            apart = (
+                box.x1 <= other.x0 + 1
+                or other.x1 <= box.x0 + 1
+                or box.y1 <= other.y0 + 1
+                or other.y1 <= box.y0 + 1
+            )
+            assert apart, (name, other_name)
+
+
+def test_files_are_the_same_bytes_every_time(tmp_path: Path) -> None:
+    found = comparison_of(3)
+    for suffix in (".png", ".svg"):
+        for name in ("a", "b"):
+            found.plot(tmp_path / f"{name}{suffix}", kind="pareto")
+        first, second = ((tmp_path / f"{name}{suffix}").read_bytes() for name in ("a", "b"))
+        assert first == second and len(first) > 1000
+
+
+def test_wrong_wishes_are_refused() -> None:
+    found = comparison_of(2)
+    with pytest.raises(pc.ArgumentError, match="kind is 'pie'"):
+        found.plot(kind="pie")  # type: ignore[arg-type]
+    with pytest.raises(pc.ArgumentError, match="n_removed is 7, but must be from 0 to 6"):
+        found.plot(kind="damage", n_removed=7)
+    with pytest.raises(pc.ArgumentError, match="n_removed is empty"):
+        found.plot(kind="pareto", n_removed=[])

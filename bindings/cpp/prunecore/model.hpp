@@ -1,0 +1,230 @@
+/// \file model.hpp
+/// A model, and everything that is done with one. Part of prunecore.hpp, which is what programs include.
+#ifndef PRUNECORE_MODEL_HPP
+#define PRUNECORE_MODEL_HPP
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "prunecore.h"
+#include "coalitions.hpp"
+#include "data.hpp"
+#include "evaluation.hpp"
+#include "game.hpp"
+#include "handle.hpp"
+#include "library.hpp"
+#include "mask.hpp"
+#include "progress.hpp"
+#include "scores.hpp"
+#include "shapley.hpp"
+#include "span.hpp"
+
+namespace prune {
+
+/// One sublayer: what removing it saves.
+using Sublayer = prune_sublayer;
+
+/// What is left of a model under a mask.
+using Cost = prune_cost;
+
+/// Shape of a model; meanings as in prune_model_shape. The strings are copies.
+struct ModelShape {
+  std::string architecture;
+  std::string element_type;
+  std::int64_t n_blocks;
+  std::int64_t hidden_size;
+  std::int64_t feed_forward_size;
+  std::int64_t n_heads;
+  std::int64_t n_kv_heads;
+  std::int64_t head_size;
+  std::int64_t vocabulary_size;
+  std::int64_t context_length;
+  bool tied_embeddings;
+  std::int64_t parameters;
+  std::int64_t parameter_bytes;
+  std::int64_t kv_bytes_per_token;
+  bool can_read_states;  ///< static metrics work
+  bool can_magnitude;    ///< the magnitude metric works
+};
+
+/// A decoder-only language model. In every function below that takes a `mask`, an empty one stands for the mask that
+/// set_mask() set; a new model keeps everything.
+class Model : public detail::Owner<prune_model, prune_model_release> {
+ public:
+  /// Opens a Hugging Face model directory (prune_model_open). Throws Error: PRUNE_ERR_FILE, PRUNE_ERR_FORMAT,
+  /// PRUNE_ERR_UNSUPPORTED, PRUNE_ERR_MEMORY.
+  explicit Model(const std::string &directory) : Owner(open(directory)) {}
+
+  /// Takes over a handle made in C.
+  static Model adopt(prune_model *handle) noexcept { return Model(handle, detail::Adopted{}); }
+
+  /// Describes the model (prune_model_info).
+  ModelShape shape() const {
+    prune_model_shape c = PRUNE_MODEL_SHAPE_INIT;
+    detail::check(prune_model_info(get(), &c));
+    return ModelShape{c.architecture,
+                      c.element_type,
+                      c.n_blocks,
+                      c.hidden_size,
+                      c.feed_forward_size,
+                      c.n_heads,
+                      c.n_kv_heads,
+                      c.head_size,
+                      c.vocabulary_size,
+                      c.context_length,
+                      c.tied_embeddings != 0,
+                      c.parameters,
+                      c.parameter_bytes,
+                      c.kv_bytes_per_token,
+                      (c.abilities & PRUNE_ABILITY_READ_STATES) != 0,
+                      (c.abilities & PRUNE_ABILITY_MAGNITUDE) != 0};
+  }
+
+  /// The 2 * n_blocks sublayers in order (prune_model_sublayers).
+  std::vector<Sublayer> sublayers() const {
+    return detail::filled<Sublayer>([&](Sublayer *out, std::size_t capacity, std::size_t *count) {
+      return prune_model_sublayers(get(), out, capacity, count);
+    });
+  }
+
+  /// The mask that later calls use when they are given none (prune_model_mask_get).
+  Mask mask() const {
+    return Mask(detail::filled<std::uint8_t>([&](std::uint8_t *out, std::size_t capacity, std::size_t *count) {
+      return prune_model_mask_get(get(), out, capacity, count);
+    }));
+  }
+
+  /// Sets that mask; an empty one keeps everything again (prune_model_mask_set).
+  void set_mask(span<std::uint8_t> mask) { detail::check(prune_model_mask_set(get(), or_null(mask), mask.size())); }
+
+  /// What a mask leaves of the model (prune_mask_cost).
+  Cost cost(span<std::uint8_t> mask = {}) const {
+    prune_cost cost = PRUNE_COST_INIT;
+    detail::check(prune_mask_cost(get(), or_null(mask), mask.size(), &cost));
+    return cost;
+  }
+
+  /// Scores every unit (prune_model_score).
+  Scores score(const Data &data, const ScoreOptions &options = {}) const { return score(data.get(), options); }
+
+  /// Scores without data: for Metric::magnitude alone. Throws Error with PRUNE_ERR_ARGUMENT for others.
+  Scores score(const ScoreOptions &options) const { return score(nullptr, options); }
+
+  /// Evaluates under one mask (prune_model_evaluate).
+  Evaluation evaluate(const Data &data, span<std::uint8_t> mask = {}, const EvaluateOptions &options = {}) const {
+    detail::ProgressBridge bridge(options.progress);
+    const prune_evaluate_options c = detail::to_c(options, bridge);
+    Evaluation evaluation{};
+    detail::check(bridge.status(
+        prune_model_evaluate(get(), data.get(), or_null(mask), 1, mask.size(), &c, &evaluation)));
+    return evaluation;
+  }
+
+  /// Evaluates under each of several masks of one length (prune_model_evaluate). Nested masks give a pruning curve.
+  std::vector<Evaluation> evaluate_each(const Data &data, span<Mask> masks, const EvaluateOptions &options = {}) const {
+    if (masks.empty()) return {};
+    const std::vector<std::uint8_t> rows = detail::rows(masks);
+    detail::ProgressBridge bridge(options.progress);
+    const prune_evaluate_options c = detail::to_c(options, bridge);
+    std::vector<Evaluation> evaluations(masks.size());
+    detail::check(bridge.status(prune_model_evaluate(get(), data.get(), rows.data(), masks.size(), masks[0].size(), &c,
+                                                     evaluations.data())));
+    return evaluations;
+  }
+
+  /// Loss of every token in nats, 0 for the first of each sequence (prune_model_token_losses).
+  std::vector<float> token_losses(const Data &data, span<std::uint8_t> mask = {},
+                                  const EvaluateOptions &options = {}) const {
+    return floats(options, [&](const prune_evaluate_options *c, float *out, std::size_t capacity, std::size_t *count) {
+      return prune_model_token_losses(get(), data.get(), or_null(mask), mask.size(), c, out, capacity, count);
+    });
+  }
+
+  /// Logits, tokens rows of vocabulary_size (prune_model_logits). Meant for checks and small data.
+  std::vector<float> logits(const Data &data, span<std::uint8_t> mask = {}, const EvaluateOptions &options = {}) const {
+    return floats(options, [&](const prune_evaluate_options *c, float *out, std::size_t capacity, std::size_t *count) {
+      return prune_model_logits(get(), data.get(), or_null(mask), mask.size(), c, out, capacity, count);
+    });
+  }
+
+  /// Hidden states before `sublayer`, tokens rows of hidden_size (prune_model_hidden_states); 2 * n_blocks = after the
+  /// last sublayer, before the final norm.
+  std::vector<float> hidden_states(const Data &data, std::int64_t sublayer, span<std::uint8_t> mask = {},
+                                   const EvaluateOptions &options = {}) const {
+    return floats(options, [&](const prune_evaluate_options *c, float *out, std::size_t capacity, std::size_t *count) {
+      return prune_model_hidden_states(get(), data.get(), or_null(mask), mask.size(), sublayer, c, out, capacity,
+                                       count);
+    });
+  }
+
+  /// Log-likelihood of every candidate of multiple-choice data, nats: the items in order, and within an item its
+  /// candidates (prune_model_choices).
+  std::vector<double> choices(const Data &data, span<std::uint8_t> mask = {},
+                              const EvaluateOptions &options = {}) const {
+    detail::ProgressBridge bridge(options.progress);
+    const prune_evaluate_options c = detail::to_c(options, bridge);
+    return detail::filled<double>([&](double *out, std::size_t capacity, std::size_t *count) {
+      return bridge.status(
+          prune_model_choices(get(), data.get(), or_null(mask), mask.size(), &c, out, capacity, count));
+    });
+  }
+
+  /// Evaluates a utility under each of several masks of one length, as one walk (prune_model_utilities).
+  Utilities utilities(const Data &data, span<Mask> masks, const CoalitionOptions &options = {}) const {
+    Utilities result{std::vector<double>(masks.size()), PRUNE_WALK_REPORT_INIT};
+    if (masks.empty()) return result;
+    const std::vector<std::uint8_t> rows = detail::rows(masks);
+    detail::ProgressBridge bridge(options.progress);
+    const prune_coalition_options c = detail::to_c(options, bridge);
+    detail::check(bridge.status(prune_model_utilities(get(), data.get(), rows.data(), masks.size(), masks[0].size(), &c,
+                                                      result.values.data(), &result.report)));
+    return result;
+  }
+
+  /// Plays a game on the model until it is done, from where it stands (prune_model_shapley). The game is whole after
+  /// every error, and may be continued.
+  void shapley(const Data &data, Game &game, const ShapleyOptions &options = {}) const {
+    detail::GameProgressBridge bridge(options.progress);
+    detail::ProgressBridge coalitions_bridge(options.coalitions.progress);
+    const prune_shapley_options c = detail::to_c(options, bridge, coalitions_bridge);
+    const prune_status status = prune_model_shapley(get(), data.get(), game.get(), &c);
+    detail::check(bridge.status(coalitions_bridge.status(status)));
+  }
+
+ private:
+  Model(prune_model *handle, detail::Adopted) noexcept : Owner(handle) {}
+
+  static prune_model *open(const std::string &directory) {
+    detail::require_abi();
+    prune_model *handle = nullptr;
+    detail::check(prune_model_open(detail::c_string(directory, "directory"), nullptr, &handle));
+    return handle;
+  }
+
+  static const std::uint8_t *or_null(span<std::uint8_t> mask) noexcept { return mask.empty() ? nullptr : mask.data(); }
+
+  Scores score(const prune_data *data, const ScoreOptions &options) const {
+    detail::ProgressBridge bridge(options.progress);
+    const prune_score_options c = detail::to_c(options, bridge);
+    auto values = detail::filled<double>([&](double *out, std::size_t capacity, std::size_t *count) {
+      return bridge.status(prune_model_score(get(), data, &c, out, capacity, count));
+    });
+    return detail::named(std::move(values), options, PRUNE_METRIC_ALL_STATIC);
+  }
+
+  template <typename Call>
+  static std::vector<float> floats(const EvaluateOptions &options, Call &&call) {
+    detail::ProgressBridge bridge(options.progress);
+    const prune_evaluate_options c = detail::to_c(options, bridge);
+    return detail::filled<float>([&](float *out, std::size_t capacity, std::size_t *count) {
+      return bridge.status(call(&c, out, capacity, count));
+    });
+  }
+};
+
+}  // namespace prune
+
+#endif  // PRUNECORE_MODEL_HPP

@@ -1,0 +1,129 @@
+/// \file scores.hpp
+/// How much sublayers matter: metrics and scores. Part of prunecore.hpp, which is what programs include.
+#ifndef PRUNECORE_SCORES_HPP
+#define PRUNECORE_SCORES_HPP
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "prunecore.h"
+#include "library.hpp"
+#include "mask.hpp"
+#include "progress.hpp"
+#include "span.hpp"
+
+namespace prune {
+
+/// Metrics, as bits to be joined with |. Definitions beside PRUNE_METRIC_* in prunecore.h. Higher = more important.
+enum class Metric : std::uint64_t {
+  cosine = PRUNE_METRIC_COSINE,
+  angular = PRUNE_METRIC_ANGULAR,
+  l1 = PRUNE_METRIC_L1,
+  l2 = PRUNE_METRIC_L2,
+  relative_l1 = PRUNE_METRIC_RELATIVE_L1,
+  relative_l2 = PRUNE_METRIC_RELATIVE_L2,
+  magnitude = PRUNE_METRIC_MAGNITUDE,
+  leave_one_out_loss = PRUNE_METRIC_LEAVE_ONE_OUT_LOSS,
+  leave_one_out_logit_l2 = PRUNE_METRIC_LEAVE_ONE_OUT_LOGIT_L2,
+  all_static = PRUNE_METRIC_ALL_STATIC,
+  all = PRUNE_METRIC_ALL
+};
+constexpr Metric operator|(Metric a, Metric b) noexcept {
+  return static_cast<Metric>(static_cast<std::uint64_t>(a) | static_cast<std::uint64_t>(b));
+}
+
+/// The denominator of the relative metrics: the hidden state before or after the unit.
+enum class RelativeTo : std::int32_t { input = PRUNE_RELATIVE_TO_INPUT, output = PRUNE_RELATIVE_TO_OUTPUT };
+
+/// The tokens that static metrics look at: all, or the last one of each sequence.
+enum class Tokens : std::int32_t { all = PRUNE_TOKENS_ALL, last = PRUNE_TOKENS_LAST };
+
+/// How scores are computed (prune_score_options).
+struct ScoreOptions {
+  Granularity granularity = Granularity::sublayer;
+  Metric metrics = {};                        ///< none named = every static one (statistics: all but magnitude)
+  RelativeTo relative_to = RelativeTo::input;
+  Tokens tokens = Tokens::all;
+  Mask mask = {};                             ///< under which to score; empty = the model's
+  std::int64_t batch_tokens = 0;              ///< tokens computed together at most; 0 = chosen by the library
+  Progress progress = {};
+};
+
+/// Scores: one row per metric in ascending order of its bit, one column per unit.
+class Scores {
+ public:
+  /// \param values  row by row; \param metrics  one per row
+  Scores(std::vector<double> values, std::vector<Metric> metrics, Granularity granularity)
+      : values_(std::move(values)), metrics_(std::move(metrics)), granularity_(granularity) {}
+
+  const std::vector<double> &values() const noexcept { return values_; }
+  const std::vector<Metric> &metrics() const noexcept { return metrics_; }
+  Granularity granularity() const noexcept { return granularity_; }
+  /// Number of units: n_blocks, or 2 * n_blocks for sublayers.
+  std::size_t units() const noexcept { return metrics_.empty() ? 0 : values_.size() / metrics_.size(); }
+  std::size_t n_blocks() const noexcept { return granularity_ == Granularity::sublayer ? units() / 2 : units(); }
+
+  /// The scores of one metric, borrowed from this object. Throws Error with PRUNE_ERR_ARGUMENT if it was not computed.
+  span<double> operator[](Metric metric) const {
+    for (std::size_t row = 0; row < metrics_.size(); ++row) {
+      if (metrics_[row] == metric) return {values_.data() + row * units(), units()};
+    }
+    throw Error(PRUNE_ERR_ARGUMENT, "the metric with bit " + std::to_string(static_cast<std::uint64_t>(metric)) +
+                                        " is not among these scores");
+  }
+
+  /// A mask that removes the `n_remove` units with the lowest score (prune_mask_remove_lowest).
+  /// \param metric  which row; \param start  the mask to start from, empty = everything kept
+  Mask prune(std::size_t n_remove, Metric metric, const Mask &start = {}) const {
+    const Mask from = start.empty() ? Mask::all_kept(n_blocks()) : start;
+    return from.remove_lowest((*this)[metric], granularity_, n_remove);
+  }
+
+  /// The same by the first row.
+  Mask prune(std::size_t n_remove) const {
+    if (metrics_.empty()) throw Error(PRUNE_ERR_ARGUMENT, "there are no scores to prune by");
+    return prune(n_remove, metrics_.front());
+  }
+
+ private:
+  std::vector<double> values_;
+  std::vector<Metric> metrics_;
+  Granularity granularity_;
+};
+
+namespace detail {
+
+/// The C form of options. What it points to belongs to `options` and `bridge`.
+inline prune_score_options to_c(const ScoreOptions &options, ProgressBridge &bridge) {
+  prune_score_options c = PRUNE_SCORE_OPTIONS_INIT;
+  c.granularity = static_cast<prune_granularity>(options.granularity);
+  c.metrics = static_cast<std::uint64_t>(options.metrics);
+  c.relative_to = static_cast<std::int32_t>(options.relative_to);
+  c.tokens = static_cast<std::int32_t>(options.tokens);
+  c.keep = options.mask.empty() ? nullptr : options.mask.data();
+  c.keep_count = options.mask.size();
+  c.batch_tokens = options.batch_tokens;
+  c.progress = bridge.function();
+  c.user_data = bridge.user_data();
+  return c;
+}
+
+/// Names the rows of a result: the bits that were asked for, or `fallback` where none was.
+inline Scores named(std::vector<double> values, const ScoreOptions &options, std::uint64_t fallback) {
+  const auto asked = static_cast<std::uint64_t>(options.metrics);
+  const std::uint64_t bits = asked != 0 ? asked : fallback;
+  std::vector<Metric> metrics;
+  for (std::uint64_t bit = 1; bit != 0 && bit <= bits; bit <<= 1) {
+    if ((bits & bit) != 0) metrics.push_back(static_cast<Metric>(bit));
+  }
+  return Scores(std::move(values), std::move(metrics), options.granularity);
+}
+
+}  // namespace detail
+
+}  // namespace prune
+
+#endif  // PRUNECORE_SCORES_HPP

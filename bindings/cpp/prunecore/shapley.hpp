@@ -1,0 +1,73 @@
+/// \file shapley.hpp
+/// Playing a game on a model: players, budgets, progress. Part of prunecore.hpp, which is what programs include.
+#ifndef PRUNECORE_SHAPLEY_HPP
+#define PRUNECORE_SHAPLEY_HPP
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <vector>
+
+#include "prunecore.h"
+#include "coalitions.hpp"
+#include "game.hpp"
+#include "mask.hpp"
+#include "progress.hpp"
+#include "span.hpp"
+
+namespace prune {
+
+/// How a game of a model stands, told after every batch of coalitions. The spans are valid during the callback.
+struct GameProgress {
+  explicit GameProgress(const prune_game_progress &c)
+      : state(detail::from_c(*c.state)),
+        has_estimate(c.has_estimate != 0),
+        values(c.values, c.has_estimate != 0 ? static_cast<std::size_t>(c.state->n_players) : 0),
+        standard_errors(c.standard_errors, values.size()),
+        seconds(c.seconds) {}
+
+  GameState state;
+  bool has_estimate;             ///< false = values and standard_errors are empty as yet
+  span<double> values;           ///< one per player
+  span<double> standard_errors;  ///< one per player
+  double seconds;                ///< since the call began
+};
+
+/// How a model plays a game (prune_shapley_options).
+struct ShapleyOptions {
+  Granularity granularity = Granularity::sublayer;    ///< the players: its units, where player_of_sublayer is empty
+  std::vector<std::int32_t> player_of_sublayer = {};  ///< a player per sublayer, or -1 = kept in every coalition
+  CoalitionOptions coalitions = {};
+  std::int64_t sublayer_budget = 0;                   ///< sublayers applied at most; 0 = no bound
+  std::int64_t batch_coalitions = 0;                  ///< coalitions evaluated together; 0 = chosen by the library
+
+  /// Told on the calling thread after every batch. Returns true to stop: the call then throws Error with
+  /// PRUNE_ERR_CANCELLED, and the game can be continued or saved. It may save the game itself.
+  /// An exception thrown in it also stops the call, and comes out of it unchanged.
+  std::function<bool(const GameProgress &)> progress = {};
+};
+
+namespace detail {
+
+using GameProgressBridge = CallbackBridge<GameProgress, prune_game_progress>;
+
+/// The C form of options. What it points to belongs to `options` and the bridges.
+inline prune_shapley_options to_c(const ShapleyOptions &options, GameProgressBridge &bridge,
+                                  ProgressBridge &coalitions_bridge) {
+  prune_shapley_options c = PRUNE_SHAPLEY_OPTIONS_INIT;
+  c.granularity = static_cast<prune_granularity>(options.granularity);
+  c.player_of_sublayer = options.player_of_sublayer.empty() ? nullptr : options.player_of_sublayer.data();
+  c.player_count = options.player_of_sublayer.size();
+  c.coalitions = to_c(options.coalitions, coalitions_bridge);
+  c.sublayer_budget = options.sublayer_budget;
+  c.batch_coalitions = options.batch_coalitions;
+  c.progress = bridge.function();
+  c.user_data = bridge.user_data();
+  return c;
+}
+
+}  // namespace detail
+
+}  // namespace prune
+
+#endif  // PRUNECORE_SHAPLEY_HPP

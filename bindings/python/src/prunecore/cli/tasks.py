@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command `tasks`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from rich.console import RenderableType
+from rich.table import Table
+
+import prunecore
+from prunecore.cli.options import (
+    JsonOption,
+    LengthOption,
+    ModelArgument,
+    ThreadsOption,
+    apply_threads,
+    read_data,
+)
+from prunecore.cli.output import Bar, Output, make_folder, table, titled, wrote
+from prunecore.errors import ArgumentError
+from prunecore.plots import save_figure
+from prunecore.plots.style import words
+from prunecore.task_measuring import compare_tasks
+from prunecore.tasks import TaskComparison
+
+TasksOption = Annotated[
+    list[str],
+    typer.Option(
+        "--data",
+        metavar="NAME=FILE",
+        help="A task and its text (.txt; .jsonl, field text) or token ids (.npy). Once per task; "
+        "the same name again adds a file to it.",
+    ),
+]
+MOST_ROWS = 12
+"""Compromises that the table shows; the JSON file holds all of them."""
+
+
+def tasks(
+    model: ModelArgument,
+    data: TasksOption,
+    out: Annotated[
+        Path, typer.Option("--out", metavar="DIR", help="Where to write JSON and pictures.")
+    ],
+    metric: Annotated[
+        str,
+        typer.Option("--metric", metavar="NAME", help="A metric of `score`, or shapley."),
+    ] = "leave_one_out_loss",
+    granularity: Annotated[
+        str,
+        typer.Option(
+            "--granularity", metavar="G", help="sublayer, block, attention or feed_forward."
+        ),
+    ] = "sublayer",
+    remove: Annotated[
+        int | None,
+        typer.Option("--remove", metavar="N", help="Units removed at most. Default: half."),
+    ] = None,
+    calibration: Annotated[
+        int,
+        typer.Option("--calibration", metavar="N", help="Sequences of each task to score on."),
+    ] = 16,
+    held_out: Annotated[
+        int,
+        typer.Option(
+            "--held-out", metavar="N", help="Other sequences, the last ones, to measure on."
+        ),
+    ] = 16,
+    combine: Annotated[
+        str,
+        typer.Option(
+            "--combine", metavar="WHAT", help="What orders for all add up: rank, importance."
+        ),
+    ] = "rank",
+    steps: Annotated[
+        int | None,
+        typer.Option("--steps", metavar="N", help="Weights of tasks are multiples of 1 / N."),
+    ] = None,
+    budget: Annotated[
+        int | None,
+        typer.Option("--budget", metavar="N", help="Of shapley: coalitions asked for at most."),
+    ] = None,
+    sequence_length: LengthOption = 256,
+    seed: Annotated[int, typer.Option("--seed", metavar="N", help="Of shapley.")] = 0,
+    threads: ThreadsOption = None,
+    json_: JsonOption = False,
+) -> None:
+    """Compare tasks by what a model needs for them, and find orders that suit them all."""
+    apply_threads(threads)
+    if seed < 0:
+        raise ArgumentError(f"--seed is {seed}, but must not be negative")
+    files = _files(data)
+    with prunecore.open(model) as opened, Bar() as bar:
+        found = compare_tasks(
+            opened,
+            {
+                name: read_data(paths, opened, sequence_length, None, None)
+                for name, paths in files.items()
+            },
+            granularity,
+            metric,
+            remove,
+            seed,
+            calibration=calibration,
+            held_out=held_out,
+            combine=combine,  # type: ignore[arg-type]  # the call checks the name
+            steps=steps,
+            budget=budget,
+            progress=bar,
+        )
+    make_folder(out)
+    written = _write(found, out)
+    Output(json_).result(
+        found.to_dict(),
+        _correlations(found),
+        "",
+        _damages(found),
+        "",
+        _compromises(found),
+        "",
+        *[wrote(path) for path in written],
+    )
+
+
+def _files(data: Sequence[str]) -> dict[str, list[Path]]:
+    files: dict[str, list[Path]] = {}
+    for given in data:
+        name, equals, path = given.partition("=")
+        if not (name and equals and path):
+            raise ArgumentError(f"--data is '{given}', but must be NAME=FILE, one for each task")
+        files.setdefault(name, []).append(Path(path))
+    return files
+
+
+def _write(found: TaskComparison, out: Path) -> list[Path]:
+    written = [out / "tasks.json"]
+    found.save(written[0])
+    for kind in ("spearman", "damage", "pareto"):
+        figure = found.plot(kind=kind)
+        for suffix in (".png", ".svg"):
+            written.append(out / f"tasks-{kind}{suffix}")
+            save_figure(figure, written[-1])
+    return written
+
+
+def _correlations(found: TaskComparison) -> RenderableType:
+    made = table("", *found.tasks)
+    for task, row in zip(found.tasks, found.spearman, strict=True):
+        made.add_row(task, *(f"{value:.3f}" for value in row))
+    unit, metric = words(found.granularity), words(found.metric)
+    return titled(f"Spearman's correlation of importances ({unit}, {metric})", made)
+
+
+def _damages(found: TaskComparison) -> RenderableType:
+    count = found.max_removed
+    made = table("least important to", *(f"on {task}" for task in found.tasks))
+    for task, row in zip(found.tasks, found.damage[count], strict=True):
+        made.add_row(task, *(f"{100 * value:+.1f} %" for value in row))
+    return titled(f"Increase of the held-out loss, {count} removed", made)
+
+
+def _compromises(found: TaskComparison) -> RenderableType:
+    count = found.max_removed
+    all_, front = found.compromises(count), found.front(count)
+    made: Table = table("weights of the tasks", *(f"loss on {task}" for task in found.tasks))
+    for each in front[:MOST_ROWS]:
+        # Weightings that lead to one mask form a convex set, so that their mean leads there, too.
+        weights = np.mean(each.weights, axis=0)
+        made.add_row(
+            " : ".join(f"{weight:.2f}" for weight in weights),
+            *(f"{loss:.4f}" for loss in each.losses),
+        )
+    title = (
+        f"Orders for all tasks, {count} removed: {len(found.weights)} weightings give "
+        f"{len(all_)} masks; on the front: {len(front)}"
+    )
+    return titled(title, made)
