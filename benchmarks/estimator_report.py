@@ -87,10 +87,11 @@ def _head(results: dict[str, Any]) -> list[str]:
             "of 128 tokens. Exact values come from all 4,096 coalitions. Relative squared error: "
             "squared distance to the exact",
             f"values over their squared norm. Means over {games}. Made by",
-            "`python benchmarks/estimators.py`. The contenders of shapiq are marked so; "
-            "leave-one-out takes 13 evaluations at any",
-            "budget, and it and random subnetworks estimate no Shapley values, so that only "
-            "their rankings are compared. A dash: a run had too few coalitions for an estimate.",
+            "`python benchmarks/estimators.py`. Leave-one-out takes 13 evaluations at any budget, "
+            "and it and random subnetworks",
+            "estimate no Shapley values, so that only their rankings are compared. A dash: a run "
+            "had too few coalitions for an",
+            "estimate, or there is no such figure.",
             "",
             *_pictures("estimators", "the games over the blocks"),
         ]

@@ -749,7 +749,8 @@ typedef struct prune_shapley_options {
     prune_granularity granularity;      /* the players: its units, where player_of_sublayer is NULL */
     const int32_t *player_of_sublayer;  /* 2 * n_blocks players, one per sublayer, or -1 = kept in every coalition; NULL */
     size_t player_count;                /* its length, or 0 with NULL */
-    prune_coalition_options coalitions; /* struct_size set; its progress is told while a batch is evaluated */
+    prune_coalition_options coalitions; /* struct_size set to the size of this version: a struct inside a struct does not grow
+                                           within an ABI version. Its progress is told while a batch is evaluated */
     int64_t sublayer_budget;            /* sublayers applied at most, as in prune_walk_report; 0 = no bound */
     int64_t batch_coalitions;           /* coalitions evaluated together; 0 = chosen by the library */
     prune_game_progress_fn progress;    /* NULL = none */
