@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 OUT ?= out
 
-.PHONY: setup setup-test demo test test-swift test-symbols test-capi test-python lint bench install clean
+.PHONY: setup setup-test demo test test-swift test-symbols test-capi test-python lint bench bench-sublayers install clean
 
 ## What a user needs: system packages, the virtual environment, the library, the Python package.
 setup:
@@ -40,9 +40,16 @@ test-capi:
 test-python:
 	$(BIN)/python -m pytest -q Tests/Python
 
-## Our speed against transformers on PyTorch, in one run. Some minutes; writes benchmarks/results/.
+## Our speed against transformers on PyTorch, and our estimators against shapiq's. Some 20 minutes; writes
+## benchmarks/results/ and docs/images/.
 bench: setup-test
 	env -u OPENBLAS_CORETYPE $(BIN)/python benchmarks/forward.py
+	env -u OPENBLAS_CORETYPE $(BIN)/python benchmarks/leave_one_out.py
+	env -u OPENBLAS_CORETYPE $(BIN)/python benchmarks/estimators.py
+
+## The estimators on the game over 24 sublayers, against 20,000 permutations. Some 20 minutes.
+bench-sublayers: setup-test
+	env -u OPENBLAS_CORETYPE $(BIN)/python benchmarks/estimators.py --sublayers
 
 ## Header, library, C++ wrapper, pkg-config and CMake files: make install PREFIX=/usr/local
 PREFIX ?= /usr/local

@@ -12,7 +12,7 @@ struct SaturatingProblem {
     private let targets: [Double]
     private let players: Int
     /// Squared weights of the pull of strengths to their mean and of the shape to 1, against residuals of order 1.
-    private let pull = 1e-5
+    private let pull = 1e-4
     private let shapePull = 1e-7
 
     init(_ coalitions: [Coalition], _ targets: [Double], players: Int) {
