@@ -81,7 +81,9 @@ def prunecore_side(directory: Path, threads: int) -> tuple[dict[str, Any], worke
         "pass -1": lambda: model.evaluate(data).loss,
         "peak_bytes": worker.peak_bytes,
     }
-    return {"prunecore": pc.__version__, "runtime": pc.runtime_info().to_dict()}, commands
+    runtime = pc.runtime_info().to_dict()
+    del runtime["library"]  # where it lies on this machine says nothing
+    return {"prunecore": pc.__version__, "runtime": runtime}, commands
 
 
 def torch_side(

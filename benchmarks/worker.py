@@ -69,7 +69,9 @@ def prunecore_side(model_directory: Path, threads: int) -> tuple[dict[str, Any],
         "blocks_only": lambda: len(model.hidden_states(data, last_state)),
         "peak_bytes": peak_bytes,
     }
-    return {"prunecore": pc.__version__, "runtime": pc.runtime_info().to_dict()}, commands
+    runtime = pc.runtime_info().to_dict()
+    del runtime["library"]  # where it lies on this machine says nothing
+    return {"prunecore": pc.__version__, "runtime": runtime}, commands
 
 
 def torch_side(

@@ -503,7 +503,7 @@ enum {
 };
 
 /* Special values of the option `cap`. */
-#define PRUNE_CAP_DEFAULT 0.0    /* in Shapley calls: ln(vocabulary_size) for PRUNE_UTILITY_LOSS, none otherwise; else none */
+#define PRUNE_CAP_DEFAULT 0.0    /* ln(vocabulary_size) for PRUNE_UTILITY_LOSS in Shapley calls; else none */
 #define PRUNE_CAP_NONE (-1.0)    /* values as they are */
 
 /* How coalitions are evaluated. */
@@ -514,8 +514,8 @@ typedef struct prune_coalition_options {
     const uint8_t *reference;   /* mask whose logits the distances are taken to; NULL = everything kept */
     size_t reference_count;     /* 2 * n_blocks, or 0 with NULL */
     int64_t batch_tokens;       /* as in prune_score_options */
-    int64_t memory_budget;      /* bytes for held hidden states at most; 0 = a quarter of the memory that is free. States that do
-                                   not fit are computed again */
+    int64_t memory_budget;      /* bytes for held hidden states at most; 0 = a quarter of the memory that is free.
+                                   States that do not fit are computed again */
     prune_progress_fn progress; /* NULL = none */
     void *user_data;
 } prune_coalition_options;
@@ -623,7 +623,7 @@ typedef struct prune_game_options {
     int64_t budget;               /* coalitions asked for at most; 0 = what the estimator needs, or 32 * n_players; for
                                      RANDOM_SUBNETWORKS on a model, a round for every sequence of its data */
     double target_error;          /* done when no standard error is above it; 0 = no such bound */
-    int64_t least_count;          /* with certainty: done when it is sure which players are the least_count lowest; 0 = no bound */
+    int64_t least_count;          /* done when it is certain which players are the lowest, this many; 0 = no bound */
     double certainty;             /* 0 < certainty < 1; 0 = 0.95 */
     double keep_probability;      /* of BANZHAF; 0 = 0.5 */
     int64_t subnetwork_size;      /* of RANDOM_SUBNETWORKS: players kept; 0 = half of them. n_players - 1 leaves out each
@@ -749,8 +749,9 @@ typedef struct prune_shapley_options {
     prune_granularity granularity;      /* the players: its units, where player_of_sublayer is NULL */
     const int32_t *player_of_sublayer;  /* 2 * n_blocks players, one per sublayer, or -1 = kept in every coalition; NULL */
     size_t player_count;                /* its length, or 0 with NULL */
-    prune_coalition_options coalitions; /* struct_size set to the size of this version: a struct inside a struct does not grow
-                                           within an ABI version. Its progress is told while a batch is evaluated */
+    prune_coalition_options coalitions; /* struct_size set to the size of this version: a struct inside a struct does
+                                           not grow within an ABI version. Its progress is told while a batch is
+                                           evaluated */
     int64_t sublayer_budget;            /* sublayers applied at most, as in prune_walk_report; 0 = no bound */
     int64_t batch_coalitions;           /* coalitions evaluated together; 0 = chosen by the library */
     prune_game_progress_fn progress;    /* NULL = none */
