@@ -51,7 +51,9 @@ def bars(summary: Summary) -> list[dict[str, Any]]:
                 f"1/{1 / share:.1f}",
                 share <= SHARE_AT_MOST[loss],
             )
-        covered = [cell["coverage"] for budget, cell in default.items() if int(budget) >= FROM_BUDGET]
+        covered = [
+            cell["coverage"] for budget, cell in default.items() if int(budget) >= FROM_BUDGET
+        ]
         known = [share for share in covered if share is not None]
         # Every budget has as many cases, so the share of all cases is the mean.
         mean = sum(known) / max(len(known), 1)
