@@ -8,9 +8,8 @@ internal import Darwin
 ///
 ///     f(S) = low + height * sigmoid(offset + sum over i in S of strength_i) ^ shape
 ///
-/// Layer games are close to this: a model either works or has collapsed, and every layer moves it along one scale. With
-/// n + 4 parameters it explains 99.9 % of the variance of the block game of the embedded model; a quadratic polynomial with
-/// its 80 needs more coalitions to do as well (docs/shapley.md).
+/// Layer games are close to this: a model either works or has collapsed, and every layer moves it along one scale. It has
+/// n + 4 parameters where a quadratic polynomial has n (n + 1) / 2 and more, so few coalitions do for it.
 struct SaturatingModel: Sendable {
     var strengths: [Double]
     var offset: Double
