@@ -8,22 +8,32 @@
 /// Weights stay in their stored type. Results do not depend on the thread count or on what is computed beside them.
 public final class NativeModel: Model {
     public let shape: ModelShape
+    /// What matrix products multiply in.
+    public let compute: ComputeType
     let config: ModelConfig
     let weights: NativeWeights
     let rotary: RotaryTable
     let scratch = BufferPool()
 
     /// Opens a Hugging Face directory. Errors: as `prune_model_open`.
-    public convenience init(directory: String) throws(PruneError) {
+    ///
+    /// - Parameter compute: nil = the fastest that loses nothing of the stored weights.
+    public convenience init(directory: String, compute: ComputeType? = nil) throws(PruneError) {
         let checkpoint = try Checkpoint.open(directory: directory)
-        try self.init(checkpoint.config, checkpoint.tensors)
+        try self.init(checkpoint.config, checkpoint.tensors, compute: compute)
     }
 
     /// A model over tensors that live elsewhere; `tensors` keeps them alive.
-    init(_ config: ModelConfig, _ tensors: TensorTable) throws(PruneError) {
+    ///
+    /// Errors: those of the weights; `.unsupported` for a compute type that this CPU lacks.
+    init(_ config: ModelConfig, _ tensors: TensorTable, compute: ComputeType? = nil) throws(PruneError) {
+        if let compute, !compute.isSupported {
+            throw PruneError(.unsupported, "this CPU has no instructions for \(compute) products; compute in float32")
+        }
         self.config = config
         weights = try NativeWeights(config, tensors)
         shape = weights.shape(config)
+        self.compute = compute ?? .automatic(for: shape.elementType)
         rotary = RotaryTable(config.rotary, headSize: config.headSize)
     }
 
