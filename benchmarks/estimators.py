@@ -26,11 +26,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import environment
 import estimator_bars
 import estimator_pictures
 import estimator_report
 import prunecore as pc
-import report
 from estimator_contenders import CONTENDERS
 from estimator_games import (
     TEXTS,
@@ -50,7 +50,6 @@ IMAGES = HERE.parent / "docs" / "images"
 BLOCK_BUDGETS = (32, 64, 128, 256, 512)
 SUBLAYER_BUDGETS = (64, 128, 256, 512, 1024)
 PERMUTATIONS = 20_000
-UNSET = ("OPENBLAS_CORETYPE",)
 
 
 @dataclass(frozen=True)
@@ -179,9 +178,9 @@ def main() -> int:
         parser.error("--seeds must be from 2 to 1000")
 
     # For the processes of the pool: the BLAS kernels that fit the CPU, and one thread each.
-    removed = {name: os.environ.pop(name) for name in UNSET if name in os.environ}
+    removed = {name: os.environ.pop(name) for name in environment.removed()}
     os.environ["OPENBLAS_NUM_THREADS"] = "1"
-    machine, start = report.machine(), time.monotonic()
+    machine, start = environment.machine(), time.monotonic()
     results = (play_sublayers if arguments.sublayers else play_blocks)(arguments, texts)
     results |= {
         "texts": texts,

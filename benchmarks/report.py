@@ -1,32 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The benchmark's results as a page of text, and the machine that they belong to."""
+"""Results as pages of text and as JSON."""
 
 from __future__ import annotations
 
-import datetime
-import os
-import platform
+import json
+import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from worker import SHAPE, TOKENS
+import environment
 
-
-def machine() -> dict[str, Any]:
-    """The CPU, its cores and what else they did, the system, Python and the day."""
-    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    cpu = dict(line.replace("\t", "").split(":", 1) for line in lines if ":" in line)
-    parts = [f"{key} {cpu[key].strip()}" for key in ("cpu family", "model") if key in cpu]
-    pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return {
-        "cpu": ", ".join([cpu.get("model name", platform.machine()).strip(), *parts]),
-        "cores": len(os.sched_getaffinity(0)),
-        "memory_bytes": pages,
-        "load_before": round(os.getloadavg()[0], 2),
-        "system": platform.platform(),
-        "python": platform.python_version(),
-        "date": datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
-    }
+MET = {True: "yes", False: "NO", None: ""}
+QUIET = 1.4  # longest over shortest time of the same work
 
 
 def table(head: list[str], rows: list[list[str]]) -> list[str]:
@@ -39,84 +25,62 @@ def table(head: list[str], rows: list[list[str]]) -> list[str]:
     return [*lines, ""]
 
 
-def markdown(results: dict[str, Any]) -> str:
-    """The page."""
-    where, sides = results["machine"], results["sides"]
-    runtime = sides["prunecore float32"]["runtime"]
-    torch = sides["torch fp32"]
-    removed = results["removed_from_environment"]
-    return "\n".join(
-        [
-            "# Forward pass, scoring and memory",
-            "",
-            f"Llama of width {SHAPE['hidden_size']}, {SHAPE['num_hidden_layers']} blocks, "
-            f"feed-forward {SHAPE['intermediate_size']}, {SHAPE['num_attention_heads']} heads "
-            f"({SHAPE['num_key_value_heads']} of keys), {SHAPE['vocab_size']} tokens of "
-            "vocabulary, random weights;",
-            f"one sequence of {TOKENS} tokens; {results['threads']} threads for both sides; "
-            f"median of {results['rounds']} rounds in turns.",
-            "Compared by the median of the ratios of each round and by the shortest times; "
-            "the worse for PruneCore counts. Made by `python benchmarks/forward.py`.",
-            *busy(results["timings"]),
-            "",
-            *table(
-                ["what", "bar", "found", "met"],
-                [[b["name"], b["bar"], b["found"], MET[b["met"]]] for b in results["bars"]],
-            ),
-            *timing_table(results["timings"]),
-            *memory_table(results["memory"]),
-            f"- machine: {where['cpu']}, {where['cores']} cores, "
-            f"{where['memory_bytes'] / 2**30:.0f} GiB, load {where['load_before']} before; "
-            f"{where['system']}; {where['date']}",
-            f"- prunecore {sides['prunecore float32']['prunecore']}: {runtime['blas']}; kernels "
-            f"{runtime['blas_kernels']}; CPU {runtime['cpu_features']}",
-            f"- advice of the library: {runtime['advice'] or 'none'}",
-            f"- torch {torch['torch']}, transformers {torch['transformers']}, attention "
-            f"{torch['attention']}; Python {where['python']}",
-            "- removed from the environment: "
-            + (", ".join(f"{name}={value}" for name, value in removed.items()) or "nothing"),
-            "",
-        ]
+def bar_table(rows: list[dict[str, Any]]) -> list[str]:
+    """What was asked for, what was found, and whether it is enough."""
+    head = ["what", "bar", "found", "least to most", "met"]
+    return table(
+        head, [[r["name"], r["bar"], r["found"], r["spread"], MET[r["met"]]] for r in rows]
     )
 
 
-def busy(timings: dict[str, Any]) -> list[str]:
+def timing_table(timings: Mapping[str, dict[str, Any]]) -> list[str]:
+    """Seconds of everything that was timed."""
+    rows = [
+        [name, *(f"{taken[key]:.3f}" for key in ("median", "least", "most"))]
+        for name, taken in timings.items()
+    ]
+    return table(["timed", "median s", "least s", "most s"], rows)
+
+
+def busy(timings: Mapping[str, dict[str, Any]]) -> list[str]:
     """A warning, if the times of some work are too far apart to be the machine's own."""
-    spread = max(timing["most"] / timing["least"] for timing in timings.values())
+    spread = max((taken["most"] / taken["least"] for taken in timings.values()), default=1.0)
     if spread <= QUIET:
         return []
-    return ["", f"**The machine was busy: times of the same work differ up to {spread:.1f}-fold.**"]
+    return [f"**The machine was busy: times of the same work differ up to {spread:.1f}-fold.**", ""]
 
 
-def timing_table(timings: dict[str, Any]) -> list[str]:
-    """Every timing, and how many times as fast as PyTorch in fp32 it is."""
-    reference = timings["torch fp32: evaluate"]["median"]
-    rows = []
-    for name, timing in timings.items():
-        side, command = name.split(": ")
-        seconds = [f"{timing[key]:.3f}" for key in ("median", "least", "most")]
-        ratio = f"{reference / timing['median']:.2f}x"
-        rows.append([side, COMMANDS[command], *seconds, f"{TOKENS / timing['median']:.0f}", ratio])
-    head = ["side", "work", "median s", "least s", "most s", "tokens/s", "against PyTorch fp32"]
-    return table(head, rows)
+def footer(results: Mapping[str, Any]) -> list[str]:
+    """The machine, the versions and the notes."""
+    ours = next((s for s in results["sides"].values() if "prunecore" in s), None)
+    torch = next((s for s in results["sides"].values() if "torch" in s), None)
+    lines = [f"- machine: {environment.described(results['machine'])}"]
+    if ours is not None:
+        runtime = ours["runtime"]
+        lines += [
+            f"- prunecore {ours['prunecore']}: bf16 kernels {runtime['bf16_kernels'] or 'none'}; "
+            f"{runtime['blas']}, kernels {runtime['blas_kernels']}",
+            f"- CPU: {runtime['cpu_features']}",
+            f"- advice of the library: {runtime['advice'] or 'none'}",
+        ]
+    if torch is not None:
+        lines.append(
+            f"- torch {torch['torch']}, transformers {torch['transformers']}, attention "
+            f"{torch['attention']}; Python {results['machine']['python']}"
+        )
+    removed = results["removed_from_environment"]
+    said = ", ".join(f"{name}={value}" for name, value in removed.items()) or "nothing"
+    lines.append(f"- removed from the environment: {said}")
+    return [*lines, *(f"- {name}: {note}" for name, note in results["notes"].items()), ""]
 
 
-QUIET = 1.4  # longest over shortest time of the same work
-MET = {True: "yes", False: "NO", None: ""}
-COMMANDS = {
-    "evaluate": "forward and loss",
-    "score": "score, the default: all static metrics",
-    "score_one_pass": "score without magnitude",
-    "blocks_only": "forward without head (last hidden state)",
-}
-
-
-def memory_table(memory: dict[str, dict[str, int]]) -> list[str]:
-    """Peak resident memory in MB."""
-    columns = ("weights", "open", "evaluate", "score")
-    rows = [
-        [storage, *(f"{found[column] / 1e6:.0f}" for column in columns)]
-        for storage, found in memory.items()
-    ]
-    head = ["weights in", "of weights, MB", "after open", "after forward and loss", "after scoring"]
-    return table(head, rows)
+def publish(name: str, results: Mapping[str, Any], text: str, out: Path) -> int:
+    """Writes NAME.json and NAME.md, prints the page, and returns the exit status."""
+    out.mkdir(parents=True, exist_ok=True)
+    (out / f"{name}.json").write_text(json.dumps(results, indent=1) + "\n")
+    (out / f"{name}.md").write_text(text)
+    print(text)
+    missed = [row for row in results["rows"] if row["met"] is False]
+    for row in missed:
+        print(f"missed: {row['name']}: {row['found']}; bar: {row['bar']}", file=sys.stderr)
+    return 1 if missed else 0

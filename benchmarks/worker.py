@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One side of the benchmark, in a process of its own.
+"""One side of a comparison, in a process of its own.
 
-    python worker.py make DIRECTORY THREADS         writes DIRECTORY/float32 and DIRECTORY/bfloat16
-    python worker.py SIDE MODEL THREADS             measures; SIDE is prunecore, torch-float32 or
-                                                    torch-bfloat16
+    python worker.py '{"side": "prunecore", "model": DIRECTORY, "tokens": 1024, ...}'
 
-A measuring worker opens the model, prints {"ready": {...}}, and then answers every command that it
-reads with one line of JSON. The two sides share neither a process nor a BLAS, and the library's
-memory is measured where PyTorch was never loaded.
+Opens the model, prints {"ready": {...}}, and then answers every command that it reads, a line of
+JSON such as {"command": "evaluate", "arguments": {}}, with a line of JSON: its seconds and its
+value, or an error. Sides share neither a process nor a BLAS, and the library's memory is measured
+where PyTorch was never loaded. turns.py is the other end.
 """
 
 from __future__ import annotations
@@ -21,84 +20,12 @@ from typing import Any
 
 import numpy as np
 
-TOKENS = 1024
-SHAPE = {
-    "vocab_size": 32000,
-    "hidden_size": 1024,
-    "intermediate_size": 2816,
-    "num_hidden_layers": 16,
-    "num_attention_heads": 16,
-    "num_key_value_heads": 4,
-    "max_position_embeddings": 2048,
-}
-Commands = dict[str, Callable[[], Any]]
+Commands = dict[str, Callable[..., Any]]
 
 
-def make(directory: Path) -> None:
-    """Writes a random Llama of 246 million parameters in bf16, and the same numbers in fp32."""
-    import torch
-    from transformers import LlamaConfig, LlamaForCausalLM
-    from transformers.utils import logging
-
-    logging.disable_progress_bar()
-    torch.manual_seed(0)
-    model = LlamaForCausalLM(LlamaConfig(**SHAPE))
-    for storage in (torch.bfloat16, torch.float32):
-        model.to(storage).save_pretrained(directory / str(storage).removeprefix("torch."))
-
-
-def token_ids() -> np.ndarray:
-    """The sequence that both sides compute."""
-    return np.random.default_rng(0).integers(0, SHAPE["vocab_size"], TOKENS)
-
-
-def prunecore_side(model_directory: Path, threads: int) -> tuple[dict[str, Any], Commands]:
-    """Forward and loss; scoring; the forward without a head; and the memory used so far."""
-    import prunecore as pc
-
-    pc.set_threads(threads)
-    model = pc.open(model_directory)
-    data = pc.Data([token_ids().tolist()])
-    last_state = 2 * SHAPE["num_hidden_layers"]
-    commands: Commands = {
-        "evaluate": lambda: model.evaluate(data).loss,
-        "score": lambda: len(model.score(data)["cosine"]),
-        "score_one_pass": lambda: len(
-            model.score(data, metrics=[m for m in pc.STATIC_METRICS if m != "magnitude"])["cosine"]
-        ),
-        "blocks_only": lambda: len(model.hidden_states(data, last_state)),
-        "peak_bytes": peak_bytes,
-    }
-    runtime = pc.runtime_info().to_dict()
-    del runtime["library"]  # where it lies on this machine says nothing
-    return {"prunecore": pc.__version__, "runtime": runtime}, commands
-
-
-def torch_side(
-    model_directory: Path, threads: int, precision: str
-) -> tuple[dict[str, Any], Commands]:
-    """Forward and loss of transformers, with its default (fastest) attention."""
-    import torch
-    import transformers
-
-    transformers.utils.logging.disable_progress_bar()
-    torch.set_num_threads(threads)
-    model = transformers.AutoModelForCausalLM.from_pretrained(
-        model_directory, dtype=getattr(torch, precision)
-    ).eval()
-    ids = torch.from_numpy(token_ids())[None]
-
-    def evaluate() -> float:
-        with torch.inference_mode():
-            return model(ids, labels=ids, use_cache=False).loss.item()
-
-    versions = {
-        "torch": torch.__version__,
-        "transformers": transformers.__version__,
-        "attention": model.config._attn_implementation,
-        "threads": torch.get_num_threads(),
-    }
-    return versions, {"evaluate": evaluate, "peak_bytes": peak_bytes}
+def token_ids(count: int, vocabulary: int) -> np.ndarray:
+    """The sequence that all sides compute."""
+    return np.random.default_rng(0).integers(0, vocabulary, count)
 
 
 def peak_bytes() -> int:
@@ -112,21 +39,43 @@ def peak_bytes() -> int:
     return int(line.split()[1]) * 1024
 
 
+def read_bytes() -> int:
+    """Bytes read from storage for this process, page faults of mapped files included."""
+    lines = Path("/proc/self/io").read_text(encoding="ascii").splitlines()
+    return int(next(line for line in lines if line.startswith("read_bytes")).split()[1])
+
+
 def serve(ready: dict[str, Any], commands: Commands) -> None:
     """Answers commands from standard input until it ends."""
-    print(json.dumps({"ready": ready}), flush=True)
+    # What libraries print must not get between the answers.
+    answers, sys.stdout = sys.stdout, sys.stderr
+
+    def say(answer: dict[str, Any]) -> None:
+        print(json.dumps(answer), file=answers, flush=True)
+
+    say({"ready": ready})
     for line in sys.stdin:
+        asked = json.loads(line)
         start = time.perf_counter()
-        value = commands[line.strip()]()
-        seconds = time.perf_counter() - start
-        print(json.dumps({"seconds": seconds, "value": value}), flush=True)
+        try:
+            value = commands[asked["command"]](**asked["arguments"])
+        except Exception as error:  # the other end decides what a failure means
+            say({"error": f"{type(error).__name__}: {error}"})
+            continue
+        say({"seconds": time.perf_counter() - start, "value": value})
+
+
+def main() -> None:
+    """Opens what the command line says, and serves."""
+    wanted = json.loads(sys.argv[1])
+    if wanted.pop("side") == "prunecore":
+        import worker_prunecore as side
+    else:
+        import worker_torch as side
+    ready, commands = side.opened(**wanted)
+    common: Commands = {"peak_bytes": peak_bytes, "read_bytes": read_bytes}
+    serve(ready, {**commands, **common})
 
 
 if __name__ == "__main__":
-    side, place, count = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
-    if side == "make":
-        make(place)
-    elif side == "prunecore":
-        serve(*prunecore_side(place, count))
-    else:
-        serve(*torch_side(place, count, side.removeprefix("torch-")))
+    main()

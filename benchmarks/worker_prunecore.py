@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a worker does on PruneCore's side."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import Any
+
+import numpy as np
+import prunecore as pc
+from worker import Commands, token_ids
+
+
+def opened(
+    model: str,
+    threads: int,
+    tokens: int = 0,
+    compute: str | None = None,
+    sequences: int = 1,
+    ids: list[int] | None = None,
+) -> tuple[dict[str, Any], Commands]:
+    """Opens a model and the sequence, or sequences, that it computes: random ones, or `ids`."""
+    pc.set_threads(threads)
+    start = time.perf_counter()
+    opened_model = pc.open(model, compute=compute)
+    seconds = time.perf_counter() - start
+    if ids is None:
+        drawn = token_ids(tokens * sequences, opened_model.shape.vocabulary_size)
+        data = pc.Data(drawn.reshape(sequences, tokens).tolist())
+    else:
+        data = pc.Data([ids])
+    runtime = pc.runtime_info().to_dict()
+    del runtime["library"]  # where it lies on this machine says nothing
+    ready = {
+        "prunecore": pc.__version__,
+        "runtime": runtime,
+        "compute": opened_model.shape.compute,
+        "open_seconds": seconds,
+    }
+    return ready, commands(opened_model, data, threads)
+
+
+def commands(model: pc.Model, data: pc.Data, threads: int) -> Commands:
+    """What can be asked of the worker. Values are JSON."""
+    last_state = 2 * model.shape.n_blocks
+
+    def evaluate(on_threads: int = threads) -> float:
+        pc.set_threads(on_threads)
+        try:
+            return model.evaluate(data).loss
+        finally:
+            pc.set_threads(threads)
+
+    def score(granularity: str) -> int:
+        return len(model.score(data, granularity=granularity)["cosine"])
+
+    def without_head() -> int:
+        return len(model.hidden_states(data, last_state))
+
+    def influences() -> dict[str, list[float]]:
+        scores = model.score(data)
+        return {metric: scores[metric].tolist() for metric in pc.STATIC_METRICS}
+
+    def leave_one_out(granularity: str = "sublayer") -> list[float]:
+        scores = model.score(data, metrics=["leave_one_out_loss"], granularity=granularity)
+        return scores["leave_one_out_loss"].tolist()
+
+    def shapley(budget: int) -> list[float]:
+        return model.shapley(data, budget=budget, seed=0).values.tolist()
+
+    def coalitions(budget: int) -> dict[str, Any]:
+        """The same game by asking and telling: which coalitions it asks for, and their losses."""
+        asked: list[np.ndarray] = []
+        worths: list[float] = []
+        cap = math.log(model.shape.vocabulary_size)
+        with pc.Shapley(last_state, budget=budget, seed=0) as game:
+            while not game.done:
+                masks = game.ask(budget)
+                losses = model.utilities(data, masks, cap=cap).values
+                game.tell(masks, -losses)
+                asked.extend(masks.astype(int))
+                worths.extend(losses.tolist())
+            return {"masks": np.array(asked).tolist(), "losses": worths}
+
+    def generate(prompt_tokens: int, new_tokens: int) -> dict[str, Any]:
+        prompt = token_ids(prompt_tokens, model.shape.vocabulary_size).tolist()
+        made = model.generate([prompt], max_new_tokens=new_tokens, temperature=0)
+        return {"tokens": len(made.tokens[0]), "seconds": made.seconds}
+
+    return {
+        "evaluate": evaluate,
+        "score": score,
+        "without_head": without_head,
+        "influences": influences,
+        "leave_one_out": leave_one_out,
+        "shapley": shapley,
+        "coalitions": coalitions,
+        "generate": generate,
+    }
