@@ -5,7 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 OUT ?= out
 
-.PHONY: setup setup-test demo test test-swift test-symbols test-capi test-python lint bench bench-sublayers install clean
+.PHONY: setup setup-test demo test test-swift test-symbols test-capi test-python test-instructions lint \
+    bench bench-large bench-sublayers install clean
 
 ## What a user needs: system packages, the virtual environment, the library, the Python package.
 setup:
@@ -20,7 +21,7 @@ demo: setup
 	$(BIN)/prunecore demo --out $(OUT)
 
 ## Every test. .ci/run calls exactly this.
-test: setup-test lint test-swift test-symbols test-capi test-python
+test: setup-test lint test-swift test-symbols test-capi test-python test-instructions
 	@echo "all tests passed"
 
 lint:
@@ -40,12 +41,20 @@ test-capi:
 test-python:
 	$(BIN)/python -m pytest -q Tests/Python
 
-## Our speed against transformers on PyTorch, and our estimators against shapiq's. Some 20 minutes; writes
-## benchmarks/results/ and docs/images/.
+## Instructions of the hot loops, under valgrind: none may take 10 % more than benchmarks/instructions.json says.
+test-instructions:
+	$(BIN)/python benchmarks/instructions.py
+
+## Our speed against transformers on PyTorch and against what the machine can do, and our estimators against shapiq's.
+## Some 30 minutes on a machine that does nothing else; writes benchmarks/results/ and docs/images/. Both are measured
+## even if the first misses a bar.
 bench: setup-test
-	env -u OPENBLAS_CORETYPE $(BIN)/python benchmarks/forward.py
-	env -u OPENBLAS_CORETYPE $(BIN)/python benchmarks/leave_one_out.py
-	env -u OPENBLAS_CORETYPE $(BIN)/python benchmarks/estimators.py
+	$(BIN)/python benchmarks/speed.py; speed=$$?; \
+	env -u OPENBLAS_CORETYPE $(BIN)/python benchmarks/estimators.py && exit $$speed
+
+## A model of 13.5 GB in 4 GB of memory: takes root and 15 GB of disk.
+bench-large: setup-test
+	$(BIN)/python benchmarks/larger_than_memory.py
 
 ## The estimators on the game over 24 sublayers, against 20,000 permutations. Some 20 minutes.
 bench-sublayers: setup-test
