@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Random Llamas to measure with, written shard by shard.
 
-    python models.py NAME DIRECTORY
+    python models.py NAME DIRECTORY [BLOCKS]
 
 Weights are drawn from a normal distribution of deviation 0.02, as transformers does for a new
 model, norms are 1; all in bf16. No more than one shard is held in memory, so that the files may be
@@ -14,7 +14,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 DEVIATION = 0.02
@@ -149,13 +149,12 @@ def write(shape: Shape, directory: Path) -> None:
     (directory / "config.json").write_text(json.dumps(shape.config, indent=1) + "\n")
 
 
-def made(name: str, models: Path) -> Path:
-    """The directory of a model, written in a process of its own if it is not there."""
-    directory = models / name
+def made(name: str, directory: Path, blocks: int | None = None) -> Path:
+    """Writes a model that is not there, in a process of its own; None = its own blocks."""
     if not (directory / "config.json").exists():
         print(f"writing a random model of {name} parameters", file=sys.stderr, flush=True)
-        script = str(Path(__file__).resolve())
-        subprocess.run([sys.executable, script, name, str(directory)], check=True)
+        script = [sys.executable, str(Path(__file__).resolve()), name, str(directory)]
+        subprocess.run([*script, str(blocks or SHAPES[name].blocks)], check=True)
     return directory
 
 
@@ -165,4 +164,5 @@ def file_bytes(directory: Path) -> int:
 
 
 if __name__ == "__main__":
-    write(SHAPES[sys.argv[1]], Path(sys.argv[2]))
+    wanted = SHAPES[sys.argv[1]]
+    write(replace(wanted, blocks=int(sys.argv[3])) if sys.argv[3:] else wanted, Path(sys.argv[2]))

@@ -115,7 +115,7 @@ class Bench:
             yield sides
 
     def _wanted(self, side: str, model: str, tokens: int, compute: Any, **more: Any) -> Any:
-        directory = models.made(model, self.models)
+        directory = models.made(model, self.models / model)
         wanted = {"side": side, "model": directory, "tokens": tokens, "threads": self.threads}
         return {**wanted, "compute": compute, **more}
 

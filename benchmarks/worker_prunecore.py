@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from typing import Any
 
@@ -62,22 +61,29 @@ def commands(model: pc.Model, data: pc.Data, threads: int) -> Commands:
         scores = model.score(data)
         return {metric: scores[metric].tolist() for metric in pc.STATIC_METRICS}
 
+    def static() -> list[float]:
+        metrics = [metric for metric in pc.STATIC_METRICS if metric != "magnitude"]
+        return model.score(data, metrics=metrics)["cosine"].tolist()
+
+    def magnitude() -> list[float]:
+        return model.score(metrics="magnitude")["magnitude"].tolist()
+
     def leave_one_out(granularity: str = "sublayer") -> list[float]:
         scores = model.score(data, metrics=["leave_one_out_loss"], granularity=granularity)
         return scores["leave_one_out_loss"].tolist()
 
+    # Without a cap: that of the default would make all coalitions of a random model alike.
     def shapley(budget: int) -> list[float]:
-        return model.shapley(data, budget=budget, seed=0).values.tolist()
+        return model.shapley(data, budget=budget, seed=0, cap=None).values.tolist()
 
     def coalitions(budget: int) -> dict[str, Any]:
         """The same game by asking and telling: which coalitions it asks for, and their losses."""
         asked: list[np.ndarray] = []
         worths: list[float] = []
-        cap = math.log(model.shape.vocabulary_size)
         with pc.Shapley(last_state, budget=budget, seed=0) as game:
             while not game.done:
                 masks = game.ask(budget)
-                losses = model.utilities(data, masks, cap=cap).values
+                losses = model.utilities(data, masks).values
                 game.tell(masks, -losses)
                 asked.extend(masks.astype(int))
                 worths.extend(losses.tolist())
@@ -93,6 +99,8 @@ def commands(model: pc.Model, data: pc.Data, threads: int) -> Commands:
         "score": score,
         "without_head": without_head,
         "influences": influences,
+        "static": static,
+        "magnitude": magnitude,
         "leave_one_out": leave_one_out,
         "shapley": shapley,
         "coalitions": coalitions,
