@@ -53,11 +53,13 @@ public final class NativeModel: Model {
         let after = try before.map { state throws(PruneError) in
             NativeState(state.batch, try scratch.buffer(state.values.count))
         }
+        let block = sublayer / 2
         try BLAS.singleThreaded { () throws(PruneError) in
-            if sublayer % 2 == 0 {
-                try attend(block: sublayer / 2, before, after)
-            } else {
-                try feedForward(block: sublayer / 2, before, after)
+            switch (compute, sublayer % 2) {
+            case (.float32, 0): try attend(block: block, before, after)
+            case (.float32, _): try feedForward(block: block, before, after)
+            case (.bfloat16, 0): try attendRounded(block: block, before, after)
+            case (.bfloat16, _): try feedForwardRounded(block: block, before, after)
             }
         }
         return after

@@ -38,6 +38,21 @@ enum Kernels {
         kernel_scale_by(level, x, scale, weight, out, count)
     }
 
+    /// out[i] = bf16(x[i] * scale * weight[i])
+    static func scale(
+        _ x: UnsafePointer<Float>, by scale: Float, times weight: UnsafePointer<Float>,
+        into out: UnsafeMutablePointer<UInt16>, _ count: Int
+    ) {
+        kernel_scale_by_bf16(level, x, scale, weight, out, count)
+    }
+
+    /// out[i] = bf16(x[i] * scale)
+    static func round(
+        _ x: UnsafePointer<Float>, times scale: Float = 1, into out: UnsafeMutablePointer<UInt16>, _ count: Int
+    ) {
+        kernel_round_bf16(level, x, scale, out, count)
+    }
+
     /// out[i] += x[i]
     static func add(_ x: UnsafePointer<Float>, to out: UnsafeMutablePointer<Float>, _ count: Int) {
         kernel_add(level, x, out, count)
@@ -64,6 +79,27 @@ enum Kernels {
         case .geluTanh: kernel_gelu_tanh_times(level, gate, up, count)
         case .gelu: for i in 0..<count { up[i] *= gaussianErrorLinearUnit(gate[i]) }
         }
+    }
+
+    /// out[i] = bf16(up[i] * activation(gate[i])) for each row of a tile, which holds `half` gates and then `half` ups, of
+    /// which the first `columns` count; rows of `out` are `stride` apart. Uses the tile up.
+    static func gate(
+        _ tile: UnsafeMutablePointer<Float>, rows: Int, half: Int, columns: Int, by activation: Activation,
+        into out: UnsafeMutablePointer<UInt16>, stride: Int
+    ) {
+        if activation == .silu { return kernel_silu_gate_bf16(level, tile, rows, half, columns, out, stride) }
+        for row in 0..<rows {
+            let gates = tile + row * 2 * half
+            multiply(gates + half, by: activation, of: gates, columns)
+            round(gates + half, into: out + row * stride, columns)
+        }
+    }
+
+    /// out[i] = bf16(exp(scale * (x[i] - largest))); returns the sum of the exponentials. `count` >= 1.
+    static func exponentials(
+        _ x: UnsafePointer<Float>, scale: Float, into out: UnsafeMutablePointer<UInt16>, _ count: Int
+    ) -> Float {
+        kernel_exponentials_bf16(level, x, scale, out, count)
     }
 
     /// Largest of `count` >= 1 values.
