@@ -15,17 +15,20 @@ static void KERNEL(widen_bf16)(const uint16_t *restrict in, float *restrict out,
 
 /* fp16 by moving exponent and fraction into place and multiplying by 2^112, which also rights the subnormals;
    infinities and NaN, whose exponent would come out finite, are set apart. */
+static inline float KERNEL(widened_fp16)(uint32_t half) {
+    uint32_t magnitude = (half & 0x7fff) << 13, sign = (half & 0x8000) << 16, bits;
+    float value;
+    memcpy(&value, &magnitude, 4);
+    value *= 0x1p112f;
+    memcpy(&bits, &value, 4);
+    bits = (half & 0x7c00) == 0x7c00 ? (magnitude | 0x7f800000) : bits;
+    bits |= sign;
+    memcpy(&value, &bits, 4);
+    return value;
+}
+
 static void KERNEL(widen_fp16)(const uint16_t *restrict in, float *restrict out, size_t n) {
-    for (size_t i = 0; i < n; i++) {
-        uint32_t half = in[i], magnitude = (half & 0x7fff) << 13, sign = (half & 0x8000) << 16, bits;
-        float value;
-        memcpy(&value, &magnitude, 4);
-        value *= 0x1p112f;
-        memcpy(&bits, &value, 4);
-        bits = (half & 0x7c00) == 0x7c00 ? (magnitude | 0x7f800000) : bits;
-        bits |= sign;
-        memcpy(&out[i], &bits, 4);
-    }
+    for (size_t i = 0; i < n; i++) out[i] = KERNEL(widened_fp16)(in[i]);
 }
 
 /* To nearest, ties to even; a NaN stays one. */
@@ -47,7 +50,7 @@ static void KERNEL(scale_by_bf16)(const float *restrict x, float scale, const fl
     for (size_t i = 0; i < n; i++) out[i] = KERNEL(rounded_bf16)(x[i] * scale * w[i]);
 }
 
-/* Sum of w[i] * x[i], w stored in 16 bits. */
+/* Sum of w[i] * x[i], for each type that w is stored in. */
 static float KERNEL(dot_bf16)(const uint16_t *restrict w, const float *restrict x, size_t n) {
     KERNEL_RELAXED
     float sum = 0;
@@ -57,6 +60,13 @@ static float KERNEL(dot_bf16)(const uint16_t *restrict w, const float *restrict 
         memcpy(&value, &bits, 4);
         sum += value * x[i];
     }
+    return sum;
+}
+
+static float KERNEL(dot_fp16)(const uint16_t *restrict w, const float *restrict x, size_t n) {
+    KERNEL_RELAXED
+    float sum = 0;
+    for (size_t i = 0; i < n; i++) sum += KERNEL(widened_fp16)(w[i]) * x[i];
     return sum;
 }
 

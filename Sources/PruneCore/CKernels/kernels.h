@@ -65,6 +65,15 @@ static inline int32_t kernel_best_level(void) { return KERNEL_LEVEL_BASELINE; }
 #define KERNEL_DISPATCH(level, name, ...) ((void)(level), name##_baseline(__VA_ARGS__))
 #endif
 
+/* Tells the processor that this thread spins. */
+static inline void kernel_pause(void) {
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
 /* Processors that this process may run on; 0 if the system does not say. glibc's own declaration needs _GNU_SOURCE, which a
    module cannot set for its importer. */
 static inline int32_t kernel_allowed_processors(void) {
@@ -95,6 +104,9 @@ static inline void kernel_scale_by_bf16(int32_t level, const float *x, float sca
 }
 static inline float kernel_dot_bf16(int32_t level, const uint16_t *w, const float *x, size_t n) {
     return KERNEL_DISPATCH(level, dot_bf16, w, x, n);
+}
+static inline float kernel_dot_fp16(int32_t level, const uint16_t *w, const float *x, size_t n) {
+    return KERNEL_DISPATCH(level, dot_fp16, w, x, n);
 }
 static inline float kernel_dot_fp32(int32_t level, const float *w, const float *x, size_t n) {
     return KERNEL_DISPATCH(level, dot_fp32, w, x, n);

@@ -15,11 +15,11 @@ extension NativeModel {
     func attend(block: Int, _ before: [NativeState], _ after: [NativeState]) throws(PruneError) {
         let layer = weights.attention[block]
         let sequences = sequences(of: before)
-        let rows = sequences.last?.upperBound ?? 0
+        let runs = before.map(\.batch.rowCount)
         let x = try normed(layer.norm, before, startingSums: after)
-        let query = try project(layer.query, of: x, rows: rows)
-        let key = try project(layer.key, of: x, rows: rows)
-        let value = try project(layer.value, of: x, rows: rows)
+        let query = try project(layer.query, of: x, runs: runs)
+        let key = try project(layer.key, of: x, runs: runs)
+        let value = try project(layer.value, of: x, runs: runs)
         try prepareHeads(of: query, config.headCount, layer.queryNorm, sequences)
         try prepareHeads(of: key, config.kvHeadCount, layer.keyNorm, sequences)
         let mixed = try scratch.buffer(query.count)

@@ -12,7 +12,7 @@ extension NativeModel {
             do throws(PruneError) {
                 try BLAS.singleThreaded { () throws(PruneError) in
                     let x = try finalNormed(state, at: Array(rows))
-                    try project(x, rows: rows.count, Projection(weight: weights.head, bias: nil), into: base)
+                    try project(Projection(weight: weights.head, bias: nil), of: x, runs: [rows.count], into: base)
                 }
             } catch { failure = error }
         }

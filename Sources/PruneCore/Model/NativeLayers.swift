@@ -49,25 +49,33 @@ extension NativeModel {
     }
 
     /// x * weight^T + bias, with x: rows x inputs. Errors: `.memory`.
-    func project(_ projection: Projection, of x: FloatBuffer, rows: Int) throws(PruneError) -> FloatBuffer {
-        let out = try scratch.buffer(rows * projection.weight.rows)
-        try project(x, rows: rows, projection, into: out.pointer)
+    ///
+    /// - Parameter runs: how many rows of x belong together: see `MatrixProduct.apply`.
+    func project(_ projection: Projection, of x: FloatBuffer, runs: [Int]) throws(PruneError) -> FloatBuffer {
+        let out = try scratch.buffer(runs.reduce(0, +) * projection.weight.rows)
+        try project(projection, of: x, runs: runs, into: out.pointer)
         return out
     }
 
     /// out = x * weight^T + bias, with x: rows x inputs and out: rows x outputs.
     func project(
-        _ x: FloatBuffer, rows: Int, _ projection: Projection, into out: UnsafeMutablePointer<Float>
+        _ projection: Projection, of x: FloatBuffer, runs: [Int], into out: UnsafeMutablePointer<Float>
     ) throws(PruneError) {
         let weight = projection.weight
+        let rows = runs.reduce(0, +)
         let bias = try projection.bias?.floats(scratch)
-        if compute == .bfloat16 {
+        var x = x
+        rounding: if compute == .bfloat16 {
             let rounded = try BFloat16Rows(rounding: x.pointer, rows: rows, columns: weight.columns, scratch)
+            guard rows > MatrixProduct.fewRows else {
+                x = try rounded.widened(scratch)
+                break rounding
+            }
             let run = BFloat16Product.Run(rows: 0..<rows, out: out, stride: weight.rows)
             let target = BFloat16Product.Target(weight: weight, bias: bias, runs: [run])
             return try BFloat16Product.apply(rounded, to: [target], scratch: scratch)
         }
-        try MatrixProduct.apply(x.pointer, tokens: rows, weight, into: out, stride: weight.rows, scratch: scratch)
+        try MatrixProduct.apply(x.pointer, runs: runs, weight, into: out, scratch: scratch)
         guard let bias else { return }
         forEachPiece(of: rows) { piece in
             for row in piece { Kernels.add(bias.pointer, to: out + row * weight.rows, weight.rows) }
@@ -102,10 +110,11 @@ extension NativeModel {
     func feedForward(block: Int, _ before: [NativeState], _ after: [NativeState]) throws(PruneError) {
         let layer = weights.feedForward[block]
         let inner = config.feedForwardSize
-        let rows = before.reduce(0) { $0 + $1.batch.rowCount }
+        let runs = before.map(\.batch.rowCount)
+        let rows = runs.reduce(0, +)
         let x = try normed(layer.norm, before, startingSums: after)
-        let gate = try project(layer.gate, of: x, rows: rows)
-        let up = try project(layer.up, of: x, rows: rows)
+        let gate = try project(layer.gate, of: x, runs: runs)
+        let up = try project(layer.up, of: x, runs: runs)
         let activation = config.activation
         forEachPiece(of: rows) { piece in
             let start = piece.lowerBound * inner

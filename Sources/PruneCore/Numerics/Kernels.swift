@@ -25,6 +25,16 @@ enum Kernels {
         kernel_dot(level, x, y, count)
     }
 
+    /// Sum of stored[i] * x[i], in fp32 lanes. `stored` holds `count` elements of the type and may be unaligned.
+    static func dot(_ stored: UnsafeRawPointer, _ type: ElementType, _ x: UnsafePointer<Float>, _ count: Int) -> Float {
+        switch type {
+        // Safe: x86-64 and arm64 read unaligned elements, and the loops assume no alignment.
+        case .float32: kernel_dot_fp32(level, stored.assumingMemoryBound(to: Float.self), x, count)
+        case .bfloat16: kernel_dot_bf16(level, stored.assumingMemoryBound(to: UInt16.self), x, count)
+        case .float16: kernel_dot_fp16(level, stored.assumingMemoryBound(to: UInt16.self), x, count)
+        }
+    }
+
     /// Sum of |x[i]|, in double.
     static func sumOfAbsolutes(_ x: UnsafePointer<Float>, _ count: Int) -> Double {
         kernel_sum_absolute(level, x, count)
