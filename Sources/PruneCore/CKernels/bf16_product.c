@@ -2,7 +2,6 @@
 
 #if defined(__x86_64__)
 #include <immintrin.h>
-#include <string.h>
 
 #define BF16_TARGET __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx2,fma,f16c")))
 #define BF16_INLINE static inline __attribute__((always_inline)) BF16_TARGET
@@ -111,7 +110,7 @@ BF16_INLINE void bf16_tile(const uint16_t *a, size_t a_stride, const uint16_t *p
             weights[j] = (__m512bh)_mm512_loadu_si512(panel + (p * vectors + j) * 32);
         for (size_t i = 0; i < rows; i++) {
             int32_t pair;
-            memcpy(&pair, a + i * a_stride + 2 * p, 4);
+            __builtin_memcpy(&pair, a + i * a_stride + 2 * p, 4);
             __m512bh both = (__m512bh)_mm512_set1_epi32(pair);
             for (size_t j = 0; j < vectors; j++) sums[i][j] = _mm512_dpbf16_ps(sums[i][j], both, weights[j]);
         }

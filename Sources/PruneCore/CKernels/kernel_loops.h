@@ -9,7 +9,7 @@
 static void KERNEL(widen_bf16)(const uint16_t *restrict in, float *restrict out, size_t n) {
     for (size_t i = 0; i < n; i++) {
         uint32_t bits = (uint32_t)in[i] << 16;
-        memcpy(&out[i], &bits, 4);
+        __builtin_memcpy(&out[i], &bits, 4);
     }
 }
 
@@ -18,12 +18,12 @@ static void KERNEL(widen_bf16)(const uint16_t *restrict in, float *restrict out,
 static inline float KERNEL(widened_fp16)(uint32_t half) {
     uint32_t magnitude = (half & 0x7fff) << 13, sign = (half & 0x8000) << 16, bits;
     float value;
-    memcpy(&value, &magnitude, 4);
+    __builtin_memcpy(&value, &magnitude, 4);
     value *= 0x1p112f;
-    memcpy(&bits, &value, 4);
+    __builtin_memcpy(&bits, &value, 4);
     bits = (half & 0x7c00) == 0x7c00 ? (magnitude | 0x7f800000) : bits;
     bits |= sign;
-    memcpy(&value, &bits, 4);
+    __builtin_memcpy(&value, &bits, 4);
     return value;
 }
 
@@ -34,7 +34,7 @@ static void KERNEL(widen_fp16)(const uint16_t *restrict in, float *restrict out,
 /* To nearest, ties to even; a NaN stays one. */
 static inline uint16_t KERNEL(rounded_bf16)(float value) {
     uint32_t bits;
-    memcpy(&bits, &value, 4);
+    __builtin_memcpy(&bits, &value, 4);
     uint32_t rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
     return (uint16_t)((bits & 0x7fffffff) > 0x7f800000 ? (bits >> 16) | 0x40 : rounded);
 }
@@ -57,7 +57,7 @@ static float KERNEL(dot_bf16)(const uint16_t *restrict w, const float *restrict 
     for (size_t i = 0; i < n; i++) {
         uint32_t bits = (uint32_t)w[i] << 16;
         float value;
-        memcpy(&value, &bits, 4);
+        __builtin_memcpy(&value, &bits, 4);
         sum += value * x[i];
     }
     return sum;
@@ -161,10 +161,10 @@ static inline float KERNEL(exponential)(float x) {
     p = p * r + 5.0000001201e-1f;
     p = p * r * r + r + 1.0f;
     uint32_t bits;
-    memcpy(&bits, &shifted, 4);
+    __builtin_memcpy(&bits, &shifted, 4);
     bits = (bits - 0x4b400000u + 127u) << 23;
     float power;
-    memcpy(&power, &bits, 4);
+    __builtin_memcpy(&power, &bits, 4);
     return p * power;
 }
 
