@@ -10,6 +10,8 @@ public final class NativeModel: Model {
     public let shape: ModelShape
     /// What matrix products multiply in.
     public let compute: ComputeType
+    /// Whether the weights may not stay in memory: then each sublayer's are asked for while the one before it is computed.
+    private let streamsWeights: Bool
     let config: ModelConfig
     let weights: NativeWeights
     let rotary: RotaryTable
@@ -34,6 +36,7 @@ public final class NativeModel: Model {
         weights = try NativeWeights(config, tensors)
         shape = weights.shape(config)
         self.compute = compute ?? .automatic(for: shape.elementType)
+        streamsWeights = shape.cost(under: KeepMask(blocks: shape.blockCount)).parameterBytes > Runtime.memoryLimit / 2
         rotary = RotaryTable(config.rotary, headSize: config.headSize)
     }
 
@@ -52,6 +55,9 @@ public final class NativeModel: Model {
         let before = try states.map(native)
         let after = try before.map { state throws(PruneError) in
             NativeState(state.batch, try scratch.buffer(state.values.count))
+        }
+        if streamsWeights, sublayer + 1 < shape.sublayerCount {
+            for tensor in weights.tensors(ofSublayer: sublayer + 1) { tensor.willNeed() }
         }
         for group in groups(before) {
             try apply(sublayer, to: Array(before[group]), giving: Array(after[group]))
