@@ -42,7 +42,7 @@ public enum Runtime {
         line.split { $0 == " " || $0 == "\t" || $0 == "\n" }.map(String.init)
     }
 
-    /// The lines of a small file; none if it cannot be read.
+    /// The lines of a small file without their ends; none if it cannot be read.
     static func lines(of path: String) -> [String] {
         guard let file = fopen(path, "re") else { return [] }
         defer { fclose(file) }
@@ -50,7 +50,9 @@ public enum Runtime {
         var capacity = 0
         defer { free(line) }
         var lines: [String] = []
-        while getline(&line, &capacity, file) > 0, let line { lines.append(String(cString: line)) }
+        while getline(&line, &capacity, file) > 0, let line {
+            lines.append(String(String(cString: line).prefix { $0 != "\n" }))
+        }
         return lines
     }
 }
