@@ -65,7 +65,7 @@ func walk(
     var tree = MaskTree(masks + references)
     let plan = try WalkPlan(
         tree, batchRows: batchRows, options.settled(for: model), model.shape, reference: reference != nil)
-    let limits = plan.waves.map { plan.limits(rows: batchRows[$0].reduce(0, +)) }
+    let limits = plan.waves.map { plan.limits(batchRows[$0]) }
     var apart: KeepMask?
     if let reference, tree.places.last != 0 || !limits.allSatisfy({ WaitingPrefixes(tree).canStartAtFront($0) }) {
         apart = reference

@@ -33,45 +33,50 @@ struct WalkPlan {
             options, shape, largest: batchRows.max() ?? 0, masks: tree.masks.count, references: reference ? 1 : 0)
         budget = own
         if own.rereadsWeights {
-            waves = try Self.fewestPasses(tree, batchRows: batchRows, own, shape)
+            waves = try Self.leastReading(tree, batchRows: batchRows, own, shape)
         } else {
             waves = consecutiveGroups(ofRows: batchRows, atMost: min(own.rowsPerCall, own.fitting))
         }
     }
 
     /// What a walk over batches of some rows may hold.
-    func limits(rows: Int) -> WalkLimits { budget.limits(rows: rows) }
+    func limits(_ batchRows: ArraySlice<Int>) -> WalkLimits { budget.limits(batchRows) }
 
-    /// The waves for which the weights are read least often. Many batches at a time want memory for each state many times,
-    /// so that the masks take several sweeps; in turn, the sweeps share what comes before their masks part. Of equal ones
-    /// those of fewer batches.
-    private static func fewestPasses(
+    /// Rows that a sublayer could be applied to in the time that its weights are read from a file, roughly: 1.5 GB/s, and
+    /// a TFLOP/s with two operations per row and weight of two bytes.
+    private static let rowsPerPass = 700
+
+    /// The waves that take the least time where weights are read anew in every pass. Many batches at a time want memory for
+    /// each state many times, so that the masks take several sweeps; in turn, the sweeps share what comes before their masks
+    /// part. Of equal ones those of fewer batches.
+    private static func leastReading(
         _ tree: MaskTree, batchRows: [Int], _ budget: Budget, _ shape: ModelShape
     ) throws(PruneError) -> [Range<Int>] {
         var candidates = [budget.fitting]
-        var rows = batchRows.reduce(0, +)
+        var rows = min(batchRows.reduce(0, +), budget.fittingOneMask)
         while rows > (batchRows.max() ?? 0) {
             candidates.append(rows)
             rows /= 2
         }
         let data = try TokenData(tokens: [0], lengths: [1], weights: nil)
         let meter = ProgressMeter(stage: "plan", total: 0, listener: nil)
-        var passesOfRoom: [Int: Int] = [:]
-        var best: (waves: [Range<Int>], passes: Int)?
+        var taken: [Int: (passes: Int, sublayers: Int)] = [:]
+        var best: (waves: [Range<Int>], rows: Int)?
         for most in candidates {
             let waves = consecutiveGroups(ofRows: batchRows, atMost: most)
-            var passes = 0
+            var rows = 0
             for wave in waves {
-                let limits = budget.limits(rows: batchRows[wave].reduce(0, +))
-                if passesOfRoom[limits.room] == nil {
+                let limits = budget.limits(batchRows[wave])
+                if taken[limits.room] == nil {
                     var walk = MaskWalk(DryRun(shape), tree, data.batches(of: 1), limits, meter: meter) { (_) throws(PruneError) in }
                     try walk.run()
-                    passesOfRoom[limits.room] = walk.passes
+                    taken[limits.room] = (walk.passes, walk.sublayersComputed)
                 }
-                passes += passesOfRoom[limits.room] ?? 0
+                guard let (passes, sublayers) = taken[limits.room] else { continue }
+                rows += passes * rowsPerPass + sublayers * batchRows[wave].reduce(0, +)
             }
-            if let best, (best.passes, -best.waves.count) <= (passes, -waves.count) { continue }
-            best = (waves, passes)
+            if let best, (best.rows, -best.waves.count) <= (rows, -waves.count) { continue }
+            best = (waves, rows)
         }
         return best?.waves ?? []
     }
@@ -88,19 +93,22 @@ struct WalkPlan {
             let bytes = options.memoryBudget ?? Runtime.freeMemory / 4
             rereadsWeights = options.rereadsWeights ?? false
             rows = bytes / max(shape.hiddenSize * MemoryLayout<Float>.stride, 1)
-            rowsPerCall = min(
-                RowLimit.call(shape, rereadsWeights: rereadsWeights, memory: bytes / 2), max(largest, rows / 4))
+            rowsPerCall = max(largest, min(RowLimit.call, rows / 4))
             self.masks = masks
             self.references = references
         }
 
         /// Rows of a wave whose states all fit, at the end of all masks.
-        var fitting: Int { max(0, rows - rowsPerCall) / (masks + references) }
+        var fitting: Int { max(0, rows - rowsPerCall) / max(masks + references, 1) }
 
-        func limits(rows wave: Int) -> WalkLimits {
-            let wave = max(wave, 1)
-            // A call has no more rows than all masks.
-            let call = masks <= rowsPerCall / wave ? masks * wave : rowsPerCall
+        /// Rows of a wave of which one mask at a time fits.
+        var fittingOneMask: Int { max(0, rows - rowsPerCall) / (1 + references) }
+
+        func limits(_ batchRows: ArraySlice<Int>) -> WalkLimits {
+            let wave = max(batchRows.reduce(0, +), 1)
+            // A call has whole states, and no more than there are masks.
+            let states = min(masks, rowsPerCall / wave)
+            let call = batchRows.count == 1 || states == masks ? states * wave : rowsPerCall
             let room = max(1, (rows - min(rows, call)) / wave - references)
             return WalkLimits(
                 room: room, width: rereadsWeights ? .max : max(1, WalkPlan.sweepRows / wave),

@@ -62,8 +62,8 @@ public protocol Model: AnyObject, Sendable {
         _ state: any HiddenState, _ body: (Span<Float>) throws(PruneError) -> Result
     ) throws(PruneError) -> Result
 
-    /// Whether the weights do not stay in memory from one call to the next, so that reading them rules the time: states
-    /// had better go through a sublayer in few, large calls.
+    /// Whether the weights do not stay in memory from one pass over the sublayers to the next, so that reading them rules
+    /// the time: as many states as memory holds had better go through a sublayer before the next one is read.
     var rereadsWeights: Bool { get }
 
     /// Whether `magnitude` can be had.

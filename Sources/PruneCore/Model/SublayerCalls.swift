@@ -15,32 +15,28 @@ func consecutiveGroups(ofRows rows: [Int], atMost most: Int) -> [Range<Int>] {
     return groups
 }
 
-/// How many rows suit a model at a time.
+/// How many rows are computed together.
 enum RowLimit {
-    /// Rows of one call, where the weights stay in memory. More do not make a row cheaper: weights are read and widened
-    /// once for thousands of rows; but what a call leaves behind has then left the caches.
+    /// Rows of one call of `Model.apply`: weights are read once for thousands of them, so that more make no row cheaper, but
+    /// the memory of the call grows with them.
     static let call = 4096
-
-    /// Rows of one call at most.
-    ///
-    /// - Parameters:
-    ///   - rereadsWeights: the weights are read anew for every call, so that fewer, larger calls win.
-    ///   - memory: bytes that the temporaries of a call should not exceed by much, then.
-    static func call(_ shape: ModelShape, rereadsWeights: Bool, memory: Int) -> Int {
-        guard rereadsWeights else { return call }
-        // What an engine holds of a row meanwhile: gate and up, or norm, queries, keys, values and their mixture.
-        let floats = 2 * shape.feedForwardSize + 4 * shape.hiddenSize
-        return max(call, memory / (MemoryLayout<Float>.stride * max(floats, 1)))
-    }
 }
 
 extension Model {
+    /// Rows of batches that go through the sublayers together at most, when each row has some states at a time: those of a
+    /// call; or as many as a quarter of the free memory holds, where weights are read anew in every pass.
+    func rowsTogether(statesPerRow: Int) -> Int {
+        guard rereadsWeights else { return RowLimit.call }
+        let bytesPerRow = shape.hiddenSize * MemoryLayout<Float>.stride * statesPerRow
+        return max(RowLimit.call, Runtime.freeMemory / 4 / max(bytesPerRow, 1))
+    }
+
     /// Moves some of `states` through a sublayer, in calls of at most `rows` rows each; they are replaced in place, so that
     /// those of a call are let go before the next.
     ///
     /// - Parameter moved: told after every call how many states it moved.
     func apply(
-        _ sublayer: Int, to states: inout [any HiddenState], at places: [Int], rowsPerCall rows: Int,
+        _ sublayer: Int, to states: inout [any HiddenState], at places: [Int], rowsPerCall rows: Int = RowLimit.call,
         moved: (Int) throws(PruneError) -> Void
     ) throws(PruneError) {
         for group in consecutiveGroups(ofRows: places.map { states[$0].batch.rowCount }, atMost: rows) {
