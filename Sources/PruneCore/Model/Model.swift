@@ -23,6 +23,9 @@ public enum LogitDistance: Sendable {
 public protocol Model: AnyObject, Sendable {
     var shape: ModelShape { get }
 
+    /// What matrix products multiply in.
+    var compute: ComputeType { get }
+
     /// The hidden state before sublayer 0.
     ///
     /// Errors: `.data` for an id outside the vocabulary; `.memory`.
@@ -58,6 +61,9 @@ public protocol Model: AnyObject, Sendable {
 }
 
 extension Model {
+    /// Models that a host runs hand over fp32; what they multiply in is theirs to know.
+    public var compute: ComputeType { .float32 }
+
     /// The hidden state of a batch after the kept sublayers of `mask`, from `state`, which is the one before `first`.
     ///
     /// - Parameter visit: told each sublayer that was applied, with the states before and after it.

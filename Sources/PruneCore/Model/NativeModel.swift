@@ -1,4 +1,4 @@
-/// Our own engine: a model whose weights lie in this process's memory, computed in fp32.
+/// Our own engine: a model whose weights lie in this process's memory.
 ///
 ///     h = embedding[token]
 ///     h = h + attention(norm(h))        sublayer 2i
@@ -17,7 +17,7 @@ public final class NativeModel: Model {
 
     /// Opens a Hugging Face directory. Errors: as `prune_model_open`.
     ///
-    /// - Parameter compute: nil = the fastest that loses nothing of the stored weights.
+    /// - Parameter compute: nil = what `ComputeType.preferred` says.
     public convenience init(directory: String, compute: ComputeType? = nil) throws(PruneError) {
         let checkpoint = try Checkpoint.open(directory: directory)
         try self.init(checkpoint.config, checkpoint.tensors, compute: compute)
@@ -25,7 +25,8 @@ public final class NativeModel: Model {
 
     /// A model over tensors that live elsewhere; `tensors` keeps them alive.
     ///
-    /// Errors: those of the weights; `.unsupported` for a compute type that this CPU lacks.
+    /// Errors: those of the weights; `.unsupported` for a compute type that this CPU lacks; `.argument` if `compute` is
+    /// nil and the environment names no type.
     init(_ config: ModelConfig, _ tensors: TensorTable, compute: ComputeType? = nil) throws(PruneError) {
         if let compute, !compute.isSupported {
             throw PruneError(.unsupported, "this CPU has no instructions for \(compute) products; compute in float32")
@@ -33,7 +34,7 @@ public final class NativeModel: Model {
         self.config = config
         weights = try NativeWeights(config, tensors)
         shape = weights.shape(config)
-        self.compute = compute ?? .automatic(for: shape.elementType)
+        self.compute = if let compute { compute } else { try ComputeType.preferred(for: shape.elementType) }
         rotary = RotaryTable(config.rotary, headSize: config.headSize)
     }
 
