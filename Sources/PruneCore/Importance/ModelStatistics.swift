@@ -79,22 +79,13 @@ public struct ModelStatistics: Sendable {
             var state = try model.start(batch)
             var boundaries = [state]
             for block in 0..<blockCount {
-                let first = state
-                for sublayer in 2 * block...2 * block + 1 {
-                    guard mask.keeps(sublayer) else {
-                        sublayers[sublayer].addUnchanged(tokens: rows.count)
-                        continue
-                    }
-                    let before = state
-                    state = try model.run(before, from: sublayer, to: sublayer + 1, under: mask)
-                    try add(model, before, state, rows, mask, to: \.sublayers[sublayer])
+                var through = [state]
+                for sublayer in 2 * block...2 * block + 1 where mask.keeps(sublayer) {
+                    state = try model.run(state, from: sublayer, to: sublayer + 1, under: mask)
+                    through.append(state)
                     try meter.advance()
                 }
-                if first === state {
-                    blocks[block].addUnchanged(tokens: rows.count)
-                } else {
-                    try add(model, first, state, rows, mask, to: \.blocks[block])
-                }
+                try add(model, block: block, through, rows, mask)
                 if hasWindows { boundaries.append(state) }
             }
             if hasWindows { try addWindows(model, boundaries, rows) }
@@ -109,29 +100,27 @@ public struct ModelStatistics: Sendable {
         stride(from: 0, to: rows.count, by: pieceTokens).map { rows[$0..<min($0 + pieceTokens, rows.count)] }
     }
 
+    /// Adds `rows` of a block, given the hidden states before it and after each of its sublayers that the mask keeps.
     private mutating func add(
-        _ model: any Model, _ before: any HiddenState, _ after: any HiddenState, _ rows: [Int], _ mask: KeepMask,
-        to unit: WritableKeyPath<ModelStatistics, UnitStatistics>
+        _ model: any Model, block: Int, _ states: [any HiddenState], _ rows: [Int], _ mask: KeepMask
     ) throws(PruneError) {
         let width = model.shape.hiddenSize
         let pieces = Self.pieces(rows)
-        let sums = try model.read(before) { h throws(PruneError) in
-            try model.read(after) { g throws(PruneError) in
-                h.withUnsafeBufferPointer { h in
-                    g.withUnsafeBufferPointer { g -> [UnitStatistics]? in
-                        // Safe: a state lends rowCount x width floats, and every row is below rowCount.
-                        guard let h = h.baseAddress, let g = g.baseAddress else { return [] }
-                        return mapOnAllThreads(pieces) { piece in
-                            var sum = UnitStatistics()
-                            for row in piece where !sum.add(h + row * width, g + row * width, width: width) { return nil }
-                            return sum
-                        }
-                    }
-                }
+        let keeps = (attention: mask.keeps(2 * block), feedForward: mask.keeps(2 * block + 1))
+        // Safe: a state lends rowCount x width floats, and every row is below rowCount.
+        let sums = try withPointers(to: states[...], in: model) { states -> [BlockStatistics]? in
+            mapOnAllThreads(pieces) { piece in
+                var sum = BlockStatistics(keeps: keeps)
+                for row in piece where !sum.add(states, at: row * width, width: width) { return nil }
+                return sum
             }
         }
-        guard let sums else { throw try model.nonFiniteError(in: after.batch, under: mask) }
-        for sum in sums { self[keyPath: unit].merge(sum) }
+        guard let sums else { throw try model.nonFiniteError(in: states[0].batch, under: mask) }
+        for sum in sums {
+            sublayers[2 * block].merge(sum.attention)
+            sublayers[2 * block + 1].merge(sum.feedForward)
+            blocks[block].merge(sum.block)
+        }
     }
 
     private mutating func addWindows(
