@@ -9,23 +9,72 @@
 static void KERNEL(widen_bf16)(const uint16_t *restrict in, float *restrict out, size_t n) {
     for (size_t i = 0; i < n; i++) {
         uint32_t bits = (uint32_t)in[i] << 16;
-        memcpy(&out[i], &bits, 4);
+        __builtin_memcpy(&out[i], &bits, 4);
     }
 }
 
 /* fp16 by moving exponent and fraction into place and multiplying by 2^112, which also rights the subnormals;
    infinities and NaN, whose exponent would come out finite, are set apart. */
+static inline float KERNEL(widened_fp16)(uint32_t half) {
+    uint32_t magnitude = (half & 0x7fff) << 13, sign = (half & 0x8000) << 16, bits;
+    float value;
+    __builtin_memcpy(&value, &magnitude, 4);
+    value *= 0x1p112f;
+    __builtin_memcpy(&bits, &value, 4);
+    bits = (half & 0x7c00) == 0x7c00 ? (magnitude | 0x7f800000) : bits;
+    bits |= sign;
+    __builtin_memcpy(&value, &bits, 4);
+    return value;
+}
+
 static void KERNEL(widen_fp16)(const uint16_t *restrict in, float *restrict out, size_t n) {
+    for (size_t i = 0; i < n; i++) out[i] = KERNEL(widened_fp16)(in[i]);
+}
+
+/* To nearest, ties to even; a NaN stays one. */
+static inline uint16_t KERNEL(rounded_bf16)(float value) {
+    uint32_t bits;
+    __builtin_memcpy(&bits, &value, 4);
+    uint32_t rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
+    return (uint16_t)((bits & 0x7fffffff) > 0x7f800000 ? (bits >> 16) | 0x40 : rounded);
+}
+
+/* out = bf16(x * scale) */
+static void KERNEL(round_bf16)(const float *restrict x, float scale, uint16_t *restrict out, size_t n) {
+    for (size_t i = 0; i < n; i++) out[i] = KERNEL(rounded_bf16)(x[i] * scale);
+}
+
+/* out = bf16((x * scale) * w) */
+static void KERNEL(scale_by_bf16)(const float *restrict x, float scale, const float *restrict w, uint16_t *restrict out,
+                                  size_t n) {
+    for (size_t i = 0; i < n; i++) out[i] = KERNEL(rounded_bf16)(x[i] * scale * w[i]);
+}
+
+/* Sum of w[i] * x[i], for each type that w is stored in. */
+static float KERNEL(dot_bf16)(const uint16_t *restrict w, const float *restrict x, size_t n) {
+    KERNEL_RELAXED
+    float sum = 0;
     for (size_t i = 0; i < n; i++) {
-        uint32_t half = in[i], magnitude = (half & 0x7fff) << 13, sign = (half & 0x8000) << 16, bits;
+        uint32_t bits = (uint32_t)w[i] << 16;
         float value;
-        memcpy(&value, &magnitude, 4);
-        value *= 0x1p112f;
-        memcpy(&bits, &value, 4);
-        bits = (half & 0x7c00) == 0x7c00 ? (magnitude | 0x7f800000) : bits;
-        bits |= sign;
-        memcpy(&out[i], &bits, 4);
+        __builtin_memcpy(&value, &bits, 4);
+        sum += value * x[i];
     }
+    return sum;
+}
+
+static float KERNEL(dot_fp16)(const uint16_t *restrict w, const float *restrict x, size_t n) {
+    KERNEL_RELAXED
+    float sum = 0;
+    for (size_t i = 0; i < n; i++) sum += KERNEL(widened_fp16)(w[i]) * x[i];
+    return sum;
+}
+
+static float KERNEL(dot_fp32)(const float *restrict w, const float *restrict x, size_t n) {
+    KERNEL_RELAXED
+    float sum = 0;
+    for (size_t i = 0; i < n; i++) sum += w[i] * x[i];
+    return sum;
 }
 
 static float KERNEL(sum_squares)(const float *x, size_t n) {
@@ -128,10 +177,10 @@ static inline float KERNEL(exponential)(float x) {
     p = p * r + 5.0000001201e-1f;
     p = p * r * r + r + 1.0f;
     uint32_t bits;
-    memcpy(&bits, &shifted, 4);
+    __builtin_memcpy(&bits, &shifted, 4);
     bits = (bits - 0x4b400000u + 127u) << 23;
     float power;
-    memcpy(&power, &bits, 4);
+    __builtin_memcpy(&power, &bits, 4);
     return p * power;
 }
 
@@ -145,6 +194,16 @@ static void KERNEL(gelu_tanh_times)(const float *restrict gate, float *restrict 
     for (size_t i = 0; i < n; i++) {
         float x = gate[i], inner = 1.5957691216057308f * (x + 0.044715f * x * x * x);
         up[i] *= x / (1.0f + KERNEL(exponential)(-inner));
+    }
+}
+
+/* out = bf16(up * silu(gate)), for rows of a tile that hold `half` gates and then `half` ups, of which `columns` count. */
+static void KERNEL(silu_gate_bf16)(const float *restrict tile, size_t rows, size_t half, size_t columns,
+                                   uint16_t *restrict out, size_t stride) {
+    for (size_t row = 0; row < rows; row++) {
+        const float *gate = tile + row * 2 * half, *up = gate + half;
+        for (size_t i = 0; i < columns; i++)
+            out[row * stride + i] = KERNEL(rounded_bf16)(up[i] * gate[i] / (1.0f + KERNEL(exponential)(-gate[i])));
     }
 }
 
@@ -228,6 +287,18 @@ static void KERNEL(softmax)(float *x, size_t n) {
     }
     float scale = 1.0f / sum;
     for (size_t i = 0; i < n; i++) x[i] *= scale;
+}
+
+/* out = bf16(exp(scale * (x - largest x))); returns the sum of the exponentials. scale > 0, n >= 1. */
+static float KERNEL(exponentials_bf16)(const float *restrict x, float scale, uint16_t *restrict out, size_t n) {
+    KERNEL_RELAXED
+    float top = KERNEL(maximum)(x, n), sum = 0;
+    for (size_t i = 0; i < n; i++) {
+        float e = KERNEL(exponential)(scale * (x[i] - top));
+        out[i] = KERNEL(rounded_bf16)(e);
+        sum += e;
+    }
+    return sum;
 }
 
 #undef KERNEL_RELAXED

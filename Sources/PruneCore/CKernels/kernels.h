@@ -13,7 +13,8 @@
 
 #include <stddef.h>
 #include <stdint.h>
-#include <string.h>
+
+#include "bf16_product.h"
 
 enum { KERNEL_LEVEL_BASELINE = 0, KERNEL_LEVEL_AVX2 = 1, KERNEL_LEVEL_AVX512 = 2 };
 
@@ -73,6 +74,15 @@ static inline int32_t kernel_best_level(void) { return KERNEL_LEVEL_BASELINE; }
 #define KERNEL_DISPATCH(level, name, ...) ((void)(level), name##_baseline(__VA_ARGS__))
 #endif
 
+/* Tells the processor that this thread spins. */
+static inline void kernel_pause(void) {
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
 /* Processors that this process may run on; 0 if the system does not say. glibc's own declaration needs _GNU_SOURCE, which a
    module cannot set for its importer. */
 static inline int32_t kernel_allowed_processors(void) {
@@ -93,6 +103,29 @@ static inline void kernel_widen_bf16(int32_t level, const uint16_t *in, float *o
 }
 static inline void kernel_widen_fp16(int32_t level, const uint16_t *in, float *out, size_t n) {
     KERNEL_DISPATCH(level, widen_fp16, in, out, n);
+}
+static inline void kernel_round_bf16(int32_t level, const float *x, float scale, uint16_t *out, size_t n) {
+    KERNEL_DISPATCH(level, round_bf16, x, scale, out, n);
+}
+static inline void kernel_scale_by_bf16(int32_t level, const float *x, float scale, const float *w, uint16_t *out,
+                                        size_t n) {
+    KERNEL_DISPATCH(level, scale_by_bf16, x, scale, w, out, n);
+}
+static inline float kernel_dot_bf16(int32_t level, const uint16_t *w, const float *x, size_t n) {
+    return KERNEL_DISPATCH(level, dot_bf16, w, x, n);
+}
+static inline float kernel_dot_fp16(int32_t level, const uint16_t *w, const float *x, size_t n) {
+    return KERNEL_DISPATCH(level, dot_fp16, w, x, n);
+}
+static inline float kernel_dot_fp32(int32_t level, const float *w, const float *x, size_t n) {
+    return KERNEL_DISPATCH(level, dot_fp32, w, x, n);
+}
+static inline void kernel_silu_gate_bf16(int32_t level, const float *tile, size_t rows, size_t half, size_t columns,
+                                         uint16_t *out, size_t stride) {
+    KERNEL_DISPATCH(level, silu_gate_bf16, tile, rows, half, columns, out, stride);
+}
+static inline float kernel_exponentials_bf16(int32_t level, const float *x, float scale, uint16_t *out, size_t n) {
+    return KERNEL_DISPATCH(level, exponentials_bf16, x, scale, out, n);
 }
 static inline float kernel_sum_squares(int32_t level, const float *x, size_t n) {
     return KERNEL_DISPATCH(level, sum_squares, x, n);

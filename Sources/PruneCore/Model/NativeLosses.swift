@@ -40,14 +40,13 @@ extension NativeModel {
     private func negativeLogLikelihoods(
         _ x: FloatBuffer, rows: Int, _ targets: [Target]
     ) throws(PruneError) -> [Float] {
-        let tiling = Tiling(weights.head, atMost: LogitTile.entries)
+        let tiling = logitTiling
         let exponentials = try TiledExponentials(rows: rows, tiles: tiling.count, scratch)
         let chosen = try scratch.buffer(targets.count)
-        try forEachLogitTile([x], rows: rows, tiling) { logits, tile in
-            let entries = tile.rows.count
-            for row in 0..<rows { exponentials.add(logits + row * entries, entries, row: row, tile: tile.index) }
-            for (place, target) in targets.enumerated() where tile.rows.contains(target.token) {
-                chosen.pointer[place] = logits[target.row * entries + target.token - tile.rows.lowerBound]
+        try forEachLogitTile([x], rows: rows, tiling) { tile in
+            for row in tile.rows { exponentials.add(tile.logits(row), tile.entries.count, row: row, tile: tile.index) }
+            for (place, target) in targets.enumerated() where tile.holds(target.row, target.token) {
+                chosen.pointer[place] = tile.logits(target.row)[target.token - tile.entries.lowerBound]
             }
         }
         let logSums = (0..<rows).map(exponentials.logSum)

@@ -54,14 +54,43 @@ public final class NativeModel: Model {
         let after = try before.map { state throws(PruneError) in
             NativeState(state.batch, try scratch.buffer(state.values.count))
         }
-        try BLAS.singleThreaded { () throws(PruneError) in
-            if sublayer % 2 == 0 {
-                try attend(block: sublayer / 2, before, after)
-            } else {
-                try feedForward(block: sublayer / 2, before, after)
-            }
+        for group in groups(before) {
+            try apply(sublayer, to: Array(before[group]), giving: Array(after[group]))
         }
         return after
+    }
+
+    private func apply(
+        _ sublayer: Int, to before: [NativeState], giving after: [NativeState]
+    ) throws(PruneError) {
+        let block = sublayer / 2
+        try BLAS.singleThreaded { () throws(PruneError) in
+            switch (compute, sublayer % 2) {
+            case (.float32, 0): try attend(block: block, before, after)
+            case (.float32, _): try feedForward(block: block, before, after)
+            case (.bfloat16, 0): try attendRounded(block: block, before, after)
+            case (.bfloat16, _): try feedForwardRounded(block: block, before, after)
+            }
+        }
+    }
+
+    /// Rows that go through a layer together at most: its memory grows with them, what they save does not.
+    private static let mostRows = 4096
+
+    /// States in groups of at most `mostRows` rows; a longer state is a group of its own.
+    private func groups(_ states: [NativeState]) -> [Range<Int>] {
+        var groups: [Range<Int>] = []
+        var first = 0
+        var rows = 0
+        for (index, state) in states.enumerated() {
+            if index > first, rows + state.batch.rowCount > Self.mostRows {
+                groups.append(first..<index)
+                (first, rows) = (index, 0)
+            }
+            rows += state.batch.rowCount
+        }
+        if first < states.count { groups.append(first..<states.count) }
+        return groups
     }
 
     public func read<Result>(
