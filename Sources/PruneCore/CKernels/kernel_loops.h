@@ -99,26 +99,42 @@ static double KERNEL(sum_absolute)(const float *x, size_t n) {
     return sum;
 }
 
-static void KERNEL(add_pair_sums)(const float *h, const float *g, size_t n, kernel_pair_sums *sums) {
+/* In double, so that cosines of near vectors keep their digits: see UnitStatistics.swift. */
+static kernel_pair_norms KERNEL(pair_norms)(const float *h, const float *g, size_t n) {
     KERNEL_RELAXED
-    double hh = 0, gg = 0, hg = 0, uu = 0, h1 = 0, g1 = 0, u1 = 0;
+    double hh = 0, gg = 0, uu = 0, h1 = 0, g1 = 0, u1 = 0;
     for (size_t i = 0; i < n; i++) {
         double a = h[i], b = g[i], u = b - a;
         hh += a * a;
         gg += b * b;
-        hg += a * b;
         uu += u * u;
         h1 += __builtin_fabs(a);
         g1 += __builtin_fabs(b);
         u1 += __builtin_fabs(u);
     }
-    sums->hh += hh;
-    sums->gg += gg;
-    sums->hg += hg;
-    sums->uu += uu;
-    sums->h1 += h1;
-    sums->g1 += g1;
-    sums->u1 += u1;
+    return (kernel_pair_norms){{hh, h1}, {gg, g1}, {uu, u1}};
+}
+
+/* Each value is read from memory once, which is what this loop waits for. */
+static kernel_block_norms KERNEL(block_norms)(const float *h, const float *m, const float *g, size_t n) {
+    KERNEL_RELAXED
+    double hh = 0, mm = 0, gg = 0, ss = 0, tt = 0, uu = 0, h1 = 0, m1 = 0, g1 = 0, s1 = 0, t1 = 0, u1 = 0;
+    for (size_t i = 0; i < n; i++) {
+        double a = h[i], b = m[i], c = g[i], s = b - a, t = c - b, u = c - a;
+        hh += a * a;
+        mm += b * b;
+        gg += c * c;
+        ss += s * s;
+        tt += t * t;
+        uu += u * u;
+        h1 += __builtin_fabs(a);
+        m1 += __builtin_fabs(b);
+        g1 += __builtin_fabs(c);
+        s1 += __builtin_fabs(s);
+        t1 += __builtin_fabs(t);
+        u1 += __builtin_fabs(u);
+    }
+    return (kernel_block_norms){{hh, h1}, {mm, m1}, {gg, g1}, {ss, s1}, {tt, t1}, {uu, u1}};
 }
 
 /* out = (x * scale) * w; out may be x. */

@@ -18,11 +18,21 @@
 
 enum { KERNEL_LEVEL_BASELINE = 0, KERNEL_LEVEL_AVX2 = 1, KERNEL_LEVEL_AVX512 = 2 };
 
-/* Sums over one token's hidden state h before a unit and g after it, u = g - h. */
-typedef struct kernel_pair_sums {
-    double hh, gg, hg, uu; /* squares and product */
-    double h1, g1, u1;     /* absolute values */
-} kernel_pair_sums;
+/* Sums of a vector's squares and absolute values. */
+typedef struct kernel_norms {
+    double squares, absolutes;
+} kernel_norms;
+
+/* Of one token's hidden state before a unit and after it, and of the difference. */
+typedef struct kernel_pair_norms {
+    kernel_norms before, after, update;
+} kernel_pair_norms;
+
+/* Of one token's hidden state before a block, between attention and feed-forward, and after; of what each of the two adds,
+   and both together. */
+typedef struct kernel_block_norms {
+    kernel_norms before, middle, after, attention, feed_forward, update;
+} kernel_block_norms;
 
 /* A weighted mean under way. */
 typedef struct kernel_weighted_sum {
@@ -126,8 +136,11 @@ static inline double kernel_dot(int32_t level, const float *x, const float *y, s
 static inline double kernel_sum_absolute(int32_t level, const float *x, size_t n) {
     return KERNEL_DISPATCH(level, sum_absolute, x, n);
 }
-static inline void kernel_add_pair_sums(int32_t level, const float *h, const float *g, size_t n, kernel_pair_sums *s) {
-    KERNEL_DISPATCH(level, add_pair_sums, h, g, n, s);
+static inline kernel_pair_norms kernel_pair(int32_t level, const float *h, const float *g, size_t n) {
+    return KERNEL_DISPATCH(level, pair_norms, h, g, n);
+}
+static inline kernel_block_norms kernel_block(int32_t level, const float *h, const float *m, const float *g, size_t n) {
+    return KERNEL_DISPATCH(level, block_norms, h, m, g, n);
 }
 static inline void kernel_scale_by(int32_t level, const float *x, float scale, const float *w, float *out, size_t n) {
     KERNEL_DISPATCH(level, scale_by, x, scale, w, out, n);

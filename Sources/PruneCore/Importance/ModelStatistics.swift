@@ -91,24 +91,14 @@ public struct ModelStatistics: Sendable {
         for batch in wave { states.append(try model.start(batch)) }
         var boundaries = hasWindows ? [states] : []
         for block in 0..<blockCount {
-            let first = states
-            for sublayer in 2 * block...2 * block + 1 {
-                guard mask.keeps(sublayer) else {
-                    sublayers[sublayer].addUnchanged(tokens: selected)
-                    continue
-                }
-                let before = states
+            var through = states.map { [$0] }
+            for sublayer in 2 * block...2 * block + 1 where mask.keeps(sublayer) {
                 try model.apply(sublayer, to: &states, at: Array(wave.indices)) { count throws(PruneError) in
                     try meter.advance(by: count)
                 }
-                for index in wave.indices {
-                    try add(model, before[index], states[index], rows[index], mask, to: \.sublayers[sublayer])
-                }
+                for index in wave.indices { through[index].append(states[index]) }
             }
-            for index in wave.indices where mask.keepsAny(ofUnit: block, .block) {
-                try add(model, first[index], states[index], rows[index], mask, to: \.blocks[block])
-            }
-            if !mask.keepsAny(ofUnit: block, .block) { blocks[block].addUnchanged(tokens: selected) }
+            for index in wave.indices { try add(model, block: block, through[index], rows[index], mask) }
             if hasWindows { boundaries.append(states) }
         }
         if hasWindows {
@@ -124,29 +114,27 @@ public struct ModelStatistics: Sendable {
         stride(from: 0, to: rows.count, by: pieceTokens).map { rows[$0..<min($0 + pieceTokens, rows.count)] }
     }
 
+    /// Adds `rows` of a block, given the hidden states before it and after each of its sublayers that the mask keeps.
     private mutating func add(
-        _ model: any Model, _ before: any HiddenState, _ after: any HiddenState, _ rows: [Int], _ mask: KeepMask,
-        to unit: WritableKeyPath<ModelStatistics, UnitStatistics>
+        _ model: any Model, block: Int, _ states: [any HiddenState], _ rows: [Int], _ mask: KeepMask
     ) throws(PruneError) {
         let width = model.shape.hiddenSize
         let pieces = Self.pieces(rows)
-        let sums = try model.read(before) { h throws(PruneError) in
-            try model.read(after) { g throws(PruneError) in
-                h.withUnsafeBufferPointer { h in
-                    g.withUnsafeBufferPointer { g -> [UnitStatistics]? in
-                        // Safe: a state lends rowCount x width floats, and every row is below rowCount.
-                        guard let h = h.baseAddress, let g = g.baseAddress else { return [] }
-                        return mapOnAllThreads(pieces) { piece in
-                            var sum = UnitStatistics()
-                            for row in piece where !sum.add(h + row * width, g + row * width, width: width) { return nil }
-                            return sum
-                        }
-                    }
-                }
+        let keeps = (attention: mask.keeps(2 * block), feedForward: mask.keeps(2 * block + 1))
+        // Safe: a state lends rowCount x width floats, and every row is below rowCount.
+        let sums = try withPointers(to: states[...], in: model) { states -> [BlockStatistics]? in
+            mapOnAllThreads(pieces) { piece in
+                var sum = BlockStatistics(keeps: keeps)
+                for row in piece where !sum.add(states, at: row * width, width: width) { return nil }
+                return sum
             }
         }
-        guard let sums else { throw try model.nonFiniteError(in: after.batch, under: mask) }
-        for sum in sums { self[keyPath: unit].merge(sum) }
+        guard let sums else { throw try model.nonFiniteError(in: states[0].batch, under: mask) }
+        for sum in sums {
+            sublayers[2 * block].merge(sum.attention)
+            sublayers[2 * block + 1].merge(sum.feedForward)
+            blocks[block].merge(sum.block)
+        }
     }
 
     private mutating func addWindows(

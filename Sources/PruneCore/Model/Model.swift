@@ -32,6 +32,9 @@ public enum LogitDistance: Sendable {
 public protocol Model: AnyObject, Sendable {
     var shape: ModelShape { get }
 
+    /// What matrix products multiply in.
+    var compute: ComputeType { get }
+
     /// The hidden state before sublayer 0.
     ///
     /// Errors: `.data` for an id outside the vocabulary; `.memory`.
@@ -81,6 +84,9 @@ extension Model {
     }
 
     public var rereadsWeights: Bool { false }
+
+    /// Models that a host runs hand over fp32; what they multiply in is theirs to know.
+    public var compute: ComputeType { .float32 }
 
     /// The hidden state of a batch after the kept sublayers of `mask`, from `state`, which is the one before `first`.
     ///

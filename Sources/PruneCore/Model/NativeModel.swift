@@ -1,4 +1,4 @@
-/// Our own engine: a model whose weights lie in this process's memory, computed in fp32.
+/// Our own engine: a model whose weights lie in this process's memory.
 ///
 ///     h = embedding[token]
 ///     h = h + attention(norm(h))        sublayer 2i
@@ -19,7 +19,7 @@ public final class NativeModel: Model {
 
     /// Opens a Hugging Face directory. Errors: as `prune_model_open`.
     ///
-    /// - Parameter compute: nil = the fastest that loses nothing of the stored weights.
+    /// - Parameter compute: nil = what `ComputeType.preferred` says.
     public convenience init(directory: String, compute: ComputeType? = nil) throws(PruneError) {
         let checkpoint = try Checkpoint.open(directory: directory)
         try self.init(checkpoint.config, checkpoint.tensors, compute: compute)
@@ -27,7 +27,8 @@ public final class NativeModel: Model {
 
     /// A model over tensors that live elsewhere; `tensors` keeps them alive.
     ///
-    /// Errors: those of the weights; `.unsupported` for a compute type that this CPU lacks.
+    /// Errors: those of the weights; `.unsupported` for a compute type that this CPU lacks; `.argument` if `compute` is
+    /// nil and the environment names no type.
     init(_ config: ModelConfig, _ tensors: TensorTable, compute: ComputeType? = nil) throws(PruneError) {
         if let compute, !compute.isSupported {
             throw PruneError(.unsupported, "this CPU has no instructions for \(compute) products; compute in float32")
@@ -35,7 +36,7 @@ public final class NativeModel: Model {
         self.config = config
         weights = try NativeWeights(config, tensors)
         shape = weights.shape(config)
-        self.compute = compute ?? .automatic(for: shape.elementType)
+        self.compute = if let compute { compute } else { try ComputeType.preferred(for: shape.elementType) }
         streamsWeights = shape.cost(under: KeepMask(blocks: shape.blockCount)).parameterBytes > Runtime.memoryLimit / 2
         rotary = RotaryTable(config.rotary, headSize: config.headSize)
     }
@@ -59,7 +60,7 @@ public final class NativeModel: Model {
         if streamsWeights, sublayer + 1 < shape.sublayerCount {
             for tensor in weights.tensors(ofSublayer: sublayer + 1) { tensor.willNeed() }
         }
-        for group in groups(before) {
+        for group in consecutiveGroups(ofRows: before.map(\.batch.rowCount), atMost: RowLimit.call) {
             try apply(sublayer, to: Array(before[group]), giving: Array(after[group]))
         }
         return after
@@ -77,25 +78,6 @@ public final class NativeModel: Model {
             case (.bfloat16, _): try feedForwardRounded(block: block, before, after)
             }
         }
-    }
-
-    /// Rows that go through a layer together at most: its memory grows with them, what they save does not.
-    private static let mostRows = 4096
-
-    /// States in groups of at most `mostRows` rows; a longer state is a group of its own.
-    private func groups(_ states: [NativeState]) -> [Range<Int>] {
-        var groups: [Range<Int>] = []
-        var first = 0
-        var rows = 0
-        for (index, state) in states.enumerated() {
-            if index > first, rows + state.batch.rowCount > Self.mostRows {
-                groups.append(first..<index)
-                (first, rows) = (index, 0)
-            }
-            rows += state.batch.rowCount
-        }
-        if first < states.count { groups.append(first..<states.count) }
-        return groups
     }
 
     public func read<Result>(

@@ -23,6 +23,12 @@ public enum Runtime {
         return processorFlags().filter(wanted.contains).joined(separator: " ")
     }()
 
+    /// Instructions that products of bf16 numbers run on; "" if this CPU has none.
+    public static var bf16Kernels: String { ComputeType.bfloat16.isSupported ? "avx512_bf16" : "" }
+
+    /// What the loops of this library are compiled for, recognised when it was loaded.
+    public static var loopKernels: String { Kernels.levelName }
+
     /// A sentence if the kernels in use are slower than the CPU allows; "" if all is well.
     public static let advice: String = {
         let wide: Set = ["skylakex", "cooperlake", "sapphirerapids"]
