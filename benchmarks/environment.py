@@ -9,8 +9,9 @@ import platform
 from pathlib import Path
 from typing import Any
 
-# It makes OpenBLAS use other kernels than those that fit the CPU.
-UNSET = ("OPENBLAS_CORETYPE",)
+# The first makes OpenBLAS use other kernels than those that fit the CPU, the second makes models
+# compute in another type than the one that is measured.
+UNSET = ("OPENBLAS_CORETYPE", "PRUNECORE_COMPUTE")
 
 
 def machine() -> dict[str, Any]:

@@ -91,8 +91,9 @@ def commands(model: pc.Model, data: pc.Data, threads: int) -> Commands:
 
     def generate(prompt_tokens: int, new_tokens: int) -> dict[str, Any]:
         prompt = token_ids(prompt_tokens, model.shape.vocabulary_size).tolist()
-        made = model.generate([prompt], max_new_tokens=new_tokens, temperature=0)
-        return {"tokens": len(made.tokens[0]), "seconds": made.seconds}
+        made = model.generate([prompt], new_tokens, temperature=0, stop_at_eos=False)
+        # The first new token comes from the pass over the prompt.
+        return {"tokens": len(made.tokens[0]) - 1, "seconds": made.decode_seconds}
 
     return {
         "evaluate": evaluate,

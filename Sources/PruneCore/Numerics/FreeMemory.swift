@@ -57,7 +57,7 @@ extension Runtime {
 
     /// The number that follows a word at the start of a line of a file; nil if there is none.
     private static func number(in path: String, after word: String) -> Int? {
-        for line in lines(of: path) {
+        for line in lines(of: path) where line.hasPrefix(word) {
             let words = words(line)
             if word.isEmpty { return words.first.flatMap { Int($0) } }
             if words.first == word { return words.dropFirst().first.flatMap { Int($0) } }

@@ -56,9 +56,12 @@ public enum Runtime {
         var capacity = 0
         defer { free(line) }
         var lines: [String] = []
-        while getline(&line, &capacity, file) > 0, let line {
-            lines.append(String(String(cString: line).prefix { $0 != "\n" }))
+        while true {
+            let length = getline(&line, &capacity, file)
+            guard length > 0, let line else { return lines }
+            // Ended as bytes: going through characters takes a hundred times as long. Safe: `length` bytes were read.
+            if line[length - 1] == UInt8(ascii: "\n") { line[length - 1] = 0 }
+            lines.append(String(cString: line))
         }
-        return lines
     }
 }
