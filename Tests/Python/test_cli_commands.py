@@ -50,7 +50,7 @@ def test_installed_command_is_the_module(tmp_path: Path) -> None:
 
 def test_help_and_version(run: Run) -> None:
     listed = run("--help").stdout
-    for command in ("info", "score", "shapley", "prune", "evaluate", "curve", "demo"):
+    for command in ("info", "score", "shapley", "prune", "evaluate", "curve", "generate", "demo"):
         assert command in listed
         assert "--json" in run(command, "--help").stdout
     assert run().stdout == listed

@@ -37,8 +37,8 @@ def generate_calibration(
 ) -> Data:
     """Lets the model write text to calibrate itself with, where there is no other.
 
-    It samples at temperature 1 and truncates nothing: the text is then distributed as what the model
-    has learned. Sharper samples calibrate worse; docs/generation.md has numbers.
+    It samples at temperature 1 and truncates nothing, so that the text is distributed as the model
+    has learned it. Sharper samples calibrate worse: see docs/generation.md.
 
     Parameters
     ----------

@@ -14,7 +14,7 @@ from prunecore._library import ffi, lib, new_struct
 from prunecore._numbers import checked_count, checked_positive, optional_count
 from prunecore._progress import ProgressFunction, Watch
 from prunecore.data import Data
-from prunecore.errors import ArgumentError, FileError
+from prunecore.errors import ArgumentError, FileError, FormatError
 from prunecore.evaluation import checked_batch_tokens
 from prunecore.generation import (
     GeneratedToken,
@@ -170,7 +170,9 @@ class TokenWatch(Watch):
         if decoder is not None and self.needed:
             rows = prompts.sequences
             self.streams = [TextStream(decoder, row.tolist(), stops) for row in rows]
-        self.token_callback = ffi.callback("prune_token_fn", self._token, error=-1, onerror=self._keep)
+        self.token_callback = ffi.callback(
+            "prune_token_fn", self._token, error=-1, onerror=self._keep
+        )
 
     def _token(self, _user_data: Any, told: Any) -> int:
         reason = reason_of(told.end)
@@ -203,7 +205,7 @@ def configured_tokens(model: Model, key: str) -> list[int]:
         try:
             found = json.loads(path.read_text(encoding="utf-8")).get(key)
         except (ValueError, AttributeError) as error:
-            raise ArgumentError(f"{path} is no JSON object: {error}") from error
+            raise FormatError(f"{path} is no JSON object: {error}") from error
         ids = found if isinstance(found, list) else [] if found is None else [found]
         # Some configurations name a token beyond the vocabulary, which can never be written.
         size = model.shape.vocabulary_size

@@ -21,8 +21,7 @@ from prunecore.cli.options import (
     read_mask,
 )
 from prunecore.cli.output import Bar, Output, count, make_folder, wrote
-from prunecore.data import Data
-from prunecore.errors import ArgumentError, FileError, FormatError
+from prunecore.errors import ArgumentError
 from prunecore.generation import GeneratedToken, Generation
 from prunecore.mask import Mask
 from prunecore.model import Model
@@ -70,7 +69,7 @@ def generate(
     ] = None,
     temperature: Annotated[
         float | None,
-        typer.Option("--temperature", metavar="T", help="0 = always the likeliest token (default)."),
+        typer.Option("--temperature", metavar="T", help="0 = the likeliest token (default)."),
     ] = None,
     top_k: Annotated[
         int | None,
@@ -108,40 +107,19 @@ def generate(
         raise ArgumentError("give --prompt or --prompts, not both")
     texts = [prompt] if prompt is not None else _read_prompts(prompts) if prompts else None
     if calibration is not None:
-        sampling = {"temperature": temperature, "top-k": top_k, "top-p": top_p, "stop": stop}
-        for name, value in sampling.items():
-            if value is not None and value != []:
+        for name, value in (("temperature", temperature), ("top-k", top_k), ("top-p", top_p)):
+            if value is not None:
                 raise ArgumentError(
                     f"--{name} does not go with --calibration, which samples at temperature 1"
                 )
-        if out is None:
-            raise ArgumentError("--out is missing: --calibration writes its text to a file")
-        with prunecore.open(model) as opened, Bar() as bar:
-            data = opened.generate_calibration(
-                calibration,
-                texts,
-                prompt_tokens=8 if prompt_tokens is None else prompt_tokens,
-                max_new_tokens=CALIBRATION_TOKENS if max_tokens is None else max_tokens,
-                seed=seed,
-                mask=read_mask(mask, opened),
-                progress=bar,
-            )
-            make_folder(out.parent)
-            _write_calibration(data, opened, out)
-            record: dict[str, Any] = {
-                "calibration": {
-                    "file": str(out),
-                    "sequences": data.n_sequences,
-                    "tokens": data.n_tokens,
-                    "data_sha256": data.digest,
-                },
-                "model": opened.provenance,
-            }
-        shown = f"{count(data.n_sequences)} sequences, {count(data.n_tokens)} tokens"
-        Output(json_).result(record, shown, wrote(out))
+        if stop:
+            raise ArgumentError("--stop does not go with --calibration")
+        beginning = 8 if prompt_tokens is None else prompt_tokens
+        length = CALIBRATION_TOKENS if max_tokens is None else max_tokens
+        _calibrate(model, calibration, texts, beginning, length, mask, seed, out, json_)
         return
     if texts is None:
-        raise ArgumentError("there is nothing to continue: give --prompt, --prompts or --calibration")
+        raise ArgumentError("there is no text to continue: give --prompt or --prompts")
     if prompt_tokens is not None:
         raise ArgumentError("--prompt-tokens goes with --calibration only")
     live = prompt is not None and not json_
@@ -166,6 +144,55 @@ def generate(
         out.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
         if not json_:
             print(wrote(out), file=sys.stderr)
+
+
+def _calibrate(
+    directory: Path,
+    n_sequences: int,
+    texts: list[str] | None,
+    prompt_tokens: int,
+    max_tokens: int,
+    mask: Path | None,
+    seed: int,
+    out: Path | None,
+    json_: bool,
+) -> None:
+    """Makes calibration text and writes it, so that `--data` reads it."""
+    if out is None:
+        raise ArgumentError("--out is missing: --calibration writes its text to a file")
+    if out.suffix.lower() not in (".jsonl", ".npy"):
+        raise ArgumentError(f"--out is {out}, but calibration text is written as .jsonl or .npy")
+    with prunecore.open(directory) as opened, Bar() as bar:
+        decoder = None if out.suffix.lower() == ".npy" else load_tokenizer(opened)
+        data = opened.generate_calibration(
+            n_sequences,
+            texts,
+            prompt_tokens=prompt_tokens,
+            max_new_tokens=max_tokens,
+            seed=seed,
+            mask=read_mask(mask, opened),
+            progress=bar,
+        )
+        record = {
+            "file": str(out),
+            "sequences": data.n_sequences,
+            "tokens": data.n_tokens,
+            "data_sha256": data.digest,
+            "seed": seed,
+            "model": opened.provenance,
+        }
+    make_folder(out.parent)
+    if decoder is None:
+        # Rows of unequal length are one stream, which is cut into sequences when it is read.
+        equal = len({len(row) for row in data.sequences}) == 1
+        np.save(out, (np.stack if equal else np.concatenate)(data.sequences))
+    else:
+        with out.open("w", encoding="utf-8") as file:
+            for row in data.sequences:
+                text = decoder.decode(row.tolist(), skip_special_tokens=True)
+                file.write(json.dumps({"text": text}, ensure_ascii=False) + "\n")
+    shown = f"{count(data.n_sequences)} sequences, {count(data.n_tokens)} tokens"
+    Output(json_).result(record, shown, wrote(out))
 
 
 def _read_prompts(path: Path) -> list[str]:
@@ -211,23 +238,3 @@ def _record(made: Generation, texts: list[str], mask: Mask, model: Model) -> dic
     for text, sequence in zip(texts, record["sequences"], strict=True):
         sequence["prompt"] = text
     return {**record, "removed": mask.removed, "model": model.provenance}
-
-
-def _write_calibration(data: Data, model: Model, path: Path) -> None:
-    """Writes sequences so that `--data` reads them: texts, or token ids."""
-    suffix = path.suffix.lower()
-    if suffix == ".npy":
-        lengths = {len(row) for row in data.sequences}
-        # Rows of unequal length are one stream, which is cut into sequences when it is read.
-        np.save(path, (np.stack if len(lengths) == 1 else np.concatenate)(data.sequences))
-        return
-    if suffix != ".jsonl":
-        raise FormatError(f"{path}: calibration text is written as .jsonl or .npy")
-    try:
-        decoder = load_tokenizer(model)
-    except FileError as error:
-        raise FileError(f"{error}: write --out as .npy") from error
-    with path.open("w", encoding="utf-8") as file:
-        for row in data.sequences:
-            text = decoder.decode(row.tolist(), skip_special_tokens=True)
-            file.write(json.dumps({"text": text}, ensure_ascii=False) + "\n")
