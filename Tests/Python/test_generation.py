@@ -114,6 +114,7 @@ def test_special_tokens_stop_by_name_and_are_no_text(tales: pc.Model) -> None:
         200,
         temperature=1e3,  # so that the start token, which no text has inside, is written, too
         stop="<s>",
+        stop_at_eos=False,
     )
     ended = [row for row, reason in zip(made.tokens, made.reasons, strict=True) if reason == "stop"]
     assert ended and all(row[-1] == 1 and 1 not in row[:-1] for row in ended)
