@@ -99,6 +99,19 @@ static double KERNEL(sum_absolute)(const float *x, size_t n) {
     return sum;
 }
 
+/* Of bf16 values, which need not stand widened in memory for it. */
+static double KERNEL(sum_absolute_bf16)(const uint16_t *x, size_t n) {
+    KERNEL_RELAXED
+    double sum = 0;
+    for (size_t i = 0; i < n; i++) {
+        uint32_t bits = (uint32_t)(x[i] & 0x7fff) << 16;
+        float value;
+        __builtin_memcpy(&value, &bits, 4);
+        sum += (double)value;
+    }
+    return sum;
+}
+
 /* In double, so that cosines of near vectors keep their digits: see UnitStatistics.swift. */
 static kernel_pair_norms KERNEL(pair_norms)(const float *h, const float *g, size_t n) {
     KERNEL_RELAXED

@@ -136,6 +136,9 @@ static inline double kernel_dot(int32_t level, const float *x, const float *y, s
 static inline double kernel_sum_absolute(int32_t level, const float *x, size_t n) {
     return KERNEL_DISPATCH(level, sum_absolute, x, n);
 }
+static inline double kernel_sum_absolute_bf16(int32_t level, const uint16_t *x, size_t n) {
+    return KERNEL_DISPATCH(level, sum_absolute_bf16, x, n);
+}
 static inline kernel_pair_norms kernel_pair(int32_t level, const float *h, const float *g, size_t n) {
     return KERNEL_DISPATCH(level, pair_norms, h, g, n);
 }
