@@ -61,6 +61,28 @@ import Glibc
         #expect(merged.tokens == 9)
     }
 
+    /// Batches that go through a sublayer together score as they do one by one: the sums are added up batch by batch.
+    @Test func batchesTogetherScoreAsOneByOne() throws {
+        let data = try data([[0, 1, 2], [3, 1], [2, 2, 2, 0], [1]])
+        let mask = all.removing(unit: 1, .block)
+        for mask in [all, mask, mask.removing(unit: 0, .sublayer)] {
+            let watched = WatchedModel(model)
+            let meter = ProgressMeter(stage: "test", total: 1, listener: nil)
+            var (together, alone) = (
+                ModelStatistics(blocks: 2, windows: true), ModelStatistics(blocks: 2, windows: true))
+            try together.collect(watched, data.batches(of: 1), under: mask, meter)
+            #expect(watched.calls.map(\.sublayer) == mask.kept && watched.calls.allSatisfy { $0.states == 4 })
+            for batch in data.batches(of: 1) { try alone.collect(model, [batch], under: mask, meter) }
+            for metric in Metric.ofStates {
+                for granularity in [Granularity.sublayer, .block] {
+                    #expect(try together.scores(metric, granularity) == alone.scores(metric, granularity))
+                }
+            }
+            #expect(try together.windowDistances().map(\.bitPattern) == alone.windowDistances().map(\.bitPattern))
+            #expect(together.tokens == 10 && watched.rowsAlive == 0)
+        }
+    }
+
     @Test func lastTokenOfEachSequence() throws {
         let last = try collected(data([[3, 0], [1, 2, 0]]), selection: .last)
         let zeros = try collected(data([[0, 0]]))

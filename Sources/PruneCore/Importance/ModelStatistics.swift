@@ -74,23 +74,37 @@ public struct ModelStatistics: Sendable {
     public mutating func collect(
         _ model: any Model, _ batches: [TokenBatch], under mask: KeepMask, _ meter: ProgressMeter
     ) throws(PruneError) {
-        for batch in batches {
-            let rows = selection == .all ? Array(0..<batch.rowCount) : batch.lastRows
-            var state = try model.start(batch)
-            var boundaries = [state]
-            for block in 0..<blockCount {
-                var through = [state]
-                for sublayer in 2 * block...2 * block + 1 where mask.keeps(sublayer) {
-                    state = try model.run(state, from: sublayer, to: sublayer + 1, under: mask)
-                    through.append(state)
-                    try meter.advance()
-                }
-                try add(model, block: block, through, rows, mask)
-                if hasWindows { boundaries.append(state) }
-            }
-            if hasWindows { try addWindows(model, boundaries, rows) }
-            tokens += rows.count
+        // A batch has the states before and after a block and between its sublayers; windows need all boundaries.
+        let waveRows = model.rowsTogether(statesPerRow: hasWindows ? blockCount + 3 : 3)
+        for wave in consecutiveGroups(ofRows: batches.map(\.rowCount), atMost: waveRows) {
+            try collect(model, wave: Array(batches[wave]), under: mask, meter)
         }
+    }
+
+    /// Adds batches that go through every sublayer together. Sums are added up batch by batch, as if they came alone.
+    private mutating func collect(
+        _ model: any Model, wave: [TokenBatch], under mask: KeepMask, _ meter: ProgressMeter
+    ) throws(PruneError) {
+        let rows = wave.map { selection == .all ? Array(0..<$0.rowCount) : $0.lastRows }
+        let selected = rows.reduce(0) { $0 + $1.count }
+        var states: [any HiddenState] = []
+        for batch in wave { states.append(try model.start(batch)) }
+        var boundaries = hasWindows ? [states] : []
+        for block in 0..<blockCount {
+            var through = states.map { [$0] }
+            for sublayer in 2 * block...2 * block + 1 where mask.keeps(sublayer) {
+                try model.apply(sublayer, to: &states, at: Array(wave.indices)) { count throws(PruneError) in
+                    try meter.advance(by: count)
+                }
+                for index in wave.indices { through[index].append(states[index]) }
+            }
+            for index in wave.indices { try add(model, block: block, through[index], rows[index], mask) }
+            if hasWindows { boundaries.append(states) }
+        }
+        if hasWindows {
+            for index in wave.indices { try addWindows(model, boundaries.map { $0[index] }, rows[index]) }
+        }
+        tokens += selected
     }
 
     /// Tokens whose sums are added up by one thread. Fixed, so that results do not depend on the thread count.

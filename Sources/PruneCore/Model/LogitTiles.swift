@@ -1,7 +1,7 @@
 /// Some logits of some inputs: made and used up on one thread, so that tokens x vocabulary never stands in memory whole.
 struct LogitTile {
-    /// Rows of an input that are computed together at most.
-    static let tokens = 1024
+    /// Rows that are computed together at most: each tile holds its logits of all of them in fp32, of a part in bf16.
+    static func rows(_ compute: ComputeType) -> Int { compute == .float32 ? 1024 : 4096 }
 
     /// Which tile of the vocabulary this is, and its entries.
     let index: Int
@@ -17,9 +17,6 @@ struct LogitTile {
         self.rows = rows
         self.values = values
     }
-
-    /// Whether the logit of an entry for a row is in this tile.
-    func holds(_ row: Int, _ entry: Int) -> Bool { rows.contains(row) && entries.contains(entry) }
 
     /// The tile's logits of a row, one of `rows`, of an input.
     func logits(_ row: Int, of input: Int = 0) -> UnsafePointer<Float> {

@@ -11,7 +11,7 @@ extension NativeModel {
             throw PruneError(.internal, "logits of two different batches were compared")
         }
         // Divergences need the logits of both.
-        let most = kind == .l2 ? LogitTile.tokens : LogitTile.tokens / 2
+        let most = LogitTile.rows(compute) / (kind == .l2 ? 1 : 2)
         var distances: [Float] = []
         distances.reserveCapacity(rows.count)
         for first in stride(from: 0, to: rows.count, by: most) {

@@ -19,15 +19,21 @@ extension NativeModel {
         if let failure { throw failure }
     }
 
-    /// finalNorm(h) of some rows, one after the other.
+    /// finalNorm(h) of some rows of a state, one after the other.
     func finalNormed(_ state: NativeState, at rows: [Int]) throws(PruneError) -> FloatBuffer {
+        try finalNormed(rows.map { LogitRow(state: state, row: $0) })
+    }
+
+    /// finalNorm(h) of some rows, one after the other.
+    func finalNormed(_ rows: [LogitRow]) throws(PruneError) -> FloatBuffer {
         let width = config.hiddenSize
         let gain = try weights.finalNorm.gain.floats(scratch)
         let x = try scratch.buffer(rows.count * width)
         let finalNorm = weights.finalNorm
         forEachPiece(of: rows.count) { piece in
             for place in piece {
-                (x.pointer + place * width).update(from: state.values.pointer + rows[place] * width, count: width)
+                let values = rows[place].state.values.pointer + rows[place].row * width
+                (x.pointer + place * width).update(from: values, count: width)
             }
             finalNorm.apply(x.pointer, rows: piece, width: width, gain: gain, into: x.pointer)
         }

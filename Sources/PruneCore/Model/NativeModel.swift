@@ -10,6 +10,8 @@ public final class NativeModel: Model {
     public let shape: ModelShape
     /// What matrix products multiply in.
     public let compute: ComputeType
+    /// Whether the weights may not stay in memory: then each sublayer's are asked for while the one before it is computed.
+    private let streamsWeights: Bool
     let config: ModelConfig
     let weights: NativeWeights
     let rotary: RotaryTable
@@ -35,6 +37,7 @@ public final class NativeModel: Model {
         weights = try NativeWeights(config, tensors)
         shape = weights.shape(config)
         self.compute = if let compute { compute } else { try ComputeType.preferred(for: shape.elementType) }
+        streamsWeights = shape.cost(under: KeepMask(blocks: shape.blockCount)).parameterBytes > Runtime.memoryLimit / 2
         rotary = RotaryTable(config.rotary, headSize: config.headSize)
     }
 
@@ -54,7 +57,10 @@ public final class NativeModel: Model {
         let after = try before.map { state throws(PruneError) in
             NativeState(state.batch, try scratch.buffer(state.values.count))
         }
-        for group in groups(before) {
+        if streamsWeights, sublayer + 1 < shape.sublayerCount {
+            for tensor in weights.tensors(ofSublayer: sublayer + 1) { tensor.willNeed() }
+        }
+        for group in consecutiveGroups(ofRows: before.map(\.batch.rowCount), atMost: RowLimit.call) {
             try apply(sublayer, to: Array(before[group]), giving: Array(after[group]))
         }
         return after
@@ -72,25 +78,6 @@ public final class NativeModel: Model {
             case (.bfloat16, _): try feedForwardRounded(block: block, before, after)
             }
         }
-    }
-
-    /// Rows that go through a layer together at most: its memory grows with them, what they save does not.
-    private static let mostRows = 4096
-
-    /// States in groups of at most `mostRows` rows; a longer state is a group of its own.
-    private func groups(_ states: [NativeState]) -> [Range<Int>] {
-        var groups: [Range<Int>] = []
-        var first = 0
-        var rows = 0
-        for (index, state) in states.enumerated() {
-            if index > first, rows + state.batch.rowCount > Self.mostRows {
-                groups.append(first..<index)
-                (first, rows) = (index, 0)
-            }
-            rows += state.batch.rowCount
-        }
-        if first < states.count { groups.append(first..<states.count) }
-        return groups
     }
 
     public func read<Result>(
