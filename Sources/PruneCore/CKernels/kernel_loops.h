@@ -1,5 +1,5 @@
 /*
- * Loops compiled once per CPU level: KERNEL(name) gives each its level's name. Included by kernels.h only.
+ * Loops compiled once per CPU level: KERNEL(name) gives each its level's name. Included by kernels.c only.
  * Pointers need no alignment beyond their element's; n may be 0 unless said otherwise; inputs and outputs are the same
  * memory only where a comment says so.
  */
