@@ -1,5 +1,5 @@
 /*
- * Loops compiled once per CPU level: KERNEL(name) gives each its level's name. Included by kernels.h only.
+ * Loops compiled once per CPU level: KERNEL(name) gives each its level's name. Included by kernels.c only.
  * Pointers need no alignment beyond their element's; n may be 0 unless said otherwise; inputs and outputs are the same
  * memory only where a comment says so.
  */
@@ -96,6 +96,19 @@ static double KERNEL(sum_absolute)(const float *x, size_t n) {
     KERNEL_RELAXED
     double sum = 0;
     for (size_t i = 0; i < n; i++) sum += (double)__builtin_fabsf(x[i]);
+    return sum;
+}
+
+/* Of bf16 values, which need not stand widened in memory for it. */
+static double KERNEL(sum_absolute_bf16)(const uint16_t *x, size_t n) {
+    KERNEL_RELAXED
+    double sum = 0;
+    for (size_t i = 0; i < n; i++) {
+        uint32_t bits = (uint32_t)(x[i] & 0x7fff) << 16;
+        float value;
+        __builtin_memcpy(&value, &bits, 4);
+        sum += (double)value;
+    }
     return sum;
 }
 

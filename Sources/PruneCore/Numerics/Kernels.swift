@@ -40,6 +40,11 @@ enum Kernels {
         kernel_sum_absolute(level, x, count)
     }
 
+    /// The same of `count` bf16 values.
+    static func sumOfAbsolutes(bf16 x: UnsafePointer<UInt16>, _ count: Int) -> Double {
+        kernel_sum_absolute_bf16(level, x, count)
+    }
+
     /// out[i] = x[i] * scale * weight[i]; `out` may be `x`.
     static func scale(
         _ x: UnsafePointer<Float>, by scale: Float, times weight: UnsafePointer<Float>,
