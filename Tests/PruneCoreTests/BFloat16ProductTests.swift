@@ -226,6 +226,23 @@ struct BFloat16ProductTests {
         }
     }
 
+    @Test func nothingDependsOnTheNumberOfThreads() throws {
+        let directory = repository.appendingPathComponent("examples/models/tales-12l").path
+        defer { ThreadPool.threads = 0 }
+        for compute in ComputeType.allCases {
+            let model = try NativeModel(directory: directory, compute: compute)
+            let tokens = (0..<150).map { Int32($0 * 11 % 2000) }
+            let data = try TokenData(tokens: tokens, lengths: [100, 3, 47], weights: nil)
+            let mask = KeepMask(blocks: 12)
+            var values: [Double] = []
+            for threads in [1, 2, 5] {
+                ThreadPool.threads = threads
+                values.append(try evaluate(model, data, mask))
+            }
+            #expect(Set(values).count == 1)
+        }
+    }
+
     private func evaluate(_ model: NativeModel, _ data: TokenData, _ mask: KeepMask) throws -> Double {
         try evaluations(model, data, [mask])[0]
     }

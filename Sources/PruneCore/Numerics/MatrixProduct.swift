@@ -134,7 +134,8 @@ struct Tile {
     let slot: Int
 }
 
-/// How the rows of a stored matrix are cut among the threads.
+/// How the rows of a stored matrix are cut among the threads: the same however many there are, since BLAS rounds an output
+/// differently in a product of another width.
 struct Tiling {
     /// Bytes of widened weights that a thread holds at most; they should stay in the caches.
     private static let widenedBytes = 4 << 20
@@ -143,11 +144,11 @@ struct Tiling {
     let rowsPerTile: Int
     let count: Int
 
-    /// Two tiles a thread, so that a thread the system holds up does not hold up the rest; whole vectors of rows.
-    init(_ weight: StoredMatrix, atMost most: Int = .max, slots: Int = ThreadPool.threads) {
-        var rows = min(most, (weight.rows + 2 * slots - 1) / (2 * slots))
+    /// Eight tiles or more of a large matrix, so that threads finish together; whole vectors of rows.
+    init(_ weight: StoredMatrix, atMost most: Int = 512) {
+        var rows = min(most, max(64, (weight.rows + 7) / 8))
         if weight.floats == nil { rows = min(rows, Self.widenedBytes / (4 * weight.columns)) }
-        self.slots = slots
+        slots = ThreadPool.threads
         rowsPerTile = max(16, rows / 16 * 16)
         count = (weight.rows + rowsPerTile - 1) / rowsPerTile
     }
