@@ -1,15 +1,22 @@
 #include "kernels.h"
 
+/* 16 values of each kind; compilers cut them into what a level has. */
+typedef float kernel_lanes __attribute__((vector_size(64)));
+typedef uint32_t kernel_words __attribute__((vector_size(64)));
+typedef uint16_t kernel_halves __attribute__((vector_size(32)));
+
 /* Each loop at each level: name_baseline, name_avx2, name_avx512. */
 
 #define KERNEL(name) name##_baseline
 #include "kernel_loops.h"
+#include "dot_loops.h"
 #undef KERNEL
 
 #if defined(__x86_64__)
 #pragma clang attribute push(__attribute__((target("avx2,fma,f16c"))), apply_to = function)
 #define KERNEL(name) name##_avx2
 #include "kernel_loops.h"
+#include "dot_loops.h"
 #undef KERNEL
 #pragma clang attribute pop
 
@@ -17,6 +24,7 @@
                              apply_to = function)
 #define KERNEL(name) name##_avx512
 #include "kernel_loops.h"
+#include "dot_loops.h"
 #undef KERNEL
 #pragma clang attribute pop
 
@@ -49,14 +57,14 @@ void kernel_round_bf16(int32_t level, const float *x, float scale, uint16_t *out
 void kernel_scale_by_bf16(int32_t level, const float *x, float scale, const float *w, uint16_t *out, size_t n) {
     KERNEL_DISPATCH(level, scale_by_bf16, x, scale, w, out, n);
 }
-float kernel_dot_bf16(int32_t level, const uint16_t *w, const float *x, size_t n) {
-    return KERNEL_DISPATCH(level, dot_bf16, w, x, n);
-}
-float kernel_dot_fp16(int32_t level, const uint16_t *w, const float *x, size_t n) {
-    return KERNEL_DISPATCH(level, dot_fp16, w, x, n);
-}
-float kernel_dot_fp32(int32_t level, const float *w, const float *x, size_t n) {
-    return KERNEL_DISPATCH(level, dot_fp32, w, x, n);
+void kernel_dot_rows(int32_t level, int32_t type, const void *w, const float *x, size_t x_stride, size_t rows, size_t n,
+                     float *out, size_t out_stride) {
+    if (type == STORED_BF16)
+        KERNEL_DISPATCH(level, dot_rows_bf16, w, x, x_stride, rows, n, out, out_stride);
+    else if (type == STORED_FP16)
+        KERNEL_DISPATCH(level, dot_rows_fp16, w, x, x_stride, rows, n, out, out_stride);
+    else
+        KERNEL_DISPATCH(level, dot_rows_fp32, w, x, x_stride, rows, n, out, out_stride);
 }
 void kernel_silu_gate_bf16(int32_t level, const float *tile, size_t rows, size_t half, size_t columns,
                            uint16_t *out, size_t stride) {
