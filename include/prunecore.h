@@ -173,7 +173,8 @@ void prune_model_release(prune_model *model);
 /* What a model can do: bits of prune_model_shape.abilities. */
 enum {
     PRUNE_ABILITY_READ_STATES = 1, /* hidden states can be read: static metrics work */
-    PRUNE_ABILITY_MAGNITUDE = 2    /* weights can be read: the magnitude metric works */
+    PRUNE_ABILITY_MAGNITUDE = 2,   /* weights can be read: the magnitude metric works */
+    PRUNE_ABILITY_GENERATE = 4     /* prune_model_generate() works */
 };
 
 /* Shape of a model. Strings live as long as the handle. */
@@ -506,6 +507,108 @@ prune_status prune_model_logits(const prune_model *model, const prune_data *data
 prune_status prune_model_hidden_states(const prune_model *model, const prune_data *data, const uint8_t *keep,
                                        size_t keep_count, int64_t sublayer, const prune_evaluate_options *options,
                                        float *out_states, size_t capacity, size_t *out_count);
+
+/* ====================================================================================================================
+ * Generation: text that a model writes
+ * ==================================================================================================================*/
+
+/* Why a sequence ended. */
+enum {
+    PRUNE_END_NONE = 0,    /* it goes on; in results never */
+    PRUNE_END_STOP = 1,    /* a stop token was written; it is the last of the new tokens */
+    PRUNE_END_LENGTH = 2,  /* max_new_tokens were written */
+    PRUNE_END_CONTEXT = 3, /* prompt and new tokens together fill context_length of prune_model_shape */
+    PRUNE_END_CALLBACK = 4 /* the token callback ended it */
+};
+
+/* A token that was just written. */
+typedef struct prune_token {
+    uint32_t struct_size;
+    int32_t token_id;
+    int64_t prompt;   /* index of the prompt that it continues */
+    int64_t index;    /* its place among the new tokens of that prompt, from 0 */
+    float loss;       /* -log p(token | prompt and new tokens before it), nats, before temperature and truncation */
+    int32_t end;      /* PRUNE_END_*: why the sequence ends with this token; PRUNE_END_NONE = it goes on */
+} prune_token;
+
+/* What a token callback answers. */
+enum {
+    PRUNE_TOKEN_CONTINUE = 0,
+    PRUNE_TOKEN_END_SEQUENCE = 1 /* this sequence ends, others go on. Any other value stops all: PRUNE_ERR_CANCELLED */
+};
+
+/* Told every token when it is written. Prompts that are continued together take turns, in their order. */
+typedef int32_t (*prune_token_fn)(void *user_data, const prune_token *token);
+
+/* How text is generated. A token is chosen as transformers does: temperature, then top_k, then top_p. */
+typedef struct prune_generate_options {
+    uint32_t struct_size;
+    int32_t reserved;           /* 0 */
+    int64_t max_new_tokens;     /* per prompt, at most 2^24; 0 = 128 */
+    double temperature;         /* logits are divided by it; 0 = greedy: the largest logit, the first of equal ones */
+    int64_t top_k;              /* so many of the likeliest tokens remain, and those as likely as the last; 0 = all */
+    double top_p;               /* of these, the fewest likeliest ones with this probability together; 0 or 1 = all */
+    uint64_t seed;              /* same seed and prompts: same text, but for rounding, which depends on the batches */
+    const int32_t *stop_tokens; /* a sequence ends with any of these; NULL = none */
+    size_t stop_token_count;
+    int64_t batch_sequences;    /* prompts continued together at most; 0 = chosen by the library, so that their keys and
+                                   values take no more than a quarter of the memory that is free */
+    int64_t batch_tokens;       /* tokens of prompts computed together, as in prune_score_options */
+    prune_token_fn on_token;    /* NULL = none */
+    prune_progress_fn progress; /* NULL = none. A step is a new token; a sequence that ends early has done all of its */
+    void *user_data;            /* of both callbacks */
+} prune_generate_options;
+#define PRUNE_GENERATE_OPTIONS_INIT \
+    { sizeof(prune_generate_options), 0, 0, 0.0, 0, 0.0, 0, NULL, 0, 0, 0, NULL, NULL, NULL }
+
+/* What a model wrote. Immutable. */
+typedef struct prune_generation prune_generation;
+
+/*
+ * Continues every sequence of `prompts`. Keys and values of earlier tokens are kept in fp32, for kept attention layers
+ * alone, and for no more tokens than a layer's window. Where a prompt ends, one that waits takes its place.
+ *   prompts            token ids; weights and choices are ignored. A prompt that fills the model's context is left alone
+ *   keep, keep_count   NULL with 0 = the model's mask
+ *   options            NULL = defaults
+ *   out_generation     receives the handle; give it to prune_generation_release()
+ * Errors: PRUNE_ERR_ARGUMENT (also a stop token outside the vocabulary), PRUNE_ERR_HANDLE, PRUNE_ERR_DATA (a token id
+ * outside the vocabulary), PRUNE_ERR_NONFINITE (names prompt and layer), PRUNE_ERR_CANCELLED, PRUNE_ERR_MEMORY,
+ * PRUNE_ERR_UNSUPPORTED (the model lacks PRUNE_ABILITY_GENERATE).
+ */
+prune_status prune_model_generate(const prune_model *model, const prune_data *prompts, const uint8_t *keep,
+                                  size_t keep_count, const prune_generate_options *options,
+                                  prune_generation **out_generation);
+
+/* Gives a generation back. NULL and a handle that was already released are allowed. */
+void prune_generation_release(prune_generation *generation);
+
+/* What generating took. */
+typedef struct prune_generation_report {
+    uint32_t struct_size;
+    int32_t reserved;        /* 0 */
+    int64_t n_sequences;     /* as many as prompts */
+    int64_t prompt_tokens;   /* computed; prompts that fill the context are not */
+    int64_t new_tokens;      /* of all sequences */
+    double prompt_seconds;   /* for the prompts, and the first new token of each */
+    double decode_seconds;   /* for all further tokens */
+    int64_t kv_bytes_peak;   /* memory for keys and values of all sequences under way, at most */
+} prune_generation_report;
+#define PRUNE_GENERATION_REPORT_INIT { sizeof(prune_generation_report), 0, 0, 0, 0, 0.0, 0.0, 0 }
+
+/* Says what generating took. Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_HANDLE. */
+prune_status prune_generation_info(const prune_generation *generation, prune_generation_report *out_report);
+
+/*
+ * Reads what was written after one prompt.
+ *   prompt       0 .. n_sequences-1
+ *   out_tokens   the new tokens, a stop token included
+ *   out_losses   one per new token, as in prune_token; room for as many as out_tokens; NULL = not wanted
+ *   capacity     tokens that fit; out_count = new tokens, which may be 0
+ *   out_end      PRUNE_END_*; NULL = not wanted. Written even if the tokens do not fit.
+ * Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_HANDLE, PRUNE_ERR_BUFFER.
+ */
+prune_status prune_generation_sequence(const prune_generation *generation, int64_t prompt, int32_t *out_tokens,
+                                       float *out_losses, size_t capacity, size_t *out_count, int32_t *out_end);
 
 /* ====================================================================================================================
  * Coalitions: what sets of kept sublayers are worth

@@ -13,6 +13,7 @@ static void bad_model(const fixture *f, prune_model *bad)
     prune_evaluation evaluation;
     prune_statistics *statistics = NULL;
     prune_game *game = NULL;
+    prune_generation *generation = (prune_generation *)(uintptr_t)0x10;
     uint8_t keep[4] = { 1, 1, 1, 1 };
     CHECK_OK(prune_statistics_create(2, NULL, &statistics));
     CHECK_OK(prune_game_create(4, NULL, &game));
@@ -29,6 +30,8 @@ static void bad_model(const fixture *f, prune_model *bad)
     CHECK_FAILS(prune_model_hidden_states(bad, f->data, keep, 4, 0, NULL, floats, 512, NULL), PRUNE_ERR_HANDLE,
                 "model");
     CHECK_FAILS(prune_model_utilities(bad, f->data, keep, 1, 4, NULL, scores, NULL), PRUNE_ERR_HANDLE, "model");
+    CHECK_FAILS(prune_model_generate(bad, f->data, NULL, 0, NULL, &generation), PRUNE_ERR_HANDLE, "model");
+    CHECK(generation == NULL);
     CHECK_FAILS(prune_model_choices(bad, f->data, keep, 4, NULL, scores, 28, NULL), PRUNE_ERR_HANDLE, "model");
     CHECK_FAILS(prune_model_shapley(bad, f->data, game, NULL), PRUNE_ERR_HANDLE, "model");
     prune_model_release(bad);
@@ -44,6 +47,7 @@ static void bad_data(const fixture *f, prune_data *bad)
     prune_evaluation evaluation;
     prune_statistics *statistics = NULL;
     prune_game *game = NULL;
+    prune_generation *generation = NULL;
     CHECK_OK(prune_statistics_create(2, NULL, &statistics));
     CHECK_OK(prune_game_create(4, NULL, &game));
     CHECK_FAILS(prune_data_info(bad, &n, &n), PRUNE_ERR_HANDLE, "data");
@@ -55,6 +59,7 @@ static void bad_data(const fixture *f, prune_data *bad)
     CHECK_FAILS(prune_model_hidden_states(f->model, bad, NULL, 0, 0, NULL, floats, 512, NULL), PRUNE_ERR_HANDLE,
                 "data");
     CHECK_FAILS(prune_model_utilities(f->model, bad, NULL, 1, 0, NULL, scores, NULL), PRUNE_ERR_HANDLE, "data");
+    CHECK_FAILS(prune_model_generate(f->model, bad, NULL, 0, NULL, &generation), PRUNE_ERR_HANDLE, "prompts");
     CHECK_FAILS(prune_model_choices(f->model, bad, NULL, 0, NULL, scores, 28, NULL), PRUNE_ERR_HANDLE, "data");
     CHECK_FAILS(prune_model_shapley(f->model, bad, game, NULL), PRUNE_ERR_HANDLE, "data");
     prune_data_release(bad);

@@ -274,6 +274,60 @@ void progress() {
   CHECK(model.evaluate(data).tokens == FIXTURE_PREDICTED);
 }
 
+void generating() {
+  const prune::Model model("tiny");
+  const prune::Data prompts = fixture_data();
+  prune::GenerateOptions options;
+  options.max_new_tokens = 6;
+  const prune::Generation whole = model.generate(prompts, options);
+  CHECK(model.shape().can_generate && whole.size() == 3 && whole.report().new_tokens == 18);
+  const prune::GeneratedSequence first = whole.sequence(0);
+  CHECK(first.tokens.size() == 6 && first.losses.size() == 6 && first.end == prune::End::length);
+  CHECK_THROWS(PRUNE_ERR_ARGUMENT, "prompt", (void)whole.sequence(3));
+
+  // Stop tokens, a mask, and both callbacks.
+  int tokens = 0, steps = 0;
+  options.stop_tokens = {first.tokens[0]};
+  options.on_token = [&](const prune::Token &token) {
+    ++tokens;
+    return token.prompt == 1 && token.index == 1;
+  };
+  options.progress = [&](const prune_progress &) {
+    ++steps;
+    return false;
+  };
+  const prune::Generation cut = model.generate(prompts, options);
+  CHECK(cut.sequence(0).tokens.size() == 1 && cut.sequence(0).end == prune::End::stop);
+  CHECK(cut.sequence(1).tokens.size() <= 2 && tokens == cut.report().new_tokens && steps >= 1);
+  const prune::Mask nothing(std::vector<std::uint8_t>(FIXTURE_SUBLAYERS, 0));
+  CHECK(model.generate(prompts, {}, nothing).report().kv_bytes_peak == 0);
+
+  prune::Generation moved = model.generate(prompts);
+  const prune::Generation taken = std::move(moved);
+  CHECK(moved.get() == nullptr && taken.size() == 3);
+  CHECK_THROWS(PRUNE_ERR_ARGUMENT, "generation", (void)moved.report());
+  options = {};
+  options.temperature = -1.0;
+  CHECK_THROWS(PRUNE_ERR_ARGUMENT, "temperature", (void)model.generate(prompts, options));
+
+  // Exceptions of both callbacks come out as they were.
+  for (const bool of_tokens : {true, false}) {
+    options = {};
+    int caught = 0;
+    if (of_tokens) {
+      options.on_token = [](const prune::Token &) -> bool { throw Interruption{8}; };
+    } else {
+      options.progress = [](const prune_progress &) -> bool { throw Interruption{8}; };
+    }
+    try {
+      (void)model.generate(prompts, options);
+    } catch (const Interruption &interruption) {
+      caught = interruption.number;
+    }
+    CHECK(caught == 8);
+  }
+}
+
 }  // namespace
 
 int main() {
@@ -290,6 +344,7 @@ int main() {
     statistics();
     evaluating();
     progress();
+    generating();
   } catch (const std::exception &error) {
     check_count(0, __FILE__, __LINE__, error.what());
   }

@@ -9,6 +9,7 @@ static void all_refuse(const prune_model *model, const prune_data *data, const u
     size_t keep_count = keep == NULL ? 0 : 4;
     prune_score_options options = PRUNE_SCORE_OPTIONS_INIT;
     prune_statistics *statistics = NULL;
+    prune_generation *generation = NULL;
     prune_evaluation evaluation;
     double scores[36];
     options.keep = keep;
@@ -25,6 +26,8 @@ static void all_refuse(const prune_model *model, const prune_data *data, const u
     CHECK_FAILS(prune_model_score(model, data, &options, scores, 36, NULL), PRUNE_ERR_NONFINITE, place);
     CHECK_FAILS(prune_statistics_collect(statistics, model, data, &options), PRUNE_ERR_NONFINITE, place);
     CHECK_FAILS(prune_statistics_scores(statistics, NULL, scores, 36, NULL), PRUNE_ERR_DATA, "gathered");
+    CHECK_FAILS(prune_model_generate(model, data, keep, keep_count, NULL, &generation), PRUNE_ERR_NONFINITE, place);
+    CHECK(generation == NULL);
     CHECK_FAILS(prune_model_logits(model, data, keep, keep_count, NULL, floats, 512, NULL), PRUNE_ERR_NONFINITE, place);
     CHECK_FAILS(prune_model_hidden_states(model, data, keep, keep_count, 4, NULL, floats, 512, NULL),
                 PRUNE_ERR_NONFINITE, place);

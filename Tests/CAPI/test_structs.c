@@ -160,6 +160,24 @@ static prune_status shapley(void *memory)
     return status;
 }
 
+static prune_status generate(void *memory)
+{
+    prune_generation *generation = NULL;
+    prune_status status = prune_model_generate(f.model, f.data, NULL, 0, memory, &generation);
+    prune_generation_release(generation);
+    return status;
+}
+
+static prune_status generation_info(void *memory)
+{
+    prune_generation *generation = NULL;
+    prune_status status;
+    CHECK_OK(prune_model_generate(f.model, f.data, NULL, 0, NULL, &generation));
+    status = prune_generation_info(generation, memory);
+    prune_generation_release(generation);
+    return status;
+}
+
 static const struct {
     with_struct call;
     uint32_t size;
@@ -185,7 +203,9 @@ static const struct {
     { choices_options, sizeof(prune_evaluate_options), "options", 0 },
     { game_create, sizeof(prune_game_options), "options", 0 },
     { game_info, sizeof(prune_game_state), "out_state", 0 },
-    { shapley, sizeof(prune_shapley_options), "options", 0 }
+    { shapley, sizeof(prune_shapley_options), "options", 0 },
+    { generate, sizeof(prune_generate_options), "options", 0 },
+    { generation_info, sizeof(prune_generation_report), "out_report", 0 }
 };
 
 /* Calls with `size` in struct_size; byte `set` of the memory, if it is not 0, holds 1. */

@@ -14,7 +14,7 @@
 #include <string.h>
 #include <valgrind/callgrind.h>
 
-enum { TOKENS = 48, FEW_TOKENS = 12, PLAYERS = 16, BUDGET = 128, MASKS = 6, MOST_SUBLAYERS = 64, MOST_SCORES = 1024 };
+enum { TOKENS = 48, FEW_TOKENS = 12, NEW_TOKENS = 8, PLAYERS = 16, BUDGET = 128, MASKS = 6, MOST_SUBLAYERS = 64, MOST_SCORES = 1024 };
 
 static void check(prune_status status, const char *doing) {
     if (status == PRUNE_OK) return;
@@ -45,17 +45,11 @@ static prune_data *read_tokens(const char *path, int64_t count) {
     return data;
 }
 
-/* What is done once only, such as tables and choosing kernels, is no part of the phases. */
-static void warm_up(const prune_model *model, const prune_data *data) {
-    prune_evaluation found;
-    check(prune_model_evaluate(model, data, NULL, 1, 0, NULL, &found), "evaluate");
-}
-
-static void evaluate(const prune_model *model, const prune_data *data) {
+static void evaluate(const prune_model *model, const prune_data *data, const char *name) {
     prune_evaluation found;
     begin();
-    check(prune_model_evaluate(model, data, NULL, 1, 0, NULL, &found), "evaluate");
-    end("forward and loss");
+    check(prune_model_evaluate(model, data, NULL, 1, 0, NULL, &found), name);
+    end(name);
     if (!(found.loss > 0 && found.loss < 20)) {
         fprintf(stderr, "loss is %g\n", found.loss);
         exit(1);
@@ -94,6 +88,22 @@ static void utilities(const prune_model *model, const prune_data *data, prune_ut
     begin();
     check(prune_model_utilities(model, data, masks, MASKS, sublayers, &options, values, NULL), name);
     end(name);
+}
+
+static void generate(const prune_model *model, const prune_data *prompts) {
+    prune_generate_options options = PRUNE_GENERATE_OPTIONS_INIT;
+    prune_generation *generation = NULL;
+    prune_generation_report report = PRUNE_GENERATION_REPORT_INIT;
+    options.max_new_tokens = NEW_TOKENS;
+    begin();
+    check(prune_model_generate(model, prompts, NULL, 0, &options, &generation), "generate");
+    end("generation");
+    check(prune_generation_info(generation, &report), "generate");
+    if (report.new_tokens != NEW_TOKENS) {
+        fprintf(stderr, "%d new tokens instead of %d\n", (int)report.new_tokens, NEW_TOKENS);
+        exit(1);
+    }
+    prune_generation_release(generation);
 }
 
 /* A game with a known worth: players add different amounts, and some of them in pairs. */
@@ -148,13 +158,15 @@ int main(int argc, char **argv) {
         return 1;
     }
     prune_data *data = read_tokens(argv[2], TOKENS), *few = read_tokens(argv[2], FEW_TOKENS);
-    warm_up(model, few);
-    evaluate(model, data);
+    /* The first pass does what is done once only, such as tables and packing weights. */
+    evaluate(model, few, "first forward and loss");
+    evaluate(model, data, "forward and loss");
     token_losses(model, data);
     score(model, data, PRUNE_METRIC_ALL_STATIC, "static metrics");
     score(model, few, PRUNE_METRIC_LEAVE_ONE_OUT_LOSS, "leave-one-out");
     utilities(model, few, PRUNE_UTILITY_KL, sublayers, "masks, KL divergence");
     utilities(model, few, PRUNE_UTILITY_JS, sublayers, "masks, JS divergence");
+    generate(model, few);
     play(PRUNE_ESTIMATOR_SURROGATE, "Shapley, surrogate");
     play(PRUNE_ESTIMATOR_KERNEL_SHAP, "Shapley, KernelSHAP");
     play(PRUNE_ESTIMATOR_STRATIFIED, "Shapley, stratified");

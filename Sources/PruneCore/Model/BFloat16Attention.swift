@@ -91,7 +91,13 @@ private struct PackedKeysAndValues {
 
 extension NativeModel {
     /// `attend` with products in bf16: h + output(softmax(rotated q * rotated k^T / sqrt(headSize)) * v).
-    func attendRounded(block: Int, _ before: [NativeState], _ after: [NativeState]) throws(PruneError) {
+    ///
+    /// - Parameter visit: told the rotated keys and the values, in fp32.
+    func attendRounded(
+        block: Int, _ before: [NativeState], _ after: [NativeState],
+        _ visit: (_ key: FloatBuffer, _ value: FloatBuffer) throws(PruneError) -> Void
+            = { (_, _) throws(PruneError) in }
+    ) throws(PruneError) {
         let layer = weights.attention[block]
         let sequences = sequences(of: before)
         let x = try roundedNorm(layer.norm, before)
@@ -107,6 +113,7 @@ extension NativeModel {
         try BFloat16Product.apply(x, to: targets, scratch: scratch)
         try prepareHeads(of: query, config.headCount, layer.queryNorm, sequences)
         try prepareHeads(of: key, config.kvHeadCount, layer.keyNorm, sequences)
+        try visit(key, value)
         let packed = try PackedKeysAndValues(
             key.pointer, value.pointer, stride: config.kvHeadCount * config.headSize, sequences,
             heads: config.kvHeadCount, headSize: config.headSize, scratch)

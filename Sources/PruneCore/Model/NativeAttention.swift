@@ -42,27 +42,30 @@ extension NativeModel {
     }
 
     /// Norms each head where the architecture has head norms, then turns it by the angles of its position. In place.
+    ///
+    /// - Parameter starts: the position of each sequence's first row; nil = 0 for all.
     func prepareHeads(
-        of x: FloatBuffer, _ heads: Int, _ norm: Norm?, _ sequences: [Range<Int>]
+        of x: FloatBuffer, _ heads: Int, _ norm: Norm?, _ sequences: [Range<Int>], startingAt starts: [Int]? = nil
     ) throws(PruneError) {
         let size = config.headSize
         let half = size / 2
-        let angles = rotary.angles(positions: sequences.map(\.count).max() ?? 0)
+        let starts = starts ?? Array(repeating: 0, count: sequences.count)
+        let angles = rotary.angles(positions: zip(sequences, starts).map { $0.count + $1 }.max() ?? 0)
         let gain = try norm?.gain.floats(scratch)
-        for sequence in sequences {
-            forEachPiece(of: sequence.count) { positions in
-                // Safe: `angles` has a row for every position of the longest sequence.
+        for (sequence, start) in zip(sequences, starts) {
+            forEachPiece(of: sequence.count) { rows in
+                // Safe: `angles` has a row for every position of the sequence that ends last.
                 angles.cosines.withUnsafeBufferPointer { cosines in
                     angles.sines.withUnsafeBufferPointer { sines in
                         guard let cosine = cosines.baseAddress, let sine = sines.baseAddress else { return }
-                        for position in positions {
-                            let row = x.pointer + (sequence.lowerBound + position) * heads * size
+                        for index in rows {
+                            let row = x.pointer + (sequence.lowerBound + index) * heads * size
                             if let norm, let gain {
                                 norm.apply(row, rows: 0..<heads, width: size, gain: gain, into: row)
                             }
+                            let angle = (start + index) * half
                             for head in 0..<heads {
-                                Kernels.rotate(
-                                    row + head * size, cosine: cosine + position * half, sine: sine + position * half, half: half)
+                                Kernels.rotate(row + head * size, cosine: cosine + angle, sine: sine + angle, half: half)
                             }
                         }
                     }
@@ -73,7 +76,7 @@ extension NativeModel {
 
     /// softmax(q * k^T / sqrt(headSize)) * v for every head, a tile of queries at a time, so that no matrix of
     /// tokens x tokens is ever whole. Keys that no query of a tile sees are not computed.
-    private func mix(
+    func mix(
         _ query: FloatBuffer, _ key: FloatBuffer, _ value: FloatBuffer, _ sequences: [Range<Int>], window: Int?,
         into out: FloatBuffer
     ) throws(PruneError) {

@@ -14,6 +14,7 @@
 #include "data.hpp"
 #include "evaluation.hpp"
 #include "game.hpp"
+#include "generation.hpp"
 #include "handle.hpp"
 #include "library.hpp"
 #include "mask.hpp"
@@ -56,6 +57,7 @@ struct ModelShape {
   Compute compute;       ///< the type in use, never automatic
   bool can_read_states;  ///< static metrics work
   bool can_magnitude;    ///< the magnitude metric works
+  bool can_generate;     ///< Model::generate() works
 };
 
 /// A decoder-only language model. In every function below that takes a `mask`, an empty one stands for the mask that
@@ -90,7 +92,8 @@ class Model : public detail::Owner<prune_model, prune_model_release> {
                       c.kv_bytes_per_token,
                       static_cast<Compute>(c.compute),
                       (c.abilities & PRUNE_ABILITY_READ_STATES) != 0,
-                      (c.abilities & PRUNE_ABILITY_MAGNITUDE) != 0};
+                      (c.abilities & PRUNE_ABILITY_MAGNITUDE) != 0,
+                      (c.abilities & PRUNE_ABILITY_GENERATE) != 0};
   }
 
   /// The 2 * n_blocks sublayers in order (prune_model_sublayers).
@@ -180,6 +183,16 @@ class Model : public detail::Owner<prune_model, prune_model_release> {
       return bridge.status(
           prune_model_choices(get(), data.get(), or_null(mask), mask.size(), &c, out, capacity, count));
     });
+  }
+
+  /// Continues every sequence of `prompts` (prune_model_generate).
+  Generation generate(const Data &prompts, const GenerateOptions &options = {}, span<std::uint8_t> mask = {}) const {
+    detail::GenerateBridge bridge(options);
+    const prune_generate_options c = bridge.to_c();
+    prune_generation *handle = nullptr;
+    detail::check(
+        bridge.status(prune_model_generate(get(), prompts.get(), or_null(mask), mask.size(), &c, &handle)));
+    return Generation::adopt(handle);
   }
 
   /// Evaluates a utility under each of several masks of one length, as one walk (prune_model_utilities).

@@ -47,6 +47,7 @@ from prunecore.errors import (
 from prunecore.evaluation import Evaluation
 from prunecore.game_state import GameState, ShapleyValues
 from prunecore.game_watch import GameProgress
+from prunecore.generation import GeneratedToken, Generation
 from prunecore.mask import Mask
 from prunecore.model import Model
 from prunecore.runtime import Runtime, runtime_info, set_threads
@@ -85,6 +86,8 @@ __all__ = [
     "FormatError",
     "GameProgress",
     "GameState",
+    "GeneratedToken",
+    "Generation",
     "HandleError",
     "InternalError",
     "LoadError",

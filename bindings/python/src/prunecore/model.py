@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from prunecore import choice_evaluation, evaluation, playing
+from prunecore import calibration, choice_evaluation, evaluation, generating, playing
 from prunecore import utilities as coalitions
 from prunecore._compute import Compute, compute_value
 from prunecore._handle import Handle
@@ -278,6 +278,8 @@ class Model:
     # Documented where they are defined, with what they need.
     utilities = coalitions.utilities
     shapley = playing.shapley
+    generate = generating.generate
+    generate_calibration = calibration.generate_calibration
 
     def statistics(
         self,

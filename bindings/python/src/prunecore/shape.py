@@ -66,6 +66,11 @@ class ModelShape:
         """Whether weights can be read: the magnitude metric works."""
         return bool(self.abilities & ffi.integer_const("PRUNE_ABILITY_MAGNITUDE"))
 
+    @property
+    def can_generate(self) -> bool:
+        """Whether the model can write text."""
+        return bool(self.abilities & ffi.integer_const("PRUNE_ABILITY_GENERATE"))
+
     def to_dict(self) -> dict[str, Any]:
         """All fields, for JSON."""
         return asdict(self)

@@ -15,7 +15,7 @@ import typer
 from typer.main import get_command
 
 import prunecore
-from prunecore.cli import commands, demo, shapley, tasks
+from prunecore.cli import commands, demo, generate, shapley, tasks
 from prunecore.errors import Cancelled, Error, InternalError
 
 EXIT_BAD_INPUT = 2
@@ -38,6 +38,7 @@ app.command("shapley")(shapley.shapley)
 app.command("prune")(commands.prune)
 app.command("evaluate")(commands.evaluate)
 app.command("curve")(commands.curve)
+app.command("generate")(generate.generate)
 app.command("tasks")(tasks.tasks)
 app.command("demo")(demo.demo)
 

@@ -1,0 +1,118 @@
+extension NativeModel {
+    /// Computes new tokens of some sequences together, after the tokens in their caches, and adds them to these.
+    ///
+    /// - Parameters:
+    ///   - tokens: the new ones of each sequence: any number of them where its cache is empty, one where it is not; the
+    ///     sequences of a call are all of one kind.
+    ///   - mask: the same for every call with these caches.
+    ///   - visit: called after every sublayer; what it throws ends the call, and the caches are of no more use.
+    /// - Returns: for each sequence, the logits of what follows its last token: sequences x vocabularySize.
+    ///
+    /// Errors: `.data` for an id outside the vocabulary; `.memory`.
+    func advance(
+        _ caches: [KeyValueCache], by tokens: [[Int32]], under mask: KeepMask,
+        visit: () throws(PruneError) -> Void = { () throws(PruneError) in }
+    ) throws(PruneError) -> FloatBuffer {
+        guard caches.count == tokens.count,
+            caches.allSatisfy({ $0.length == 0 }) || zip(caches, tokens).allSatisfy({ $0.length > 0 && $1.count == 1 })
+        else {
+            throw PruneError(.internal, "several tokens, or a first one, were to be added to a sequence under way")
+        }
+        let data = try TokenData(tokens: tokens.flatMap { $0 }, lengths: tokens.map(\.count), weights: nil)
+        let batch = TokenBatch(data, 0..<data.sequenceCount)
+        var state = try native(try start(batch))
+        return try BLAS.singleThreaded { () throws(PruneError) in
+            for sublayer in mask.kept {
+                let after = NativeState(batch, try scratch.buffer(state.values.count))
+                if sublayer % 2 == 0 {
+                    try attend(block: sublayer / 2, state, after, caches)
+                } else {
+                    if roundsRows(batch.rowCount) {
+                        try feedForwardRounded(block: sublayer / 2, [state], [after])
+                    } else {
+                        try feedForward(block: sublayer / 2, [state], [after])
+                    }
+                }
+                state = after
+                try visit()
+            }
+            for (cache, own) in zip(caches, tokens) { cache.advance(by: own.count) }
+            let rows = batch.lastRows
+            let logits = try scratch.buffer(rows.count * config.vocabularySize)
+            let x = try finalNormed(state, at: rows)
+            try project(
+                Projection(weight: weights.head, bias: nil), of: x, runs: [rows.count], into: logits.pointer)
+            return logits
+        }
+    }
+
+    /// `attend` of `NativeAttention.swift`, with the keys and values of earlier tokens from the caches.
+    private func attend(
+        block: Int, _ before: NativeState, _ after: NativeState, _ caches: [KeyValueCache]
+    ) throws(PruneError) {
+        let layer = weights.attention[block]
+        let batch = before.batch
+        let sequences = batch.sequences.map(batch.rows(ofSequence:))
+        let starts = caches.map(\.length)
+        let width = config.kvHeadCount * config.headSize
+        func store(_ key: FloatBuffer, _ value: FloatBuffer) throws(PruneError) {
+            for (cache, rows) in zip(caches, sequences) {
+                let first = rows.lowerBound * width
+                try cache.store(block: block, key.pointer + first, value.pointer + first, count: rows.count)
+            }
+        }
+        let isPrompt = starts.allSatisfy { $0 == 0 }
+        if isPrompt, roundsRows(batch.rowCount) {
+            return try attendRounded(block: block, [before], [after], store)
+        }
+        let x = try normed(layer.norm, [before], startingSums: [after])
+        let query = try project(layer.query, of: x, runs: [batch.rowCount])
+        let key = try project(layer.key, of: x, runs: [batch.rowCount])
+        let value = try project(layer.value, of: x, runs: [batch.rowCount])
+        try prepareHeads(of: query, config.headCount, layer.queryNorm, sequences, startingAt: starts)
+        try prepareHeads(of: key, config.kvHeadCount, layer.keyNorm, sequences, startingAt: starts)
+        try store(key, value)
+        let mixed = try scratch.buffer(query.count)
+        if isPrompt {
+            // Everything that a query sees is among the new rows.
+            try mix(query, key, value, sequences, window: config.windows[block], into: mixed)
+        } else {
+            try mix(query, caches, block: block, into: mixed)
+        }
+        try addProjection(layer.output, of: mixed, to: [after])
+    }
+
+    /// softmax(q * k^T / sqrt(headSize)) * v for one query of every sequence over its cache.
+    ///
+    /// The query heads of a group are rows of one product, since they share their keys and values.
+    private func mix(
+        _ query: FloatBuffer, _ caches: [KeyValueCache], block: Int, into out: FloatBuffer
+    ) throws(PruneError) {
+        let size = config.headSize
+        let groups = config.kvHeadCount
+        let queryHeads = config.headCount
+        let heads = queryHeads / groups
+        let scale = 1 / Float(size).squareRoot()
+        let seen = try caches.map { cache throws(PruneError) in try cache.visible(block: block) }
+        let longest = seen.map(\.count).max() ?? 0
+        // Waking the threads takes longer than a small product does.
+        let work = seen.reduce(0) { $0 + $1.count } * queryHeads * size
+        let slots = work < 1 << 16 ? 1 : ThreadPool.threads
+        let scores = try scratch.buffer(slots * heads * longest)
+        ThreadPool.forEach(seen.count * groups, slots: slots) { index, slot in
+            let (keys, values, count) = seen[index / groups]
+            let group = index % groups
+            // Safe: a slot has room for a group's scores of the longest sequence; `query` and `out` have headCount heads
+            // for each sequence, and the cache `count` rows of `groups` heads.
+            let weights = scores.pointer + slot * heads * longest
+            let head = (index / groups * queryHeads + group * heads) * size
+            BLAS.multiplyTransposed(
+                m: heads, n: count, k: size, alpha: scale, query.pointer + head, size, keys.pointer + group * size,
+                groups * size, weights, count)
+            for row in 0..<heads { Kernels.softmax(weights + row * count, count) }
+            BLAS.multiply(
+                m: heads, n: size, k: count, weights, count, values.pointer + group * size, groups * size,
+                out.pointer + head, size)
+        }
+    }
+}

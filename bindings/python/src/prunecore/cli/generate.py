@@ -1,0 +1,240 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command that writes text: generate."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+
+import prunecore
+from prunecore.cli.options import (
+    JsonOption,
+    MaskOption,
+    ModelArgument,
+    ThreadsOption,
+    apply_threads,
+    read_mask,
+)
+from prunecore.cli.output import Bar, Output, count, make_folder, wrote
+from prunecore.errors import ArgumentError
+from prunecore.generation import GeneratedToken, Generation
+from prunecore.mask import Mask
+from prunecore.model import Model
+from prunecore.text import documents, load_tokenizer
+
+NEW_TOKENS = 128
+CALIBRATION_TOKENS = 256
+
+
+def generate(
+    model: ModelArgument,
+    prompt: Annotated[
+        str | None, typer.Option("--prompt", metavar="TEXT", help="What to continue.")
+    ] = None,
+    prompts: Annotated[
+        Path | None,
+        typer.Option(
+            "--prompts", metavar="FILE", help="Several: one per line, or .jsonl (field text)."
+        ),
+    ] = None,
+    calibration: Annotated[
+        int | None,
+        typer.Option(
+            "--calibration",
+            metavar="N",
+            help="Write N sequences of calibration text to --out, sampled at temperature 1. They "
+            "begin as the --prompts do, in turn; without these, with the start token.",
+        ),
+    ] = None,
+    prompt_tokens: Annotated[
+        int | None,
+        typer.Option(
+            "--prompt-tokens",
+            metavar="N",
+            help="Of --calibration: tokens of each prompt that are used. Default: 8.",
+        ),
+    ] = None,
+    max_tokens: Annotated[
+        int | None,
+        typer.Option(
+            "--max-tokens",
+            metavar="N",
+            help="New tokens at most. Default: 128; 256 for --calibration.",
+        ),
+    ] = None,
+    temperature: Annotated[
+        float | None,
+        typer.Option("--temperature", metavar="T", help="0 = the likeliest token (default)."),
+    ] = None,
+    top_k: Annotated[
+        int | None,
+        typer.Option("--top-k", metavar="K", help="Sample from the K likeliest tokens."),
+    ] = None,
+    top_p: Annotated[
+        float | None,
+        typer.Option(
+            "--top-p", metavar="P", help="Sample from the likeliest tokens of probability P."
+        ),
+    ] = None,
+    stop: Annotated[
+        list[str] | None,
+        typer.Option("--stop", metavar="TEXT", help="End before this text. May be given again."),
+    ] = None,
+    mask: MaskOption = None,
+    seed: Annotated[
+        int, typer.Option("--seed", metavar="N", help="Decides what is sampled.")
+    ] = 0,
+    threads: ThreadsOption = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            metavar="FILE",
+            help="Where to write the result as JSON; or the calibration text, as .jsonl (field "
+            "text) or .npy (token ids).",
+        ),
+    ] = None,
+    json_: JsonOption = False,
+) -> None:
+    """Let a model write: continue prompts, or make calibration text."""
+    apply_threads(threads)
+    if prompt is not None and prompts is not None:
+        raise ArgumentError("give --prompt or --prompts, not both")
+    texts = [prompt] if prompt is not None else _read_prompts(prompts) if prompts else None
+    if calibration is not None:
+        for name, value in (("temperature", temperature), ("top-k", top_k), ("top-p", top_p)):
+            if value is not None:
+                raise ArgumentError(
+                    f"--{name} does not go with --calibration, which samples at temperature 1"
+                )
+        if stop:
+            raise ArgumentError("--stop does not go with --calibration")
+        beginning = 8 if prompt_tokens is None else prompt_tokens
+        length = CALIBRATION_TOKENS if max_tokens is None else max_tokens
+        _calibrate(model, calibration, texts, beginning, length, mask, seed, out, json_)
+        return
+    if texts is None:
+        raise ArgumentError("there is no text to continue: give --prompt or --prompts")
+    if prompt_tokens is not None:
+        raise ArgumentError("--prompt-tokens goes with --calibration only")
+    live = prompt is not None and not json_
+    with prunecore.open(model) as opened, Bar() as bar:
+        chosen = read_mask(mask, opened) or opened.mask
+        made = opened.generate(
+            texts,
+            NEW_TOKENS if max_tokens is None else max_tokens,
+            temperature=0.0 if temperature is None else temperature,
+            top_k=top_k,
+            top_p=top_p,
+            seed=seed,
+            stop=stop or (),
+            mask=chosen,
+            on_token=_show if live else None,
+            progress=None if live else bar,  # a bar would run into the text
+        )
+        record = _record(made, texts, chosen, opened)
+    _print(made, texts, live, json_, record)
+    if out is not None:
+        make_folder(out.parent)
+        out.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+        if not json_:
+            print(wrote(out), file=sys.stderr)
+
+
+def _calibrate(
+    directory: Path,
+    n_sequences: int,
+    texts: list[str] | None,
+    prompt_tokens: int,
+    max_tokens: int,
+    mask: Path | None,
+    seed: int,
+    out: Path | None,
+    json_: bool,
+) -> None:
+    """Makes calibration text and writes it, so that `--data` reads it."""
+    if out is None:
+        raise ArgumentError("--out is missing: --calibration writes its text to a file")
+    if out.suffix.lower() not in (".jsonl", ".npy"):
+        raise ArgumentError(f"--out is {out}, but calibration text is written as .jsonl or .npy")
+    with prunecore.open(directory) as opened, Bar() as bar:
+        decoder = None if out.suffix.lower() == ".npy" else load_tokenizer(opened)
+        data = opened.generate_calibration(
+            n_sequences,
+            texts,
+            prompt_tokens=prompt_tokens,
+            max_new_tokens=max_tokens,
+            seed=seed,
+            mask=read_mask(mask, opened),
+            progress=bar,
+        )
+        record = {
+            "file": str(out),
+            "sequences": data.n_sequences,
+            "tokens": data.n_tokens,
+            "data_sha256": data.digest,
+            "seed": seed,
+            "model": opened.provenance,
+        }
+    make_folder(out.parent)
+    if decoder is None:
+        # Rows of unequal length are one stream, which is cut into sequences when it is read.
+        equal = len({len(row) for row in data.sequences}) == 1
+        np.save(out, (np.stack if equal else np.concatenate)(data.sequences))
+    else:
+        with out.open("w", encoding="utf-8") as file:
+            for row in data.sequences:
+                text = decoder.decode(row.tolist(), skip_special_tokens=True)
+                file.write(json.dumps({"text": text}, ensure_ascii=False) + "\n")
+    shown = f"{count(data.n_sequences)} sequences, {count(data.n_tokens)} tokens"
+    Output(json_).result(record, shown, wrote(out))
+
+
+def _read_prompts(path: Path) -> list[str]:
+    """The prompts of a file: its lines, or the texts of a .jsonl file; empty ones are left out."""
+    if path.suffix.lower() == ".jsonl":
+        found = list(documents(path))
+    else:
+        found = [line for text in documents(path) for line in text.splitlines() if line.strip()]
+    if not found:
+        raise ArgumentError(f"{path} holds no prompt")
+    return found
+
+
+def _show(token: GeneratedToken) -> None:
+    sys.stdout.write(token.text)
+    sys.stdout.flush()
+
+
+def _print(
+    made: Generation, texts: list[str], live: bool, json_: bool, record: dict[str, Any]
+) -> None:
+    """The texts on standard output, what they took on standard error; or one JSON object."""
+    if json_:
+        Output(True).result(record)
+        return
+    if live:
+        sys.stdout.write("\n")
+    else:
+        for text, new in zip(texts, made.texts or [], strict=True):
+            sys.stdout.write(f"{text}{new}\n\n")
+    sys.stdout.flush()
+    rate = made.new_tokens / made.seconds if made.seconds > 0 else 0.0
+    reasons = ", ".join(sorted(set(made.reasons)))
+    print(
+        f"{count(made.new_tokens)} tokens, {rate:,.1f} per second; key-value cache "
+        f"{count(made.kv_bytes_peak)} bytes; ended by {reasons}",
+        file=sys.stderr,
+    )
+
+
+def _record(made: Generation, texts: list[str], mask: Mask, model: Model) -> dict[str, Any]:
+    record = made.to_dict()
+    for text, sequence in zip(texts, record["sequences"], strict=True):
+        sequence["prompt"] = text
+    return {**record, "removed": mask.removed, "model": model.provenance}
