@@ -23,8 +23,8 @@ let package = Package(
             pkgConfig: "openblas",
             providers: [.apt(["libopenblas-dev"])]
         ),
-        // Loops that Swift cannot say: relaxed reductions, and code for a CPU recognised at run time. Header only.
-        .systemLibrary(name: "CKernels", path: "Sources/PruneCore/CKernels"),
+        // Loops that Swift cannot say: relaxed reductions, and code for a CPU recognised at run time.
+        .target(name: "CKernels", path: "Sources/PruneCore/CKernels", publicHeadersPath: "."),
         .target(
             name: "PruneCore",
             dependencies: ["COpenBLAS", "CKernels"],

@@ -30,8 +30,9 @@
  *   Buffers        Caller's memory, `capacity` in elements, `out_count` what was written. Too small: PRUNE_ERR_BUFFER,
  *                  nothing written, and `out_count` says how many elements are needed. `out_count` may be NULL.
  *   Callbacks      Called on the thread that made the call; never kept after it returns.
- *   The process    The library never prints, exits, traps, or touches signal handlers or the environment. The thread
- *                  count of BLAS, which is process-wide, is changed only inside calls and put back.
+ *   The process    The library never prints, exits, traps, or changes signal handlers or the environment, of which it
+ *                  reads PRUNECORE_COMPUTE. The thread count of BLAS, which is process-wide, is changed only inside
+ *                  calls and put back.
  */
 #ifndef PRUNECORE_H
 #define PRUNECORE_H
@@ -97,8 +98,10 @@ typedef struct prune_runtime {
     const char *blas_forced;   /* value of the environment variable OPENBLAS_CORETYPE at load; "" if unset */
     const char *cpu_features;  /* those that matter for speed, such as "avx2 fma avx512f avx512_bf16" */
     const char *advice;        /* a sentence if the kernels in use are slower than the CPU allows; "" if all is well */
+    const char *bf16_kernels;  /* instructions of PRUNE_COMPUTE_BFLOAT16, "avx512_bf16"; "" if the CPU has none */
+    const char *loop_kernels;  /* what the library's own loops are compiled for: "avx512", "avx2" or "baseline" */
 } prune_runtime;
-#define PRUNE_RUNTIME_INIT { sizeof(prune_runtime), 0, 0, 0, NULL, NULL, NULL, NULL, NULL }
+#define PRUNE_RUNTIME_INIT { sizeof(prune_runtime), 0, 0, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL }
 
 /* Describes kernels, CPU and threads. Errors: PRUNE_ERR_ARGUMENT. */
 prune_status prune_runtime_info(prune_runtime *out_runtime);
@@ -129,23 +132,38 @@ typedef int32_t (*prune_progress_fn)(void *user_data, const prune_progress *prog
 /* A decoder-only language model. */
 typedef struct prune_model prune_model;
 
+/*
+ * What matrix products multiply in. Sums, the residual stream, norms and softmax are fp32 either way. Same type, same
+ * inputs: same results.
+ */
+typedef int32_t prune_compute;
+enum {
+    PRUNE_COMPUTE_AUTOMATIC = 0, /* what the environment variable PRUNECORE_COMPUTE (float32, bfloat16) says; where it is
+                                    unset or empty, BFLOAT16 for weights stored in bf16 on a CPU with AVX512-BF16, else
+                                    FLOAT32 */
+    PRUNE_COMPUTE_FLOAT32 = 1,   /* weights are widened exactly: results agree with a fp32 reference to its rounding */
+    PRUNE_COMPUTE_BFLOAT16 = 2   /* activations are rounded to bf16 before each product, as PyTorch does in a bf16 model;
+                                    up to twice as fast. Losses move by about 1e-4 of themselves */
+};
+
 /* How a model is opened. */
 typedef struct prune_model_options {
     uint32_t struct_size;
-    int32_t reserved; /* 0 */
+    prune_compute compute;
 } prune_model_options;
 #define PRUNE_MODEL_OPTIONS_INIT { sizeof(prune_model_options), 0 }
 
 /*
  * Opens a Hugging Face model directory: `config.json` and `model.safetensors`, or the shards that
  * `model.safetensors.index.json` names. Weights stay memory-mapped in their stored type (bf16, fp16 or fp32) and must
- * not be changed while the model is open; compute is fp32. Architectures: LlamaForCausalLM, MistralForCausalLM,
- * Qwen2ForCausalLM, Qwen3ForCausalLM; rotary embeddings of type default, linear, llama3 and yarn.
+ * not be changed while the model is open. Architectures: LlamaForCausalLM, MistralForCausalLM, Qwen2ForCausalLM,
+ * Qwen3ForCausalLM; rotary embeddings of type default, linear, llama3 and yarn.
  *   directory   path
  *   options     NULL = defaults
  *   out_model   receives the handle; give it to prune_model_release()
- * Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_FILE, PRUNE_ERR_FORMAT (damaged files; missing tensors; wrong shapes),
- * PRUNE_ERR_UNSUPPORTED (architecture, element type, activation or rotary type), PRUNE_ERR_MEMORY.
+ * Errors: PRUNE_ERR_ARGUMENT (also an unknown compute type, of the options or of PRUNECORE_COMPUTE), PRUNE_ERR_FILE,
+ * PRUNE_ERR_FORMAT (damaged files; missing tensors; wrong shapes), PRUNE_ERR_UNSUPPORTED (architecture, element type,
+ * activation or rotary type; BFLOAT16 on a CPU that has no instructions for it), PRUNE_ERR_MEMORY.
  */
 prune_status prune_model_open(const char *directory, const prune_model_options *options, prune_model **out_model);
 
@@ -177,8 +195,10 @@ typedef struct prune_model_shape {
     int64_t parameters;           /* of the whole model, a tied matrix counted once */
     int64_t parameter_bytes;      /* as stored */
     int64_t kv_bytes_per_token;   /* of all attention layers, in the stored type of the keys' and values' weights */
+    prune_compute compute;        /* the type in use, never AUTOMATIC */
+    int32_t reserved;             /* 0 */
 } prune_model_shape;
-#define PRUNE_MODEL_SHAPE_INIT { sizeof(prune_model_shape), 0, NULL, NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+#define PRUNE_MODEL_SHAPE_INIT { sizeof(prune_model_shape), 0, NULL, NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
 
 /* Describes a model. Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_HANDLE. */
 prune_status prune_model_info(const prune_model *model, prune_model_shape *out_shape);

@@ -26,8 +26,11 @@ public func prune_last_error() -> UnsafePointer<CChar>! { LastError.text }
 
 private let runtimeStrings = (
     blas: LentString(Runtime.blas), kernels: LentString(Runtime.blasKernels), forced: LentString(Runtime.blasForced),
-    features: LentString(Runtime.cpuFeatures), advice: LentString(Runtime.advice)
+    features: LentString(Runtime.cpuFeatures), advice: LentString(Runtime.advice),
+    bf16: LentString(Runtime.bf16Kernels), loops: LentString(Runtime.loopKernels)
 )
+/// The struct of the first version ended before `bf16_kernels`.
+private let runtimeSize = MemoryLayout<prune_runtime>.offset(of: \.bf16_kernels) ?? MemoryLayout<prune_runtime>.size
 
 @c @implementation
 public func prune_runtime_info(_ out_runtime: UnsafeMutablePointer<prune_runtime>!) -> prune_status {
@@ -36,8 +39,9 @@ public func prune_runtime_info(_ out_runtime: UnsafeMutablePointer<prune_runtime
             struct_size: 0, threads: Int32(clamping: ThreadPool.threads), processors: Int32(clamping: ThreadPool.processors),
             reserved: 0, blas: runtimeStrings.blas.pointer, blas_kernels: runtimeStrings.kernels.pointer,
             blas_forced: runtimeStrings.forced.pointer, cpu_features: runtimeStrings.features.pointer,
-            advice: runtimeStrings.advice.pointer)
-        try writeStruct(runtime, to: out_runtime, least: MemoryLayout<prune_runtime>.size, "out_runtime")
+            advice: runtimeStrings.advice.pointer, bf16_kernels: runtimeStrings.bf16.pointer,
+            loop_kernels: runtimeStrings.loops.pointer)
+        try writeStruct(runtime, to: out_runtime, least: runtimeSize, "out_runtime")
     }
 }
 

@@ -3,6 +3,25 @@ import PruneCore
 import Synchronization
 
 private let modelOptionsSize = MemoryLayout<prune_model_options>.size
+/// The shape of the first version ended before `compute`.
+private let modelShapeSize = MemoryLayout<prune_model_shape>.offset(of: \.compute) ?? MemoryLayout<prune_model_shape>.size
+
+/// The compute type that a C value names; nil = automatic. Errors: `.argument` for another value.
+private func computeType(_ value: prune_compute, _ name: String) throws(PruneError) -> ComputeType? {
+    switch Int(value) {
+    case PRUNE_COMPUTE_AUTOMATIC: return nil
+    case PRUNE_COMPUTE_FLOAT32: return .float32
+    case PRUNE_COMPUTE_BFLOAT16: return .bfloat16
+    default: throw PruneError(.argument, "\(name) is \(value), which is none of PRUNE_COMPUTE_*")
+    }
+}
+
+private func cCompute(_ type: ComputeType) -> prune_compute {
+    switch type {
+    case .float32: prune_compute(PRUNE_COMPUTE_FLOAT32)
+    case .bfloat16: prune_compute(PRUNE_COMPUTE_BFLOAT16)
+    }
+}
 
 @c @implementation
 public func prune_model_open(
@@ -14,8 +33,8 @@ public func prune_model_open(
         let directory = String(cString: try need(directory, "directory"))
         let out = try need(out_model, "out_model")
         let options = try readStruct(options, prune_model_options(), least: modelOptionsSize, "options")
-        try checkReserved(options?.reserved ?? 0, "options")
-        out.pointee = HandleTable.add(ModelHandle(try NativeModel(directory: directory)))
+        let compute = try computeType(options?.compute ?? 0, "options.compute")
+        out.pointee = HandleTable.add(ModelHandle(try NativeModel(directory: directory, compute: compute)))
     }
 }
 
@@ -40,8 +59,9 @@ public func prune_model_info(
             n_kv_heads: Int64(shape.kvHeadCount), head_size: Int64(shape.headSize),
             vocabulary_size: Int64(shape.vocabularySize), context_length: Int64(shape.contextLength),
             tied_embeddings: shape.tiesEmbeddings ? 1 : 0, parameters: Int64(whole.parameters),
-            parameter_bytes: Int64(whole.parameterBytes), kv_bytes_per_token: Int64(whole.keyValueBytes))
-        try writeStruct(out, to: out_shape, least: MemoryLayout<prune_model_shape>.size, "out_shape")
+            parameter_bytes: Int64(whole.parameterBytes), kv_bytes_per_token: Int64(whole.keyValueBytes),
+            compute: cCompute(handle.model.compute), reserved: 0)
+        try writeStruct(out, to: out_shape, least: modelShapeSize, "out_shape")
     }
 }
 

@@ -6,7 +6,7 @@
 
 #include "check.h"
 
-static_assert(std::is_same_v<prune_status, int32_t>);
+static_assert(std::is_same_v<prune_status, int32_t> && std::is_same_v<prune_compute, int32_t>);
 static_assert(std::is_standard_layout_v<prune_score_options> && std::is_trivial_v<prune_score_options>);
 static_assert(std::is_standard_layout_v<prune_shapley_options> && std::is_trivial_v<prune_shapley_options>);
 
@@ -26,6 +26,7 @@ int main() {
   const prune_game_state state = PRUNE_GAME_STATE_INIT;
   const prune_shapley_options shapley = PRUNE_SHAPLEY_OPTIONS_INIT;
   CHECK(prune_abi_version() == PRUNE_ABI_VERSION);
+  CHECK(runtime.loop_kernels == nullptr && model.compute == PRUNE_COMPUTE_AUTOMATIC && shape.reserved == 0);
   CHECK(prune_runtime_info(&runtime) == PRUNE_OK && runtime.threads >= 1);
   CHECK(model.struct_size == sizeof model && shape.struct_size == sizeof shape && data.struct_size == sizeof data);
   CHECK(cost.struct_size == sizeof cost && score.struct_size == sizeof score);

@@ -113,6 +113,9 @@ void model_and_mask() {
   prune::Model model("tiny");
   const prune::ModelShape shape = model.shape();
   CHECK(shape.architecture == "LlamaForCausalLM" && shape.element_type == "fp32" && shape.vocabulary_size == 32);
+  CHECK(shape.compute == prune::Compute::float32);
+  CHECK(prune::Model("tiny", prune::Compute::float32).shape().compute == prune::Compute::float32);
+  CHECK_THROWS(PRUNE_ERR_ARGUMENT, "compute", prune::Model("tiny", static_cast<prune::Compute>(3)));
   CHECK(shape.tied_embeddings && shape.can_read_states && shape.can_magnitude && shape.head_size == 8);
   CHECK(model.sublayers().size() == 4 && model.sublayers()[3].block == 1);
 

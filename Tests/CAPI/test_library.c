@@ -37,6 +37,16 @@ static void runtime(void)
     CHECK(runtime.blas_kernels != NULL && runtime.blas_kernels[0] != '\0');
     CHECK(runtime.cpu_features != NULL);
     CHECK(runtime.advice != NULL);
+    CHECK(runtime.bf16_kernels != NULL && runtime.loop_kernels != NULL);
+    if (runtime.bf16_kernels != NULL && runtime.loop_kernels != NULL && runtime.cpu_features != NULL) {
+        /* No more is claimed than the CPU says it has. */
+        CHECK(strcmp(runtime.bf16_kernels, "") == 0 || strcmp(runtime.bf16_kernels, "avx512_bf16") == 0);
+        CHECK(strstr(runtime.cpu_features, runtime.bf16_kernels) != NULL);
+        CHECK(strcmp(runtime.loop_kernels, "baseline") == 0 || strcmp(runtime.loop_kernels, "avx2") == 0 ||
+              strcmp(runtime.loop_kernels, "avx512") == 0);
+        CHECK(strcmp(runtime.loop_kernels, "baseline") == 0 ||
+              strstr(runtime.cpu_features, runtime.loop_kernels) != NULL);
+    }
     CHECK(runtime.blas_forced != NULL);
     if (runtime.blas_forced != NULL) {
         const char *forced = getenv("OPENBLAS_CORETYPE");

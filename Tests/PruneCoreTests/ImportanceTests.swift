@@ -61,6 +61,28 @@ import Glibc
         #expect(merged.tokens == 9)
     }
 
+    /// Batches that go through a sublayer together score as they do one by one: the sums are added up batch by batch.
+    @Test func batchesTogetherScoreAsOneByOne() throws {
+        let data = try data([[0, 1, 2], [3, 1], [2, 2, 2, 0], [1]])
+        let mask = all.removing(unit: 1, .block)
+        for mask in [all, mask, mask.removing(unit: 0, .sublayer)] {
+            let watched = WatchedModel(model)
+            let meter = ProgressMeter(stage: "test", total: 1, listener: nil)
+            var (together, alone) = (
+                ModelStatistics(blocks: 2, windows: true), ModelStatistics(blocks: 2, windows: true))
+            try together.collect(watched, data.batches(of: 1), under: mask, meter)
+            #expect(watched.calls.map(\.sublayer) == mask.kept && watched.calls.allSatisfy { $0.states == 4 })
+            for batch in data.batches(of: 1) { try alone.collect(model, [batch], under: mask, meter) }
+            for metric in Metric.ofStates {
+                for granularity in [Granularity.sublayer, .block] {
+                    #expect(try together.scores(metric, granularity) == alone.scores(metric, granularity))
+                }
+            }
+            #expect(try together.windowDistances().map(\.bitPattern) == alone.windowDistances().map(\.bitPattern))
+            #expect(together.tokens == 10 && watched.rowsAlive == 0)
+        }
+    }
+
     @Test func lastTokenOfEachSequence() throws {
         let last = try collected(data([[3, 0], [1, 2, 0]]), selection: .last)
         let zeros = try collected(data([[0, 0]]))
@@ -88,6 +110,65 @@ import Glibc
         #expect(statistics.value(.cosine, .input) == 0.5)
         let broken = [statistics.add(one, [.nan, 0], width: 2), statistics.add(one, [.infinity, 0], width: 2)]
         #expect(broken == [false, false])
+    }
+
+    @Test func nearVectorsKeepTheirDigits() {
+        // g = (1 + t) h + d with d orthogonal to h: tan of the angle is |d| / ((1 + t) |h|), here down to 1e-7.
+        for (growth, shift) in [(0.5, 1e-3), (0, 1e-5), (1e-3, 1e-7), (-0.25, 1e-7)] {
+            let hh = 2.0, length = 1 + growth
+            let gg = hh * length * length + shift * shift, uu = hh * growth * growth + shift * shift
+            let angle = atan(shift / (hh.squareRoot() * length))
+            let distance = cosineDistance(squares: hh, gg, ofDifference: uu)
+            let expected = 2 * sin(angle / 2) * sin(angle / 2)
+            // The squares are rounded to doubles, which is felt as far as the lengths differ.
+            let tolerance = 1e-12 * expected + 1e-15 * abs(growth)
+            #expect(abs(distance - expected) <= tolerance)
+            #expect(abs(angularDistance(cosineDistance: expected) - angle / Double.pi) <= 1e-12 * angle)
+        }
+        #expect(cosineDistance(squares: 4, 9, ofDifference: 25) == 2)
+        #expect(angularDistance(cosineDistance: 2) == 1 && angularDistance(cosineDistance: 0) == 0)
+        #expect(cosineDistance(squares: 0, 0, ofDifference: 0) == 0 && cosineDistance(squares: 0, 3, ofDifference: 3) == 1)
+        #expect(abs(angularDistance(cosineDistance: 1) - 0.5) < 1e-15)
+    }
+
+    @Test func unitsOfABlockAreThoseOfItsStates() {
+        // A width that no vector divides, so that the loop's remainder is part of it.
+        let width = 77
+        var random = RandomSource(seed: 5, stream: 0)
+        let states = (0..<3).map { _ in (0..<width).map { _ in Float(random.unit()) - 0.5 } }
+        states[0].withUnsafeBufferPointer { h in
+            states[1].withUnsafeBufferPointer { m in
+                states[2].withUnsafeBufferPointer { g in
+                    guard let h = h.baseAddress, let m = m.baseAddress, let g = g.baseAddress else { return }
+                    func alone(_ from: UnsafePointer<Float>, _ to: UnsafePointer<Float>) -> UnitStatistics {
+                        var unit = UnitStatistics()
+                        let added = unit.add(from, to, width: width)
+                        #expect(added)
+                        return unit
+                    }
+                    func same(_ a: UnitStatistics, _ b: UnitStatistics) {
+                        for metric in Metric.ofStates {
+                            for side in [RelativeTo.input, .output] {
+                                let (x, y) = (a.value(metric, side) ?? .nan, b.value(metric, side) ?? 0)
+                                #expect(abs(x - y) <= 1e-14 * abs(y))
+                            }
+                        }
+                    }
+                    var both = BlockStatistics(keeps: (true, true))
+                    let added = both.add([h, m, g], at: 0, width: width)
+                    #expect(added)
+                    same(both.attention, alone(h, m))
+                    same(both.feedForward, alone(m, g))
+                    same(both.block, alone(h, g))
+                    var half = BlockStatistics(keeps: (false, true))
+                    let halves = [half.add([h, g], at: 0, width: width), half.add([h, g], at: 0, width: width)]
+                    #expect(halves == [true, true])
+                    same(half.feedForward, alone(h, g))
+                    same(half.block, alone(h, g))
+                    #expect(half.attention.value(.cosine, .input) == 0 && half.attention.value(.l2, .input) == 0)
+                }
+            }
+        }
     }
 
     @Test func leaveOneOutEqualsEvaluations() throws {

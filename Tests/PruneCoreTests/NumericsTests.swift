@@ -26,12 +26,24 @@ import Glibc
         #expect(abs(kernel_dot(level, x, y, count) - dot) <= 1e-12 * squares)
         #expect(abs(kernel_sum_absolute(level, x, count) - wide.reduce(0) { $0 + abs($1) }) <= 1e-12 * squares)
         #expect(kernel_maximum(level, x, count) == x.max())
-        var sums = kernel_pair_sums()
-        kernel_add_pair_sums(level, x, y, count, &sums)
-        let u = zip(wide, other).map { $1 - $0 }
-        #expect(abs(sums.uu - u.reduce(0) { $0 + $1 * $1 }) <= 1e-12 * sums.uu)
-        #expect(abs(sums.u1 - u.reduce(0) { $0 + abs($1) }) <= 1e-12 * sums.u1)
-        #expect(abs(sums.hg - dot) <= 1e-12 * squares)
+        let z = values(count, seed: 3)
+        func same(_ norms: kernel_norms, _ vector: [Double]) {
+            let squares = vector.reduce(0) { $0 + $1 * $1 }, absolutes = vector.reduce(0) { $0 + abs($1) }
+            #expect(abs(norms.squares - squares) <= 1e-12 * squares)
+            #expect(abs(norms.absolutes - absolutes) <= 1e-12 * absolutes)
+        }
+        func difference(_ from: [Float], _ to: [Float]) -> [Double] { zip(from, to).map { Double($1) - Double($0) } }
+        let pair = kernel_pair(level, x, y, count)
+        same(pair.before, wide)
+        same(pair.after, other)
+        same(pair.update, difference(x, y))
+        let block = kernel_block(level, x, y, z, count)
+        same(block.before, wide)
+        same(block.middle, other)
+        same(block.after, z.map(Double.init))
+        same(block.attention, difference(x, y))
+        same(block.feed_forward, difference(y, z))
+        same(block.update, difference(x, z))
     }
 
     @Test(arguments: levels, lengths)

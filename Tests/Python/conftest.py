@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +12,9 @@ import pytest
 
 if TYPE_CHECKING:
     import prunecore as pc
+
+# References are computed in fp32. Tests of other types name them when they open a model.
+os.environ["PRUNECORE_COMPUTE"] = "float32"
 
 
 @pytest.fixture(scope="session")

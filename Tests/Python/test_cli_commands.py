@@ -50,9 +50,11 @@ def test_installed_command_is_the_module(tmp_path: Path) -> None:
 
 def test_help_and_version(run: Run) -> None:
     listed = run("--help").stdout
-    for command in ("info", "score", "shapley", "prune", "evaluate", "curve", "generate", "demo"):
+    measuring = ("info", "score", "shapley", "evaluate", "curve", "tasks")
+    for command in (*measuring, "prune", "generate", "demo"):
         assert command in listed
-        assert "--json" in run(command, "--help").stdout
+        help_ = run(command, "--help").stdout
+        assert "--json" in help_ and "--compute" in help_
     assert run().stdout == listed
     assert run("--version").stdout == f"{pc.__version__}\n"
 
@@ -66,7 +68,8 @@ def test_info(run: Run, tales: pc.Model, tales_dir: Path) -> None:
     assert record["runtime"]["version"] == pc.__version__
     text = run("info", tales_dir).stdout
     assert "LlamaForCausalLM" in text and "2,477,184" in text
-    assert pc.runtime_info().blas_kernels in text
+    assert pc.runtime_info().blas_kernels in text and pc.runtime_info().loop_kernels in text
+    assert record["model"]["compute"] == "float32" and "computed in" in text
     advice = pc.runtime_info().advice
     assert not advice or "advice" in text
 

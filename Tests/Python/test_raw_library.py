@@ -172,6 +172,9 @@ def test_runtime_is_described() -> None:
     assert found.processors >= 1 and found.threads >= 1
     assert "BLAS" in found.blas and found.blas_kernels
     assert found.blas_forced == os.environ.get("OPENBLAS_CORETYPE", "")
+    assert found.bf16_kernels in ("", "avx512_bf16")
+    assert found.bf16_kernels in found.cpu_features
+    assert found.loop_kernels in ("avx512", "avx2", "baseline")
     assert Path(found.library).is_file()
     assert found.to_dict()["threads"] == found.threads
 

@@ -9,23 +9,72 @@
 static void KERNEL(widen_bf16)(const uint16_t *restrict in, float *restrict out, size_t n) {
     for (size_t i = 0; i < n; i++) {
         uint32_t bits = (uint32_t)in[i] << 16;
-        memcpy(&out[i], &bits, 4);
+        __builtin_memcpy(&out[i], &bits, 4);
     }
 }
 
 /* fp16 by moving exponent and fraction into place and multiplying by 2^112, which also rights the subnormals;
    infinities and NaN, whose exponent would come out finite, are set apart. */
+static inline float KERNEL(widened_fp16)(uint32_t half) {
+    uint32_t magnitude = (half & 0x7fff) << 13, sign = (half & 0x8000) << 16, bits;
+    float value;
+    __builtin_memcpy(&value, &magnitude, 4);
+    value *= 0x1p112f;
+    __builtin_memcpy(&bits, &value, 4);
+    bits = (half & 0x7c00) == 0x7c00 ? (magnitude | 0x7f800000) : bits;
+    bits |= sign;
+    __builtin_memcpy(&value, &bits, 4);
+    return value;
+}
+
 static void KERNEL(widen_fp16)(const uint16_t *restrict in, float *restrict out, size_t n) {
+    for (size_t i = 0; i < n; i++) out[i] = KERNEL(widened_fp16)(in[i]);
+}
+
+/* To nearest, ties to even; a NaN stays one. */
+static inline uint16_t KERNEL(rounded_bf16)(float value) {
+    uint32_t bits;
+    __builtin_memcpy(&bits, &value, 4);
+    uint32_t rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
+    return (uint16_t)((bits & 0x7fffffff) > 0x7f800000 ? (bits >> 16) | 0x40 : rounded);
+}
+
+/* out = bf16(x * scale) */
+static void KERNEL(round_bf16)(const float *restrict x, float scale, uint16_t *restrict out, size_t n) {
+    for (size_t i = 0; i < n; i++) out[i] = KERNEL(rounded_bf16)(x[i] * scale);
+}
+
+/* out = bf16((x * scale) * w) */
+static void KERNEL(scale_by_bf16)(const float *restrict x, float scale, const float *restrict w, uint16_t *restrict out,
+                                  size_t n) {
+    for (size_t i = 0; i < n; i++) out[i] = KERNEL(rounded_bf16)(x[i] * scale * w[i]);
+}
+
+/* Sum of w[i] * x[i], for each type that w is stored in. */
+static float KERNEL(dot_bf16)(const uint16_t *restrict w, const float *restrict x, size_t n) {
+    KERNEL_RELAXED
+    float sum = 0;
     for (size_t i = 0; i < n; i++) {
-        uint32_t half = in[i], magnitude = (half & 0x7fff) << 13, sign = (half & 0x8000) << 16, bits;
+        uint32_t bits = (uint32_t)w[i] << 16;
         float value;
-        memcpy(&value, &magnitude, 4);
-        value *= 0x1p112f;
-        memcpy(&bits, &value, 4);
-        bits = (half & 0x7c00) == 0x7c00 ? (magnitude | 0x7f800000) : bits;
-        bits |= sign;
-        memcpy(&out[i], &bits, 4);
+        __builtin_memcpy(&value, &bits, 4);
+        sum += value * x[i];
     }
+    return sum;
+}
+
+static float KERNEL(dot_fp16)(const uint16_t *restrict w, const float *restrict x, size_t n) {
+    KERNEL_RELAXED
+    float sum = 0;
+    for (size_t i = 0; i < n; i++) sum += KERNEL(widened_fp16)(w[i]) * x[i];
+    return sum;
+}
+
+static float KERNEL(dot_fp32)(const float *restrict w, const float *restrict x, size_t n) {
+    KERNEL_RELAXED
+    float sum = 0;
+    for (size_t i = 0; i < n; i++) sum += w[i] * x[i];
+    return sum;
 }
 
 static float KERNEL(sum_squares)(const float *x, size_t n) {
@@ -50,26 +99,42 @@ static double KERNEL(sum_absolute)(const float *x, size_t n) {
     return sum;
 }
 
-static void KERNEL(add_pair_sums)(const float *h, const float *g, size_t n, kernel_pair_sums *sums) {
+/* In double, so that cosines of near vectors keep their digits: see UnitStatistics.swift. */
+static kernel_pair_norms KERNEL(pair_norms)(const float *h, const float *g, size_t n) {
     KERNEL_RELAXED
-    double hh = 0, gg = 0, hg = 0, uu = 0, h1 = 0, g1 = 0, u1 = 0;
+    double hh = 0, gg = 0, uu = 0, h1 = 0, g1 = 0, u1 = 0;
     for (size_t i = 0; i < n; i++) {
         double a = h[i], b = g[i], u = b - a;
         hh += a * a;
         gg += b * b;
-        hg += a * b;
         uu += u * u;
         h1 += __builtin_fabs(a);
         g1 += __builtin_fabs(b);
         u1 += __builtin_fabs(u);
     }
-    sums->hh += hh;
-    sums->gg += gg;
-    sums->hg += hg;
-    sums->uu += uu;
-    sums->h1 += h1;
-    sums->g1 += g1;
-    sums->u1 += u1;
+    return (kernel_pair_norms){{hh, h1}, {gg, g1}, {uu, u1}};
+}
+
+/* Each value is read from memory once, which is what this loop waits for. */
+static kernel_block_norms KERNEL(block_norms)(const float *h, const float *m, const float *g, size_t n) {
+    KERNEL_RELAXED
+    double hh = 0, mm = 0, gg = 0, ss = 0, tt = 0, uu = 0, h1 = 0, m1 = 0, g1 = 0, s1 = 0, t1 = 0, u1 = 0;
+    for (size_t i = 0; i < n; i++) {
+        double a = h[i], b = m[i], c = g[i], s = b - a, t = c - b, u = c - a;
+        hh += a * a;
+        mm += b * b;
+        gg += c * c;
+        ss += s * s;
+        tt += t * t;
+        uu += u * u;
+        h1 += __builtin_fabs(a);
+        m1 += __builtin_fabs(b);
+        g1 += __builtin_fabs(c);
+        s1 += __builtin_fabs(s);
+        t1 += __builtin_fabs(t);
+        u1 += __builtin_fabs(u);
+    }
+    return (kernel_block_norms){{hh, h1}, {mm, m1}, {gg, g1}, {ss, s1}, {tt, t1}, {uu, u1}};
 }
 
 /* out = (x * scale) * w; out may be x. */
@@ -112,10 +177,10 @@ static inline float KERNEL(exponential)(float x) {
     p = p * r + 5.0000001201e-1f;
     p = p * r * r + r + 1.0f;
     uint32_t bits;
-    memcpy(&bits, &shifted, 4);
+    __builtin_memcpy(&bits, &shifted, 4);
     bits = (bits - 0x4b400000u + 127u) << 23;
     float power;
-    memcpy(&power, &bits, 4);
+    __builtin_memcpy(&power, &bits, 4);
     return p * power;
 }
 
@@ -129,6 +194,16 @@ static void KERNEL(gelu_tanh_times)(const float *restrict gate, float *restrict 
     for (size_t i = 0; i < n; i++) {
         float x = gate[i], inner = 1.5957691216057308f * (x + 0.044715f * x * x * x);
         up[i] *= x / (1.0f + KERNEL(exponential)(-inner));
+    }
+}
+
+/* out = bf16(up * silu(gate)), for rows of a tile that hold `half` gates and then `half` ups, of which `columns` count. */
+static void KERNEL(silu_gate_bf16)(const float *restrict tile, size_t rows, size_t half, size_t columns,
+                                   uint16_t *restrict out, size_t stride) {
+    for (size_t row = 0; row < rows; row++) {
+        const float *gate = tile + row * 2 * half, *up = gate + half;
+        for (size_t i = 0; i < columns; i++)
+            out[row * stride + i] = KERNEL(rounded_bf16)(up[i] * gate[i] / (1.0f + KERNEL(exponential)(-gate[i])));
     }
 }
 
@@ -212,6 +287,18 @@ static void KERNEL(softmax)(float *x, size_t n) {
     }
     float scale = 1.0f / sum;
     for (size_t i = 0; i < n; i++) x[i] *= scale;
+}
+
+/* out = bf16(exp(scale * (x - largest x))); returns the sum of the exponentials. scale > 0, n >= 1. */
+static float KERNEL(exponentials_bf16)(const float *restrict x, float scale, uint16_t *restrict out, size_t n) {
+    KERNEL_RELAXED
+    float top = KERNEL(maximum)(x, n), sum = 0;
+    for (size_t i = 0; i < n; i++) {
+        float e = KERNEL(exponential)(scale * (x[i] - top));
+        out[i] = KERNEL(rounded_bf16)(e);
+        sum += e;
+    }
+    return sum;
 }
 
 #undef KERNEL_RELAXED

@@ -13,15 +13,26 @@
 
 #include <stddef.h>
 #include <stdint.h>
-#include <string.h>
+
+#include "bf16_product.h"
 
 enum { KERNEL_LEVEL_BASELINE = 0, KERNEL_LEVEL_AVX2 = 1, KERNEL_LEVEL_AVX512 = 2 };
 
-/* Sums over one token's hidden state h before a unit and g after it, u = g - h. */
-typedef struct kernel_pair_sums {
-    double hh, gg, hg, uu; /* squares and product */
-    double h1, g1, u1;     /* absolute values */
-} kernel_pair_sums;
+/* Sums of a vector's squares and absolute values. */
+typedef struct kernel_norms {
+    double squares, absolutes;
+} kernel_norms;
+
+/* Of one token's hidden state before a unit and after it, and of the difference. */
+typedef struct kernel_pair_norms {
+    kernel_norms before, after, update;
+} kernel_pair_norms;
+
+/* Of one token's hidden state before a block, between attention and feed-forward, and after; of what each of the two adds,
+   and both together. */
+typedef struct kernel_block_norms {
+    kernel_norms before, middle, after, attention, feed_forward, update;
+} kernel_block_norms;
 
 /* A weighted mean under way. */
 typedef struct kernel_weighted_sum {
@@ -63,6 +74,15 @@ static inline int32_t kernel_best_level(void) { return KERNEL_LEVEL_BASELINE; }
 #define KERNEL_DISPATCH(level, name, ...) ((void)(level), name##_baseline(__VA_ARGS__))
 #endif
 
+/* Tells the processor that this thread spins. */
+static inline void kernel_pause(void) {
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
 /* Processors that this process may run on; 0 if the system does not say. glibc's own declaration needs _GNU_SOURCE, which a
    module cannot set for its importer. */
 static inline int32_t kernel_allowed_processors(void) {
@@ -84,6 +104,29 @@ static inline void kernel_widen_bf16(int32_t level, const uint16_t *in, float *o
 static inline void kernel_widen_fp16(int32_t level, const uint16_t *in, float *out, size_t n) {
     KERNEL_DISPATCH(level, widen_fp16, in, out, n);
 }
+static inline void kernel_round_bf16(int32_t level, const float *x, float scale, uint16_t *out, size_t n) {
+    KERNEL_DISPATCH(level, round_bf16, x, scale, out, n);
+}
+static inline void kernel_scale_by_bf16(int32_t level, const float *x, float scale, const float *w, uint16_t *out,
+                                        size_t n) {
+    KERNEL_DISPATCH(level, scale_by_bf16, x, scale, w, out, n);
+}
+static inline float kernel_dot_bf16(int32_t level, const uint16_t *w, const float *x, size_t n) {
+    return KERNEL_DISPATCH(level, dot_bf16, w, x, n);
+}
+static inline float kernel_dot_fp16(int32_t level, const uint16_t *w, const float *x, size_t n) {
+    return KERNEL_DISPATCH(level, dot_fp16, w, x, n);
+}
+static inline float kernel_dot_fp32(int32_t level, const float *w, const float *x, size_t n) {
+    return KERNEL_DISPATCH(level, dot_fp32, w, x, n);
+}
+static inline void kernel_silu_gate_bf16(int32_t level, const float *tile, size_t rows, size_t half, size_t columns,
+                                         uint16_t *out, size_t stride) {
+    KERNEL_DISPATCH(level, silu_gate_bf16, tile, rows, half, columns, out, stride);
+}
+static inline float kernel_exponentials_bf16(int32_t level, const float *x, float scale, uint16_t *out, size_t n) {
+    return KERNEL_DISPATCH(level, exponentials_bf16, x, scale, out, n);
+}
 static inline float kernel_sum_squares(int32_t level, const float *x, size_t n) {
     return KERNEL_DISPATCH(level, sum_squares, x, n);
 }
@@ -93,8 +136,11 @@ static inline double kernel_dot(int32_t level, const float *x, const float *y, s
 static inline double kernel_sum_absolute(int32_t level, const float *x, size_t n) {
     return KERNEL_DISPATCH(level, sum_absolute, x, n);
 }
-static inline void kernel_add_pair_sums(int32_t level, const float *h, const float *g, size_t n, kernel_pair_sums *s) {
-    KERNEL_DISPATCH(level, add_pair_sums, h, g, n, s);
+static inline kernel_pair_norms kernel_pair(int32_t level, const float *h, const float *g, size_t n) {
+    return KERNEL_DISPATCH(level, pair_norms, h, g, n);
+}
+static inline kernel_block_norms kernel_block(int32_t level, const float *h, const float *m, const float *g, size_t n) {
+    return KERNEL_DISPATCH(level, block_norms, h, m, g, n);
 }
 static inline void kernel_scale_by(int32_t level, const float *x, float scale, const float *w, float *out, size_t n) {
     KERNEL_DISPATCH(level, scale_by, x, scale, w, out, n);

@@ -43,6 +43,15 @@ final class MappedFile: @unchecked Sendable {
         munmap(UnsafeMutableRawPointer(mutating: bytes.baseAddress), bytes.count)
     }
 
+    /// Asks the system to read a part of the file soon, in the background. No more than advice: nothing fails.
+    func willNeed(_ part: UnsafeRawBufferPointer) {
+        guard let start = part.baseAddress, !part.isEmpty else { return }
+        let offset = Int(bitPattern: start) % Self.pageSize
+        madvise(UnsafeMutableRawPointer(mutating: start - offset), part.count + offset, MADV_WILLNEED)
+    }
+
+    private static let pageSize = sysconf(Int32(_SC_PAGESIZE))
+
     /// The whole file as an array, for text.
     ///
     /// Errors: as `init`, and `.format` if it has more than `limit` bytes.

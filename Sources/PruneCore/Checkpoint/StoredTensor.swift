@@ -11,4 +11,7 @@ public struct StoredTensor: @unchecked Sendable {
 
     /// Taken from the bytes, whose count was checked, so that no shape can overflow here.
     var elementCount: Int { bytes.count / elementType.byteCount }
+
+    /// Has a tensor that lies in a file read into memory in the background.
+    func willNeed() { (owner as? MappedFile)?.willNeed(bytes) }
 }

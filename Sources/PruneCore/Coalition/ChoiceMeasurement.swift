@@ -21,10 +21,11 @@ struct ChoiceMeasurement {
         var means = Array(repeating: ChoiceMean(), count: masks.count)
         report = try walk(
             model, data.batches(of: options.batchTokens), under: masks, options, stage: stage, progress: progress
-        ) { (_, places, state, _) throws(PruneError) in
-            guard let first = places.first else { return }
-            let values = try logLikelihoods(model, state, choices, masks[first])
-            for place in places { means[place].add(values, of: choices) }
+        ) { ends throws(PruneError) in
+            for end in ends {
+                let values = try logLikelihoods(model, end.state, choices, masks[end.places[0]])
+                for place in end.places { means[place].add(values, of: choices) }
+            }
         }
         self.means = means
     }
@@ -81,8 +82,8 @@ public func choiceLogLikelihoods(
     _ = try walk(
         model, data.batches(of: batchTokens), under: [mask], WalkOptions(batchTokens: batchTokens), stage: "choices",
         progress: progress
-    ) { (_, _, state, _) throws(PruneError) in
-        values += try logLikelihoods(model, state, choices, mask)
+    ) { ends throws(PruneError) in
+        for end in ends { values += try logLikelihoods(model, end.state, choices, mask) }
     }
     return values
 }

@@ -26,24 +26,51 @@ struct Measurement {
         report = try walk(
             model, batches, under: masks, reference: needsReference ? reference : nil, options, stage: stage,
             progress: progress
-        ) { (batch, places, state, referenceState) throws(PruneError) in
-            let rows = batch.predictingRows(weighted: true)
-            guard !rows.isEmpty, let first = places.first else { return }
+        ) { ends throws(PruneError) in
+            let rowsOfEnds = ends.map { $0.batch.predictingRows(weighted: true) }
+            let predicting = ends.indices.filter { !rowsOfEnds[$0].isEmpty }
+            let (ends, rows) = (predicting.map { ends[$0] }, predicting.map { rowsOfEnds[$0] })
             for (index, quantity) in quantities.enumerated() {
-                let values: [Float]
+                let values: [[Float]]
                 switch quantity {
                 case .loss:
-                    values = try finiteLosses(model, state, at: rows, under: masks[first])
+                    values = try finiteLosses(model, ends, at: rows, under: masks)
                 case .distance(let kind):
-                    guard let referenceState else { throw PruneError(.internal, "the reference mask was not walked") }
-                    values = try model.distances(state, to: referenceState, kind, at: rows)
-                    guard values.allSatisfy(\.isFinite) else {
-                        throw try model.nonFiniteError(in: batch, under: masks[first], reference)
+                    values = try zip(ends, rows).map { end, rows throws(PruneError) in
+                        try finiteDistances(model, end, kind, at: rows, under: masks, reference)
                     }
                 }
-                for place in places { means[place][index].add(values, at: rows, of: batch) }
+                for (end, (rows, values)) in zip(ends, zip(rows, values)) {
+                    for place in end.places { means[place][index].add(values, at: rows, of: end.batch) }
+                }
             }
         }
         self.means = means
     }
+}
+
+/// The losses of the tokens that follow some rows, of all ends together. Errors: `.nonFinite` naming the layer.
+private func finiteLosses(
+    _ model: any Model, _ ends: [WalkEnd], at rows: [[Int]], under masks: [KeepMask]
+) throws(PruneError) -> [[Float]] {
+    let losses = try model.losses(zip(ends, rows).map { end, rows in
+        LossRequest(state: end.state, rows: rows, tokens: end.batch.followers(of: rows))
+    })
+    for (end, own) in zip(ends, losses) where !own.allSatisfy(\.isFinite) {
+        throw try model.nonFiniteError(in: end.batch, under: masks[end.places[0]])
+    }
+    return losses
+}
+
+/// The distances of some rows of an end to the reference. Errors: `.nonFinite` naming the layer.
+private func finiteDistances(
+    _ model: any Model, _ end: WalkEnd, _ kind: LogitDistance, at rows: [Int], under masks: [KeepMask],
+    _ reference: KeepMask
+) throws(PruneError) -> [Float] {
+    guard let referenceState = end.reference else { throw PruneError(.internal, "the reference mask was not walked") }
+    let values = try model.distances(end.state, to: referenceState, kind, at: rows)
+    guard values.allSatisfy(\.isFinite) else {
+        throw try model.nonFiniteError(in: end.batch, under: masks[end.places[0]], reference)
+    }
+    return values
 }

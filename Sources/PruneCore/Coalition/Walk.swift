@@ -12,71 +12,119 @@ public struct WalkReport: Sendable {
 
 /// How masks are walked.
 public struct WalkOptions: Sendable {
-    /// Tokens computed together at most.
+    /// Tokens of a batch at most. Several batches may be computed together.
     public var batchTokens: Int
-    /// Bytes for held branch states at most; nil = a quarter of the memory that is free.
+    /// Bytes for hidden states at most, those under way included; nil = a quarter of the memory that is free. The states
+    /// of one batch before and after a sublayer, and of the reference, are held whatever it is.
     public var memoryBudget: Int?
+    /// Whether the model's weights are read anew in every pass; nil = as the model says.
+    var rereadsWeights: Bool?
 
     public init(batchTokens: Int = TokenData.usualBatch, memoryBudget: Int? = nil) {
         self.batchTokens = batchTokens
         self.memoryBudget = memoryBudget
     }
 
-    /// Branch states of a batch that fit the budget.
-    func heldStates(_ batch: TokenBatch, _ shape: ModelShape) -> Int {
-        let bytes = batch.rowCount * shape.hiddenSize * MemoryLayout<Float>.stride
-        return (memoryBudget ?? Runtime.freeMemory / 4) / max(bytes, 1)
+    /// The same, with what is left to the library chosen: memory that is free changes, and walks with the same settled
+    /// options take the same sublayers.
+    func settled(for model: any Model) -> WalkOptions {
+        var options = self
+        options.memoryBudget = memoryBudget ?? Runtime.freeMemory / 4
+        options.rereadsWeights = rereadsWeights ?? model.rereadsWeights
+        return options
     }
 }
 
-/// Walks some masks over every batch of a data set as one prefix tree, and calls `visit` at each of its ends.
+/// The end of a walk for one mask and batch.
+struct WalkEnd {
+    let batch: TokenBatch
+    /// The places in the masks given that it stands for.
+    let places: [Int]
+    /// After the last sublayer.
+    let state: any HiddenState
+    /// That of the reference; nil if there is none.
+    let reference: (any HiddenState)?
+}
+
+/// Walks some masks over every batch of a data set as one prefix tree, and calls `visit` at its ends.
 ///
 /// - Parameters:
 ///   - masks: may repeat; each distinct one is walked once.
 ///   - reference: a mask whose state every visit needs; nil = none. Walked with the others if that is how it comes first,
-///     as the mask that keeps everything does; else computed apart, once per batch.
-///   - visit: told batch, the places in `masks` that the end stands for, the hidden state after the last sublayer, and
-///     that of the reference.
+///     as the mask that keeps everything does, and memory suffices; else computed apart, once per batch.
+///   - visit: told some ends at a time; those of one mask come in the order of the batches.
 /// Errors: those of the model and of `visit`; `.argument` for a mask of another length; `.cancelled`.
 func walk(
     _ model: any Model, _ batches: [TokenBatch], under masks: [KeepMask], reference: KeepMask? = nil,
     _ options: WalkOptions, stage: String, progress: ProgressMeter.Listener?,
-    visit: @escaping (
-        _ batch: TokenBatch, _ places: [Int], _ state: any HiddenState, _ reference: (any HiddenState)?
-    ) throws(PruneError) -> Void
+    visit: @escaping (_ ends: [WalkEnd]) throws(PruneError) -> Void
 ) throws(PruneError) -> WalkReport {
     let references = reference.map { [$0] } ?? []
     for mask in masks + references { try model.shape.check(mask) }
-    let whole = MaskTree(masks + references)
-    let apart = whole.places.last == 0 ? nil : reference
-    let tree = apart == nil ? whole : MaskTree(masks)
-    var placesOfEnd = Array(repeating: [Int](), count: tree.masks.count)
-    for (place, end) in tree.places.enumerated() where place < masks.count { placesOfEnd[end].append(place) }
-    let placesOf = placesOfEnd
+    let batchRows = batches.map(\.rowCount)
+    var tree = MaskTree(masks + references)
+    let plan = try WalkPlan(
+        tree, batchRows: batchRows, options.settled(for: model), model.shape, reference: reference != nil)
+    let limits = plan.waves.map { plan.limits(batchRows[$0]) }
+    var apart: KeepMask?
+    if let reference, tree.places.last != 0 || !limits.allSatisfy({ WaitingPrefixes(tree).canStartAtFront($0) }) {
+        apart = reference
+        tree = MaskTree(masks.filter { $0 != reference })
+    }
     let steps = tree.sublayers + tree.masks.count + (apart?.keptCount ?? 0)
     let meter = ProgressMeter(stage: stage, total: batches.count * steps, listener: progress)
+    var placesOfMask: [KeepMask: [Int]] = [:]
+    for (place, mask) in masks.enumerated() { placesOfMask[mask, default: []].append(place) }
+    let placesOfEnd = tree.masks.map { placesOfMask[$0] ?? [] }
+
     var report = WalkReport()
-    for batch in batches {
-        var referenceState: (any HiddenState)?
+    for (wave, limits) in zip(plan.waves, limits) {
+        let own = Array(batches[wave])
+        var referenceStates: [any HiddenState] = []
         if let apart {
-            referenceState = try model.run(try model.start(batch), under: apart) { (_, _, _) throws(PruneError) in
-                try meter.advance()
+            referenceStates = try states(model, own, under: apart, limits, meter)
+            report.sublayersComputed += own.count * apart.keptCount
+            if let places = placesOfMask[apart] {
+                for (batch, state) in zip(own, referenceStates) {
+                    try visit([WalkEnd(batch: batch, places: places, state: state, reference: state)])
+                }
             }
-            report.sublayersComputed += apart.keptCount
         }
-        var walk = MaskTreeWalk(
-            model, batch, tree.masks, heldStates: options.heldStates(batch, model.shape), meter: meter
-        ) { (end, state) throws(PruneError) in
-            if reference != nil, referenceState == nil { referenceState = state }
-            if !placesOf[end].isEmpty { try visit(batch, placesOf[end], state, referenceState) }
-            try meter.advance()
+        let referenceIsWalked = reference != nil && apart == nil
+        var walk = MaskWalk(
+            model, tree, own, limits, startsAtFront: referenceIsWalked, meter: meter
+        ) { ends throws(PruneError) in
+            // The reference comes first, of all batches, so that it is there when it is needed.
+            if referenceIsWalked { referenceStates += ends.filter { $0.place == 0 }.map(\.state) }
+            let wanted = ends.filter { !placesOfEnd[$0.place].isEmpty }.map { end in
+                WalkEnd(
+                    batch: own[end.batch], places: placesOfEnd[end.place], state: end.state,
+                    reference: reference == nil ? nil : referenceStates[end.batch])
+            }
+            if !wanted.isEmpty { try visit(wanted) }
+            try meter.advance(by: ends.count)
         }
         try walk.run()
         report.sublayersComputed += walk.sublayersComputed
-        report.tokens += batch.rowCount
     }
+    report.tokens = batchRows.reduce(0, +)
     let alone = masks + references.filter { !masks.contains($0) }
     report.sublayersNaive = batches.count * alone.reduce(0) { $0 + $1.keptCount }
     report.seconds = meter.seconds
     return report
+}
+
+/// The states of some batches under one mask after the last sublayer.
+private func states(
+    _ model: any Model, _ batches: [TokenBatch], under mask: KeepMask, _ limits: WalkLimits, _ meter: ProgressMeter
+) throws(PruneError) -> [any HiddenState] {
+    var states: [any HiddenState] = []
+    for batch in batches { states.append(try model.start(batch)) }
+    for sublayer in mask.kept {
+        let all = Array(states.indices)
+        try model.apply(sublayer, to: &states, at: all, rowsPerCall: limits.rowsPerCall) { count throws(PruneError) in
+            try meter.advance(by: count)
+        }
+    }
+    return states
 }

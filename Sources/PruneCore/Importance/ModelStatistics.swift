@@ -74,32 +74,37 @@ public struct ModelStatistics: Sendable {
     public mutating func collect(
         _ model: any Model, _ batches: [TokenBatch], under mask: KeepMask, _ meter: ProgressMeter
     ) throws(PruneError) {
-        for batch in batches {
-            let rows = selection == .all ? Array(0..<batch.rowCount) : batch.lastRows
-            var state = try model.start(batch)
-            var boundaries = [state]
-            for block in 0..<blockCount {
-                let first = state
-                for sublayer in 2 * block...2 * block + 1 {
-                    guard mask.keeps(sublayer) else {
-                        sublayers[sublayer].addUnchanged(tokens: rows.count)
-                        continue
-                    }
-                    let before = state
-                    state = try model.run(before, from: sublayer, to: sublayer + 1, under: mask)
-                    try add(model, before, state, rows, mask, to: \.sublayers[sublayer])
-                    try meter.advance()
-                }
-                if first === state {
-                    blocks[block].addUnchanged(tokens: rows.count)
-                } else {
-                    try add(model, first, state, rows, mask, to: \.blocks[block])
-                }
-                if hasWindows { boundaries.append(state) }
-            }
-            if hasWindows { try addWindows(model, boundaries, rows) }
-            tokens += rows.count
+        // A batch has the states before and after a block and between its sublayers; windows need all boundaries.
+        let waveRows = model.rowsTogether(statesPerRow: hasWindows ? blockCount + 3 : 3)
+        for wave in consecutiveGroups(ofRows: batches.map(\.rowCount), atMost: waveRows) {
+            try collect(model, wave: Array(batches[wave]), under: mask, meter)
         }
+    }
+
+    /// Adds batches that go through every sublayer together. Sums are added up batch by batch, as if they came alone.
+    private mutating func collect(
+        _ model: any Model, wave: [TokenBatch], under mask: KeepMask, _ meter: ProgressMeter
+    ) throws(PruneError) {
+        let rows = wave.map { selection == .all ? Array(0..<$0.rowCount) : $0.lastRows }
+        let selected = rows.reduce(0) { $0 + $1.count }
+        var states: [any HiddenState] = []
+        for batch in wave { states.append(try model.start(batch)) }
+        var boundaries = hasWindows ? [states] : []
+        for block in 0..<blockCount {
+            var through = states.map { [$0] }
+            for sublayer in 2 * block...2 * block + 1 where mask.keeps(sublayer) {
+                try model.apply(sublayer, to: &states, at: Array(wave.indices)) { count throws(PruneError) in
+                    try meter.advance(by: count)
+                }
+                for index in wave.indices { through[index].append(states[index]) }
+            }
+            for index in wave.indices { try add(model, block: block, through[index], rows[index], mask) }
+            if hasWindows { boundaries.append(states) }
+        }
+        if hasWindows {
+            for index in wave.indices { try addWindows(model, boundaries.map { $0[index] }, rows[index]) }
+        }
+        tokens += selected
     }
 
     /// Tokens whose sums are added up by one thread. Fixed, so that results do not depend on the thread count.
@@ -109,29 +114,27 @@ public struct ModelStatistics: Sendable {
         stride(from: 0, to: rows.count, by: pieceTokens).map { rows[$0..<min($0 + pieceTokens, rows.count)] }
     }
 
+    /// Adds `rows` of a block, given the hidden states before it and after each of its sublayers that the mask keeps.
     private mutating func add(
-        _ model: any Model, _ before: any HiddenState, _ after: any HiddenState, _ rows: [Int], _ mask: KeepMask,
-        to unit: WritableKeyPath<ModelStatistics, UnitStatistics>
+        _ model: any Model, block: Int, _ states: [any HiddenState], _ rows: [Int], _ mask: KeepMask
     ) throws(PruneError) {
         let width = model.shape.hiddenSize
         let pieces = Self.pieces(rows)
-        let sums = try model.read(before) { h throws(PruneError) in
-            try model.read(after) { g throws(PruneError) in
-                h.withUnsafeBufferPointer { h in
-                    g.withUnsafeBufferPointer { g -> [UnitStatistics]? in
-                        // Safe: a state lends rowCount x width floats, and every row is below rowCount.
-                        guard let h = h.baseAddress, let g = g.baseAddress else { return [] }
-                        return mapOnAllThreads(pieces) { piece in
-                            var sum = UnitStatistics()
-                            for row in piece where !sum.add(h + row * width, g + row * width, width: width) { return nil }
-                            return sum
-                        }
-                    }
-                }
+        let keeps = (attention: mask.keeps(2 * block), feedForward: mask.keeps(2 * block + 1))
+        // Safe: a state lends rowCount x width floats, and every row is below rowCount.
+        let sums = try withPointers(to: states[...], in: model) { states -> [BlockStatistics]? in
+            mapOnAllThreads(pieces) { piece in
+                var sum = BlockStatistics(keeps: keeps)
+                for row in piece where !sum.add(states, at: row * width, width: width) { return nil }
+                return sum
             }
         }
-        guard let sums else { throw try model.nonFiniteError(in: after.batch, under: mask) }
-        for sum in sums { self[keyPath: unit].merge(sum) }
+        guard let sums else { throw try model.nonFiniteError(in: states[0].batch, under: mask) }
+        for sum in sums {
+            sublayers[2 * block].merge(sum.attention)
+            sublayers[2 * block + 1].merge(sum.feedForward)
+            blocks[block].merge(sum.block)
+        }
     }
 
     private mutating func addWindows(

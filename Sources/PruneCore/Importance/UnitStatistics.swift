@@ -23,11 +23,11 @@ struct UnitStatistics: Sendable {
         var l1 = 0.0
         var l2 = 0.0
 
-        mutating func add(_ pair: kernel_pair_sums, l1 norm1: Double, squares: Double) {
-            guard squares > 0 else { return }
+        mutating func add(_ update: kernel_norms, to state: kernel_norms) {
+            guard state.squares > 0 else { return }
             tokens += 1
-            l1 += pair.u1 / norm1
-            l2 += (pair.uu / squares).squareRoot()
+            l1 += update.absolutes / state.absolutes
+            l2 += (update.squares / state.squares).squareRoot()
         }
 
         mutating func merge(_ other: RelativeSums) {
@@ -41,18 +41,22 @@ struct UnitStatistics: Sendable {
     ///
     /// Returns false, and adds nothing, if one of the values is not finite.
     mutating func add(_ h: UnsafePointer<Float>, _ g: UnsafePointer<Float>, width: Int) -> Bool {
-        var pair = kernel_pair_sums()
-        kernel_add_pair_sums(Kernels.level, h, g, width, &pair)
-        guard (pair.hh + pair.gg).isFinite else { return false }
-        let cos = cosineSimilarity(dot: pair.hg, squares: pair.hh, pair.gg)
-        tokens += 1
-        cosine += 1 - cos
-        angular += angularDistance(cos)
-        l1 += pair.u1
-        l2 += pair.uu.squareRoot()
-        relativeToInput.add(pair, l1: pair.h1, squares: pair.hh)
-        relativeToOutput.add(pair, l1: pair.g1, squares: pair.gg)
+        let norms = kernel_pair(Kernels.level, h, g, width)
+        guard (norms.before.squares + norms.after.squares).isFinite else { return false }
+        add(before: norms.before, after: norms.after, update: norms.update)
         return true
+    }
+
+    /// Adds one token, given the norms of its states, which are finite, and of their difference.
+    mutating func add(before h: kernel_norms, after g: kernel_norms, update: kernel_norms) {
+        let distance = cosineDistance(squares: h.squares, g.squares, ofDifference: update.squares)
+        tokens += 1
+        cosine += distance
+        angular += angularDistance(cosineDistance: distance)
+        l1 += update.absolutes
+        l2 += update.squares.squareRoot()
+        relativeToInput.add(update, to: h)
+        relativeToOutput.add(update, to: g)
     }
 
     /// Adds tokens that the unit leaves as they are.
@@ -87,6 +91,23 @@ struct UnitStatistics: Sendable {
         case .magnitude, .leaveOneOutLoss, .leaveOneOutLogitL2: return nil
         }
     }
+}
+
+/// 1 - cos(h, g) from h.h, g.g and u.u with u = g - h, to the last digits however near 1 the cosine is.
+///
+/// With a = |h| and b = |g|: u.u = a^2 + b^2 - 2ab cos, so 1 - cos = (u.u - (b - a)^2) / 2ab; and b - a comes from the
+/// squares, without the rounding of the roots. If both are zero nothing changed: 0; if one is: 1. Held to [0, 2].
+func cosineDistance(squares hh: Double, _ gg: Double, ofDifference uu: Double) -> Double {
+    if hh == 0 || gg == 0 { return hh == gg ? 0 : 1 }
+    let a = hh.squareRoot(), b = gg.squareRoot()
+    let growth = (gg - hh) / (a + b)
+    return min(2, max(0, (uu - growth * growth) / (2 * a * b)))
+}
+
+/// arccos(1 - d) / pi: 0 for the same direction, 1 for the opposite one. Half the angle has sine sqrt(d / 2) and cosine
+/// sqrt(1 - d / 2); the arccosine itself would lose half of the digits of a small d.
+func angularDistance(cosineDistance d: Double) -> Double {
+    2 * atan2(d.squareRoot(), (2 - d).squareRoot()) / Double.pi
 }
 
 /// cos(h, g) from h.g, h.h and g.g; 1 if both are zero (nothing changed), 0 if one is. Held to [-1, 1].

@@ -6,7 +6,7 @@ public enum ComputeType: String, Sendable, CaseIterable {
     case bfloat16
 
     /// Whether this CPU has instructions for it.
-    public var isSupported: Bool { self == .float32 }
+    public var isSupported: Bool { self == .float32 || BFloat16Product.isSupported }
 
     /// The fastest type that loses nothing of weights stored as `stored`: bf16 for bf16 weights where the CPU has it.
     static func automatic(for stored: ElementType) -> ComputeType {

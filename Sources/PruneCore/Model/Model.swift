@@ -6,6 +6,15 @@ public protocol HiddenState: AnyObject, Sendable {
     var batch: TokenBatch { get }
 }
 
+/// Tokens of which the losses are wanted, each beside the row that predicts it.
+///
+/// As many tokens as rows, all in the vocabulary. A row may be asked of several tokens; one after the other is cheapest.
+public struct LossRequest: Sendable {
+    public let state: any HiddenState
+    public let rows: [Int]
+    public let tokens: [Int32]
+}
+
 /// How far the logits of a hidden state are from those of a reference, per token.
 public enum LogitDistance: Sendable {
     /// Euclidean norm of the difference, over the vocabulary.
@@ -23,6 +32,9 @@ public enum LogitDistance: Sendable {
 public protocol Model: AnyObject, Sendable {
     var shape: ModelShape { get }
 
+    /// What matrix products multiply in.
+    var compute: ComputeType { get }
+
     /// The hidden state before sublayer 0.
     ///
     /// Errors: `.data` for an id outside the vocabulary; `.memory`.
@@ -37,6 +49,9 @@ public protocol Model: AnyObject, Sendable {
     /// As many tokens as rows, all in the vocabulary. A row may be asked of several tokens; one after the other is cheapest.
     func losses(_ state: any HiddenState, at rows: [Int], of tokens: [Int32]) throws(PruneError) -> [Float]
 
+    /// The same for several states, in order. Each has the losses that it has alone; together, the head is read once.
+    func losses(_ requests: [LossRequest]) throws(PruneError) -> [[Float]]
+
     /// For each of `rows`, the distance of its logits to those of the same row of `reference`, a state of the same batch.
     func distances(
         _ state: any HiddenState, to reference: any HiddenState, _ kind: LogitDistance, at rows: [Int]
@@ -50,6 +65,10 @@ public protocol Model: AnyObject, Sendable {
         _ state: any HiddenState, _ body: (Span<Float>) throws(PruneError) -> Result
     ) throws(PruneError) -> Result
 
+    /// Whether the weights do not stay in memory from one pass over the sublayers to the next, so that reading them rules
+    /// the time: as many states as memory holds had better go through a sublayer before the next one is read.
+    var rereadsWeights: Bool { get }
+
     /// Whether `magnitude` can be had.
     var readsWeights: Bool { get }
 
@@ -58,6 +77,17 @@ public protocol Model: AnyObject, Sendable {
 }
 
 extension Model {
+    public func losses(_ requests: [LossRequest]) throws(PruneError) -> [[Float]] {
+        try requests.map { request throws(PruneError) in
+            try losses(request.state, at: request.rows, of: request.tokens)
+        }
+    }
+
+    public var rereadsWeights: Bool { false }
+
+    /// Models that a host runs hand over fp32; what they multiply in is theirs to know.
+    public var compute: ComputeType { .float32 }
+
     /// The hidden state of a batch after the kept sublayers of `mask`, from `state`, which is the one before `first`.
     ///
     /// - Parameter visit: told each sublayer that was applied, with the states before and after it.

@@ -1,5 +1,5 @@
 /// One piece of attention for one thread: some queries of one head of one sequence.
-private struct AttentionPiece {
+struct AttentionPiece {
     let head: Int
     /// Rows of the sequence among all rows that go through the layer.
     let sequence: Range<Int>
@@ -7,31 +7,46 @@ private struct AttentionPiece {
     let queries: Range<Int>
 }
 
+/// Told the rotated keys and the values of an attention sublayer, rows of kvHeadCount * headSize each.
+typealias KeyValueReader = (_ keys: FloatBuffer, _ values: FloatBuffer) throws(PruneError) -> Void
+
 extension NativeModel {
     /// h + output(softmax(rotated q * rotated k^T / sqrt(headSize)) * v) with q, k, v projected from x = norm(h)
     ///
     /// Causal within each sequence; a query at position i sees the keys j with i - window < j <= i. Query heads share the
     /// key and value head of their group.
-    func attend(block: Int, _ before: [NativeState], _ after: [NativeState]) throws(PruneError) {
+    ///
+    /// - Parameter keep: given the rotated keys and the values of all rows.
+    func attend(
+        block: Int, _ before: [NativeState], _ after: [NativeState], keep: KeyValueReader? = nil
+    ) throws(PruneError) {
         let layer = weights.attention[block]
+        let sequences = sequences(of: before)
+        let runs = before.map(\.batch.rowCount)
+        let x = try normed(layer.norm, before, startingSums: after)
+        let query = try project(layer.query, of: x, runs: runs)
+        let key = try project(layer.key, of: x, runs: runs)
+        let value = try project(layer.value, of: x, runs: runs)
+        try prepareHeads(of: query, config.headCount, layer.queryNorm, sequences)
+        try prepareHeads(of: key, config.kvHeadCount, layer.keyNorm, sequences)
+        try keep?(key, value)
+        let mixed = try scratch.buffer(query.count)
+        try mix(query, key, value, sequences, window: config.windows[block], into: mixed)
+        try addProjection(layer.output, of: mixed, to: after)
+    }
+
+    /// The rows of every sequence, where all states' rows follow one another.
+    func sequences(of states: [NativeState]) -> [Range<Int>] {
         var sequences: [Range<Int>] = []
         var rows = 0
-        for state in before {
+        for state in states {
             for sequence in state.batch.sequences {
                 let own = state.batch.rows(ofSequence: sequence)
                 sequences.append(rows + own.lowerBound..<rows + own.upperBound)
             }
             rows += state.batch.rowCount
         }
-        let x = try normed(layer.norm, before, startingSums: after)
-        let query = try layer.query.apply(x, rows: rows, scratch: scratch)
-        let key = try layer.key.apply(x, rows: rows, scratch: scratch)
-        let value = try layer.value.apply(x, rows: rows, scratch: scratch)
-        try prepareHeads(of: query, config.headCount, layer.queryNorm, sequences)
-        try prepareHeads(of: key, config.kvHeadCount, layer.keyNorm, sequences)
-        let mixed = try scratch.buffer(query.count)
-        try mix(query, key, value, sequences, window: config.windows[block], into: mixed)
-        try addProjection(layer.output, of: mixed, to: after)
+        return sequences
     }
 
     /// Norms each head where the architecture has head norms, then turns it by the angles of its position. In place.
@@ -83,17 +98,7 @@ extension NativeModel {
         let longest = sequences.map(\.count).max() ?? 0
         let scoresPerSlot = min(tile, longest) * min(longest, (window ?? longest) + tile)
         let scores = try scratch.buffer(scoresPerSlot * slots)
-        var pieces: [AttentionPiece] = []
-        for sequence in sequences {
-            for head in 0..<config.headCount {
-                for first in stride(from: 0, to: sequence.count, by: tile) {
-                    let queries = first..<min(first + tile, sequence.count)
-                    pieces.append(AttentionPiece(head: head, sequence: sequence, queries: queries))
-                }
-            }
-        }
-        // The pieces that see most keys come first, so that the threads finish together.
-        pieces.reverse()
+        let pieces = attentionPieces(sequences, tile: tile)
         ThreadPool.forEach(pieces.count, slots: slots) { index, slot in
             let piece = pieces[index]
             let queries = piece.queries
@@ -117,5 +122,20 @@ extension NativeModel {
             BLAS.multiply(
                 m: queries.count, n: size, k: keys, weights, keys, value.pointer + keyOffset, keyStride, mixed, queryStride)
         }
+    }
+
+    /// All heads of all sequences, `tile` queries at a time. The pieces that see most keys come first, so that the threads
+    /// finish together.
+    func attentionPieces(_ sequences: [Range<Int>], tile: Int) -> [AttentionPiece] {
+        var pieces: [AttentionPiece] = []
+        for sequence in sequences {
+            for head in 0..<config.headCount {
+                for first in stride(from: 0, to: sequence.count, by: tile) {
+                    let queries = first..<min(first + tile, sequence.count)
+                    pieces.append(AttentionPiece(head: head, sequence: sequence, queries: queries))
+                }
+            }
+        }
+        return pieces.reversed()
     }
 }

@@ -11,7 +11,7 @@ extension NativeModel {
             throw PruneError(.internal, "logits of two different batches were compared")
         }
         // Divergences need the logits of both.
-        let most = kind == .l2 ? LogitTile.tokens : LogitTile.tokens / 2
+        let most = LogitTile.rows(compute) / (kind == .l2 ? 1 : 2)
         var distances: [Float] = []
         distances.reserveCapacity(rows.count)
         for first in stride(from: 0, to: rows.count, by: most) {
@@ -32,12 +32,12 @@ extension NativeModel {
     /// Euclidean norm of head * (x - y), for each row. The head is linear, so one product does for both; x is used up.
     private func logitNorms(_ x: FloatBuffer, less y: FloatBuffer, rows: Int) throws(PruneError) -> [Float] {
         Kernels.subtract(y.pointer, from: x.pointer, x.count)
-        let tiling = Tiling(weights.head, atMost: LogitTile.entries)
+        let tiling = logitTiling
         let squares = try scratch.buffer(tiling.count * rows)
-        try forEachLogitTile([x], rows: rows, tiling) { logits, tile in
-            let entries = tile.rows.count
-            for row in 0..<rows {
-                squares.pointer[row * tiling.count + tile.index] = Kernels.sumOfSquares(logits + row * entries, entries)
+        try forEachLogitTile([x], rows: rows, tiling) { tile in
+            let entries = tile.entries.count
+            for row in tile.rows {
+                squares.pointer[row * tiling.count + tile.index] = Kernels.sumOfSquares(tile.logits(row), entries)
             }
         }
         return (0..<rows).map { row in
@@ -49,15 +49,15 @@ extension NativeModel {
     /// KL(p || q) with p = softmax(head * x), q = softmax(head * y), for each row, in one pass: with a and b the logits, it
     /// is E_p[a - b] - logSumExp(a) + logSumExp(b). Rounding that makes it negative is taken away.
     private func relativeEntropies(of x: FloatBuffer, from y: FloatBuffer, rows: Int) throws(PruneError) -> [Float] {
-        let tiling = Tiling(weights.head, atMost: LogitTile.entries)
+        let tiling = logitTiling
         let first = try TiledExponentials(rows: rows, tiles: tiling.count, scratch)
         let second = try TiledExponentials(rows: rows, tiles: tiling.count, scratch)
         let differences = try scratch.buffer(tiling.count * rows)
-        try forEachLogitTile([x, y], rows: rows, tiling) { logits, tile in
-            let entries = tile.rows.count
-            for row in 0..<rows {
-                let a = logits + row * entries
-                let b = a + rows * entries
+        try forEachLogitTile([x, y], rows: rows, tiling) { tile in
+            let entries = tile.entries.count
+            for row in tile.rows {
+                let a = tile.logits(row)
+                let b = tile.logits(row, of: 1)
                 let top = Kernels.maximum(a, entries)
                 let sums = Kernels.sumsOfExponentials(a, weighing: b, shift: top, entries)
                 first.set(top: top, sum: sums.weight, row: row, tile: tile.index)
@@ -74,26 +74,25 @@ extension NativeModel {
     /// The Jensen-Shannon divergence of softmax(head * x) and softmax(head * y), for each row. Two passes: the
     /// probabilities of both have to be known before their mixture.
     private func divergences(_ x: FloatBuffer, _ y: FloatBuffer, rows: Int) throws(PruneError) -> [Float] {
-        let tiling = Tiling(weights.head, atMost: LogitTile.entries)
+        let tiling = logitTiling
         let first = try TiledExponentials(rows: rows, tiles: tiling.count, scratch)
         let second = try TiledExponentials(rows: rows, tiles: tiling.count, scratch)
-        try forEachLogitTile([x, y], rows: rows, tiling) { logits, tile in
-            let entries = tile.rows.count
-            for row in 0..<rows {
-                first.add(logits + row * entries, entries, row: row, tile: tile.index)
-                second.add(logits + (rows + row) * entries, entries, row: row, tile: tile.index)
+        try forEachLogitTile([x, y], rows: rows, tiling) { tile in
+            let entries = tile.entries.count
+            for row in tile.rows {
+                first.add(tile.logits(row), entries, row: row, tile: tile.index)
+                second.add(tile.logits(row, of: 1), entries, row: row, tile: tile.index)
             }
         }
         let logSums = (0..<rows).map(first.logSum)
         // The difference is rounded after it is taken: where the two are near, it keeps its digits.
         let deltas = (0..<rows).map { Float(second.logSum(row: $0) - logSums[$0]) }
         let parts = try scratch.buffer(tiling.count * rows)
-        try forEachLogitTile([x, y], rows: rows, tiling) { logits, tile in
-            let entries = tile.rows.count
-            for row in 0..<rows {
-                let a = logits + row * entries
+        try forEachLogitTile([x, y], rows: rows, tiling) { tile in
+            let entries = tile.entries.count
+            for row in tile.rows {
                 parts.pointer[row * tiling.count + tile.index] = Kernels.divergence(
-                    a, a + rows * entries, logSum: Float(logSums[row]), delta: deltas[row], entries)
+                    tile.logits(row), tile.logits(row, of: 1), logSum: Float(logSums[row]), delta: deltas[row], entries)
             }
         }
         return (0..<rows).map { row in

@@ -15,25 +15,14 @@ extension Norm {
     ) {
         for row in rows {
             let values = x + row * width
-            let meanSquare = Kernels.sumOfSquares(values, width) / Float(width)
-            let scale = 1 / (meanSquare + epsilon).squareRoot()
+            let scale = scale(values, width: width)
             Kernels.scale(values, by: scale, times: gain.pointer, into: out + row * width, width)
         }
     }
-}
 
-extension Projection {
-    /// out = x * weight^T + bias, with x: rows x inputs and out: rows x outputs.
-    func apply(_ x: FloatBuffer, rows: Int, scratch: BufferPool) throws(PruneError) -> FloatBuffer {
-        let out = try scratch.buffer(rows * weight.rows)
-        try MatrixProduct.apply(x.pointer, tokens: rows, weight, into: out.pointer, stride: weight.rows, scratch: scratch)
-        if let bias {
-            let values = try bias.floats(scratch)
-            forEachPiece(of: rows) { piece in
-                for row in piece { Kernels.add(values.pointer, to: out.pointer + row * weight.rows, weight.rows) }
-            }
-        }
-        return out
+    /// 1 / sqrt(mean(x^2) + epsilon)
+    func scale(_ x: UnsafePointer<Float>, width: Int) -> Float {
+        1 / (Kernels.sumOfSquares(x, width) / Float(width) + epsilon).squareRoot()
     }
 }
 
@@ -57,6 +46,40 @@ extension NativeModel {
             first += state.batch.rowCount
         }
         return normed
+    }
+
+    /// x * weight^T + bias, with x: rows x inputs. Errors: `.memory`.
+    ///
+    /// - Parameter runs: how many rows of x belong together: see `MatrixProduct.apply`.
+    func project(_ projection: Projection, of x: FloatBuffer, runs: [Int]) throws(PruneError) -> FloatBuffer {
+        let out = try scratch.buffer(runs.reduce(0, +) * projection.weight.rows)
+        try project(projection, of: x, runs: runs, into: out.pointer)
+        return out
+    }
+
+    /// out = x * weight^T + bias, with x: rows x inputs and out: rows x outputs.
+    func project(
+        _ projection: Projection, of x: FloatBuffer, runs: [Int], into out: UnsafeMutablePointer<Float>
+    ) throws(PruneError) {
+        let weight = projection.weight
+        let rows = runs.reduce(0, +)
+        let bias = try projection.bias?.floats(scratch)
+        var x = x
+        rounding: if compute == .bfloat16 {
+            let rounded = try BFloat16Rows(rounding: x.pointer, rows: rows, columns: weight.columns, scratch)
+            guard rows > MatrixProduct.fewRows else {
+                x = try rounded.widened(scratch)
+                break rounding
+            }
+            let run = BFloat16Product.Run(rows: 0..<rows, out: out, stride: weight.rows)
+            let target = BFloat16Product.Target(weight: weight, bias: bias, runs: [run])
+            return try BFloat16Product.apply(rounded, to: [target], scratch: scratch)
+        }
+        try MatrixProduct.apply(x.pointer, runs: runs, weight, into: out, scratch: scratch)
+        guard let bias else { return }
+        forEachPiece(of: rows) { piece in
+            for row in piece { Kernels.add(bias.pointer, to: out + row * weight.rows, weight.rows) }
+        }
     }
 
     /// sum += x * weight^T + bias for each state's rows of x, which follow one another.
@@ -87,10 +110,11 @@ extension NativeModel {
     func feedForward(block: Int, _ before: [NativeState], _ after: [NativeState]) throws(PruneError) {
         let layer = weights.feedForward[block]
         let inner = config.feedForwardSize
-        let rows = before.reduce(0) { $0 + $1.batch.rowCount }
+        let runs = before.map(\.batch.rowCount)
+        let rows = runs.reduce(0, +)
         let x = try normed(layer.norm, before, startingSums: after)
-        let gate = try layer.gate.apply(x, rows: rows, scratch: scratch)
-        let up = try layer.up.apply(x, rows: rows, scratch: scratch)
+        let gate = try project(layer.gate, of: x, runs: runs)
+        let up = try project(layer.up, of: x, runs: runs)
         let activation = config.activation
         forEachPiece(of: rows) { piece in
             let start = piece.lowerBound * inner

@@ -4,30 +4,60 @@ internal import Glibc
 internal import Darwin
 #endif
 
+/// A row of a state whose logits are wanted.
+struct LogitRow: Equatable {
+    let state: NativeState
+    let row: Int
+
+    static func == (a: LogitRow, b: LogitRow) -> Bool { a.state === b.state && a.row == b.row }
+}
+
 extension NativeModel {
     public func losses(
         _ state: any HiddenState, at rows: [Int], of tokens: [Int32]
     ) throws(PruneError) -> [Float] {
-        let state = try native(state)
+        try losses([LossRequest(state: state, rows: rows, tokens: tokens)])[0]
+    }
+
+    public func losses(_ requests: [LossRequest]) throws(PruneError) -> [[Float]] {
+        switch compute {
+        // Each request is products of its own: BLAS rounds a row differently when a product has more rows.
+        case .float32: try requests.map { request throws(PruneError) in try losses(together: [request])[0] }
+        case .bfloat16: try losses(together: requests)
+        }
+    }
+
+    private func losses(together requests: [LossRequest]) throws(PruneError) -> [[Float]] {
         let vocabulary = 0..<Int32(clamping: config.vocabularySize)
-        guard rows.count == tokens.count, tokens.allSatisfy(vocabulary.contains) else {
-            throw PruneError(.internal, "losses were asked of tokens outside the vocabulary, or not of one token a row")
+        var places: [LogitRow] = []
+        var tokens: [Int32] = []
+        for request in requests {
+            guard request.rows.count == request.tokens.count, request.tokens.allSatisfy(vocabulary.contains) else {
+                throw PruneError(.internal, "losses were asked of tokens outside the vocabulary, or not of one token a row")
+            }
+            let state = try native(request.state)
+            places += request.rows.map { LogitRow(state: state, row: $0) }
+            tokens += request.tokens
         }
         var losses: [Float] = []
-        losses.reserveCapacity(rows.count)
-        for first in stride(from: 0, to: rows.count, by: LogitTile.tokens) {
+        losses.reserveCapacity(places.count)
+        for first in stride(from: 0, to: places.count, by: LogitTile.rows(compute)) {
             // A row that is asked of several tokens, one after the other, is computed once.
-            var own: [Int] = []
+            var own: [LogitRow] = []
             var targets: [Target] = []
-            for place in first..<min(first + LogitTile.tokens, rows.count) {
-                if own.last != rows[place] { own.append(rows[place]) }
+            for place in first..<min(first + LogitTile.rows(compute), places.count) {
+                if own.last != places[place] { own.append(places[place]) }
                 targets.append(Target(row: own.count - 1, token: Int(tokens[place])))
             }
             losses += try BLAS.singleThreaded { () throws(PruneError) in
-                try negativeLogLikelihoods(try finalNormed(state, at: own), rows: own.count, targets)
+                try negativeLogLikelihoods(try finalNormed(own), rows: own.count, targets)
             }
         }
-        return losses
+        var next = 0
+        return requests.map { request in
+            defer { next += request.rows.count }
+            return Array(losses[next..<next + request.rows.count])
+        }
     }
 
     /// A token whose probability is wanted, and the row of a buffer that predicts it.
@@ -40,14 +70,18 @@ extension NativeModel {
     private func negativeLogLikelihoods(
         _ x: FloatBuffer, rows: Int, _ targets: [Target]
     ) throws(PruneError) -> [Float] {
-        let tiling = Tiling(weights.head, atMost: LogitTile.entries)
+        let tiling = logitTiling
         let exponentials = try TiledExponentials(rows: rows, tiles: tiling.count, scratch)
         let chosen = try scratch.buffer(targets.count)
-        try forEachLogitTile([x], rows: rows, tiling) { logits, tile in
-            let entries = tile.rows.count
-            for row in 0..<rows { exponentials.add(logits + row * entries, entries, row: row, tile: tile.index) }
-            for (place, target) in targets.enumerated() where tile.rows.contains(target.token) {
-                chosen.pointer[place] = logits[target.row * entries + target.token - tile.rows.lowerBound]
+        // The targets of a row stand side by side, in the order of the rows.
+        var firstOfRow = Array(repeating: targets.count, count: rows + 1)
+        for (place, target) in targets.enumerated().reversed() { firstOfRow[target.row] = place }
+        let firstTargets = firstOfRow
+        try forEachLogitTile([x], rows: rows, tiling) { tile in
+            for row in tile.rows { exponentials.add(tile.logits(row), tile.entries.count, row: row, tile: tile.index) }
+            for place in firstTargets[tile.rows.lowerBound]..<firstTargets[tile.rows.upperBound]
+            where tile.entries.contains(targets[place].token) {
+                chosen.pointer[place] = tile.logits(targets[place].row)[targets[place].token - tile.entries.lowerBound]
             }
         }
         let logSums = (0..<rows).map(exponentials.logSum)

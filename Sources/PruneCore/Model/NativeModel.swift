@@ -1,4 +1,4 @@
-/// Our own engine: a model whose weights lie in this process's memory, computed in fp32.
+/// Our own engine: a model whose weights lie in this process's memory.
 ///
 ///     h = embedding[token]
 ///     h = h + attention(norm(h))        sublayer 2i
@@ -10,6 +10,8 @@ public final class NativeModel: Model {
     public let shape: ModelShape
     /// What matrix products multiply in.
     public let compute: ComputeType
+    /// Whether the weights may not stay in memory: then each sublayer's are asked for while the one before it is computed.
+    let streamsWeights: Bool
     let config: ModelConfig
     let weights: NativeWeights
     let rotary: RotaryTable
@@ -17,7 +19,7 @@ public final class NativeModel: Model {
 
     /// Opens a Hugging Face directory. Errors: as `prune_model_open`.
     ///
-    /// - Parameter compute: nil = the fastest that loses nothing of the stored weights.
+    /// - Parameter compute: nil = what `ComputeType.preferred` says.
     public convenience init(directory: String, compute: ComputeType? = nil) throws(PruneError) {
         let checkpoint = try Checkpoint.open(directory: directory)
         try self.init(checkpoint.config, checkpoint.tensors, compute: compute)
@@ -25,7 +27,8 @@ public final class NativeModel: Model {
 
     /// A model over tensors that live elsewhere; `tensors` keeps them alive.
     ///
-    /// Errors: those of the weights; `.unsupported` for a compute type that this CPU lacks.
+    /// Errors: those of the weights; `.unsupported` for a compute type that this CPU lacks; `.argument` if `compute` is
+    /// nil and the environment names no type.
     init(_ config: ModelConfig, _ tensors: TensorTable, compute: ComputeType? = nil) throws(PruneError) {
         if let compute, !compute.isSupported {
             throw PruneError(.unsupported, "this CPU has no instructions for \(compute) products; compute in float32")
@@ -33,7 +36,8 @@ public final class NativeModel: Model {
         self.config = config
         weights = try NativeWeights(config, tensors)
         shape = weights.shape(config)
-        self.compute = compute ?? .automatic(for: shape.elementType)
+        self.compute = if let compute { compute } else { try ComputeType.preferred(for: shape.elementType) }
+        streamsWeights = shape.cost(under: KeepMask(blocks: shape.blockCount)).parameterBytes > Runtime.memoryLimit / 2
         rotary = RotaryTable(config.rotary, headSize: config.headSize)
     }
 
@@ -53,14 +57,27 @@ public final class NativeModel: Model {
         let after = try before.map { state throws(PruneError) in
             NativeState(state.batch, try scratch.buffer(state.values.count))
         }
-        try BLAS.singleThreaded { () throws(PruneError) in
-            if sublayer % 2 == 0 {
-                try attend(block: sublayer / 2, before, after)
-            } else {
-                try feedForward(block: sublayer / 2, before, after)
-            }
+        if streamsWeights, sublayer + 1 < shape.sublayerCount {
+            for tensor in weights.tensors(ofSublayer: sublayer + 1) { tensor.willNeed() }
+        }
+        for group in consecutiveGroups(ofRows: before.map(\.batch.rowCount), atMost: RowLimit.call) {
+            try apply(sublayer, to: Array(before[group]), giving: Array(after[group]))
         }
         return after
+    }
+
+    private func apply(
+        _ sublayer: Int, to before: [NativeState], giving after: [NativeState]
+    ) throws(PruneError) {
+        let block = sublayer / 2
+        try BLAS.singleThreaded { () throws(PruneError) in
+            switch (compute, sublayer % 2) {
+            case (.float32, 0): try attend(block: block, before, after)
+            case (.float32, _): try feedForward(block: block, before, after)
+            case (.bfloat16, 0): try attendRounded(block: block, before, after)
+            case (.bfloat16, _): try feedForwardRounded(block: block, before, after)
+            }
+        }
     }
 
     public func read<Result>(

@@ -25,6 +25,16 @@ enum Kernels {
         kernel_dot(level, x, y, count)
     }
 
+    /// Sum of stored[i] * x[i], in fp32 lanes. `stored` holds `count` elements of the type and may be unaligned.
+    static func dot(_ stored: UnsafeRawPointer, _ type: ElementType, _ x: UnsafePointer<Float>, _ count: Int) -> Float {
+        switch type {
+        // Safe: x86-64 and arm64 read unaligned elements, and the loops assume no alignment.
+        case .float32: kernel_dot_fp32(level, stored.assumingMemoryBound(to: Float.self), x, count)
+        case .bfloat16: kernel_dot_bf16(level, stored.assumingMemoryBound(to: UInt16.self), x, count)
+        case .float16: kernel_dot_fp16(level, stored.assumingMemoryBound(to: UInt16.self), x, count)
+        }
+    }
+
     /// Sum of |x[i]|, in double.
     static func sumOfAbsolutes(_ x: UnsafePointer<Float>, _ count: Int) -> Double {
         kernel_sum_absolute(level, x, count)
@@ -36,6 +46,21 @@ enum Kernels {
         into out: UnsafeMutablePointer<Float>, _ count: Int
     ) {
         kernel_scale_by(level, x, scale, weight, out, count)
+    }
+
+    /// out[i] = bf16(x[i] * scale * weight[i])
+    static func scale(
+        _ x: UnsafePointer<Float>, by scale: Float, times weight: UnsafePointer<Float>,
+        into out: UnsafeMutablePointer<UInt16>, _ count: Int
+    ) {
+        kernel_scale_by_bf16(level, x, scale, weight, out, count)
+    }
+
+    /// out[i] = bf16(x[i] * scale)
+    static func round(
+        _ x: UnsafePointer<Float>, times scale: Float = 1, into out: UnsafeMutablePointer<UInt16>, _ count: Int
+    ) {
+        kernel_round_bf16(level, x, scale, out, count)
     }
 
     /// out[i] += x[i]
@@ -64,6 +89,27 @@ enum Kernels {
         case .geluTanh: kernel_gelu_tanh_times(level, gate, up, count)
         case .gelu: for i in 0..<count { up[i] *= gaussianErrorLinearUnit(gate[i]) }
         }
+    }
+
+    /// out[i] = bf16(up[i] * activation(gate[i])) for each row of a tile, which holds `half` gates and then `half` ups, of
+    /// which the first `columns` count; rows of `out` are `stride` apart. Uses the tile up.
+    static func gate(
+        _ tile: UnsafeMutablePointer<Float>, rows: Int, half: Int, columns: Int, by activation: Activation,
+        into out: UnsafeMutablePointer<UInt16>, stride: Int
+    ) {
+        if activation == .silu { return kernel_silu_gate_bf16(level, tile, rows, half, columns, out, stride) }
+        for row in 0..<rows {
+            let gates = tile + row * 2 * half
+            multiply(gates + half, by: activation, of: gates, columns)
+            round(gates + half, into: out + row * stride, columns)
+        }
+    }
+
+    /// out[i] = bf16(exp(scale * (x[i] - largest))); returns the sum of the exponentials. `count` >= 1.
+    static func exponentials(
+        _ x: UnsafePointer<Float>, scale: Float, into out: UnsafeMutablePointer<UInt16>, _ count: Int
+    ) -> Float {
+        kernel_exponentials_bf16(level, x, scale, out, count)
     }
 
     /// Largest of `count` >= 1 values.

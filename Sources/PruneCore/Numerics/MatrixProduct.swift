@@ -21,11 +21,19 @@ struct StoredMatrix: Sendable {
         return base.assumingMemoryBound(to: Float.self)
     }
 
+    /// Bytes from one row to the next.
+    var rowBytes: Int { columns * tensor.elementType.byteCount }
+
+    /// The product of a row and x, which has `columns` values; sums in fp32 lanes.
+    func dot(_ row: Int, _ x: UnsafePointer<Float>) -> Float {
+        guard let base = tensor.bytes.baseAddress else { return 0 }
+        return Kernels.dot(base + row * rowBytes, tensor.elementType, x, columns)
+    }
+
     /// Widens `count` rows from `first` on. Safe: the tensor holds rows x columns elements, checked when it was opened.
     func widen(first: Int, count: Int, into out: UnsafeMutablePointer<Float>) {
         guard let base = tensor.bytes.baseAddress else { return }
-        let offset = first * columns * tensor.elementType.byteCount
-        Kernels.widen(base + offset, tensor.elementType, into: out, count * columns)
+        Kernels.widen(base + first * rowBytes, tensor.elementType, into: out, count * columns)
     }
 }
 
@@ -34,24 +42,61 @@ struct StoredMatrix: Sendable {
 /// The outputs are cut into tiles. Each thread takes a tile, widens its weights to fp32 if they are stored in 16 bits,
 /// and multiplies with BLAS on itself alone. So 16-bit weights never stand widened in memory as a whole.
 enum MatrixProduct {
+    /// Rows for which the weights are read once as they are stored, without tiles: so few that memory sets the pace.
+    static let fewRows = 4
+
     /// out = x * weight^T.
     ///
     /// - Parameters:
     ///   - x: tokens x inputs, contiguous.
-    ///   - tokens: rows of x and out.
-    ///   - out: tokens x outputs, each row `stride` floats after the one before.
+    ///   - runs: how many rows of x belong together. Each run is a product of its own, so that its results do not depend on
+    ///     what else is computed; BLAS rounds a row differently when a product has more rows.
+    ///   - out: tokens x outputs, contiguous.
     ///   - scratch: where widened tiles come from.
     static func apply(
-        _ x: UnsafePointer<Float>, tokens: Int, _ weight: StoredMatrix, into out: UnsafeMutablePointer<Float>,
-        stride: Int, scratch: BufferPool
+        _ x: UnsafePointer<Float>, runs: [Int], _ weight: StoredMatrix, into out: UnsafeMutablePointer<Float>,
+        scratch: BufferPool
     ) throws(PruneError) {
-        guard tokens > 0 else { return }
+        let (inputs, outputs) = (weight.columns, weight.rows)
+        var long: [Range<Int>] = []
+        var first = 0
+        for count in runs {
+            if count > fewRows {
+                long.append(first..<first + count)
+            } else {
+                applyToFewRows(x + first * inputs, count, weight, into: out + first * outputs)
+            }
+            first += count
+        }
+        guard !long.isEmpty else { return }
+        let products = long
         try forEachTile(of: weight, scratch: scratch) { weights, tile in
-            BLAS.multiplyTransposed(
-                m: tokens, n: tile.rows.count, k: weight.columns, x, weight.columns, weights, weight.columns,
-                out + tile.rows.lowerBound, stride)
+            for rows in products {
+                BLAS.multiplyTransposed(
+                    m: rows.count, n: tile.rows.count, k: inputs, x + rows.lowerBound * inputs, inputs, weights, inputs,
+                    out + rows.lowerBound * outputs + tile.rows.lowerBound, outputs)
+            }
         }
     }
+
+    /// out = x * weight^T for a few rows of x: one pass over the stored weights at the speed of memory.
+    static func applyToFewRows(
+        _ x: UnsafePointer<Float>, _ tokens: Int, _ weight: StoredMatrix, into out: UnsafeMutablePointer<Float>
+    ) {
+        let (inputs, outputs) = (weight.columns, weight.rows)
+        guard tokens > 0 else { return }
+        let rowsPerPiece = max(1, min(pieceBytes / weight.rowBytes, (outputs + ThreadPool.threads - 1) / ThreadPool.threads))
+        ThreadPool.forEach((outputs + rowsPerPiece - 1) / rowsPerPiece) { piece, _ in
+            for output in piece * rowsPerPiece..<min((piece + 1) * rowsPerPiece, outputs) {
+                for token in 0..<tokens {
+                    out[token * outputs + output] = weight.dot(output, x + token * inputs)
+                }
+            }
+        }
+    }
+
+    /// Bytes of weights that a thread takes at a time where memory sets the pace.
+    private static let pieceBytes = 256 << 10
 
     /// Calls `body` on all threads, once per tile of `weight`.
     ///

@@ -23,6 +23,12 @@ public enum Runtime {
         return processorFlags().filter(wanted.contains).joined(separator: " ")
     }()
 
+    /// Instructions that products of bf16 numbers run on; "" if this CPU has none.
+    public static var bf16Kernels: String { ComputeType.bfloat16.isSupported ? "avx512_bf16" : "" }
+
+    /// What the loops of this library are compiled for, recognised when it was loaded.
+    public static var loopKernels: String { Kernels.levelName }
+
     /// A sentence if the kernels in use are slower than the CPU allows; "" if all is well.
     public static let advice: String = {
         let wide: Set = ["skylakex", "cooperlake", "sapphirerapids"]
@@ -35,30 +41,24 @@ public enum Runtime {
 
     /// The flags of the first processor that the system lists.
     private static func processorFlags() -> [String] {
-        firstLine(of: "/proc/cpuinfo") { $0.hasPrefix("flags") || $0.hasPrefix("Features") }.map(words) ?? []
+        lines(of: "/proc/cpuinfo").first { $0.hasPrefix("flags") || $0.hasPrefix("Features") }.map(words) ?? []
     }
 
-    /// Bytes of memory that can be had without swapping; 4 GiB where the system does not say.
-    public static var freeMemory: Int {
-        let line = firstLine(of: "/proc/meminfo") { $0.hasPrefix("MemAvailable:") }.map(words) ?? []
-        return line.compactMap { Int($0) }.first.map { $0 << 10 } ?? 4 << 30
-    }
-
-    private static func words(_ line: String) -> [String] {
+    static func words(_ line: String) -> [String] {
         line.split { $0 == " " || $0 == "\t" || $0 == "\n" }.map(String.init)
     }
 
-    /// The first line of a file that fits; nil if there is none, or no file.
-    private static func firstLine(of path: String, where fits: (String) -> Bool) -> String? {
-        guard let file = fopen(path, "r") else { return nil }
+    /// The lines of a small file without their ends; none if it cannot be read.
+    static func lines(of path: String) -> [String] {
+        guard let file = fopen(path, "re") else { return [] }
         defer { fclose(file) }
         var line: UnsafeMutablePointer<CChar>?
         var capacity = 0
         defer { free(line) }
+        var lines: [String] = []
         while getline(&line, &capacity, file) > 0, let line {
-            let text = String(cString: line)
-            if fits(text) { return text }
+            lines.append(String(String(cString: line).prefix { $0 != "\n" }))
         }
-        return nil
+        return lines
     }
 }

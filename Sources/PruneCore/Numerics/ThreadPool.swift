@@ -59,6 +59,14 @@ public final class ThreadPool: @unchecked Sendable {
     private let next = Atomic<Int>(0)
     private let count = Atomic<Int>(0)
 
+    // Copies of `generation` and `helpersRunning` for those who spin, without the lock.
+    private let started = Atomic<Int>(0)
+    private let running = Atomic<Int>(0)
+
+    /// How long a thread spins before it sleeps. A layer is a handful of loops with little between them, and waking a
+    /// thread that sleeps takes about as long as the shortest of them.
+    private static let spinNanoseconds: UInt64 = 30_000
+
     private init() {
         pthread_mutex_init(mutex, nil)
         pthread_cond_init(work, nil)
@@ -95,11 +103,13 @@ public final class ThreadPool: @unchecked Sendable {
         helpersWanted = min(helpers, workers)
         helpersJoined = 0
         generation &+= 1
+        started.store(generation, ordering: .releasing)
         pthread_cond_broadcast(work)
         pthread_mutex_unlock(mutex)
 
         takeTurns(body, slot: 0)
 
+        spin { running.load(ordering: .acquiring) == 0 }
         pthread_mutex_lock(mutex)
         helpersWanted = 0
         while helpersRunning > 0 { pthread_cond_wait(finished, mutex) }
@@ -119,8 +129,10 @@ public final class ThreadPool: @unchecked Sendable {
     /// A helper's life: wait for a loop it has not seen, take turns in it, tell the owner when the last helper is done.
     private func serve() {
         var seen = 0
-        pthread_mutex_lock(mutex)
         while true {
+            let last = seen
+            spin { started.load(ordering: .acquiring) != last }
+            pthread_mutex_lock(mutex)
             while generation == seen || helpersWanted == 0 {
                 seen = generation
                 pthread_cond_wait(work, mutex)
@@ -129,14 +141,32 @@ public final class ThreadPool: @unchecked Sendable {
             helpersWanted -= 1
             helpersJoined += 1
             helpersRunning += 1
+            running.store(helpersRunning, ordering: .releasing)
             let slot = helpersJoined
             let body = self.body
             pthread_mutex_unlock(mutex)
             if let body { takeTurns(body, slot: slot) }
             pthread_mutex_lock(mutex)
             helpersRunning -= 1
+            running.store(helpersRunning, ordering: .releasing)
             if helpersRunning == 0 { pthread_cond_signal(finished) }
+            pthread_mutex_unlock(mutex)
         }
+    }
+
+    /// Waits for a condition without sleeping, `spinNanoseconds` at most.
+    private func spin(until condition: () -> Bool) {
+        let start = nanoseconds()
+        while !condition() {
+            for _ in 0..<16 { kernel_pause() }
+            if nanoseconds() &- start > Self.spinNanoseconds { return }
+        }
+    }
+
+    private func nanoseconds() -> UInt64 {
+        var time = timespec()
+        clock_gettime(CLOCK_MONOTONIC, &time)
+        return UInt64(time.tv_sec) &* 1_000_000_000 &+ UInt64(time.tv_nsec)
     }
 
     /// Starts one helper, with all signals blocked: they belong to the host's threads. False if the system has none left.

@@ -128,7 +128,7 @@ public func play(
         do throws(PruneError) {
             result = try utilities(
                 model, batch.data, under: batch.masks, options.utility, cap: options.cap, reference: options.reference,
-                options.walk, progress: walkListener)
+                batch.walk, progress: walkListener)
         } catch {
             try shared.with { (game) throws(PruneError) in game.askAgain() }
             throw error
@@ -152,6 +152,8 @@ private struct CoalitionBatch {
     let coalitions: [[UInt8]]
     let masks: [KeepMask]
     let data: TokenData
+    /// Settled, so that the walk takes what was planned.
+    let walk: WalkOptions
 }
 
 /// The next batch; nil if the game is done or what is left of its budget does not do for one more coalition.
@@ -178,16 +180,19 @@ private func nextBatch(
         var masks: [KeepMask] = []
         for coalition in coalitions { masks.append(try players.mask(coalition)) }
         guard let budget = options.sublayerBudget else {
-            return CoalitionBatch(coalitions: coalitions, masks: masks, data: own)
+            return CoalitionBatch(coalitions: coalitions, masks: masks, data: own, walk: options.walk)
         }
+        let walkOptions = options.walk.settled(for: model)
         let spent = try shared.with { (game) throws(PruneError) in game.sublayersComputed }
         let cost = try walk(
             DryRun(model.shape), own.batches(of: options.walk.batchTokens), under: masks,
             reference: options.utility.comparesLogits
                 ? options.reference ?? KeepMask(blocks: model.shape.blockCount) : nil,
-            options.walk, stage: "plan", progress: nil
-        ) { (_, _, _, _) throws(PruneError) in }.sublayersComputed
-        if spent + cost <= budget { return CoalitionBatch(coalitions: coalitions, masks: masks, data: own) }
+            walkOptions, stage: "plan", progress: nil
+        ) { (_) throws(PruneError) in }.sublayersComputed
+        if spent + cost <= budget {
+            return CoalitionBatch(coalitions: coalitions, masks: masks, data: own, walk: walkOptions)
+        }
         try shared.with { (game) throws(PruneError) in game.askAgain() }
         most = coalitions.count / 2
     }

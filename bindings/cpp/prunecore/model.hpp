@@ -31,6 +31,13 @@ using Sublayer = prune_sublayer;
 /// What is left of a model under a mask.
 using Cost = prune_cost;
 
+/// What matrix products multiply in (prune_compute).
+enum class Compute : prune_compute {
+  automatic = PRUNE_COMPUTE_AUTOMATIC,  ///< PRUNECORE_COMPUTE; else bfloat16 for bf16 weights where the CPU has it
+  float32 = PRUNE_COMPUTE_FLOAT32,      ///< weights are widened exactly
+  bfloat16 = PRUNE_COMPUTE_BFLOAT16     ///< activations are rounded to bf16 before each product; sums are fp32
+};
+
 /// Shape of a model; meanings as in prune_model_shape. The strings are copies.
 struct ModelShape {
   std::string architecture;
@@ -47,6 +54,7 @@ struct ModelShape {
   std::int64_t parameters;
   std::int64_t parameter_bytes;
   std::int64_t kv_bytes_per_token;
+  Compute compute;       ///< the type in use, never automatic
   bool can_read_states;  ///< static metrics work
   bool can_magnitude;    ///< the magnitude metric works
   bool can_generate;     ///< Model::generate() works
@@ -57,8 +65,9 @@ struct ModelShape {
 class Model : public detail::Owner<prune_model, prune_model_release> {
  public:
   /// Opens a Hugging Face model directory (prune_model_open). Throws Error: PRUNE_ERR_FILE, PRUNE_ERR_FORMAT,
-  /// PRUNE_ERR_UNSUPPORTED, PRUNE_ERR_MEMORY.
-  explicit Model(const std::string &directory) : Owner(open(directory)) {}
+  /// PRUNE_ERR_UNSUPPORTED (also Compute::bfloat16 on a CPU without instructions for it), PRUNE_ERR_MEMORY.
+  explicit Model(const std::string &directory, Compute compute = Compute::automatic)
+      : Owner(open(directory, compute)) {}
 
   /// Takes over a handle made in C.
   static Model adopt(prune_model *handle) noexcept { return Model(handle, detail::Adopted{}); }
@@ -81,6 +90,7 @@ class Model : public detail::Owner<prune_model, prune_model_release> {
                       c.parameters,
                       c.parameter_bytes,
                       c.kv_bytes_per_token,
+                      static_cast<Compute>(c.compute),
                       (c.abilities & PRUNE_ABILITY_READ_STATES) != 0,
                       (c.abilities & PRUNE_ABILITY_MAGNITUDE) != 0,
                       (c.abilities & PRUNE_ABILITY_GENERATE) != 0};
@@ -210,10 +220,12 @@ class Model : public detail::Owner<prune_model, prune_model_release> {
  private:
   Model(prune_model *handle, detail::Adopted) noexcept : Owner(handle) {}
 
-  static prune_model *open(const std::string &directory) {
+  static prune_model *open(const std::string &directory, Compute compute) {
     detail::require_abi();
+    prune_model_options options = PRUNE_MODEL_OPTIONS_INIT;
+    options.compute = static_cast<prune_compute>(compute);
     prune_model *handle = nullptr;
-    detail::check(prune_model_open(detail::c_string(directory, "directory"), nullptr, &handle));
+    detail::check(prune_model_open(detail::c_string(directory, "directory"), &options, &handle));
     return handle;
   }
 

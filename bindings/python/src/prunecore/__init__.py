@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import os
 
+from prunecore._compute import COMPUTE_TYPES, Compute
 from prunecore._estimators import ESTIMATORS, UTILITIES
 from prunecore._library import header_version
 from prunecore._metrics import GRANULARITIES, METRICS, STATIC_METRICS
@@ -62,6 +63,7 @@ from prunecore.utilities import Utilities, WalkReport
 __version__ = header_version()
 
 __all__ = [
+    "COMPUTE_TYPES",
     "ESTIMATORS",
     "GRANULARITIES",
     "METRICS",
@@ -115,13 +117,19 @@ __all__ = [
 ]
 
 
-def open(directory: str | os.PathLike[str]) -> Model:
+def open(directory: str | os.PathLike[str], compute: Compute | None = None) -> Model:
     """Opens a language model.
 
     Parameters
     ----------
     directory : path
         A Hugging Face model directory: `config.json` and `model.safetensors`, or its shards.
+    compute : {"float32", "bfloat16"}, optional
+        What matrix products multiply in; sums, residual stream, norms and softmax are float32
+        either way. "float32" widens the weights exactly. "bfloat16" rounds activations before
+        each product, as PyTorch does in a bf16 model, and takes down to half the time. Default:
+        what the environment variable PRUNECORE_COMPUTE names, else bfloat16 for weights stored
+        in bf16 on a CPU with AVX512-BF16, else float32. `model.shape.compute` says which it is.
 
     Returns
     -------
@@ -131,6 +139,7 @@ def open(directory: str | os.PathLike[str]) -> Model:
     Raises
     ------
     FileError, FormatError, UnsupportedError
-        A file is missing; damaged; or holds a model that this version does not compute.
+        A file is missing; damaged; or holds a model that this version, or this CPU, does not
+        compute.
     """
-    return Model(directory)
+    return Model(directory, compute)

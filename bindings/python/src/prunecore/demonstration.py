@@ -62,6 +62,8 @@ class Demonstration:
         Held-out loss with as many attention layers removed by other choices.
     cost_before, cost_after : Cost
         What the two models hold.
+    model : dict of str to str
+        What identifies the model.
     files : list of Path
         Everything that was written.
     seconds : float
@@ -79,6 +81,7 @@ class Demonstration:
     alternatives: dict[str, float]
     cost_before: Cost
     cost_after: Cost
+    model: dict[str, str]
     files: list[Path]
     seconds: float
 
@@ -94,6 +97,7 @@ class Demonstration:
             "shapley": self.shapley.state.to_dict(),
             "cost_before": self.cost_before.to_dict(),
             "cost_after": self.cost_after.to_dict(),
+            "model": self.model,
             "files": [path.name for path in self.files],
         }
 
@@ -117,35 +121,34 @@ def find_example_model() -> Path:
     )
 
 
-def demonstrate(directory: Path, out: Path, step: Step) -> Demonstration:
+def demonstrate(model: Model, out: Path, step: Step) -> Demonstration:
     """Scores, prunes and measures the example model, and writes JSON and pictures.
 
     Parameters
     ----------
-    directory : path
-        A model directory that also holds stories.jsonl, maths.jsonl and plays.jsonl.
+    model : Model
+        Its directory also holds stories.jsonl, maths.jsonl and plays.jsonl.
     out : path
         Where to write; made if it is not there.
     step : callable
         Told what comes next; gives the progress function for it.
     """
     began = time.monotonic()
-    with Model(directory) as model:
-        calibration, held_out, probe = _read(model)
-        everything = Data.concatenate(calibration.values())
-        sublayers = model.score(everything, "all", progress=step("score sublayers"))
-        blocks = model.score(everything, "all", "block", progress=step("score blocks"))
-        shapley = _play(model, calibration, step)
-        whole_probe = Data.concatenate(probe.values())
-        curves = _curves(model, whole_probe, sublayers, blocks, step)
-        sublayer_curves = _sublayer_curves(model, whole_probe, sublayers, shapley, curves, step)
+    calibration, held_out, probe = _read(model)
+    everything = Data.concatenate(calibration.values())
+    sublayers = model.score(everything, "all", progress=step("score sublayers"))
+    blocks = model.score(everything, "all", "block", progress=step("score blocks"))
+    shapley = _play(model, calibration, step)
+    whole_probe = Data.concatenate(probe.values())
+    curves = _curves(model, whole_probe, sublayers, blocks, step)
+    sublayer_curves = _sublayer_curves(model, whole_probe, sublayers, shapley, curves, step)
 
-        mask = sublayers.prune(REMOVED_ATTENTION_LAYERS, "leave_one_out_loss", only="attention")
-        progress = step("evaluate")
-        before = _evaluate(model, held_out, None, progress)
-        after = _evaluate(model, held_out, mask, progress)
-        alternatives = _alternatives(model, held_out, sublayers, shapley, progress)
-        cost_before, cost_after = model.cost(), model.cost(mask)
+    mask = sublayers.prune(REMOVED_ATTENTION_LAYERS, "leave_one_out_loss", only="attention")
+    progress = step("evaluate")
+    before = _evaluate(model, held_out, None, progress)
+    after = _evaluate(model, held_out, mask, progress)
+    alternatives = _alternatives(model, held_out, sublayers, shapley, progress)
+    cost_before, cost_after = model.cost(), model.cost(mask)
     step("draw")
     files = _write(out, sublayers, blocks, shapley, curves, sublayer_curves, mask)
     found = Demonstration(
@@ -160,6 +163,7 @@ def demonstrate(directory: Path, out: Path, step: Step) -> Demonstration:
         alternatives,
         cost_before,
         cost_after,
+        model.provenance,
         [*files, out / "report.json"],
         time.monotonic() - began,
     )

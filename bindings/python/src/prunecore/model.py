@@ -16,8 +16,9 @@ import numpy.typing as npt
 
 from prunecore import calibration, choice_evaluation, evaluation, generating, playing
 from prunecore import utilities as coalitions
+from prunecore._compute import Compute, compute_value
 from prunecore._handle import Handle
-from prunecore._library import _check, ffi, lib
+from prunecore._library import _check, ffi, lib, new_struct
 from prunecore._progress import ProgressFunction
 from prunecore.choice_evaluation import ChoiceEvaluation
 from prunecore.curve import Curve, trace
@@ -49,22 +50,27 @@ class Model:
         A Hugging Face model directory: `config.json` and `model.safetensors`, or the shards that
         `model.safetensors.index.json` names. Weights stay memory-mapped and must not change while
         it is open.
+    compute : {"float32", "bfloat16"}, optional
+        What matrix products multiply in; see `prunecore.open`.
 
     Raises
     ------
     FileError, FormatError, UnsupportedError
-        A file is missing; damaged; or holds a model that this version does not compute.
+        A file is missing; damaged; or holds a model that this version, or this CPU, does not
+        compute.
     """
 
-    def __init__(self, directory: str | os.PathLike[str]) -> None:
+    def __init__(self, directory: str | os.PathLike[str], compute: Compute | None = None) -> None:
         self.directory = Path(directory)
+        options = new_struct("prune_model_options")
+        options.compute = compute_value(compute)
         name = os.fsencode(self.directory)
         if b"\0" in name:
             raise ArgumentError("the model's path holds a NUL character")
         self._handle = Handle(
             "model",
             "prune_model",
-            lambda out: int(lib.prune_model_open(name, ffi.NULL, out)),
+            lambda out: int(lib.prune_model_open(name, options, out)),
             lib.prune_model_release,
         )
 
@@ -118,8 +124,12 @@ class Model:
 
     @property
     def provenance(self) -> dict[str, str]:
-        """What identifies the model in results: its directory's name, its configuration's hash."""
-        return {"name": self.directory.resolve().name, "config_sha256": self._config_digest}
+        """What identifies the model in results: directory's name, configuration's hash, compute."""
+        return {
+            "name": self.directory.resolve().name,
+            "config_sha256": self._config_digest,
+            "compute": self.shape.compute,
+        }
 
     @property
     def mask(self) -> Mask:

@@ -187,6 +187,7 @@ def _run(
     """What the numbers of a run depend on: all of this must be the same to go on with it."""
     return {
         "model_config_sha256": provenance["model"]["config_sha256"],
+        "compute": provenance["model"]["compute"],
         "data_sha256": provenance["data_sha256"],
         "utility": provenance["utility"],
         "cap": provenance["cap"],

@@ -30,6 +30,10 @@ class Runtime:
         Those that matter for speed, such as "avx2 fma avx512f".
     advice : str
         A sentence if the kernels in use are slower than the CPU allows; "" if all is well.
+    bf16_kernels : str
+        Instructions that models computed in "bfloat16" run on; "" if the CPU has none.
+    loop_kernels : str
+        What the library's own loops are compiled for: "avx512", "avx2" or "baseline".
     library : str
         Path of the C library.
     """
@@ -41,6 +45,8 @@ class Runtime:
     blas_forced: str
     cpu_features: str
     advice: str
+    bf16_kernels: str
+    loop_kernels: str
     library: str
 
     def to_dict(self) -> dict[str, Any]:
@@ -60,6 +66,8 @@ def runtime_info() -> Runtime:
         blas_forced=text(info.blas_forced),
         cpu_features=text(info.cpu_features),
         advice=text(info.advice),
+        bf16_kernels=text(info.bf16_kernels),
+        loop_kernels=text(info.loop_kernels),
         library=str(LIBRARY_PATH),
     )
 

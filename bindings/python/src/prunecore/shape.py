@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from prunecore._compute import Compute, compute_name
 from prunecore._library import _check, ffi, lib, new_struct, text
 from prunecore._metrics import sublayer_name
 
@@ -32,6 +33,8 @@ class ModelShape:
         As stored.
     kv_bytes_per_token : int
         Of all attention layers, in the stored type.
+    compute : {"float32", "bfloat16"}
+        What matrix products multiply in.
     abilities : int
         Bits PRUNE_ABILITY_* of the header: what the model can do.
     """
@@ -50,6 +53,7 @@ class ModelShape:
     parameters: int
     parameter_bytes: int
     kv_bytes_per_token: int
+    compute: Compute
     abilities: int
 
     @property
@@ -146,6 +150,7 @@ def read_shape(model: Any) -> ModelShape:
         parameters=shape.parameters,
         parameter_bytes=shape.parameter_bytes,
         kv_bytes_per_token=shape.kv_bytes_per_token,
+        compute=compute_name(shape.compute),
         abilities=shape.abilities,
     )
 

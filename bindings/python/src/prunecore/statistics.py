@@ -69,6 +69,7 @@ class Statistics:
         self._model = model
         self._tokens = str(tokens)
         self._digests: list[str] = []
+        self._computed_in: set[str] = set()
         self._handle = Handle(
             "statistics",
             "prune_statistics",
@@ -136,12 +137,14 @@ class Statistics:
             lib.prune_statistics_collect(self.handle, measured.handle, data.handle, options)
         )
         self._digests.append(data.digest)
+        self._computed_in.add(measured.shape.compute)
         return self
 
     def merge(self, other: Statistics) -> Statistics:
         """Adds `other` to these; both must have the same blocks and options. Returns these."""
         _check(lib.prune_statistics_merge(self.handle, other.handle))
         self._digests.extend(other._digests)
+        self._computed_in |= other._computed_in
         return self
 
     def scores(
@@ -179,6 +182,7 @@ class Statistics:
             "relative_to": relative_to,
             "tokens": self._tokens,
             "data_sha256": list(self._digests),
+            "compute": sorted(self._computed_in),
         }
         values = dict(zip(names, table, strict=True))
         return Scores(values, unit, self._n_blocks, provenance=provenance)

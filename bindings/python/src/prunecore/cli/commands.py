@@ -15,6 +15,7 @@ from prunecore._metrics import parse_granularity, parse_metrics, parse_only
 from prunecore.cli import tables
 from prunecore.cli.options import (
     ChoicesOption,
+    ComputeOption,
     DataOption,
     EvaluatedDataOption,
     ExamplesOption,
@@ -31,6 +32,7 @@ from prunecore.cli.options import (
     ShotsOption,
     ThreadsOption,
     apply_threads,
+    open_model,
     read_choices,
     read_data,
     read_mask,
@@ -51,11 +53,16 @@ OutFolder = Annotated[
 ]
 
 
-def info(model: ModelArgument, threads: ThreadsOption = None, json_: JsonOption = False) -> None:
+def info(
+    model: ModelArgument,
+    compute: ComputeOption = None,
+    threads: ThreadsOption = None,
+    json_: JsonOption = False,
+) -> None:
     """Say what a model is made of, and what the library runs on."""
     apply_threads(threads)
     runtime = runtime_info()
-    with prunecore.open(model) as opened:
+    with open_model(model, compute) as opened:
         shape, sublayers = opened.shape, opened.sublayers
         record = {
             "model": {**opened.provenance, **shape.to_dict()},
@@ -103,6 +110,7 @@ def score(
     sequence_length: LengthOption = 256,
     limit: LimitOption = None,
     seed: SeedOption = None,
+    compute: ComputeOption = None,
     threads: ThreadsOption = None,
     out: OutFile = None,
     json_: JsonOption = False,
@@ -112,7 +120,7 @@ def score(
     names = parse_metrics(metric)
     if not data and names != ("magnitude",):
         raise ArgumentError(f"--data is missing: {names[0]} needs text")
-    with prunecore.open(model) as opened, Bar() as bar:
+    with open_model(model, compute) as opened, Bar() as bar:
         text = read_data(data, opened, sequence_length, limit, seed) if data else None
         scores = opened.score(
             text,
@@ -150,6 +158,7 @@ def prune(
     ] = None,
     only: OnlyOption = None,
     mask: MaskOption = None,
+    compute: ComputeOption = None,
     threads: ThreadsOption = None,
     out: OutFile = None,
     json_: JsonOption = False,
@@ -158,7 +167,7 @@ def prune(
     apply_threads(threads)
     found = read_scores(scores)
     kind = _kind(found, granularity, only)
-    with prunecore.open(model) as opened:
+    with open_model(model, compute) as opened:
         found.check_model(opened)
         made = found.prune(remove, metric, only=kind, mask=read_mask(mask, opened))
         before, after = opened.cost(), opened.cost(made)
@@ -187,6 +196,7 @@ def evaluate(
     sequence_length: LengthOption = 256,
     limit: LimitOption = None,
     seed: SeedOption = None,
+    compute: ComputeOption = None,
     threads: ThreadsOption = None,
     out: OutFile = None,
     json_: JsonOption = False,
@@ -195,7 +205,7 @@ def evaluate(
     apply_threads(threads)
     if not data and choices is None:
         raise ArgumentError("there is nothing to measure: give --data, --choices, or both")
-    with prunecore.open(model) as opened, Bar() as bar:
+    with open_model(model, compute) as opened, Bar() as bar:
         chosen = read_mask(mask, opened) or opened.mask
         text = read_data(data, opened, sequence_length, limit, seed) if data else None
         questions = (
@@ -241,6 +251,7 @@ def curve(
     sequence_length: LengthOption = 256,
     limit: LimitOption = None,
     seed: SeedOption = None,
+    compute: ComputeOption = None,
     threads: ThreadsOption = None,
     json_: JsonOption = False,
 ) -> None:
@@ -249,7 +260,7 @@ def curve(
     found = read_scores(scores)
     names = found.metrics if metric is None else metric.split(",")
     metrics = [found.chosen_metric(name.strip()) for name in names]
-    with prunecore.open(model) as opened, Bar() as bar:
+    with open_model(model, compute) as opened, Bar() as bar:
         text = read_data(data, opened, sequence_length, limit, seed)
         curves = []
         for name in metrics:

@@ -12,7 +12,13 @@ from rich.console import Group
 
 from prunecore._progress import ProgressFunction
 from prunecore.cli import tables
-from prunecore.cli.options import JsonOption, ThreadsOption, apply_threads
+from prunecore.cli.options import (
+    ComputeOption,
+    JsonOption,
+    ThreadsOption,
+    apply_threads,
+    open_model,
+)
 from prunecore.cli.output import Bar, Output, table, titled, wrote
 from prunecore.demonstration import (
     CALIBRATION_SEQUENCES,
@@ -34,6 +40,7 @@ def demo(
         Path | None,
         typer.Option("--model", metavar="DIR", help="The model. Default: that of the repository."),
     ] = None,
+    compute: ComputeOption = None,
     threads: ThreadsOption = None,
     json_: JsonOption = False,
 ) -> None:
@@ -46,7 +53,8 @@ def demo(
             bar.label = label
             return bar
 
-        found = demonstrate(directory, out, step)
+        with open_model(directory, compute) as opened:
+            found = demonstrate(opened, out, step)
     Output(json_).result(
         found.to_dict(),
         f"{directory.name}: scored on {CALIBRATION_SEQUENCES} and measured on {HELD_OUT_SEQUENCES} "

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+import prunecore
 from prunecore.choice_data import ChoiceData
 from prunecore.choices import ChoiceSet
 from prunecore.data import Data
@@ -95,6 +96,15 @@ SeedOption = Annotated[
     int | None,
     typer.Option("--seed", metavar="N", help="Draw the sequences of --limit at random."),
 ]
+ComputeOption = Annotated[
+    str | None,
+    typer.Option(
+        "--compute",
+        metavar="TYPE",
+        help="Type of matrix products: float32 or bfloat16. Default: bfloat16 for bf16 weights "
+        "where the CPU has it.",
+    ),
+]
 ThreadsOption = Annotated[
     int | None, typer.Option("--threads", metavar="N", help="Threads; 0 = one per processor.")
 ]
@@ -105,6 +115,11 @@ def apply_threads(threads: int | None) -> None:
     """Sets the number of threads if one is given."""
     if threads is not None:
         set_threads(threads)
+
+
+def open_model(directory: Path, compute: str | None) -> Model:
+    """Opens the model of a command."""
+    return prunecore.open(directory, compute)  # type: ignore[arg-type]  # the call checks the name
 
 
 def read_data(

@@ -8,13 +8,13 @@ from typing import Annotated, Literal
 
 import typer
 
-import prunecore
 from prunecore._estimators import parse_estimator, parse_utility
 from prunecore._metrics import parse_granularity, unit_count
 from prunecore.cli import tables
 from prunecore.cli.game_bar import GameBar, most_coalitions
 from prunecore.cli.options import (
     ChoicesOption,
+    ComputeOption,
     EvaluatedDataOption,
     ExamplesOption,
     JsonOption,
@@ -26,6 +26,7 @@ from prunecore.cli.options import (
     ShotsOption,
     ThreadsOption,
     apply_threads,
+    open_model,
     read_choices,
     read_data,
 )
@@ -116,6 +117,7 @@ def shapley(
     sequence_length: LengthOption = 256,
     limit: LimitOption = None,
     seed: SeedOption = None,
+    compute: ComputeOption = None,
     threads: ThreadsOption = None,
     out: Annotated[
         Path | None,
@@ -132,7 +134,7 @@ def shapley(
     units, most = parse_granularity(granularity), _cap(cap)
     if (choices is None) == (not data):
         raise ArgumentError("give either --data or --choices: the game is played on it")
-    with prunecore.open(model) as opened:
+    with open_model(model, compute) as opened:
         text = (
             read_choices(choices, opened, examples, shots, scoring, limit, seed)
             if choices is not None

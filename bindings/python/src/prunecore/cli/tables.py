@@ -33,6 +33,7 @@ def model(name: str, shape: ModelShape, sublayers: Sequence[Sublayer]) -> Group:
     for label, value in (
         ("architecture", shape.architecture),
         ("stored as", shape.element_type),
+        ("computed in", shape.compute),
         ("blocks", count(shape.n_blocks)),
         ("hidden size", count(shape.hidden_size)),
         ("feed-forward size", count(shape.feed_forward_size)),
@@ -60,6 +61,8 @@ def runtime(found: Runtime) -> Group:
     made.add_row("threads", f"{found.threads} of {found.processors} processors")
     made.add_row("BLAS", found.blas)
     made.add_row("kernels", found.blas_kernels + (" (forced)" if found.blas_forced else ""))
+    made.add_row("bf16 kernels", found.bf16_kernels or "none")
+    made.add_row("loops", found.loop_kernels)
     made.add_row("CPU", found.cpu_features)
     if found.advice:
         made.add_row("advice", found.advice)

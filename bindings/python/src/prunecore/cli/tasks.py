@@ -12,13 +12,14 @@ import typer
 from rich.console import RenderableType
 from rich.table import Table
 
-import prunecore
 from prunecore.cli.options import (
+    ComputeOption,
     JsonOption,
     LengthOption,
     ModelArgument,
     ThreadsOption,
     apply_threads,
+    open_model,
     read_data,
 )
 from prunecore.cli.output import Bar, Output, make_folder, table, titled, wrote
@@ -87,6 +88,7 @@ def tasks(
     ] = None,
     sequence_length: LengthOption = 256,
     seed: Annotated[int, typer.Option("--seed", metavar="N", help="Of shapley.")] = 0,
+    compute: ComputeOption = None,
     threads: ThreadsOption = None,
     json_: JsonOption = False,
 ) -> None:
@@ -95,7 +97,7 @@ def tasks(
     if seed < 0:
         raise ArgumentError(f"--seed is {seed}, but must not be negative")
     files = _files(data)
-    with prunecore.open(model) as opened, Bar() as bar:
+    with open_model(model, compute) as opened, Bar() as bar:
         found = compare_tasks(
             opened,
             {
