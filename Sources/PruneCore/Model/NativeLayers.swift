@@ -64,13 +64,9 @@ extension NativeModel {
         let weight = projection.weight
         let rows = runs.reduce(0, +)
         let bias = try projection.bias?.floats(scratch)
-        var x = x
-        rounding: if compute == .bfloat16 {
+        if compute == .bfloat16 {
+            // For a single row, too: it takes two thirds of the time of products with widened weights.
             let rounded = try BFloat16Rows(rounding: x.pointer, rows: rows, columns: weight.columns, scratch)
-            guard rows > MatrixProduct.fewRows else {
-                x = try rounded.widened(scratch)
-                break rounding
-            }
             let run = BFloat16Product.Run(rows: 0..<rows, out: out, stride: weight.rows)
             let target = BFloat16Product.Target(weight: weight, bias: bias, runs: [run])
             return try BFloat16Product.apply(rounded, to: [target], scratch: scratch)
