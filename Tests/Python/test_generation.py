@@ -64,6 +64,25 @@ def test_the_same_seed_writes_the_same_whatever_the_batches(tales: pc.Model) -> 
     assert twins.tokens[0].tolist() != twins.tokens[1].tolist()  # each has draws of its own
 
 
+def test_bfloat16_writes_what_it_would_read(tales_dir: Path) -> None:
+    """Losses over the cache are those of one pass, up to the rounding of activations to bf16."""
+    try:
+        model = pc.open(tales_dir, "bfloat16")
+    except pc.UnsupportedError:
+        pytest.skip("this CPU has no instructions for bf16")
+    with model:
+        for batch in (1, 9):  # few rows, and many: products of two kinds
+            made = model.generate(
+                PROMPTS * 3, 60, temperature=1.0, stop_at_eos=False, batch_sequences=batch
+            )
+            wholes = [np.concatenate(p) for p in zip(made.prompts, made.tokens, strict=True)]
+            losses = model.token_losses(pc.Data(wholes))
+            rows = np.split(losses, np.cumsum([len(whole) for whole in wholes])[:-1])
+            found, wanted = np.concatenate(made.losses), np.concatenate([r[-60:] for r in rows])
+            assert np.abs(found - wanted).max() < 0.15
+            assert np.abs(found - wanted).mean() < 0.01
+
+
 def test_stop_tokens_and_texts(tales: pc.Model) -> None:
     whole = tales.generate("Once upon a time", 40)
     (text,), (tokens,) = whole.texts or (), whole.tokens

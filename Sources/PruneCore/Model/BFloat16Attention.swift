@@ -92,11 +92,9 @@ private struct PackedKeysAndValues {
 extension NativeModel {
     /// `attend` with products in bf16: h + output(softmax(rotated q * rotated k^T / sqrt(headSize)) * v).
     ///
-    /// - Parameter visit: told the rotated keys and the values, in fp32.
+    /// - Parameter keep: given the rotated keys and the values of all rows, not rounded.
     func attendRounded(
-        block: Int, _ before: [NativeState], _ after: [NativeState],
-        _ visit: (_ key: FloatBuffer, _ value: FloatBuffer) throws(PruneError) -> Void
-            = { (_, _) throws(PruneError) in }
+        block: Int, _ before: [NativeState], _ after: [NativeState], keep: KeyValueReader? = nil
     ) throws(PruneError) {
         let layer = weights.attention[block]
         let sequences = sequences(of: before)
@@ -113,7 +111,7 @@ extension NativeModel {
         try BFloat16Product.apply(x, to: targets, scratch: scratch)
         try prepareHeads(of: query, config.headCount, layer.queryNorm, sequences)
         try prepareHeads(of: key, config.kvHeadCount, layer.keyNorm, sequences)
-        try visit(key, value)
+        try keep?(key, value)
         let packed = try PackedKeysAndValues(
             key.pointer, value.pointer, stride: config.kvHeadCount * config.headSize, sequences,
             heads: config.kvHeadCount, headSize: config.headSize, scratch)

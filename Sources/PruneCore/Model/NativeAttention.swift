@@ -7,12 +7,19 @@ struct AttentionPiece {
     let queries: Range<Int>
 }
 
+/// Told the rotated keys and the values of an attention sublayer, rows of kvHeadCount * headSize each.
+typealias KeyValueReader = (_ keys: FloatBuffer, _ values: FloatBuffer) throws(PruneError) -> Void
+
 extension NativeModel {
     /// h + output(softmax(rotated q * rotated k^T / sqrt(headSize)) * v) with q, k, v projected from x = norm(h)
     ///
     /// Causal within each sequence; a query at position i sees the keys j with i - window < j <= i. Query heads share the
     /// key and value head of their group.
-    func attend(block: Int, _ before: [NativeState], _ after: [NativeState]) throws(PruneError) {
+    ///
+    /// - Parameter keep: given the rotated keys and the values of all rows.
+    func attend(
+        block: Int, _ before: [NativeState], _ after: [NativeState], keep: KeyValueReader? = nil
+    ) throws(PruneError) {
         let layer = weights.attention[block]
         let sequences = sequences(of: before)
         let runs = before.map(\.batch.rowCount)
@@ -22,6 +29,7 @@ extension NativeModel {
         let value = try project(layer.value, of: x, runs: runs)
         try prepareHeads(of: query, config.headCount, layer.queryNorm, sequences)
         try prepareHeads(of: key, config.kvHeadCount, layer.keyNorm, sequences)
+        try keep?(key, value)
         let mixed = try scratch.buffer(query.count)
         try mix(query, key, value, sequences, window: config.windows[block], into: mixed)
         try addProjection(layer.output, of: mixed, to: after)

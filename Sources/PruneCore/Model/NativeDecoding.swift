@@ -20,19 +20,15 @@ extension NativeModel {
         }
         let data = try TokenData(tokens: tokens.flatMap { $0 }, lengths: tokens.map(\.count), weights: nil)
         let batch = TokenBatch(data, 0..<data.sequenceCount)
+        let kept = mask.kept
         var state = try native(try start(batch))
         return try BLAS.singleThreaded { () throws(PruneError) in
-            for sublayer in mask.kept {
-                let after = NativeState(batch, try scratch.buffer(state.values.count))
-                if sublayer % 2 == 0 {
-                    try attend(block: sublayer / 2, state, after, caches)
-                } else {
-                    if roundsRows(batch.rowCount) {
-                        try feedForwardRounded(block: sublayer / 2, [state], [after])
-                    } else {
-                        try feedForward(block: sublayer / 2, [state], [after])
-                    }
+            for (index, sublayer) in kept.enumerated() {
+                if streamsWeights, index + 1 < kept.count {
+                    for tensor in weights.tensors(ofSublayer: kept[index + 1]) { tensor.willNeed() }
                 }
+                let after = NativeState(batch, try scratch.buffer(state.values.count))
+                try apply(sublayer, state, after, caches)
                 state = after
                 try visit()
             }
@@ -40,46 +36,80 @@ extension NativeModel {
             let rows = batch.lastRows
             let logits = try scratch.buffer(rows.count * config.vocabularySize)
             let x = try finalNormed(state, at: rows)
-            try project(
-                Projection(weight: weights.head, bias: nil), of: x, runs: [rows.count], into: logits.pointer)
+            try project(Projection(weight: weights.head, bias: nil), of: x, runs: [rows.count], into: logits.pointer)
             return logits
         }
     }
 
-    /// `attend` of `NativeAttention.swift`, with the keys and values of earlier tokens from the caches.
-    private func attend(
+    private func apply(
+        _ sublayer: Int, _ before: NativeState, _ after: NativeState, _ caches: [KeyValueCache]
+    ) throws(PruneError) {
+        let block = sublayer / 2
+        let rows = before.batch.rowCount
+        if sublayer % 2 == 1 {
+            switch compute {
+            case _ where rows <= MatrixProduct.fewRows: try feedForwardOfFew(block: block, before, after)
+            case .float32: try feedForward(block: block, [before], [after])
+            case .bfloat16: try feedForwardRounded(block: block, [before], [after])
+            }
+            return
+        }
+        if caches.contains(where: { $0.length > 0 }) {
+            return try attendToCaches(block: block, before, after, caches)
+        }
+        // All that a query sees is among the new rows: attention is that of a whole sequence.
+        let keep: KeyValueReader = { (keys, values) throws(PruneError) in
+            try self.store(keys, values, of: before.batch, block: block, in: caches)
+        }
+        switch compute {
+        case .float32: try attend(block: block, [before], [after], keep: keep)
+        case .bfloat16: try attendRounded(block: block, [before], [after], keep: keep)
+        }
+    }
+
+    private func store(
+        _ keys: FloatBuffer, _ values: FloatBuffer, of batch: TokenBatch, block: Int, in caches: [KeyValueCache]
+    ) throws(PruneError) {
+        let width = config.kvHeadCount * config.headSize
+        for (cache, sequence) in zip(caches, batch.sequences) {
+            let rows = batch.rows(ofSequence: sequence)
+            let first = rows.lowerBound * width
+            try cache.store(block: block, keys.pointer + first, values.pointer + first, count: rows.count)
+        }
+    }
+
+    /// `feedForward` of a few rows: every product reads the weights once as they are stored.
+    private func feedForwardOfFew(block: Int, _ before: NativeState, _ after: NativeState) throws(PruneError) {
+        let layer = weights.feedForward[block]
+        let runs = [before.batch.rowCount]
+        let x = try normed(layer.norm, [before], startingSums: [after])
+        let gate = try project(layer.gate, of: x, runs: runs)
+        let up = try project(layer.up, of: x, runs: runs)
+        Kernels.multiply(up.pointer, by: config.activation, of: gate.pointer, up.count)
+        let update = try project(layer.down, of: up, runs: runs)
+        Kernels.add(update.pointer, to: after.values.pointer, update.count)
+    }
+
+    /// `attend` for one new token of every sequence, with the keys and values of earlier ones from the caches. Attention
+    /// itself is fp32 whatever the products multiply in: it is the lesser part, and the caches hold fp32.
+    private func attendToCaches(
         block: Int, _ before: NativeState, _ after: NativeState, _ caches: [KeyValueCache]
     ) throws(PruneError) {
         let layer = weights.attention[block]
-        let batch = before.batch
-        let sequences = batch.sequences.map(batch.rows(ofSequence:))
+        let runs = [before.batch.rowCount]
+        let sequences = sequences(of: [before])
         let starts = caches.map(\.length)
-        let width = config.kvHeadCount * config.headSize
-        func store(_ key: FloatBuffer, _ value: FloatBuffer) throws(PruneError) {
-            for (cache, rows) in zip(caches, sequences) {
-                let first = rows.lowerBound * width
-                try cache.store(block: block, key.pointer + first, value.pointer + first, count: rows.count)
-            }
-        }
-        let isPrompt = starts.allSatisfy { $0 == 0 }
-        if isPrompt, roundsRows(batch.rowCount) {
-            return try attendRounded(block: block, [before], [after], store)
-        }
         let x = try normed(layer.norm, [before], startingSums: [after])
-        let query = try project(layer.query, of: x, runs: [batch.rowCount])
-        let key = try project(layer.key, of: x, runs: [batch.rowCount])
-        let value = try project(layer.value, of: x, runs: [batch.rowCount])
+        let query = try project(layer.query, of: x, runs: runs)
+        let key = try project(layer.key, of: x, runs: runs)
+        let value = try project(layer.value, of: x, runs: runs)
         try prepareHeads(of: query, config.headCount, layer.queryNorm, sequences, startingAt: starts)
         try prepareHeads(of: key, config.kvHeadCount, layer.keyNorm, sequences, startingAt: starts)
-        try store(key, value)
+        try store(key, value, of: before.batch, block: block, in: caches)
         let mixed = try scratch.buffer(query.count)
-        if isPrompt {
-            // Everything that a query sees is among the new rows.
-            try mix(query, key, value, sequences, window: config.windows[block], into: mixed)
-        } else {
-            try mix(query, caches, block: block, into: mixed)
-        }
-        try addProjection(layer.output, of: mixed, to: [after])
+        try mix(query, caches, block: block, into: mixed)
+        let update = try project(layer.output, of: mixed, runs: runs)
+        Kernels.add(update.pointer, to: after.values.pointer, update.count)
     }
 
     /// softmax(q * k^T / sqrt(headSize)) * v for one query of every sequence over its cache.

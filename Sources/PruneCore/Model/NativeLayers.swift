@@ -64,7 +64,7 @@ extension NativeModel {
         let weight = projection.weight
         let rows = runs.reduce(0, +)
         let bias = try projection.bias?.floats(scratch)
-        if roundsRows(rows) {
+        if compute == .bfloat16, rows > MatrixProduct.fewRows {
             let rounded = try BFloat16Rows(rounding: x.pointer, rows: rows, columns: weight.columns, scratch)
             let run = BFloat16Product.Run(rows: 0..<rows, out: out, stride: weight.rows)
             let target = BFloat16Product.Target(weight: weight, bias: bias, runs: [run])
@@ -78,12 +78,8 @@ extension NativeModel {
         }
     }
 
-    /// Whether a product of some rows takes them as bf16. A few rows are multiplied as they are stored, where memory sets
-    /// the pace; see `productInput`.
-    func roundsRows(_ rows: Int) -> Bool { compute == .bfloat16 && rows > MatrixProduct.fewRows }
-
-    /// The rows of x as a product of fp32 rows takes them: rounded to bf16 where the model computes so, so that a few rows
-    /// have the products that many have.
+    /// The rows of x as products in fp32 take them: rounded to bf16 where the model computes so, so that a few rows, which
+    /// are multiplied as weights are stored, have the products that many have.
     private func productInput(_ x: FloatBuffer, rows: Int, columns: Int) throws(PruneError) -> FloatBuffer {
         guard compute == .bfloat16 else { return x }
         return try BFloat16Rows(rounding: x.pointer, rows: rows, columns: columns, scratch).widened(scratch)
@@ -91,12 +87,6 @@ extension NativeModel {
 
     /// sum += x * weight^T + bias for each state's rows of x, which follow one another.
     func addProjection(_ projection: Projection, of x: FloatBuffer, to sums: [NativeState]) throws(PruneError) {
-        let rows = sums.reduce(0) { $0 + $1.batch.rowCount }
-        if roundsRows(rows) {
-            let rounded = try BFloat16Rows(
-                rounding: x.pointer, rows: rows, columns: projection.weight.columns, scratch)
-            return try addProjection(projection, of: rounded, to: sums, giving: sums)
-        }
         let update = try project(projection, of: x, runs: sums.map(\.batch.rowCount))
         let width = config.hiddenSize
         var first = 0

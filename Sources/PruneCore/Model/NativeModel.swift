@@ -11,7 +11,7 @@ public final class NativeModel: Model {
     /// What matrix products multiply in.
     public let compute: ComputeType
     /// Whether the weights may not stay in memory: then each sublayer's are asked for while the one before it is computed.
-    private let streamsWeights: Bool
+    let streamsWeights: Bool
     let config: ModelConfig
     let weights: NativeWeights
     let rotary: RotaryTable

@@ -11,13 +11,14 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-import prunecore
 from prunecore.cli.options import (
+    ComputeOption,
     JsonOption,
     MaskOption,
     ModelArgument,
     ThreadsOption,
     apply_threads,
+    open_model,
     read_mask,
 )
 from prunecore.cli.output import Bar, Output, count, make_folder, wrote
@@ -90,6 +91,7 @@ def generate(
         int, typer.Option("--seed", metavar="N", help="Decides what is sampled.")
     ] = 0,
     threads: ThreadsOption = None,
+    compute: ComputeOption = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -116,14 +118,14 @@ def generate(
             raise ArgumentError("--stop does not go with --calibration")
         beginning = 8 if prompt_tokens is None else prompt_tokens
         length = CALIBRATION_TOKENS if max_tokens is None else max_tokens
-        _calibrate(model, calibration, texts, beginning, length, mask, seed, out, json_)
+        _calibrate(model, compute, calibration, texts, beginning, length, mask, seed, out, json_)
         return
     if texts is None:
         raise ArgumentError("there is no text to continue: give --prompt or --prompts")
     if prompt_tokens is not None:
         raise ArgumentError("--prompt-tokens goes with --calibration only")
     live = prompt is not None and not json_
-    with prunecore.open(model) as opened, Bar() as bar:
+    with open_model(model, compute) as opened, Bar() as bar:
         chosen = read_mask(mask, opened) or opened.mask
         made = opened.generate(
             texts,
@@ -148,6 +150,7 @@ def generate(
 
 def _calibrate(
     directory: Path,
+    compute: str | None,
     n_sequences: int,
     texts: list[str] | None,
     prompt_tokens: int,
@@ -162,7 +165,7 @@ def _calibrate(
         raise ArgumentError("--out is missing: --calibration writes its text to a file")
     if out.suffix.lower() not in (".jsonl", ".npy"):
         raise ArgumentError(f"--out is {out}, but calibration text is written as .jsonl or .npy")
-    with prunecore.open(directory) as opened, Bar() as bar:
+    with open_model(directory, compute) as opened, Bar() as bar:
         decoder = None if out.suffix.lower() == ".npy" else load_tokenizer(opened)
         data = opened.generate_calibration(
             n_sequences,
