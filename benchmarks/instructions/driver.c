@@ -3,8 +3,8 @@
  *
  *   driver MODEL_DIRECTORY TOKENS_FILE
  *
- * Between two phases the counters are dumped under the phase's name and set to zero. One thread, few tokens, and numbers
- * that are the same every time, so that two runs count the same. Outside valgrind it runs and counts nothing.
+ * Between two phases the counters are dumped under the phase's name and set to zero. One thread, few tokens, and
+ * numbers that are the same every time, so that two runs count the same. Outside valgrind it runs and counts nothing.
  */
 #include <prunecore.h>
 
@@ -14,7 +14,8 @@
 #include <string.h>
 #include <valgrind/callgrind.h>
 
-enum { TOKENS = 48, FEW_TOKENS = 12, NEW_TOKENS = 8, PLAYERS = 16, BUDGET = 128, MASKS = 6, MOST_SUBLAYERS = 64, MOST_SCORES = 1024 };
+enum { TOKENS = 48, FEW_TOKENS = 12, NEW_TOKENS = 8, PLAYERS = 16, BUDGET = 128, MASKS = 6 };
+enum { MOST_SUBLAYERS = 64, MOST_SCORES = 1024 };
 
 static void check(prune_status status, const char *doing) {
     if (status == PRUNE_OK) return;
