@@ -27,6 +27,7 @@ test: setup-test lint test-swift test-symbols test-capi test-python test-instruc
 lint:
 	$(BIN)/ruff check bindings/python Tests/Python benchmarks examples/python scripts
 	$(BIN)/mypy --strict bindings/python/src/prunecore
+	scripts/check-kernels.sh
 
 test-swift:
 	swift test
