@@ -7,6 +7,7 @@
  * depend on the others.
  */
 #define DOT_LANES 16
+#define DOT_AHEAD 4096 /* bytes */
 
 /* 16 values from `w` on in fp32. By pointer: how a vector wider than the level's registers is returned is not settled. */
 static inline void KERNEL(lanes_bf16)(const uint16_t *w, kernel_lanes *lanes) {
@@ -45,6 +46,8 @@ static inline void KERNEL(lanes_fp32)(const float *w, kernel_lanes *lanes) { __b
         kernel_lanes high0 = {0}, high1 = {0}, high2 = {0}, high3 = {0};                                         \
         size_t i = 0;                                                                                            \
         for (; i + 2 * DOT_LANES <= n; i += 2 * DOT_LANES) {                                                     \
+            /* The processor's own prefetching stops at the end of a page. */                                     \
+            __builtin_prefetch((const char *)(w + i) + DOT_AHEAD);                                               \
             kernel_lanes first, second;                                                                          \
             KERNEL(lanes_##type)(w + i, &first);                                                                 \
             KERNEL(lanes_##type)(w + i + DOT_LANES, &second);                                                    \
@@ -77,3 +80,4 @@ DOT_ROWS(fp32, float)
 #undef DOT_END
 #undef DOT_ADD
 #undef DOT_LANES
+#undef DOT_AHEAD

@@ -81,10 +81,11 @@ extension NativeModel {
     /// `feedForward` of a few rows: every product reads the weights once as they are stored.
     private func feedForwardOfFew(block: Int, _ before: NativeState, _ after: NativeState) throws(PruneError) {
         let layer = weights.feedForward[block]
-        let runs = [before.batch.rowCount]
+        let rows = before.batch.rowCount
+        let runs = [rows]
         let x = try normed(layer.norm, [before], startingSums: [after])
-        let gate = try project(layer.gate, of: x, runs: runs)
-        let up = try project(layer.up, of: x, runs: runs)
+        let inner = try project([layer.gate, layer.up], of: x, rows: rows)
+        let (gate, up) = (inner[0], inner[1])
         Kernels.multiply(up.pointer, by: config.activation, of: gate.pointer, up.count)
         let update = try project(layer.down, of: up, runs: runs)
         Kernels.add(update.pointer, to: after.values.pointer, update.count)
@@ -100,9 +101,8 @@ extension NativeModel {
         let sequences = sequences(of: [before])
         let starts = caches.map(\.length)
         let x = try normed(layer.norm, [before], startingSums: [after])
-        let query = try project(layer.query, of: x, runs: runs)
-        let key = try project(layer.key, of: x, runs: runs)
-        let value = try project(layer.value, of: x, runs: runs)
+        let projected = try project([layer.query, layer.key, layer.value], of: x, rows: before.batch.rowCount)
+        let (query, key, value) = (projected[0], projected[1], projected[2])
         try prepareHeads(of: query, config.headCount, layer.queryNorm, sequences, startingAt: starts)
         try prepareHeads(of: key, config.kvHeadCount, layer.keyNorm, sequences, startingAt: starts)
         try store(key, value, of: before.batch, block: block, in: caches)

@@ -57,6 +57,23 @@ extension NativeModel {
         return out
     }
 
+    /// The same for several projections of rows that belong together; a few rows read all weights in one loop.
+    func project(_ projections: [Projection], of x: FloatBuffer, rows: Int) throws(PruneError) -> [FloatBuffer] {
+        guard rows <= MatrixProduct.fewRows, let columns = projections.first?.weight.columns else {
+            return try projections.map { projection throws(PruneError) in try project(projection, of: x, runs: [rows]) }
+        }
+        let x = try productInput(x, rows: rows, columns: columns)
+        let outs = try projections.map { projection throws(PruneError) in
+            try scratch.buffer(rows * projection.weight.rows)
+        }
+        MatrixProduct.applyToFewRows(x.pointer, rows, zip(projections, outs).map { ($0.weight, $1.pointer) })
+        for (projection, out) in zip(projections, outs) {
+            guard let bias = try projection.bias?.floats(scratch) else { continue }
+            for row in 0..<rows { Kernels.add(bias.pointer, to: out.pointer + row * bias.count, bias.count) }
+        }
+        return outs
+    }
+
     /// out = x * weight^T + bias, with x: rows x inputs and out: rows x outputs.
     func project(
         _ projection: Projection, of x: FloatBuffer, runs: [Int], into out: UnsafeMutablePointer<Float>

@@ -65,7 +65,7 @@ enum MatrixProduct {
             if count > fewRows {
                 long.append(first..<first + count)
             } else {
-                applyToFewRows(x + first * inputs, count, weight, into: out + first * outputs)
+                applyToFewRows(x + first * inputs, count, [(weight, out + first * outputs)])
             }
             first += count
         }
@@ -80,22 +80,31 @@ enum MatrixProduct {
         }
     }
 
-    /// out = x * weight^T for at most `fewRows` rows of x: one pass over the stored weights at the speed of memory.
+    /// out = x * weight^T for at most `fewRows` rows of x and every target: one pass over the stored weights at the speed of
+    /// memory. Where `out` is the memory of one target, its rows are contiguous.
     static func applyToFewRows(
-        _ x: UnsafePointer<Float>, _ tokens: Int, _ weight: StoredMatrix, into out: UnsafeMutablePointer<Float>
+        _ x: UnsafePointer<Float>, _ tokens: Int,
+        _ targets: [(weight: StoredMatrix, out: UnsafeMutablePointer<Float>)]
     ) {
-        let outputs = weight.rows
         guard tokens > 0 else { return }
-        let rowsPerPiece = max(1, min(pieceBytes / weight.rowBytes, (outputs + ThreadPool.threads - 1) / ThreadPool.threads))
-        ThreadPool.forEach((outputs + rowsPerPiece - 1) / rowsPerPiece) { piece, _ in
-            for output in piece * rowsPerPiece..<min((piece + 1) * rowsPerPiece, outputs) {
-                weight.dot(output, x, rows: tokens, into: out + output, stride: outputs)
+        var pieces: [(target: Int, rows: Range<Int>)] = []
+        for (index, target) in targets.enumerated() {
+            let rows = max(1, min(pieceBytes / target.weight.rowBytes, target.weight.rows / ThreadPool.threads))
+            for first in Swift.stride(from: 0, to: target.weight.rows, by: rows) {
+                pieces.append((index, first..<min(first + rows, target.weight.rows)))
+            }
+        }
+        let all = pieces
+        ThreadPool.forEach(all.count) { piece, _ in
+            let (weight, out) = targets[all[piece].target]
+            for output in all[piece].rows {
+                weight.dot(output, x, rows: tokens, into: out + output, stride: weight.rows)
             }
         }
     }
 
     /// Bytes of weights that a thread takes at a time where memory sets the pace.
-    private static let pieceBytes = 256 << 10
+    private static let pieceBytes = 64 << 10
 
     /// Calls `body` on all threads, once per tile of `weight`.
     ///
