@@ -637,8 +637,10 @@ typedef struct prune_coalition_options {
     const uint8_t *reference;   /* mask whose logits the distances are taken to; NULL = everything kept */
     size_t reference_count;     /* 2 * n_blocks, or 0 with NULL */
     int64_t batch_tokens;       /* as in prune_score_options */
-    int64_t memory_budget;      /* bytes for held hidden states at most; 0 = a quarter of the memory that is free.
-                                   States that do not fit are computed again */
+    int64_t memory_budget;      /* bytes for hidden states at most, those under way included; 0 = a quarter of the
+                                   memory that is free. Masks that do not fit together are evaluated one after the
+                                   other, and states that do not fit even then are computed again. Those of one batch
+                                   before and after a sublayer, and of the reference, are held in any case */
     prune_progress_fn progress; /* NULL = none */
     void *user_data;
 } prune_coalition_options;

@@ -47,17 +47,31 @@ private func rounded(_ value: Float) -> Float { Float(bitPattern: roundedBits(va
 
     @Test(arguments: levels, lengths)
     func rowsOfStoredWeightsTimesAVector(_ level: Int32, _ count: Int) {
-        let x = values(count, seed: 3), w = values(count, seed: 4)
-        let size = zip(x, w).reduce(0) { $0 + abs(Double($1.0) * Double($1.1)) }
-        func expect(_ found: Float, _ stored: [Float]) {
-            let exact = zip(x, stored).reduce(0) { $0 + Double($1.0) * Double($1.1) }
-            #expect(abs(Double(found) - exact) <= 1e-6 * size)
+        let rows = 4, stride = count + 3
+        let x = values(rows * stride, seed: 3), w = values(count, seed: 4)
+        func expect(_ type: Int32, _ memory: UnsafeRawBufferPointer, _ stored: [Float]) {
+            var alone = [Float](repeating: 0, count: rows)
+            for row in 0..<rows {
+                x.withUnsafeBufferPointer {
+                    kernel_dot_rows(
+                        level, type, memory.baseAddress, $0.baseAddress! + row * stride, stride, 1, count, &alone[row], 1)
+                }
+                let own = x[row * stride..<row * stride + count]
+                let exact = zip(own, stored).reduce(0) { $0 + Double($1.0) * Double($1.1) }
+                let size = zip(own, stored).reduce(0) { $0 + abs(Double($1.0) * Double($1.1)) }
+                #expect(abs(Double(alone[row]) - exact) <= 1e-6 * size)
+            }
+            for some in 2...rows {
+                var together = [Float](repeating: 7, count: rows * 2)
+                kernel_dot_rows(level, type, memory.baseAddress, x, stride, some, count, &together, 2)
+                for row in 0..<rows { #expect(together[2 * row] == (row < some ? alone[row] : 7)) }
+            }
         }
-        expect(kernel_dot_fp32(level, w, x, count), w)
-        expect(kernel_dot_bf16(level, w.map(bfloat16), x, count), w.map(rounded))
+        w.withUnsafeBytes { expect(Int32(STORED_FP32), $0, w) }
+        w.map(bfloat16).withUnsafeBytes { expect(Int32(STORED_BF16), $0, w.map(rounded)) }
         #if !(os(macOS) && arch(x86_64))
         let halves = w.map { Float16($0) }
-        expect(kernel_dot_fp16(level, halves.map(\.bitPattern), x, count), halves.map { Float($0) })
+        halves.map(\.bitPattern).withUnsafeBytes { expect(Int32(STORED_FP16), $0, halves.map { Float($0) }) }
         #endif
     }
 
@@ -223,6 +237,23 @@ struct BFloat16ProductTests {
             let masks = try (0..<4).map { first in try KeepMask(bytes: (0..<24).map { ($0 + first) % 6 != 0 ? 1 : 0 }) }
             let together = try evaluations(model, data, masks)
             for (mask, value) in zip(masks, together) { #expect(try evaluate(model, data, mask) == value) }
+        }
+    }
+
+    @Test func nothingDependsOnTheNumberOfThreads() throws {
+        let directory = repository.appendingPathComponent("examples/models/tales-12l").path
+        defer { ThreadPool.threads = 0 }
+        for compute in ComputeType.allCases {
+            let model = try NativeModel(directory: directory, compute: compute)
+            let tokens = (0..<150).map { Int32($0 * 11 % 2000) }
+            let data = try TokenData(tokens: tokens, lengths: [100, 3, 47], weights: nil)
+            let mask = KeepMask(blocks: 12)
+            var values: [Double] = []
+            for threads in [1, 2, 5] {
+                ThreadPool.threads = threads
+                values.append(try evaluate(model, data, mask))
+            }
+            #expect(Set(values).count == 1)
         }
     }
 

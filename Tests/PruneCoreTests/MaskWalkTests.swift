@@ -35,7 +35,8 @@ import Testing
     /// Walks, and checks every end.
     @discardableResult
     func checkedWalk(
-        _ model: WatchedModel, _ batches: [TokenBatch], _ masks: [KeepMask], reference: KeepMask? = nil, bytes: Int? = nil
+        _ model: WatchedModel, _ batches: [TokenBatch], _ masks: [KeepMask], reference: KeepMask? = nil,
+        bytes: Int? = nil
     ) throws -> WalkReport {
         var seen = Array(repeating: [Int](), count: masks.count)
         var wrong = 0
@@ -94,9 +95,9 @@ import Testing
 
     @Test func aCallHasABoundedNumberOfRows() throws {
         let model = WatchedModel.powers(blocks: 5)
-        let report = try checkedWalk(model, batches([1500, 1500, 1500]), everyBlockMask(blocks: 5))
+        let report = try checkedWalk(model, batches([600, 600, 600]), everyBlockMask(blocks: 5))
         #expect(report.sublayersComputed == 3 * 2 * 31)
-        #expect(model.calls.allSatisfy { $0.states <= RowLimit.call / 1500 })
+        #expect(model.calls.allSatisfy { $0.states <= RowLimit.call / 600 })
     }
 
     /// Leave-one-out wants the state of the full mask, and one more to go on from it.
@@ -110,8 +111,8 @@ import Testing
         }
     }
 
-    /// All masks of d blocks, with h states held: those before the first d - h blocks are made again, each as often as it
-    /// occurs, from the tokens: for block l, 2^l states of l blocks, half of them kept on average.
+    /// All masks of d blocks, with h states held: those before the first d - h blocks are made again, each as often as
+    /// it occurs, from the tokens: for block l, 2^l states of l blocks, half of them kept on average.
     @Test(arguments: 0...5)
     func noMoreIsComputedAgainThanHasTo(_ held: Int) throws {
         let blocks = 6

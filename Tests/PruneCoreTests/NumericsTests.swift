@@ -25,6 +25,9 @@ import Glibc
         #expect(abs(Double(kernel_sum_squares(level, x, count)) - squares) <= 1e-6 * squares)
         #expect(abs(kernel_dot(level, x, y, count) - dot) <= 1e-12 * squares)
         #expect(abs(kernel_sum_absolute(level, x, count) - wide.reduce(0) { $0 + abs($1) }) <= 1e-12 * squares)
+        let bits = x.map { UInt16(truncatingIfNeeded: $0.bitPattern >> 16) }
+        let halves = bits.reduce(0) { $0 + abs(Double(Float(bitPattern: UInt32($1) << 16))) }
+        #expect(abs(kernel_sum_absolute_bf16(level, bits, count) - halves) <= 1e-12 * halves)
         #expect(kernel_maximum(level, x, count) == x.max())
         let z = values(count, seed: 3)
         func same(_ norms: kernel_norms, _ vector: [Double]) {

@@ -35,7 +35,8 @@ final class WatchedModel: Model, @unchecked Sendable {
 
     /// Sublayers are told apart by what they leave in the first place of the state: sublayer u adds 2^u.
     static func powers(blocks: Int, rereadsWeights: Bool = false) -> WatchedModel {
-        WatchedModel(HandModel(updates: (0..<2 * blocks).map { [Float(1 << $0), 0, 0] }), rereadsWeights: rereadsWeights)
+        let updates = (0..<2 * blocks).map { [Float(1 << $0), 0, 0] }
+        return WatchedModel(HandModel(updates: updates), rereadsWeights: rereadsWeights)
     }
 
     /// The sublayers that `powers` applied to a state of token 0, as a mask.

@@ -16,9 +16,9 @@ int32_t kernel_bf16_supported(void) {
 /* 32 elements from `from` on as bf16; those from `count` on are 0. */
 BF16_INLINE __m512i bf16_load(const void *from, int32_t type, size_t count) {
     __mmask32 mask = count >= 32 ? 0xffffffffu : (1u << count) - 1;
-    if (type == BF16_FROM_BF16) return _mm512_maskz_loadu_epi16(mask, from);
+    if (type == STORED_BF16) return _mm512_maskz_loadu_epi16(mask, from);
     __m512 low, high;
-    if (type == BF16_FROM_FP16) {
+    if (type == STORED_FP16) {
         __m512i halves = _mm512_maskz_loadu_epi16(mask, from);
         low = _mm512_cvtph_ps(_mm512_castsi512_si256(halves));
         high = _mm512_cvtph_ps(_mm512_extracti64x4_epi64(halves, 1));
@@ -73,12 +73,12 @@ BF16_INLINE void bf16_pack_rows_of(const char *w, size_t row_bytes, size_t eleme
 
 BF16_TARGET void kernel_bf16_pack_rows(const void *w, size_t row_stride, int32_t type, size_t rows, size_t inputs,
                                               size_t column, size_t width, uint16_t *panel) {
-    if (type == BF16_FROM_BF16)
-        bf16_pack_rows_of(w, row_stride * 2, 2, BF16_FROM_BF16, rows, inputs, column, width, panel);
-    else if (type == BF16_FROM_FP16)
-        bf16_pack_rows_of(w, row_stride * 2, 2, BF16_FROM_FP16, rows, inputs, column, width, panel);
+    if (type == STORED_BF16)
+        bf16_pack_rows_of(w, row_stride * 2, 2, STORED_BF16, rows, inputs, column, width, panel);
+    else if (type == STORED_FP16)
+        bf16_pack_rows_of(w, row_stride * 2, 2, STORED_FP16, rows, inputs, column, width, panel);
     else
-        bf16_pack_rows_of(w, row_stride * 4, 4, BF16_FROM_FP32, rows, inputs, column, width, panel);
+        bf16_pack_rows_of(w, row_stride * 4, 4, STORED_FP32, rows, inputs, column, width, panel);
 }
 
 BF16_TARGET void kernel_bf16_pack_columns(const float *w, size_t row_stride, size_t inputs, size_t columns,

@@ -18,7 +18,7 @@
 enum { BF16_PANEL_COLUMNS = 64 };
 
 /* How stored elements lie in memory. */
-enum { BF16_FROM_BF16 = 0, BF16_FROM_FP16 = 1, BF16_FROM_FP32 = 2 };
+enum { STORED_BF16 = 0, STORED_FP16 = 1, STORED_FP32 = 2 };
 
 /* Whether this CPU has the instructions. Where it has not, nothing else here may be called. */
 int32_t kernel_bf16_supported(void);
@@ -27,7 +27,7 @@ int32_t kernel_bf16_supported(void);
  * Packs rows of a matrix (one row per output) into columns column ..< column + rows of a panel that is `width` columns
  * wide; width and column are multiples of 16. Columns up to the next multiple of 16, and the second of a last single
  * input, become 0.
- *   w, row_stride, type   elements of a type BF16_FROM_*, rows row_stride elements apart, at any address
+ *   w, row_stride, type   elements of a type STORED_*, rows row_stride elements apart, at any address
  *   panel                 (inputs rounded up to 2) * width values
  */
 void kernel_bf16_pack_rows(const void *w, size_t row_stride, int32_t type, size_t rows, size_t inputs, size_t column,

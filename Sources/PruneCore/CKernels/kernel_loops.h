@@ -1,16 +1,20 @@
 /*
- * Loops compiled once per CPU level: KERNEL(name) gives each its level's name. Included by kernels.h only.
+ * Loops compiled once per CPU level: KERNEL(name) gives each its level's name. Included by kernels.c only.
  * Pointers need no alignment beyond their element's; n may be 0 unless said otherwise; inputs and outputs are the same
  * memory only where a comment says so.
  */
 #define KERNEL_RELAXED _Pragma("clang fp reassociate(on) contract(fast)")
 
 /* bf16 is the upper half of an fp32. */
+static inline float KERNEL(widened_bf16)(uint32_t half) {
+    uint32_t bits = half << 16;
+    float value;
+    __builtin_memcpy(&value, &bits, 4);
+    return value;
+}
+
 static void KERNEL(widen_bf16)(const uint16_t *restrict in, float *restrict out, size_t n) {
-    for (size_t i = 0; i < n; i++) {
-        uint32_t bits = (uint32_t)in[i] << 16;
-        __builtin_memcpy(&out[i], &bits, 4);
-    }
+    for (size_t i = 0; i < n; i++) out[i] = KERNEL(widened_bf16)(in[i]);
 }
 
 /* fp16 by moving exponent and fraction into place and multiplying by 2^112, which also rights the subnormals;
@@ -50,33 +54,6 @@ static void KERNEL(scale_by_bf16)(const float *restrict x, float scale, const fl
     for (size_t i = 0; i < n; i++) out[i] = KERNEL(rounded_bf16)(x[i] * scale * w[i]);
 }
 
-/* Sum of w[i] * x[i], for each type that w is stored in. */
-static float KERNEL(dot_bf16)(const uint16_t *restrict w, const float *restrict x, size_t n) {
-    KERNEL_RELAXED
-    float sum = 0;
-    for (size_t i = 0; i < n; i++) {
-        uint32_t bits = (uint32_t)w[i] << 16;
-        float value;
-        __builtin_memcpy(&value, &bits, 4);
-        sum += value * x[i];
-    }
-    return sum;
-}
-
-static float KERNEL(dot_fp16)(const uint16_t *restrict w, const float *restrict x, size_t n) {
-    KERNEL_RELAXED
-    float sum = 0;
-    for (size_t i = 0; i < n; i++) sum += KERNEL(widened_fp16)(w[i]) * x[i];
-    return sum;
-}
-
-static float KERNEL(dot_fp32)(const float *restrict w, const float *restrict x, size_t n) {
-    KERNEL_RELAXED
-    float sum = 0;
-    for (size_t i = 0; i < n; i++) sum += w[i] * x[i];
-    return sum;
-}
-
 static float KERNEL(sum_squares)(const float *x, size_t n) {
     KERNEL_RELAXED
     float sum = 0;
@@ -96,6 +73,19 @@ static double KERNEL(sum_absolute)(const float *x, size_t n) {
     KERNEL_RELAXED
     double sum = 0;
     for (size_t i = 0; i < n; i++) sum += (double)__builtin_fabsf(x[i]);
+    return sum;
+}
+
+/* Of bf16 values, which need not stand widened in memory for it. */
+static double KERNEL(sum_absolute_bf16)(const uint16_t *x, size_t n) {
+    KERNEL_RELAXED
+    double sum = 0;
+    for (size_t i = 0; i < n; i++) {
+        uint32_t bits = (uint32_t)(x[i] & 0x7fff) << 16;
+        float value;
+        __builtin_memcpy(&value, &bits, 4);
+        sum += (double)value;
+    }
     return sum;
 }
 

@@ -10,8 +10,8 @@ struct ChoiceMeasurement {
     let means: [ChoiceMean]
     let report: WalkReport
 
-    /// Errors: `.data` if the data has no choices, or a candidate's id is outside the vocabulary; `.nonFinite` naming the
-    /// layer; those of `walk`.
+    /// Errors: `.data` if the data has no choices, or a candidate's id is outside the vocabulary; `.nonFinite` naming
+    /// the layer; those of `walk`.
     init(
         _ model: any Model, _ data: TokenData, under masks: [KeepMask], _ options: WalkOptions, stage: String,
         progress: ProgressMeter.Listener?

@@ -1,7 +1,7 @@
 /// Some masks as a prefix tree over sublayers: masks that agree up to a sublayer share the hidden state there.
 ///
-/// A removed sublayer costs nothing, and a kept one is applied once for all masks below it. Leave-one-out over n sublayers
-/// thus takes n + n (n - 1) / 2 sublayers instead of n + n (n - 1).
+/// A removed sublayer costs nothing, and a kept one is applied once for all masks below it. Leave-one-out over n
+/// sublayers thus takes n + n (n - 1) / 2 sublayers instead of n + n (n - 1).
 struct MaskTree {
     /// The distinct masks in the tree's order: where two differ first, the one that keeps comes first. So the mask that
     /// keeps most of all, if it is there, is the first. Masks that share a prefix stand side by side.
@@ -38,8 +38,8 @@ struct MaskTree {
         return nearest
     }
 
-    /// Sublayers that are applied to each batch if every branch state can be held: of each mask, those after it left the
-    /// one before it.
+    /// Sublayers that are applied to each batch if every branch state can be held: of each mask, those after it left
+    /// the one before it.
     var sublayers: Int {
         masks.indices.reduce(0) { sum, place in
             sum + masks[place].keeps.dropFirst(place == 0 ? 0 : branches[place - 1]).count { $0 }

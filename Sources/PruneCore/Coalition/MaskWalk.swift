@@ -2,7 +2,8 @@
 /// together, so that its weights are read once for them.
 ///
 /// What does not fit in memory is walked in several sweeps, each over masks that stand side by side in the tree. The
-/// states that a later sweep starts from are held; where they do not fit either, the shallowest are let go and made again.
+/// states that a later sweep starts from are held; where they do not fit either, the shallowest are let go and made
+/// again.
 struct MaskWalk {
     let model: any Model
     let tree: MaskTree
@@ -11,8 +12,8 @@ struct MaskWalk {
     /// Whether the first place has to be visited first.
     let startsAtFront: Bool
     let meter: ProgressMeter
-    /// Told some places of `tree.masks` with their states after the last sublayer, in order of place and then batch; every
-    /// place comes once per batch. The states are let go afterwards.
+    /// Told some places of `tree.masks` with their states after the last sublayer, in order of place and then batch;
+    /// every place comes once per batch. The states are let go afterwards.
     let visit: (_ ends: [MaskEnd]) throws(PruneError) -> Void
 
     /// Sublayers applied to a batch so far.
@@ -23,13 +24,14 @@ struct MaskWalk {
     private var waiting: WaitingPrefixes
     /// The masks of the sweep under way.
     private var chosen = 0..<0
-    /// Prefixes of the sweep, in the tree's order; of prefix i, `states[i * batches.count ..< (i + 1) * batches.count]`.
+    /// Prefixes of the sweep, in the tree's order. The states of the first, one per batch, come first in `states`, then
+    /// those of the second, and so on.
     private var frontier: [(places: Range<Int>, depth: Int)] = []
     private var states: [any HiddenState] = []
 
     init(
-        _ model: any Model, _ tree: MaskTree, _ batches: [TokenBatch], _ limits: WalkLimits, startsAtFront: Bool = false,
-        meter: ProgressMeter, visit: @escaping (_ ends: [MaskEnd]) throws(PruneError) -> Void
+        _ model: any Model, _ tree: MaskTree, _ batches: [TokenBatch], _ limits: WalkLimits,
+        startsAtFront: Bool = false, meter: ProgressMeter, visit: @escaping (_ ends: [MaskEnd]) throws(PruneError) -> Void
     ) {
         self.model = model
         self.tree = tree
@@ -106,7 +108,9 @@ struct MaskWalk {
         guard !moving.isEmpty else { return }
         passes += 1
         var moved = 0
-        try model.apply(sublayer, to: &states, at: moving, rowsPerCall: limits.rowsPerCall) { count throws(PruneError) in
+        try model.apply(
+            sublayer, to: &states, at: moving, rowsPerCall: limits.rowsPerCall
+        ) { count throws(PruneError) in
             moved += count
             try meter.advance(by: count)
         }
@@ -125,8 +129,8 @@ struct MaskWalk {
             var ends: [MaskEnd] = []
             for index in group {
                 guard let state = rest.popLast() else { continue }
-                ends.append(MaskEnd(
-                    place: frontier[index / batches.count].places.lowerBound, batch: index % batches.count, state: state))
+                let place = frontier[index / batches.count].places.lowerBound
+                ends.append(MaskEnd(place: place, batch: index % batches.count, state: state))
             }
             try visit(ends)
         }

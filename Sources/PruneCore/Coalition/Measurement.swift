@@ -56,6 +56,9 @@ private func finiteLosses(
     let losses = try model.losses(zip(ends, rows).map { end, rows in
         LossRequest(state: end.state, rows: rows, tokens: end.batch.followers(of: rows))
     })
+    guard losses.map(\.count) == rows.map(\.count) else {
+        throw PruneError(.internal, "the model returned losses of other rows than asked for")
+    }
     for (end, own) in zip(ends, losses) where !own.allSatisfy(\.isFinite) {
         throw try model.nonFiniteError(in: end.batch, under: masks[end.places[0]])
     }
@@ -69,6 +72,9 @@ private func finiteDistances(
 ) throws(PruneError) -> [Float] {
     guard let referenceState = end.reference else { throw PruneError(.internal, "the reference mask was not walked") }
     let values = try model.distances(end.state, to: referenceState, kind, at: rows)
+    guard values.count == rows.count else {
+        throw PruneError(.internal, "the model returned distances of other rows than asked for")
+    }
     guard values.allSatisfy(\.isFinite) else {
         throw try model.nonFiniteError(in: end.batch, under: masks[end.places[0]], reference)
     }

@@ -8,7 +8,8 @@ struct Prefix {
     var states: [any HiddenState]
 }
 
-/// The masks that a walk did not reach yet: prefixes side by side, in the tree's order, with the states they start from.
+/// The masks that a walk did not reach yet: prefixes side by side, in the tree's order, with the states they start
+/// from.
 ///
 /// Where memory does not do, states are let go, the shallowest first, since they cost least to make again.
 struct WaitingPrefixes {
@@ -34,10 +35,10 @@ struct WaitingPrefixes {
     /// - Parameters:
     ///   - most: masks at most.
     ///   - atFront: take them from the front.
-    ///   - room: as many as, together with the prefixes that wait meanwhile, have states for `room` prefixes. If not even
-    ///     one mask has, `fallback` masks, and states have to be let go.
-    /// Masks at the end may leave fewer waiting: in leave-one-out those without an early sublayer start from the states of
-    /// the full mask, which alone goes on.
+    ///   - room: as many as, together with the prefixes that wait meanwhile, have states for `room` prefixes. If not
+    ///     even one mask has, `fallback` masks, and states have to be let go.
+    /// Masks at the end may leave fewer waiting: in leave-one-out those without an early sublayer start from the states
+    /// of the full mask, which alone goes on.
     func next(atMost most: Int, atFront: Bool, room: Int, fallback: Int) -> Range<Int> {
         let all = places
         if all.count <= min(most, room) { return all }
@@ -66,8 +67,8 @@ struct WaitingPrefixes {
         }
     }
 
-    /// Takes the prefixes that some masks belong to, whole. Each has states unless none stands above it either: where its
-    /// own were let go, those of the nearest prefix above that has some.
+    /// Takes the prefixes that some masks belong to, whole. Each has states unless none stands above it either: where
+    /// its own were let go, those of the nearest prefix above that has some.
     mutating func take(_ chosen: Range<Int>) -> [Prefix] {
         let taken = prefixes.filter { $0.places.overlaps(chosen) }.map { prefix in
             guard prefix.states.isEmpty else { return prefix }

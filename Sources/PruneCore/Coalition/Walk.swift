@@ -12,10 +12,11 @@ public struct WalkReport: Sendable {
 
 /// How masks are walked.
 public struct WalkOptions: Sendable {
-    /// Tokens of a batch at most. Several batches may be computed together.
+    /// Tokens of a batch at most, and rows that go through a sublayer in one call. Of a model that is read anew in
+    /// every pass, several batches go through a sublayer one after the other.
     public var batchTokens: Int
-    /// Bytes for hidden states at most, those under way included; nil = a quarter of the memory that is free. The states
-    /// of one batch before and after a sublayer, and of the reference, are held whatever it is.
+    /// Bytes for hidden states at most, those under way included; nil = a quarter of the memory that is free. The
+    /// states of one batch before and after a sublayer, and of the reference, are held whatever it is.
     public var memoryBudget: Int?
     /// Whether the model's weights are read anew in every pass; nil = as the model says.
     var rereadsWeights: Bool?
@@ -50,8 +51,8 @@ struct WalkEnd {
 ///
 /// - Parameters:
 ///   - masks: may repeat; each distinct one is walked once.
-///   - reference: a mask whose state every visit needs; nil = none. Walked with the others if that is how it comes first,
-///     as the mask that keeps everything does, and memory suffices; else computed apart, once per batch.
+///   - reference: a mask whose state every visit needs; nil = none. Walked with the others if that is how it comes
+///     first, as the mask that keeps everything does, and memory suffices; else computed apart, once per batch.
 ///   - visit: told some ends at a time; those of one mask come in the order of the batches.
 /// Errors: those of the model and of `visit`; `.argument` for a mask of another length; `.cancelled`.
 func walk(

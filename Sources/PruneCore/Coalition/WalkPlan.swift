@@ -18,8 +18,8 @@ struct WalkPlan {
     let waves: [Range<Int>]
     private let budget: Budget
 
-    /// Rows of the states of a sweep, where the weights stay in memory: enough for full calls, and few enough to stay near
-    /// the processor. Masks beyond it would share no work that states held for a later sweep do not share as well.
+    /// Rows of the states of a sweep, where the weights stay in memory: enough for full calls, and few enough to stay
+    /// near the processor. Masks beyond it would share no work that states held for a later sweep do not share as well.
     private static let sweepRows = 2 * RowLimit.call
 
     /// - Parameters:
@@ -42,13 +42,13 @@ struct WalkPlan {
     /// What a walk over batches of some rows may hold.
     func limits(_ batchRows: ArraySlice<Int>) -> WalkLimits { budget.limits(batchRows) }
 
-    /// Rows that a sublayer could be applied to in the time that its weights are read from a file, roughly: 1.5 GB/s, and
-    /// a TFLOP/s with two operations per row and weight of two bytes.
+    /// Rows that a sublayer could be applied to in the time that its weights are read from a file, roughly: 1.5 GB/s,
+    /// and a TFLOP/s with two operations per row and weight of two bytes.
     private static let rowsPerPass = 700
 
-    /// The waves that take the least time where weights are read anew in every pass. Many batches at a time want memory for
-    /// each state many times, so that the masks take several sweeps; in turn, the sweeps share what comes before their masks
-    /// part. Of equal ones those of fewer batches.
+    /// The waves that take the least time where weights are read anew in every pass. Many batches at a time want memory
+    /// for each state many times, so that the masks take several sweeps; in turn, the sweeps share what comes before
+    /// their masks part. Of equal ones those of fewer batches.
     private static func leastReading(
         _ tree: MaskTree, batchRows: [Int], _ budget: Budget, _ shape: ModelShape
     ) throws(PruneError) -> [Range<Int>] {
@@ -68,7 +68,9 @@ struct WalkPlan {
             for wave in waves {
                 let limits = budget.limits(batchRows[wave])
                 if taken[limits.room] == nil {
-                    var walk = MaskWalk(DryRun(shape), tree, data.batches(of: 1), limits, meter: meter) { (_) throws(PruneError) in }
+                    var walk = MaskWalk(
+                        DryRun(shape), tree, data.batches(of: 1), limits, meter: meter
+                    ) { (_) throws(PruneError) in }
                     try walk.run()
                     taken[limits.room] = (walk.passes, walk.sublayersComputed)
                 }
@@ -93,7 +95,7 @@ struct WalkPlan {
             let bytes = options.memoryBudget ?? Runtime.freeMemory / 4
             rereadsWeights = options.rereadsWeights ?? false
             rows = bytes / max(shape.hiddenSize * MemoryLayout<Float>.stride, 1)
-            rowsPerCall = max(largest, min(RowLimit.call, rows / 4))
+            rowsPerCall = max(largest, min(RowLimit.call, options.batchTokens, rows / 4))
             self.masks = masks
             self.references = references
         }

@@ -75,8 +75,7 @@ public struct ModelStatistics: Sendable {
         _ model: any Model, _ batches: [TokenBatch], under mask: KeepMask, _ meter: ProgressMeter
     ) throws(PruneError) {
         // A batch has the states before and after a block and between its sublayers; windows need all boundaries.
-        let waveRows = model.rowsTogether(statesPerRow: hasWindows ? blockCount + 3 : 3)
-        for wave in consecutiveGroups(ofRows: batches.map(\.rowCount), atMost: waveRows) {
+        for wave in model.waves(of: batches, statesPerRow: hasWindows ? blockCount + 3 : 3) {
             try collect(model, wave: Array(batches[wave]), under: mask, meter)
         }
     }
@@ -89,13 +88,14 @@ public struct ModelStatistics: Sendable {
         let selected = rows.reduce(0) { $0 + $1.count }
         var states: [any HiddenState] = []
         for batch in wave { states.append(try model.start(batch)) }
+        let rowsPerCall = wave.map(\.rowCount).max() ?? 0
         var boundaries = hasWindows ? [states] : []
         for block in 0..<blockCount {
             var through = states.map { [$0] }
             for sublayer in 2 * block...2 * block + 1 where mask.keeps(sublayer) {
-                try model.apply(sublayer, to: &states, at: Array(wave.indices)) { count throws(PruneError) in
-                    try meter.advance(by: count)
-                }
+                try model.apply(
+                    sublayer, to: &states, at: Array(wave.indices), rowsPerCall: rowsPerCall
+                ) { count throws(PruneError) in try meter.advance(by: count) }
                 for index in wave.indices { through[index].append(states[index]) }
             }
             for index in wave.indices { try add(model, block: block, through[index], rows[index], mask) }

@@ -48,7 +48,7 @@ extension NativeModel {
         let rows = before.batch.rowCount
         if sublayer % 2 == 1 {
             switch compute {
-            case .float32 where rows <= MatrixProduct.fewRows: try feedForwardOfFew(block: block, before, after)
+            case _ where rows <= MatrixProduct.fewRows: try feedForwardOfFew(block: block, before, after)
             case .float32: try feedForward(block: block, [before], [after])
             case .bfloat16: try feedForwardRounded(block: block, [before], [after])
             }

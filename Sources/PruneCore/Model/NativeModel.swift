@@ -90,21 +90,6 @@ public final class NativeModel: Model {
         }
     }
 
-    public var readsWeights: Bool { true }
-
-    public func magnitude(ofSublayer sublayer: Int) -> Double? {
-        var sum = 0.0
-        for projection in weights.projections(ofSublayer: sublayer) {
-            let matrix = projection.weight
-            guard let row = try? scratch.buffer(matrix.columns) else { return nil }
-            for index in 0..<matrix.rows {
-                matrix.widen(first: index, count: 1, into: row.pointer)
-                sum += Kernels.sumOfAbsolutes(row.pointer, matrix.columns)
-            }
-        }
-        return sum
-    }
-
     func native(_ state: any HiddenState) throws(PruneError) -> NativeState {
         guard let state = state as? NativeState, state.values.count == state.batch.rowCount * config.hiddenSize else {
             throw PruneError(.internal, "a hidden state of another model was given to this one")

@@ -17,26 +17,28 @@ func consecutiveGroups(ofRows rows: [Int], atMost most: Int) -> [Range<Int>] {
 
 /// How many rows are computed together.
 enum RowLimit {
-    /// Rows of one call of `Model.apply`: weights are read once for thousands of them, so that more make no row cheaper, but
-    /// the memory of the call grows with them.
-    static let call = 4096
+    /// Rows of one call of `Model.apply`: with so many, reading the weights costs little of it. More make no row
+    /// cheaper, but what a call leaves behind has then left the caches (measured with hidden states of 128: 4096 take a
+    /// tenth longer).
+    static let call = 2048
 }
 
 extension Model {
-    /// Rows of batches that go through the sublayers together at most, when each row has some states at a time: those of a
-    /// call; or as many as a quarter of the free memory holds, where weights are read anew in every pass.
-    func rowsTogether(statesPerRow: Int) -> Int {
-        guard rereadsWeights else { return RowLimit.call }
+    /// Batches that go through the sublayers together, when each row has some states at a time: one by one; or as many
+    /// as a quarter of the free memory holds, where weights are read anew in every pass.
+    func waves(of batches: [TokenBatch], statesPerRow: Int) -> [Range<Int>] {
+        guard rereadsWeights else { return batches.indices.map { $0..<$0 + 1 } }
         let bytesPerRow = shape.hiddenSize * MemoryLayout<Float>.stride * statesPerRow
-        return max(RowLimit.call, Runtime.freeMemory / 4 / max(bytesPerRow, 1))
+        let most = Runtime.freeMemory / 4 / max(bytesPerRow, 1)
+        return consecutiveGroups(ofRows: batches.map(\.rowCount), atMost: most)
     }
 
-    /// Moves some of `states` through a sublayer, in calls of at most `rows` rows each; they are replaced in place, so that
-    /// those of a call are let go before the next.
+    /// Moves some of `states` through a sublayer, in calls of at most `rows` rows each; they are replaced in place, so
+    /// that those of a call are let go before the next.
     ///
     /// - Parameter moved: told after every call how many states it moved.
     func apply(
-        _ sublayer: Int, to states: inout [any HiddenState], at places: [Int], rowsPerCall rows: Int = RowLimit.call,
+        _ sublayer: Int, to states: inout [any HiddenState], at places: [Int], rowsPerCall rows: Int,
         moved: (Int) throws(PruneError) -> Void
     ) throws(PruneError) {
         for group in consecutiveGroups(ofRows: places.map { states[$0].batch.rowCount }, atMost: rows) {

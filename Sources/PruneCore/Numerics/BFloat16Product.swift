@@ -92,15 +92,9 @@ enum BFloat16Product {
     ) {
         guard let base = weight.tensor.bytes.baseAddress else { return }
         let type = weight.tensor.elementType
-        let kind =
-            switch type {
-            case .bfloat16: BF16_FROM_BF16
-            case .float16: BF16_FROM_FP16
-            case .float32: BF16_FROM_FP32
-            }
         // Safe: the tensor holds rows x columns elements, checked when it was opened; loads need no alignment.
         kernel_bf16_pack_rows(
-            base + outputs.lowerBound * weight.columns * type.byteCount, weight.columns, Int32(kind), outputs.count,
+            base + outputs.lowerBound * weight.columns * type.byteCount, weight.columns, type.kernelType, outputs.count,
             weight.columns, column, width, panel)
     }
 
@@ -109,7 +103,7 @@ enum BFloat16Product {
         _ rows: UnsafePointer<Float>, stride: Int, count: Int, inputs: Int, width: Int,
         into panel: UnsafeMutablePointer<UInt16>
     ) {
-        kernel_bf16_pack_rows(rows, stride, Int32(BF16_FROM_FP32), count, inputs, 0, width, panel)
+        kernel_bf16_pack_rows(rows, stride, Int32(STORED_FP32), count, inputs, 0, width, panel)
     }
 
     /// Packs fp32 rows, one per input, into a panel of `width` outputs, those from `columns` on 0.

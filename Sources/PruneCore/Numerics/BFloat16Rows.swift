@@ -35,4 +35,11 @@ struct BFloat16Rows {
     }
 
     func row(_ row: Int) -> UnsafeMutablePointer<UInt16> { pointer + row * stride }
+
+    /// The values in fp32, contiguous. Errors: `.memory`.
+    func widened(_ scratch: BufferPool) throws(PruneError) -> FloatBuffer {
+        let out = try scratch.buffer(rows * columns)
+        for row in 0..<rows { Kernels.widen(self.row(row), .bfloat16, into: out.pointer + row * columns, columns) }
+        return out
+    }
 }

@@ -25,19 +25,23 @@ enum Kernels {
         kernel_dot(level, x, y, count)
     }
 
-    /// Sum of stored[i] * x[i], in fp32 lanes. `stored` holds `count` elements of the type and may be unaligned.
-    static func dot(_ stored: UnsafeRawPointer, _ type: ElementType, _ x: UnsafePointer<Float>, _ count: Int) -> Float {
-        switch type {
-        // Safe: x86-64 and arm64 read unaligned elements, and the loops assume no alignment.
-        case .float32: kernel_dot_fp32(level, stored.assumingMemoryBound(to: Float.self), x, count)
-        case .bfloat16: kernel_dot_bf16(level, stored.assumingMemoryBound(to: UInt16.self), x, count)
-        case .float16: kernel_dot_fp16(level, stored.assumingMemoryBound(to: UInt16.self), x, count)
-        }
+    /// out[row * outStride] = sum of stored[i] * x[row * xStride + i], in fp32 lanes, for 1 to 4 rows of x. `stored` holds
+    /// `count` elements of the type and may be unaligned.
+    static func dot(
+        _ stored: UnsafeRawPointer, _ type: ElementType, _ x: UnsafePointer<Float>, stride xStride: Int, rows: Int,
+        _ count: Int, into out: UnsafeMutablePointer<Float>, stride outStride: Int
+    ) {
+        kernel_dot_rows(level, type.kernelType, stored, x, xStride, rows, count, out, outStride)
     }
 
     /// Sum of |x[i]|, in double.
     static func sumOfAbsolutes(_ x: UnsafePointer<Float>, _ count: Int) -> Double {
         kernel_sum_absolute(level, x, count)
+    }
+
+    /// The same of `count` bf16 values.
+    static func sumOfAbsolutes(bf16 x: UnsafePointer<UInt16>, _ count: Int) -> Double {
+        kernel_sum_absolute_bf16(level, x, count)
     }
 
     /// out[i] = x[i] * scale * weight[i]; `out` may be `x`.
@@ -153,6 +157,17 @@ enum Kernels {
         // Safe: x86-64 and arm64 read unaligned 16-bit elements, and the loops assume no alignment.
         case .bfloat16: kernel_widen_bf16(level, source.assumingMemoryBound(to: UInt16.self), out, count)
         case .float16: kernel_widen_fp16(level, source.assumingMemoryBound(to: UInt16.self), out, count)
+        }
+    }
+}
+
+extension ElementType {
+    /// The number that the loops know it by.
+    var kernelType: Int32 {
+        switch self {
+        case .bfloat16: Int32(STORED_BF16)
+        case .float16: Int32(STORED_FP16)
+        case .float32: Int32(STORED_FP32)
         }
     }
 }

@@ -24,10 +24,11 @@ struct StoredMatrix: Sendable {
     /// Bytes from one row to the next.
     var rowBytes: Int { columns * tensor.elementType.byteCount }
 
-    /// The product of a row and x, which has `columns` values; sums in fp32 lanes.
-    func dot(_ row: Int, _ x: UnsafePointer<Float>) -> Float {
-        guard let base = tensor.bytes.baseAddress else { return 0 }
-        return Kernels.dot(base + row * rowBytes, tensor.elementType, x, columns)
+    /// The products of a row and `rows` vectors of `columns` values each, 1 to 4, into out[row * stride].
+    func dot(_ row: Int, _ x: UnsafePointer<Float>, rows: Int, into out: UnsafeMutablePointer<Float>, stride: Int) {
+        guard let base = tensor.bytes.baseAddress else { return }
+        Kernels.dot(
+            base + row * rowBytes, tensor.elementType, x, stride: columns, rows: rows, columns, into: out, stride: stride)
     }
 
     /// Widens `count` rows from `first` on. Safe: the tensor holds rows x columns elements, checked when it was opened.
@@ -79,18 +80,16 @@ enum MatrixProduct {
         }
     }
 
-    /// out = x * weight^T for a few rows of x: one pass over the stored weights at the speed of memory.
+    /// out = x * weight^T for at most `fewRows` rows of x: one pass over the stored weights at the speed of memory.
     static func applyToFewRows(
         _ x: UnsafePointer<Float>, _ tokens: Int, _ weight: StoredMatrix, into out: UnsafeMutablePointer<Float>
     ) {
-        let (inputs, outputs) = (weight.columns, weight.rows)
+        let outputs = weight.rows
         guard tokens > 0 else { return }
         let rowsPerPiece = max(1, min(pieceBytes / weight.rowBytes, (outputs + ThreadPool.threads - 1) / ThreadPool.threads))
         ThreadPool.forEach((outputs + rowsPerPiece - 1) / rowsPerPiece) { piece, _ in
             for output in piece * rowsPerPiece..<min((piece + 1) * rowsPerPiece, outputs) {
-                for token in 0..<tokens {
-                    out[token * outputs + output] = weight.dot(output, x + token * inputs)
-                }
+                weight.dot(output, x, rows: tokens, into: out + output, stride: outputs)
             }
         }
     }
@@ -134,7 +133,8 @@ struct Tile {
     let slot: Int
 }
 
-/// How the rows of a stored matrix are cut among the threads.
+/// How the rows of a stored matrix are cut among the threads: the same however many there are, since BLAS rounds an output
+/// differently in a product of another width.
 struct Tiling {
     /// Bytes of widened weights that a thread holds at most; they should stay in the caches.
     private static let widenedBytes = 4 << 20
@@ -143,11 +143,11 @@ struct Tiling {
     let rowsPerTile: Int
     let count: Int
 
-    /// Two tiles a thread, so that a thread the system holds up does not hold up the rest; whole vectors of rows.
-    init(_ weight: StoredMatrix, atMost most: Int = .max, slots: Int = ThreadPool.threads) {
-        var rows = min(most, (weight.rows + 2 * slots - 1) / (2 * slots))
+    /// Eight tiles or more of a large matrix, so that threads finish together; whole vectors of rows.
+    init(_ weight: StoredMatrix, atMost most: Int = 512) {
+        var rows = min(most, max(64, (weight.rows + 7) / 8))
         if weight.floats == nil { rows = min(rows, Self.widenedBytes / (4 * weight.columns)) }
-        self.slots = slots
+        slots = ThreadPool.threads
         rowsPerTile = max(16, rows / 16 * 16)
         count = (weight.rows + rowsPerTile - 1) / rowsPerTile
     }

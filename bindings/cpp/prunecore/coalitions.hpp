@@ -32,7 +32,7 @@ struct CoalitionOptions {
   double cap = cap_default;        ///< a value above it counts as it
   Mask reference = {};             ///< whose logits the distances are taken to; empty = everything kept
   std::int64_t batch_tokens = 0;   ///< tokens computed together at most; 0 = chosen by the library
-  std::int64_t memory_budget = 0;  ///< bytes for held hidden states at most; 0 = chosen by the library
+  std::int64_t memory_budget = 0;  ///< bytes for hidden states at most; 0 = chosen by the library
   Progress progress = {};
 };
 

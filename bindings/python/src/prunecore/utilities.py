@@ -103,8 +103,9 @@ def utilities(
     reference : Mask or array, optional
         The mask whose logits distances are taken to. Default: everything kept.
     memory_budget : int, optional
-        Bytes for held hidden states at most; what does not fit is computed again. Default: a
-        quarter of the memory that is free.
+        Bytes for hidden states at most, those under way included; masks that do not fit
+        together are evaluated one after the other, and states that do not fit even then are
+        computed again. Default: a quarter of the memory that is free.
     batch_tokens : int, optional
         Tokens computed together at most. Default: chosen by the library.
     progress : callable, optional
