@@ -19,7 +19,8 @@ static int32_t recomputed(const int32_t *ids, int64_t length, const uint8_t *kee
     const float *last = logits + (length - 1) * FIXTURE_VOCABULARY;
     int32_t best = 0, token;
     CHECK_OK(prune_data_create(ids, &length, 1, NULL, &data));
-    CHECK_OK(prune_model_logits(f.model, data, keep, keep == NULL ? 0 : 4, NULL, logits, 64 * FIXTURE_VOCABULARY, NULL));
+    CHECK_OK(prune_model_logits(f.model, data, keep, keep == NULL ? 0 : 4, NULL, logits, 64 * FIXTURE_VOCABULARY,
+                                NULL));
     prune_data_release(data);
     for (token = 1; token < FIXTURE_VOCABULARY; token++) {
         best = last[token] > last[best] ? token : best;
@@ -297,7 +298,8 @@ static void refused(void)
     prune_generation_release(generation);
     prune_generation_release(NULL);
     CHECK_FAILS(prune_generation_info(generation, &report), PRUNE_ERR_HANDLE, "generation");
-    CHECK_FAILS(prune_generation_sequence(generation, 0, tokens, NULL, 128, NULL, NULL), PRUNE_ERR_HANDLE, "generation");
+    CHECK_FAILS(prune_generation_sequence(generation, 0, tokens, NULL, 128, NULL, NULL), PRUNE_ERR_HANDLE,
+                "generation");
 }
 
 int main(void)

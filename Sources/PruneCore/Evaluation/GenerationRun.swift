@@ -183,7 +183,9 @@ final class GenerationRun {
     }
 
     /// Names the place where the first sequence whose logits are not finite stops being so, by computing it again.
-    private func nonFiniteError(_ sequences: [WrittenSequence], _ logits: FloatBuffer) throws(PruneError) -> PruneError {
+    private func nonFiniteError(
+        _ sequences: [WrittenSequence], _ logits: FloatBuffer
+    ) throws(PruneError) -> PruneError {
         let entries = model.shape.vocabularySize
         let bad = sequences.indices.first {
             !Kernels.sumOfAbsolutes(logits.pointer + $0 * entries, entries).isFinite
@@ -193,6 +195,7 @@ final class GenerationRun {
         let whole = prompts.tokens[prompts.offsets[prompt]..<prompts.offsets[prompt + 1]] + result.tokens[prompt]
         let data = try TokenData(tokens: Array(whole), lengths: [whole.count], weights: nil)
         let error = try model.nonFiniteError(in: TokenBatch(data, 0..<1), under: mask)
-        return PruneError(.nonFinite, "prompt \(prompt), continued by \(result.tokens[prompt].count) tokens: \(error.message)")
+        let written = result.tokens[prompt].count
+        return PruneError(.nonFinite, "prompt \(prompt), continued by \(written) tokens: \(error.message)")
     }
 }

@@ -5,11 +5,12 @@ private struct CachedRows {
     var capacity: Int
 }
 
-/// The keys and values of one sequence, in fp32, for the attention sublayers that a mask keeps: a removed one has no entry.
+/// The keys and values of one sequence, in fp32, for the attention sublayers that a mask keeps: a removed one has no
+/// entry.
 ///
-/// Position p has row p of a sublayer; where queries see no more than `window` keys, row p modulo the window. The rows of
-/// a window are then out of order, which attention does not mind: keys carry their positions in their rotation. Used by
-/// one thread at a time.
+/// Position p has row p of a sublayer; where queries see no more than `window` keys, row p modulo the window. The rows
+/// of a window are then out of order, which attention does not mind: keys carry their positions in their rotation. Used
+/// by one thread at a time.
 final class KeyValueCache {
     /// Tokens whose keys and values are held, those that a window has forgotten included.
     private(set) var length = 0

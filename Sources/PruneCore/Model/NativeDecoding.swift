@@ -91,8 +91,8 @@ extension NativeModel {
         Kernels.add(update.pointer, to: after.values.pointer, update.count)
     }
 
-    /// `attend` for one new token of every sequence, with the keys and values of earlier ones from the caches. Attention
-    /// itself is fp32 whatever the products multiply in: it is the lesser part, and the caches hold fp32.
+    /// `attend` for one new token of every sequence, with the keys and values of earlier ones from the caches.
+    /// Attention itself is fp32 whatever the products multiply in: it is the lesser part, and the caches hold fp32.
     private func attendToCaches(
         block: Int, _ before: NativeState, _ after: NativeState, _ caches: [KeyValueCache]
     ) throws(PruneError) {
@@ -132,8 +132,8 @@ extension NativeModel {
         ThreadPool.forEach(seen.count * groups, slots: slots) { index, slot in
             let (keys, values, count) = seen[index / groups]
             let group = index % groups
-            // Safe: a slot has room for a group's scores of the longest sequence; `query` and `out` have headCount heads
-            // for each sequence, and the cache `count` rows of `groups` heads.
+            // Safe: a slot has room for a group's scores of the longest sequence; `query` and `out` have headCount
+            // heads for each sequence, and the cache `count` rows of `groups` heads.
             let weights = scores.pointer + slot * heads * longest
             let head = (index / groups * queryHeads + group * heads) * size
             BLAS.multiplyTransposed(

@@ -35,7 +35,9 @@ enum BLAS {
     /// Runs `body` with BLAS on one thread per caller, and puts the process-wide count back when the last such call ends.
     ///
     /// Our own pool calls BLAS from each of its threads; OpenBLAS's threads, which serve the host, stay asleep meanwhile.
-    static func singleThreaded<Result>(_ body: () throws(PruneError) -> Result) throws(PruneError) -> Result {
+    static func singleThreaded<Result, Failure: Error>(
+        _ body: () throws(Failure) -> Result
+    ) throws(Failure) -> Result {
         threadCount.withLock { state in
             if state.calls == 0 {
                 state.before = openblas_get_num_threads()

@@ -35,6 +35,8 @@ struct SquareMatrix {
 }
 
 /// The Cholesky factor of a symmetric positive definite matrix, by LAPACK in double.
+///
+/// On one thread: how LAPACK rounds depends on their number, which another call may be changing meanwhile.
 struct CholeskyFactor {
     private let size: Int
     private var values: [Double]
@@ -47,7 +49,7 @@ struct CholeskyFactor {
         var n = blasint(clamping: size)
         var info: blasint = 0
         var stride = n
-        dpotrf_("L", &n, &values, &stride, &info)
+        BLAS.singleThreaded { dpotrf_("L", &n, &values, &stride, &info) }
         guard info == 0 else { return nil }
     }
 
@@ -58,7 +60,7 @@ struct CholeskyFactor {
         var one: blasint = 1
         var stride = n, strideB = n
         var info: blasint = 0
-        dpotrs_("L", &n, &one, values, &stride, &x, &strideB, &info)
+        BLAS.singleThreaded { dpotrs_("L", &n, &one, values, &stride, &x, &strideB, &info) }
         return x
     }
 
@@ -68,7 +70,7 @@ struct CholeskyFactor {
         var n = blasint(clamping: size)
         var stride = n
         var info: blasint = 0
-        dpotri_("L", &n, &inverse, &stride, &info)
+        BLAS.singleThreaded { dpotri_("L", &n, &inverse, &stride, &info) }
         return (0..<size).map { inverse[$0 * size + $0] }
     }
 }

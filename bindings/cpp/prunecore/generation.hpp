@@ -37,7 +37,7 @@ struct GenerateOptions {
   std::uint64_t seed = 0;
   std::vector<std::int32_t> stop_tokens = {};  ///< a sequence ends with any of these
   std::int64_t batch_sequences = 0;            ///< prompts continued together at most; 0 = chosen by the library
-  std::int64_t batch_tokens = 0;               ///< tokens of prompts computed together at most; 0 = chosen by the library
+  std::int64_t batch_tokens = 0;               ///< tokens of prompts computed together; 0 = chosen by the library
 
   /// Told every token on the calling thread. Returns true to end its sequence. An exception thrown in it ends the call,
   /// and comes out of it unchanged.
