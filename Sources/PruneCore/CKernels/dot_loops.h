@@ -22,6 +22,15 @@ static inline void KERNEL(lanes_fp16)(const uint16_t *w, kernel_lanes *lanes) {
 
 static inline void KERNEL(lanes_fp32)(const float *w, kernel_lanes *lanes) { __builtin_memcpy(lanes, w, sizeof *lanes); }
 
+/* By halves: a chain of additions would take as long as hundreds of weights. */
+static inline float KERNEL(lane_sum)(const kernel_lanes *lanes) {
+    float x[DOT_LANES];
+    __builtin_memcpy(x, lanes, sizeof x);
+    for (size_t half = DOT_LANES / 2; half > 0; half /= 2)
+        for (size_t k = 0; k < half; k++) x[k] += x[k + half];
+    return x[0];
+}
+
 #define DOT_ADD(r)                                                        \
     if (rows > r) {                                                       \
         kernel_lanes value;                                               \
@@ -33,11 +42,12 @@ static inline void KERNEL(lanes_fp32)(const float *w, kernel_lanes *lanes) { __b
 #define DOT_END(r)                                                                       \
     if (rows > r) {                                                                      \
         kernel_lanes lanes = low##r + high##r;                                           \
-        float sum = 0;                                                                   \
-        for (size_t k = 0; k < DOT_LANES; k++) sum += lanes[k];                          \
+        float sum = KERNEL(lane_sum)(&lanes);                                            \
         for (size_t rest = i; rest < n; rest++) sum += WIDENED(w[rest]) * x[r * x_stride + rest]; \
         out[r * out_stride] = sum;                                                       \
     }
+#define DOT_OUTPUTS(type, count) \
+    for (size_t j = 0; j < outputs; j++) KERNEL(dot_##type)(w + j * n, x, x_stride, count, n, out + j, out_stride);
 #define DOT_ROWS(type, element)                                                                                  \
     static inline __attribute__((always_inline)) void KERNEL(dot_##type)(                                        \
         const element *w, const float *x, size_t x_stride, size_t rows, size_t n, float *out, size_t out_stride) { \
@@ -55,13 +65,13 @@ static inline void KERNEL(lanes_fp32)(const float *w, kernel_lanes *lanes) { __b
         }                                                                                                        \
         DOT_END(0) DOT_END(1) DOT_END(2) DOT_END(3)                                                              \
     }                                                                                                            \
-    static void KERNEL(dot_rows_##type)(const element *w, const float *x, size_t x_stride, size_t rows, size_t n, \
-                                        float *out, size_t out_stride) {                                         \
+    static void KERNEL(dot_rows_##type)(const element *w, size_t outputs, const float *x, size_t x_stride, size_t rows, \
+                                        size_t n, float *out, size_t out_stride) {                               \
         switch (rows) {                                                                                          \
-        case 1: KERNEL(dot_##type)(w, x, x_stride, 1, n, out, out_stride); break;                                \
-        case 2: KERNEL(dot_##type)(w, x, x_stride, 2, n, out, out_stride); break;                                \
-        case 3: KERNEL(dot_##type)(w, x, x_stride, 3, n, out, out_stride); break;                                \
-        case 4: KERNEL(dot_##type)(w, x, x_stride, 4, n, out, out_stride); break;                                \
+        case 1: DOT_OUTPUTS(type, 1) break;                                                                      \
+        case 2: DOT_OUTPUTS(type, 2) break;                                                                      \
+        case 3: DOT_OUTPUTS(type, 3) break;                                                                      \
+        case 4: DOT_OUTPUTS(type, 4) break;                                                                      \
         default: break;                                                                                          \
         }                                                                                                        \
     }
@@ -77,6 +87,7 @@ DOT_ROWS(fp32, float)
 #undef WIDENED
 
 #undef DOT_ROWS
+#undef DOT_OUTPUTS
 #undef DOT_END
 #undef DOT_ADD
 #undef DOT_LANES

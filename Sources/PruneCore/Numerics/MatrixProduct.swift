@@ -24,11 +24,14 @@ struct StoredMatrix: Sendable {
     /// Bytes from one row to the next.
     var rowBytes: Int { columns * tensor.elementType.byteCount }
 
-    /// The products of a row and `rows` vectors of `columns` values each, 1 to 4, into out[row * stride].
-    func dot(_ row: Int, _ x: UnsafePointer<Float>, rows: Int, into out: UnsafeMutablePointer<Float>, stride: Int) {
+    /// The products of some rows of the matrix and 1 to 4 vectors of `columns` values each, into out[vector * stride + row].
+    func dot(
+        _ outputs: Range<Int>, _ x: UnsafePointer<Float>, rows: Int, into out: UnsafeMutablePointer<Float>, stride: Int
+    ) {
         guard let base = tensor.bytes.baseAddress else { return }
         Kernels.dot(
-            base + row * rowBytes, tensor.elementType, x, stride: columns, rows: rows, columns, into: out, stride: stride)
+            base + outputs.lowerBound * rowBytes, tensor.elementType, outputs: outputs.count, x, stride: columns, rows: rows,
+            columns, into: out + outputs.lowerBound, stride: stride)
     }
 
     /// Widens `count` rows from `first` on. Safe: the tensor holds rows x columns elements, checked when it was opened.
@@ -97,9 +100,7 @@ enum MatrixProduct {
         let all = pieces
         ThreadPool.forEach(all.count) { piece, _ in
             let (weight, out) = targets[all[piece].target]
-            for output in all[piece].rows {
-                weight.dot(output, x, rows: tokens, into: out + output, stride: weight.rows)
-            }
+            weight.dot(all[piece].rows, x, rows: tokens, into: out, stride: weight.rows)
         }
     }
 
