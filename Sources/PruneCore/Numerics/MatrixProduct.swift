@@ -92,7 +92,8 @@ enum MatrixProduct {
         guard tokens > 0 else { return }
         var pieces: [(target: Int, rows: Range<Int>)] = []
         for (index, target) in targets.enumerated() {
-            let rows = max(1, min(pieceBytes / target.weight.rowBytes, target.weight.rows / ThreadPool.threads))
+            // One piece a thread: the processor reads ahead in long stretches only.
+            let rows = (target.weight.rows + ThreadPool.threads - 1) / ThreadPool.threads
             for first in Swift.stride(from: 0, to: target.weight.rows, by: rows) {
                 pieces.append((index, first..<min(first + rows, target.weight.rows)))
             }
@@ -103,9 +104,6 @@ enum MatrixProduct {
             weight.dot(all[piece].rows, x, rows: tokens, into: out, stride: weight.rows)
         }
     }
-
-    /// Bytes of weights that a thread takes at a time where memory sets the pace.
-    private static let pieceBytes = 64 << 10
 
     /// Calls `body` on all threads, once per tile of `weight`.
     ///
