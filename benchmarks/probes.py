@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Builds probe.c, and asks it for the machine's limits."""
+"""Builds probe.c and products.c, and asks them what the machine and our bf16 product can do."""
 
 from __future__ import annotations
 
@@ -7,20 +7,21 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from turns import Answer, MeasurementError
 
-SOURCE = Path(__file__).resolve().with_name("probe.c")
+HERE = Path(__file__).resolve().parent
+KERNELS = HERE.parent / "Sources" / "PruneCore" / "CKernels"
 
 
 class Probe:
-    """The built program."""
+    """The built programs."""
 
-    def __init__(self, program: Path) -> None:
-        self._program = program
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
 
     def read_rate(self, threads: int) -> Answer:
         """Bytes a second that this many threads read from memory together."""
@@ -30,22 +31,37 @@ class Probe:
         """Operations a second of bf16 dot-product instructions; None where the CPU has none."""
         return self._ask("dot", threads)
 
+    def product_rates(self, threads: int, sizes: Sequence[Sequence[int]]) -> Answer:
+        """Operations a second of our bf16 products of sizes (m, n, k), packing included."""
+        numbers = [str(number) for size in sizes for number in size]
+        start = time.perf_counter()
+        said = self._run("products", str(threads), *numbers).split()
+        rates = None if said == ["none"] else [float(word) for word in said]
+        return {"seconds": time.perf_counter() - start, "value": rates}
+
     def _ask(self, what: str, threads: int) -> Answer:
         start = time.perf_counter()
-        command = [str(self._program), what, str(threads)]
-        said = subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+        said = self._run("probe", what, str(threads)).strip()
         value = None if said == "none" else float(said)
         return {"seconds": time.perf_counter() - start, "value": value}
+
+    def _run(self, program: str, *arguments: str) -> str:
+        command = [str(self._directory / program), *arguments]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
 @contextmanager
 def built() -> Iterator[Probe]:
-    """Compiles the probe for this CPU."""
+    """Compiles the programs for this CPU, the product as the library is compiled."""
     compiler = next((name for name in ("cc", "gcc", "clang") if shutil.which(name)), None)
     if compiler is None:
         raise MeasurementError("no C compiler to build benchmarks/probe.c with")
     with tempfile.TemporaryDirectory() as directory:
-        program = Path(directory) / "probe"
-        options = ["-O3", "-march=native", "-pthread", "-o", str(program), str(SOURCE)]
-        subprocess.run([compiler, *options], check=True)
-        yield Probe(program)
+        own = ["-O3", "-march=native", "-pthread", str(HERE / "probe.c")]
+        subprocess.run([compiler, *own, "-o", f"{directory}/probe"], check=True)
+        # The library's C is the Swift toolchain's: so is this.
+        clang = next((name for name in ("clang", compiler) if shutil.which(name)), compiler)
+        sources = [str(HERE / "products.c"), str(KERNELS / "bf16_product.c")]
+        product = ["-O2", "-pthread", "-I", str(KERNELS), *sources]
+        subprocess.run([clang, *product, "-o", f"{directory}/products"], check=True)
+        yield Probe(Path(directory))

@@ -74,9 +74,7 @@ def large(bench: Bench) -> None:
             bench.rounds,
             WARM_UP - 1,
         )
-    taken = {
-        name: bench.record.time(f"{what}: {name}", found) for name, found in answers.items()
-    }
+    taken = {name: bench.record.time(f"{what}: {name}", found) for name, found in answers.items()}
     same_loss({name: found[-1]["value"] for name, found in answers.items()})
     compare(bench, what, taken, OURS, {TORCH: 1.5})
 
