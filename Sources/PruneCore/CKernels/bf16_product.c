@@ -55,11 +55,15 @@ BF16_INLINE void bf16_transpose(__m512i r[16]) {
     for (int i = 0; i < 16; i++) r[i] = t[i];
 }
 
+enum { PACK_AHEAD = 128 }; /* bytes */
+
 BF16_INLINE void bf16_pack_rows_of(const char *w, size_t row_bytes, size_t element, int32_t type, size_t rows,
                                    size_t inputs, size_t column, size_t width, uint16_t *panel) {
     for (size_t first = 0; first < rows; first += 16) {
         for (size_t k = 0; k < inputs; k += 32) {
             __m512i r[16];
+            /* Sixteen rows are more streams than the processor follows by itself. */
+            for (size_t i = 0; i < 16; i++) __builtin_prefetch(w + (first + i) * row_bytes + k * element + PACK_AHEAD);
             for (size_t i = 0; i < 16; i++)
                 r[i] = first + i < rows ? bf16_load(w + (first + i) * row_bytes + k * element, type, inputs - k)
                                         : _mm512_setzero_si512();
