@@ -90,13 +90,20 @@ enum MatrixProduct {
         _ targets: [(weight: StoredMatrix, out: UnsafeMutablePointer<Float>)]
     ) {
         guard tokens > 0 else { return }
+        let threads = ThreadPool.threads
         var pieces: [(target: Int, rows: Range<Int>)] = []
-        for (index, target) in targets.enumerated() {
-            // One piece a thread: the processor reads ahead in long stretches only.
-            let rows = (target.weight.rows + ThreadPool.threads - 1) / ThreadPool.threads
-            for first in Swift.stride(from: 0, to: target.weight.rows, by: rows) {
-                pieces.append((index, first..<min(first + rows, target.weight.rows)))
+        func cut(_ target: Int, _ rows: Range<Int>, into count: Int) {
+            for part in 0..<count {
+                let own = rows.lowerBound + rows.count * part / count..<rows.lowerBound + rows.count * (part + 1) / count
+                if !own.isEmpty { pieces.append((target, own)) }
             }
+        }
+        // Long stretches, since the processor reads ahead in these only; short ones at the end, so that all end together.
+        for (index, target) in targets.enumerated() {
+            let rows = target.weight.rows
+            let long = index + 1 < targets.count ? rows : rows - rows / 4
+            cut(index, 0..<long, into: threads)
+            cut(index, long..<rows, into: 4 * threads)
         }
         let all = pieces
         ThreadPool.forEach(all.count) { piece, _ in
