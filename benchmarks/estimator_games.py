@@ -89,7 +89,7 @@ class LossTable:
 
     def __init__(self, text: str, sequences: int, length: int, by_block: bool) -> None:
         self.text = text
-        self.model = pc.open(MODEL)
+        self.model = pc.open(MODEL, compute="float32")  # the same game on every CPU
         self.data = pc.Data.from_text(
             MODEL / f"{text}.jsonl", self.model, sequence_length=length, limit=sequences
         )
