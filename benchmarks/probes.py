@@ -24,12 +24,17 @@ class Probe:
         self._directory = directory
 
     def read_rate(self, threads: int) -> Answer:
-        """Bytes a second that this many threads read from memory together."""
-        return self._ask("read", threads)
+        """Bytes a second that threads read from memory together: the best pass, and the mean."""
+        start = time.perf_counter()
+        rates = [float(word) for word in self._run("probe", "read", str(threads)).split()]
+        return {"seconds": time.perf_counter() - start, "value": rates}
 
     def dot_rate(self, threads: int) -> Answer:
         """Operations a second of bf16 dot-product instructions; None where the CPU has none."""
-        return self._ask("dot", threads)
+        start = time.perf_counter()
+        said = self._run("probe", "dot", str(threads)).strip()
+        value = None if said == "none" else float(said)
+        return {"seconds": time.perf_counter() - start, "value": value}
 
     def product_rates(self, threads: int, sizes: Sequence[Sequence[int]]) -> Answer:
         """Operations a second of our bf16 products of sizes (m, n, k), packing included."""
@@ -38,12 +43,6 @@ class Probe:
         said = self._run("products", str(threads), *numbers).split()
         rates = None if said == ["none"] else [float(word) for word in said]
         return {"seconds": time.perf_counter() - start, "value": rates}
-
-    def _ask(self, what: str, threads: int) -> Answer:
-        start = time.perf_counter()
-        said = self._run("probe", what, str(threads)).strip()
-        value = None if said == "none" else float(said)
-        return {"seconds": time.perf_counter() - start, "value": value}
 
     def _run(self, program: str, *arguments: str) -> str:
         command = [str(self._directory / program), *arguments]

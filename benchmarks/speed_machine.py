@@ -65,7 +65,11 @@ def matrix_peak(bench: Bench) -> None:
 
 
 def decode(bench: Bench) -> None:
-    """Bytes of weights a second that decoding one sequence reads, over what the memory gives."""
+    """Bytes of weights a second that decoding one sequence reads, over what the memory gives.
+
+    The memory of a shared machine gives twice as much in some seconds as in others. So it is read
+    for half a second before decoding and after it: the mean of both is what decoding could have.
+    """
     model, prompt, new = "1.1B", 16, 32
     shape = SHAPES[model]
     with (
@@ -74,8 +78,9 @@ def decode(bench: Bench) -> None:
     ):
         answers = in_turns(
             {
+                "before": lambda: probe.read_rate(bench.threads),
                 "decode": lambda: sides[OURS].ask("generate", prompt_tokens=prompt, new_tokens=new),
-                "read": lambda: probe.read_rate(bench.threads),
+                "after": lambda: probe.read_rate(bench.threads),
             },
             bench.rounds,
             1,
@@ -83,13 +88,20 @@ def decode(bench: Bench) -> None:
     made = [answer["value"] for answer in answers["decode"]]
     speeds = [found["tokens"] / found["seconds"] for found in made]
     rates = [speed * shape.bytes_read_per_token for speed in speeds]
-    memory = [answer["value"] for answer in answers["read"]]
+    around = [
+        (before["value"], after["value"])
+        for before, after in zip(answers["before"], answers["after"], strict=True)
+    ]
+    memory = [(before[1] + after[1]) / 2 for before, after in around]
+    best = [max(before[0], after[0]) for before, after in around]
     record, what = bench.record, f"decode, {model}, one sequence"
     record.judge(what, speeds, "{:.2f} tokens/s")
     record.judge(f"{what}: weights read", [v / 1e9 for v in rates], "{:.1f} GB/s")
-    record.judge("memory read bandwidth", [v / 1e9 for v in memory], "{:.1f} GB/s")
+    record.judge("memory read bandwidth, mean", [v / 1e9 for v in memory], "{:.1f} GB/s")
+    record.judge("memory read bandwidth, best pass", [v / 1e9 for v in best], "{:.1f} GB/s")
     name = f"{what}: share of the memory read bandwidth"
-    record.judge(name, ratios(rates, memory), "{:.1%}", least=0.85)
+    record.judge(f"{name}, mean before and after", ratios(rates, memory), "{:.1%}", least=0.85)
+    record.judge(f"{name}, best pass of the round", ratios(rates, best), "{:.1%}")
 
 
 def two_threads(bench: Bench) -> None:

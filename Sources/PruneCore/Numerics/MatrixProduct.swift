@@ -92,18 +92,12 @@ enum MatrixProduct {
         guard tokens > 0 else { return }
         let threads = ThreadPool.threads
         var pieces: [(target: Int, rows: Range<Int>)] = []
-        func cut(_ target: Int, _ rows: Range<Int>, into count: Int) {
-            for part in 0..<count {
-                let own = rows.lowerBound + rows.count * part / count..<rows.lowerBound + rows.count * (part + 1) / count
-                if !own.isEmpty { pieces.append((target, own)) }
-            }
-        }
-        // Long stretches, since the processor reads ahead in these only; short ones at the end, so that all end together.
+        // One piece a thread: the processor reads ahead in long stretches only.
         for (index, target) in targets.enumerated() {
             let rows = target.weight.rows
-            let long = index + 1 < targets.count ? rows : rows - rows / 4
-            cut(index, 0..<long, into: threads)
-            cut(index, long..<rows, into: 4 * threads)
+            for part in 0..<threads where rows * part / threads < rows * (part + 1) / threads {
+                pieces.append((index, rows * part / threads..<rows * (part + 1) / threads))
+            }
         }
         let all = pieces
         ThreadPool.forEach(all.count) { piece, _ in
