@@ -52,24 +52,20 @@ extension NativeModel {
         let most = BFloat16Product.panelColumns / 2
         let pairs = (x.columns + 1) / 2
         let rowsAtATime = 96
-        let slotFloats = rowsAtATime * 2 * most
-        let tiles = try scratch.buffer(slotFloats * ThreadPool.threads)
         let biases = try pairedBiases(layer, most)
         let gated = try BFloat16Rows(rows: x.rows, columns: inner, scratch)
         let activation = config.activation
         func outputs(_ index: Int) -> Range<Int> { index * most..<min((index + 1) * most, inner) }
         try BFloat16Product.forEachPiece(
-            panels: (inner + most - 1) / most, rows: x.rows, inputs: x.columns, scratch
+            panels: (inner + most - 1) / most, rows: x.rows, inputs: x.columns, roomFloats: rowsAtATime * 2 * most, scratch
         ) { index, panel in
             let outputs = outputs(index)
             let half = BFloat16Product.roundedUp(outputs.count)
             BFloat16Product.pack(layer.gate.weight, outputs, width: 2 * half, into: panel)
             BFloat16Product.pack(layer.up.weight, outputs, column: half, width: 2 * half, into: panel)
-        } multiply: { index, panel, rows, slot in
+        } multiply: { index, panel, rows, tile in
             let outputs = outputs(index)
             let half = BFloat16Product.roundedUp(outputs.count)
-            // Safe: the slot's part of the buffer belongs to this thread until the call returns.
-            let tile = tiles.pointer + slot * slotFloats
             for first in stride(from: rows.lowerBound, to: rows.upperBound, by: rowsAtATime) {
                 let count = min(rowsAtATime, rows.upperBound - first)
                 BFloat16Product.multiply(

@@ -91,8 +91,6 @@ extension NativeModel {
         }
         let pairs = (width + 1) / 2
         let panelElements = 2 * pairs * panelColumns
-        let slotFloats = inputs.count * Self.roundedRows * Self.roundedEntries
-        let logits = try scratch.buffer(slotFloats * ThreadPool.threads)
         @Sendable func entries(_ index: Int) -> Range<Int> {
             index * tiling.entriesPerTile..<min((index + 1) * tiling.entriesPerTile, head.rows)
         }
@@ -102,28 +100,27 @@ extension NativeModel {
             }
         }
         try BFloat16Product.forEachPiece(
-            panels: tiling.count, rows: rows, inputs: width, panelsAtATime: Self.roundedEntries / panelColumns, scratch
+            panels: tiling.count, rows: rows, inputs: width, panelsAtATime: Self.roundedEntries / panelColumns,
+            roomFloats: inputs.count * Self.roundedRows * Self.roundedEntries, scratch
         ) { index, place in
             for (number, outputs) in panels(entries(index)).enumerated() {
                 BFloat16Product.pack(
                     head, outputs, width: BFloat16Product.roundedUp(outputs.count), into: place + number * panelElements)
             }
-        } multiply: { index, place, share, slot in
+        } multiply: { index, place, share, logits in
             let entries = entries(index)
             let panels = panels(entries)
-            // Safe: the slot's part of the buffer belongs to this thread until the call returns.
-            let own = logits.pointer + slot * slotFloats
             for first in stride(from: share.lowerBound, to: share.upperBound, by: Self.roundedRows) {
                 let part = first..<min(first + Self.roundedRows, share.upperBound)
                 for (input, x) in rounded.enumerated() {
                     for (number, outputs) in panels.enumerated() {
                         BFloat16Product.multiply(
                             x.row(first), stride: x.stride, place + number * panelElements, pairs: pairs,
-                            into: own + input * part.count * entries.count + outputs.lowerBound - entries.lowerBound,
+                            into: logits + input * part.count * entries.count + outputs.lowerBound - entries.lowerBound,
                             stride: entries.count, rows: part.count, columns: outputs.count)
                     }
                 }
-                body(LogitTile(index: index, entries: entries, rows: part, own))
+                body(LogitTile(index: index, entries: entries, rows: part, logits))
             }
         }
     }

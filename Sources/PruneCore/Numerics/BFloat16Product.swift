@@ -63,26 +63,32 @@ enum BFloat16Product {
     /// Calls `multiply` on all threads, once for every panel and share of the rows, after `pack` made the panel.
     ///
     /// - Parameters:
-    ///   - panelsAtATime: as many panels, of 64 outputs each, as `pack` makes room for.
+    ///   - panelsAtATime: as many panels, of 64 outputs each, as `pack` makes at a time.
+    ///   - roomFloats: floats that `multiply` may use, on each thread.
     ///   - pack: given the panel's index and room for inputs x 64 values per panel.
-    ///   - multiply: given index, panel, rows, and the slot of the thread.
+    ///   - multiply: given index, panel, rows, and its own room.
     static func forEachPiece(
-        panels: Int, rows: Int, inputs: Int, panelsAtATime: Int = 1, _ scratch: BufferPool,
+        panels: Int, rows: Int, inputs: Int, panelsAtATime: Int = 1, roomFloats: Int = 0, _ scratch: BufferPool,
         pack: @escaping (_ index: Int, _ panel: UnsafeMutablePointer<UInt16>) -> Void,
-        multiply: @escaping (_ index: Int, _ panel: UnsafePointer<UInt16>, _ rows: Range<Int>, _ slot: Int) -> Void
+        multiply: @escaping (
+            _ index: Int, _ panel: UnsafePointer<UInt16>, _ rows: Range<Int>, _ room: UnsafeMutablePointer<Float>
+        ) -> Void
     ) throws(PruneError) {
         guard panels > 0, rows > 0 else { return }
+        // Asked once: another thread of the host may set the number at any time.
         let slots = ThreadPool.threads
         // Four pieces a thread, so that none waits long for the last.
         let shares = slots == 1 ? 1 : max(1, min((4 * slots + panels - 1) / panels, rows / fewestRows))
         let panelFloats = (inputs + 1) / 2 * panelsAtATime * panelColumns
-        let packed = try scratch.buffer(panelFloats * slots)
+        let slotFloats = panelFloats + roomFloats
+        let memory = try scratch.buffer(slotFloats * slots)
         ThreadPool.forEach(panels * shares, slots: slots) { piece, slot in
             let (index, share) = (piece / shares, piece % shares)
             // Safe: the slot's part of the buffer belongs to this thread until the call returns.
-            let panel = UnsafeMutableRawPointer(packed.pointer + slot * panelFloats).assumingMemoryBound(to: UInt16.self)
+            let own = memory.pointer + slot * slotFloats
+            let panel = UnsafeMutableRawPointer(own).assumingMemoryBound(to: UInt16.self)
             pack(index, panel)
-            multiply(index, panel, share * rows / shares..<(share + 1) * rows / shares, slot)
+            multiply(index, panel, share * rows / shares..<(share + 1) * rows / shares, own + panelFloats)
         }
     }
 
