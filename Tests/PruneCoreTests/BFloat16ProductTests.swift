@@ -1,5 +1,7 @@
 import CKernels
+import Dispatch
 import Foundation
+import Synchronization
 import Testing
 
 @testable import PruneCore
@@ -254,6 +256,28 @@ struct BFloat16ProductTests {
                 values.append(try evaluate(model, data, mask))
             }
             #expect(Set(values).count == 1)
+        }
+    }
+
+    @Test func theNumberOfThreadsMayChangeMeanwhile() throws {
+        let directory = repository.appendingPathComponent("examples/models/tales-12l").path
+        let model = try NativeModel(directory: directory, compute: .bfloat16)
+        let data = try TokenData(tokens: (0..<200).map { Int32($0 * 13 % 2000) }, lengths: [200], weights: nil)
+        let mask = KeepMask(blocks: 12)
+        let expected = try evaluate(model, data, mask)
+        let done = Atomic(false)
+        defer { ThreadPool.threads = 0 }
+        DispatchQueue.concurrentPerform(iterations: 2) { worker in
+            if worker == 0 {
+                for _ in 0..<6 { #expect((try? evaluate(model, data, mask)) == expected) }
+                done.store(true, ordering: .relaxed)
+            } else {
+                var threads = 0
+                while !done.load(ordering: .relaxed) {
+                    threads = threads % 7 + 1
+                    ThreadPool.threads = threads
+                }
+            }
         }
     }
 

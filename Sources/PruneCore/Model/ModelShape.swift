@@ -33,6 +33,9 @@ public struct ModelShape: Sendable {
 
     public var sublayerCount: Int { sublayers.count }
 
+    /// Bytes of all weights as stored. Cannot overflow: they lie in memory, or in files mapped into it.
+    public var parameterBytes: Int { sublayers.reduce(fixedParameterBytes) { $0 + $1.parameterBytes } }
+
     /// What is left under a mask.
     public func cost(under mask: KeepMask) -> ModelCost {
         var cost = ModelCost(parameters: fixedParameters, parameterBytes: fixedParameterBytes)

@@ -24,9 +24,7 @@ extension NativeModel {
         var state = try native(try start(batch))
         return try BLAS.singleThreaded { () throws(PruneError) in
             for (index, sublayer) in kept.enumerated() {
-                if streamsWeights, index + 1 < kept.count {
-                    for tensor in weights.tensors(ofSublayer: kept[index + 1]) { tensor.willNeed() }
-                }
+                if index + 1 < kept.count { askAhead(for: kept[index + 1]) }
                 let after = NativeState(batch, try scratch.buffer(state.values.count))
                 try apply(sublayer, state, after, caches)
                 state = after
@@ -47,12 +45,11 @@ extension NativeModel {
         let block = sublayer / 2
         let rows = before.batch.rowCount
         if sublayer % 2 == 1 {
-            switch compute {
-            case _ where rows <= MatrixProduct.fewRows: try feedForwardOfFew(block: block, before, after)
-            case .float32: try feedForward(block: block, [before], [after])
-            case .bfloat16: try feedForwardRounded(block: block, [before], [after])
+            // A few rows read the weights once as they are stored, whatever the model computes in.
+            if compute == .float32 || rows <= MatrixProduct.fewRows {
+                return try feedForward(block: block, [before], [after])
             }
-            return
+            return try feedForwardRounded(block: block, [before], [after])
         }
         if caches.contains(where: { $0.length > 0 }) {
             return try attendToCaches(block: block, before, after, caches)
@@ -78,38 +75,23 @@ extension NativeModel {
         }
     }
 
-    /// `feedForward` of a few rows: every product reads the weights once as they are stored.
-    private func feedForwardOfFew(block: Int, _ before: NativeState, _ after: NativeState) throws(PruneError) {
-        let layer = weights.feedForward[block]
-        let rows = before.batch.rowCount
-        let runs = [rows]
-        let x = try normed(layer.norm, [before], startingSums: [after])
-        let inner = try project([layer.gate, layer.up], of: x, rows: rows)
-        let (gate, up) = (inner[0], inner[1])
-        Kernels.multiply(up.pointer, by: config.activation, of: gate.pointer, up.count)
-        let update = try project(layer.down, of: up, runs: runs)
-        Kernels.add(update.pointer, to: after.values.pointer, update.count)
-    }
-
     /// `attend` for one new token of every sequence, with the keys and values of earlier ones from the caches.
     /// Attention itself is fp32 whatever the products multiply in: it is the lesser part, and the caches hold fp32.
     private func attendToCaches(
         block: Int, _ before: NativeState, _ after: NativeState, _ caches: [KeyValueCache]
     ) throws(PruneError) {
         let layer = weights.attention[block]
-        let runs = [before.batch.rowCount]
         let sequences = sequences(of: [before])
         let starts = caches.map(\.length)
         let x = try normed(layer.norm, [before], startingSums: [after])
-        let projected = try project([layer.query, layer.key, layer.value], of: x, rows: before.batch.rowCount)
+        let projected = try project([layer.query, layer.key, layer.value], of: x, runs: [before.batch.rowCount])
         let (query, key, value) = (projected[0], projected[1], projected[2])
         try prepareHeads(of: query, config.headCount, layer.queryNorm, sequences, startingAt: starts)
         try prepareHeads(of: key, config.kvHeadCount, layer.keyNorm, sequences, startingAt: starts)
         try store(key, value, of: before.batch, block: block, in: caches)
         let mixed = try scratch.buffer(query.count)
         try mix(query, caches, block: block, into: mixed)
-        let update = try project(layer.output, of: mixed, runs: runs)
-        Kernels.add(update.pointer, to: after.values.pointer, update.count)
+        try addProjection(layer.output, of: mixed, to: [after])
     }
 
     /// softmax(q * k^T / sqrt(headSize)) * v for one query of every sequence over its cache.

@@ -48,28 +48,21 @@ extension NativeModel {
         return normed
     }
 
-    /// x * weight^T + bias, with x: rows x inputs. Errors: `.memory`.
+    /// x * weight^T + bias for each projection, with x: rows x inputs. A few rows read all weights in one loop.
     ///
     /// - Parameter runs: how many rows of x belong together: see `MatrixProduct.apply`.
-    func project(_ projection: Projection, of x: FloatBuffer, runs: [Int]) throws(PruneError) -> FloatBuffer {
-        let out = try scratch.buffer(runs.reduce(0, +) * projection.weight.rows)
-        try project(projection, of: x, runs: runs, into: out.pointer)
-        return out
-    }
-
-    /// The same for several projections of rows that belong together; a few rows read all weights in one loop.
-    func project(_ projections: [Projection], of x: FloatBuffer, rows: Int) throws(PruneError) -> [FloatBuffer] {
-        guard rows <= MatrixProduct.fewRows, let columns = projections.first?.weight.columns else {
-            return try projections.map { projection throws(PruneError) in try project(projection, of: x, runs: [rows]) }
-        }
-        let x = try productInput(x, rows: rows, columns: columns)
+    /// Errors: `.memory`.
+    func project(_ projections: [Projection], of x: FloatBuffer, runs: [Int]) throws(PruneError) -> [FloatBuffer] {
+        let rows = runs.reduce(0, +)
         let outs = try projections.map { projection throws(PruneError) in
             try scratch.buffer(rows * projection.weight.rows)
         }
-        MatrixProduct.applyToFewRows(x.pointer, rows, zip(projections, outs).map { ($0.weight, $1.pointer) })
-        for (projection, out) in zip(projections, outs) {
-            guard let bias = try projection.bias?.floats(scratch) else { continue }
-            for row in 0..<rows { Kernels.add(bias.pointer, to: out.pointer + row * bias.count, bias.count) }
+        if rows <= MatrixProduct.fewRows, let columns = projections.first?.weight.columns {
+            let x = try productInput(x, rows: rows, columns: columns)
+            MatrixProduct.applyToFewRows(x.pointer, rows, zip(projections, outs).map { ($0.weight, $1.pointer) })
+            for (projection, out) in zip(projections, outs) { try addBias(of: projection, to: out.pointer, rows: rows) }
+        } else {
+            for (projection, out) in zip(projections, outs) { try project(projection, of: x, runs: runs, into: out.pointer) }
         }
         return outs
     }
@@ -80,18 +73,24 @@ extension NativeModel {
     ) throws(PruneError) {
         let weight = projection.weight
         let rows = runs.reduce(0, +)
-        let bias = try projection.bias?.floats(scratch)
         if compute == .bfloat16, rows > MatrixProduct.fewRows {
             let rounded = try BFloat16Rows(rounding: x.pointer, rows: rows, columns: weight.columns, scratch)
             let run = BFloat16Product.Run(rows: 0..<rows, out: out, stride: weight.rows)
-            let target = BFloat16Product.Target(weight: weight, bias: bias, runs: [run])
+            let target = BFloat16Product.Target(weight: weight, bias: try projection.bias?.floats(scratch), runs: [run])
             return try BFloat16Product.apply(rounded, to: [target], scratch: scratch)
         }
         let x = try productInput(x, rows: rows, columns: weight.columns)
         try MatrixProduct.apply(x.pointer, runs: runs, weight, into: out, scratch: scratch)
-        guard let bias else { return }
+        try addBias(of: projection, to: out, rows: rows)
+    }
+
+    /// Adds the bias of a projection, if it has one, to each row of its outputs.
+    private func addBias(
+        of projection: Projection, to out: UnsafeMutablePointer<Float>, rows: Int
+    ) throws(PruneError) {
+        guard let bias = try projection.bias?.floats(scratch) else { return }
         forEachPiece(of: rows) { piece in
-            for row in piece { Kernels.add(bias.pointer, to: out + row * weight.rows, weight.rows) }
+            for row in piece { Kernels.add(bias.pointer, to: out + row * bias.count, bias.count) }
         }
     }
 
@@ -104,7 +103,7 @@ extension NativeModel {
 
     /// sum += x * weight^T + bias for each state's rows of x, which follow one another.
     func addProjection(_ projection: Projection, of x: FloatBuffer, to sums: [NativeState]) throws(PruneError) {
-        let update = try project(projection, of: x, runs: sums.map(\.batch.rowCount))
+        let update = try project([projection], of: x, runs: sums.map(\.batch.rowCount))[0]
         let width = config.hiddenSize
         var first = 0
         for sum in sums {
@@ -124,8 +123,8 @@ extension NativeModel {
         let runs = before.map(\.batch.rowCount)
         let rows = runs.reduce(0, +)
         let x = try normed(layer.norm, before, startingSums: after)
-        let gate = try project(layer.gate, of: x, runs: runs)
-        let up = try project(layer.up, of: x, runs: runs)
+        let projected = try project([layer.gate, layer.up], of: x, runs: runs)
+        let (gate, up) = (projected[0], projected[1])
         let activation = config.activation
         forEachPiece(of: rows) { piece in
             let start = piece.lowerBound * inner

@@ -1,9 +1,11 @@
 extension NativeModel {
     /// Whether the weights are larger than the memory that is free, so that a mapped file is read again in every pass.
     /// Pages of the file that are in memory count as free.
-    public var rereadsWeights: Bool {
-        // Cannot overflow: they are bytes of memory, or of files mapped into it.
-        let bytes = shape.sublayers.reduce(shape.fixedParameterBytes) { $0 + $1.parameterBytes }
-        return bytes > Runtime.freeMemory
+    public var rereadsWeights: Bool { shape.parameterBytes > Runtime.freeMemory }
+
+    /// Has the weights of a sublayer, if there is one, read in the background where they may not be in memory.
+    func askAhead(for sublayer: Int) {
+        guard streamsWeights, sublayer < shape.sublayerCount else { return }
+        for tensor in weights.tensors(ofSublayer: sublayer) { tensor.willNeed() }
     }
 }

@@ -37,7 +37,7 @@ public final class NativeModel: Model {
         weights = try NativeWeights(config, tensors)
         shape = weights.shape(config)
         self.compute = if let compute { compute } else { try ComputeType.preferred(for: shape.elementType) }
-        streamsWeights = shape.cost(under: KeepMask(blocks: shape.blockCount)).parameterBytes > Runtime.memoryLimit / 2
+        streamsWeights = shape.parameterBytes > Runtime.memoryLimit / 2
         rotary = RotaryTable(config.rotary, headSize: config.headSize)
     }
 
@@ -57,9 +57,7 @@ public final class NativeModel: Model {
         let after = try before.map { state throws(PruneError) in
             NativeState(state.batch, try scratch.buffer(state.values.count))
         }
-        if streamsWeights, sublayer + 1 < shape.sublayerCount {
-            for tensor in weights.tensors(ofSublayer: sublayer + 1) { tensor.willNeed() }
-        }
+        askAhead(for: sublayer + 1)
         for group in consecutiveGroups(ofRows: before.map(\.batch.rowCount), atMost: RowLimit.call) {
             try apply(sublayer, to: Array(before[group]), giving: Array(after[group]))
         }
