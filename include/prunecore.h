@@ -174,7 +174,8 @@ void prune_model_release(prune_model *model);
 enum {
     PRUNE_ABILITY_READ_STATES = 1, /* hidden states can be read: static metrics work */
     PRUNE_ABILITY_MAGNITUDE = 2,   /* weights can be read: the magnitude metric works */
-    PRUNE_ABILITY_GENERATE = 4     /* prune_model_generate() works */
+    PRUNE_ABILITY_GENERATE = 4,    /* prune_model_generate() works */
+    PRUNE_ABILITY_GRADIENTS = 8    /* gradients can be had: training, vjp and the taylor metric work */
 };
 
 /* Shape of a model. Strings live as long as the handle. */
@@ -346,8 +347,9 @@ enum {
     PRUNE_METRIC_MAGNITUDE = 64,                /* sum of |w| over the unit's matrices; needs no data */
     PRUNE_METRIC_LEAVE_ONE_OUT_LOSS = 128,      /* loss without the unit - loss with it */
     PRUNE_METRIC_LEAVE_ONE_OUT_LOGIT_L2 = 256,  /* mean over tokens that predict of ||logits with - logits without||_2 */
+    PRUNE_METRIC_TAYLOR = 512,                  /* sum over the unit's matrices of |w * d(loss)/dw|: forward and backward */
     PRUNE_METRIC_ALL_STATIC = 127,              /* the first seven: one forward pass for all of them */
-    PRUNE_METRIC_ALL = 511
+    PRUNE_METRIC_ALL = 1023
 };
 
 /* The denominator of the relative metrics. */
@@ -895,6 +897,328 @@ typedef struct prune_shapley_options {
  */
 prune_status prune_model_shapley(const prune_model *model, const prune_data *data, prune_game *game,
                                  const prune_shapley_options *options);
+
+/* ====================================================================================================================
+ * Recovery: adapters that emulate what was removed
+ *
+ * An adapter stands in the place of a removed sublayer and adds to the hidden state h of every token
+ *
+ *     bias + matrix * x,    x = norm(h), or h itself
+ *
+ * with the norm of the sublayer that it emulates. It is found in closed form, by ridge regression of the update that the
+ * sublayer made on x, or trained. Formulas and what each is worth: docs/recovery.md.
+ * ==================================================================================================================*/
+
+/* Adapters for the removed sublayers of one model, and the mask that removes them. */
+typedef struct prune_adapters prune_adapters;
+
+typedef int32_t prune_adapter_kind;
+enum {
+    PRUNE_ADAPTER_DEFAULT = 0,  /* PRUNE_ADAPTER_LOW_RANK */
+    PRUNE_ADAPTER_BIAS = 1,     /* bias alone: the mean update, emulated (arXiv 2407.16286) */
+    PRUNE_ADAPTER_LOW_RANK = 2, /* matrix = up * down, of rank `rank` */
+    PRUNE_ADAPTER_LINEAR = 3    /* a whole matrix, hidden_size x hidden_size */
+};
+
+/* What adapters are made to bring near the full model. */
+typedef int32_t prune_objective;
+enum {
+    PRUNE_OBJECTIVE_CLOSED_FORM = 0, /* least squares of each update alone; solved, not trained */
+    PRUNE_OBJECTIVE_MSE = 1,         /* mean squared difference of the hidden state after the last sublayer to the full
+                                        model's, divided by the mean square of that */
+    PRUNE_OBJECTIVE_CE = 2,          /* loss of the tokens that follow */
+    PRUNE_OBJECTIVE_KL = 3,          /* KL(full model || recovered model) of the next-token distributions */
+    PRUNE_OBJECTIVE_JS = 4           /* Jensen-Shannon divergence of the two */
+};
+
+/* What the matrix of an adapter is applied to. */
+enum {
+    PRUNE_INPUT_NORMED = 0, /* norm(h), with the norm of the sublayer that is emulated */
+    PRUNE_INPUT_RAW = 1     /* h */
+};
+
+/* The hidden states that the closed form learns from. */
+enum {
+    PRUNE_STREAM_RECOVERED = 0, /* sublayer after sublayer, along the model as it is pruned and already recovered */
+    PRUNE_STREAM_FULL_MODEL = 1 /* the full model's: one pass for all sublayers */
+};
+
+/* Which sublayers of a block that is removed whole get an adapter. */
+enum {
+    PRUNE_SLOT_ATTENTION = 0,    /* one that emulates the block, in the place of its attention */
+    PRUNE_SLOT_FEED_FORWARD = 1, /* one that emulates the block, in the place of its feed-forward */
+    PRUNE_SLOT_BOTH = 2          /* one for each of the two */
+};
+
+/* Where training starts. */
+enum {
+    PRUNE_START_CLOSED_FORM = 0,
+    PRUNE_START_ZERO = 1 /* adapters that add nothing */
+};
+
+/* How a training stands, told after every step. */
+typedef struct prune_training_progress {
+    uint32_t struct_size;
+    int32_t reserved;          /* 0 */
+    int64_t step;              /* steps done */
+    int64_t steps;             /* in all */
+    double loss;               /* objective of the last step */
+    double held_out_loss;      /* objective on the held-out tokens when last looked at */
+    double best_loss;          /* the lowest of these so far */
+    double learning_rate;      /* of the last step */
+    double tokens_per_second;  /* trained on since the call began */
+    double seconds;            /* since the call began */
+} prune_training_progress;
+
+/* Returns 0 to go on; anything else stops: PRUNE_ERR_CANCELLED. */
+typedef int32_t (*prune_training_progress_fn)(void *user_data, const prune_training_progress *progress);
+
+/* How adapters are made. */
+typedef struct prune_recover_options {
+    uint32_t struct_size;
+    prune_adapter_kind kind;
+    prune_objective objective;
+    int32_t input;                /* PRUNE_INPUT_* */
+    int32_t stream;               /* PRUNE_STREAM_* */
+    int32_t block_slot;           /* PRUNE_SLOT_* */
+    int32_t start;                /* PRUNE_START_*; of trained objectives */
+    int32_t reserved;             /* 0 */
+    int64_t rank;                 /* of LOW_RANK; 0 = 16; -1 = chosen among powers of two by what held-out tokens lose */
+    double ridge;                 /* added to the diagonal of the input's covariance, as a share of its mean; 0 = chosen on
+                                     held-out tokens */
+    const prune_data *held_out;   /* what ridge, rank and the best step are chosen by; NULL = a share of the data */
+    double held_out_share;        /* of the data's sequences, drawn by seed; 0 = 0.1; of use where held_out is NULL */
+    uint64_t seed;                /* of held-out share, first weights and batches */
+    int64_t batch_tokens;         /* as in prune_score_options */
+    int64_t memory_budget;        /* bytes of statistics at most; 0 = a quarter of the memory that is free. Sublayers that
+                                     do not fit wait for another pass */
+    const prune_adapters *initial;/* adapters of the same mask to train on from; NULL = as `start` says */
+    int64_t steps;                /* of training; 0 = 300 */
+    int64_t step_tokens;          /* tokens of a step, in whole sequences; 0 = 2048 */
+    double learning_rate;         /* at its highest; 0 = what measured best */
+    double weight_decay;          /* of AdamW, on matrices; 0 = none */
+    int64_t warmup_steps;         /* over which the learning rate rises; 0 = a tenth of all. It falls as a cosine then */
+    double clip_norm;             /* largest norm of all gradients together; 0 = 1; -1 = no bound */
+    int64_t evaluate_every;       /* steps between two looks at the held-out loss; 0 = a twentieth of all */
+    int64_t patience;             /* looks without a lower held-out loss after which training ends; 0 = no such end. The
+                                     adapters of the best look are kept either way */
+    const char *checkpoint;       /* a file for the state of training, written whole or not at all; where it exists,
+                                     training goes on from it and ends with the same bits. NULL = none */
+    int64_t checkpoint_every;     /* steps between two; 0 = whenever the held-out loss is looked at */
+    prune_training_progress_fn on_step; /* NULL = none */
+    prune_progress_fn progress;   /* of the closed form; NULL = none */
+    void *user_data;              /* of both callbacks */
+} prune_recover_options;
+#define PRUNE_RECOVER_OPTIONS_INIT \
+    { sizeof(prune_recover_options), 0, 0, 0, 0, 0, 0, 0, 0, 0.0, NULL, 0.0, 0, 0, 0, NULL, 0, 0, 0.0, 0.0, 0, 0.0, 0, 0, \
+      NULL, 0, NULL, NULL, NULL }
+
+/*
+ * Makes adapters for every sublayer that a mask removes.
+ *   data               what they learn from. Token weights count in the objectives CE, KL and JS
+ *   keep, keep_count   NULL with 0 = the model's mask
+ *   options            NULL = defaults
+ *   out_adapters       receives the handle; give it to prune_adapters_release()
+ * Errors: PRUNE_ERR_ARGUMENT (the mask removes nothing; an option out of range; `initial` of another mask or model),
+ * PRUNE_ERR_HANDLE, PRUNE_ERR_DATA (nothing to predict; too few sequences to hold some out), PRUNE_ERR_NONFINITE (a loss
+ * or a gradient; the text names step and layer), PRUNE_ERR_FILE, PRUNE_ERR_FORMAT (the checkpoint is damaged, or of
+ * another training), PRUNE_ERR_CANCELLED (a checkpoint holds the last step that it was due), PRUNE_ERR_MEMORY,
+ * PRUNE_ERR_UNSUPPORTED (training, and the model lacks PRUNE_ABILITY_GRADIENTS).
+ */
+prune_status prune_model_recover(const prune_model *model, const prune_data *data, const uint8_t *keep,
+                                 size_t keep_count, const prune_recover_options *options,
+                                 prune_adapters **out_adapters);
+
+/* Gives adapters back. NULL and a handle that was already released are allowed. Models they are attached to keep them. */
+void prune_adapters_release(prune_adapters *adapters);
+
+/*
+ * Attaches adapters: gives the recovered model as a model of its own, on which every other function works. Its sublayer u
+ * is the adapter that stands there; nothing, where the adapters' mask removes u and none stands; else the sublayer of
+ * `model`, whose weights it shares. Keep masks for it speak of its own sublayers: removing one that is an adapter takes
+ * the adapter away. Later changes of `adapters` do not reach it. Release it to detach; `model` itself is not changed, and
+ * may be released before it.
+ * Errors: PRUNE_ERR_ARGUMENT (the adapters are of another model), PRUNE_ERR_HANDLE, PRUNE_ERR_MEMORY.
+ */
+prune_status prune_model_attach(const prune_model *model, const prune_adapters *adapters, prune_model **out_model);
+
+/* Adapters as a whole, and how they came about. */
+typedef struct prune_adapters_summary {
+    uint32_t struct_size;
+    prune_objective objective;   /* the last one that they were made for */
+    int64_t n_blocks;
+    int64_t hidden_size;
+    int64_t n_adapters;
+    int64_t parameters;          /* of all; fp32 each */
+    int64_t statistics_tokens;   /* tokens that the closed form learnt from */
+    int64_t trained_tokens;      /* tokens trained on, repetitions counted */
+    int64_t steps;               /* of training, done */
+    int64_t best_step;           /* the one whose adapters these are */
+    double held_out_before;      /* objective on held-out tokens before training, and of these adapters; NaN if they */
+    double held_out_best;        /* were not trained */
+    double seconds;              /* that it took to make them */
+} prune_adapters_summary;
+#define PRUNE_ADAPTERS_SUMMARY_INIT { sizeof(prune_adapters_summary), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0.0, 0.0, 0.0 }
+
+/* Describes adapters. Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_HANDLE. */
+prune_status prune_adapters_info(const prune_adapters *adapters, prune_adapters_summary *out_summary);
+
+/* One adapter. The layout is fixed within an ABI version. */
+typedef struct prune_adapter {
+    int64_t sublayer;        /* in whose place it stands */
+    prune_adapter_kind kind;
+    int32_t input;           /* PRUNE_INPUT_*; RAW for BIAS */
+    int64_t rank;            /* of LOW_RANK; else 0 */
+    int64_t parameters;
+    double bias_norm;        /* Euclidean norm of the bias */
+    double matrix_norm;      /* Frobenius norm of the matrix; 0 for BIAS */
+    double ridge;            /* that the closed form used, as in prune_recover_options; NaN if there was none */
+    double explained;        /* share of the update's variance on held-out tokens that the closed form explains; NaN */
+} prune_adapter;
+
+/* Lists adapters by ascending sublayer. Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_HANDLE, PRUNE_ERR_BUFFER. */
+prune_status prune_adapters_list(const prune_adapters *adapters, prune_adapter *out_adapters, size_t capacity,
+                                 size_t *out_count);
+
+/* Reads the mask that adapters were made for: 2 * n_blocks bytes. Errors: as prune_adapters_list(). */
+prune_status prune_adapters_mask(const prune_adapters *adapters, uint8_t *out_keep, size_t capacity, size_t *out_count);
+
+/* Looks at the losses of a training. The layout is fixed within an ABI version. */
+typedef struct prune_training_record {
+    int64_t step;
+    double loss;           /* mean objective of the steps since the look before; NaN at step 0 */
+    double held_out_loss;
+} prune_training_record;
+
+/* Lists the looks in order; none for adapters that were not trained. Errors: as prune_adapters_list(). */
+prune_status prune_adapters_history(const prune_adapters *adapters, prune_training_record *out_records, size_t capacity,
+                                    size_t *out_count);
+
+/* The arrays of an adapter. */
+enum {
+    PRUNE_PART_BIAS = 0,   /* hidden_size */
+    PRUNE_PART_DOWN = 1,   /* LOW_RANK: rank x hidden_size */
+    PRUNE_PART_UP = 2,     /* LOW_RANK: hidden_size x rank */
+    PRUNE_PART_MATRIX = 3, /* LINEAR: hidden_size x hidden_size */
+    PRUNE_PART_NORM = 4    /* gain of its input's norm, hidden_size; none for BIAS and PRUNE_INPUT_RAW */
+};
+
+/*
+ * Reads an array of an adapter. Errors: PRUNE_ERR_ARGUMENT (no adapter at the sublayer; its kind has no such part),
+ * PRUNE_ERR_HANDLE, PRUNE_ERR_BUFFER.
+ */
+prune_status prune_adapters_get(const prune_adapters *adapters, int64_t sublayer, int32_t part, float *out_values,
+                                size_t capacity, size_t *out_count);
+
+/*
+ * Replaces an array of an adapter, the norm excepted. Errors: PRUNE_ERR_ARGUMENT (also a wrong count), PRUNE_ERR_HANDLE,
+ * PRUNE_ERR_NONFINITE.
+ */
+prune_status prune_adapters_set(prune_adapters *adapters, int64_t sublayer, int32_t part, const float *values,
+                                size_t count);
+
+/*
+ * Saves adapters as a directory of two files, adapters.safetensors (fp32; "attn.3.bias", "attn.3.down.weight",
+ * "attn.3.up.weight", "attn.3.linear.weight", "attn.3.norm.weight") and adapters.json (mask, kinds, report, provenance,
+ * and the first file's checksum). Both are written beside and renamed when whole; adapters that were there are replaced.
+ *   provenance_json   a JSON object kept with them; NULL = {}
+ * Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_HANDLE, PRUNE_ERR_FILE, PRUNE_ERR_FORMAT (provenance is no JSON object).
+ */
+prune_status prune_adapters_save(const prune_adapters *adapters, const char *directory, const char *provenance_json);
+
+/* Loads saved adapters. Errors: PRUNE_ERR_FILE, PRUNE_ERR_FORMAT (names file and tensor), PRUNE_ERR_UNSUPPORTED (a later
+   version). */
+prune_status prune_adapters_load(const char *directory, prune_adapters **out_adapters);
+
+/*
+ * Folds adapters that are biases into the biases of sublayers before them. Exact where no adapter with an input, and no
+ * sublayer, lies between the two.
+ *   out_biases   2 * n_blocks rows of hidden_size values: what to add to the output bias of each kept sublayer; zeros
+ *   out_rest     receives the adapters that could not be folded, of the same mask; it may have none
+ * Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_HANDLE, PRUNE_ERR_BUFFER.
+ */
+prune_status prune_adapters_fold(const prune_adapters *adapters, float *out_biases, size_t capacity, size_t *out_count,
+                                 prune_adapters **out_rest);
+
+/*
+ * Moments: what the closed form learns from, as running sums in double: means of the inputs and updates of every removed
+ * sublayer, and their covariances, over the full model's stream. Data can come in parts, on several machines, and be
+ * merged: parts merged equal the whole to rounding.
+ */
+typedef struct prune_moments prune_moments;
+
+/*
+ * Makes empty moments for the sublayers that a mask removes: hidden_size^2 * 16 bytes each.
+ *   keep, keep_count   NULL with 0 = the model's mask
+ *   options            NULL = defaults; kind, input and block_slot are used
+ * Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_HANDLE, PRUNE_ERR_MEMORY.
+ */
+prune_status prune_moments_create(const prune_model *model, const uint8_t *keep, size_t keep_count,
+                                  const prune_recover_options *options, prune_moments **out_moments);
+
+/* Gives moments back. NULL and a handle that was already released are allowed. */
+void prune_moments_release(prune_moments *moments);
+
+/* Adds all tokens of a data set by one forward pass of the full model. On failure, cancelling included, nothing is added.
+   Errors: as prune_model_score(); PRUNE_ERR_ARGUMENT if the moments are of another model. */
+prune_status prune_moments_collect(prune_moments *moments, const prune_model *model, const prune_data *data,
+                                   const prune_evaluate_options *options);
+
+/* Adds `other`, of the same mask and options. Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_HANDLE. */
+prune_status prune_moments_merge(prune_moments *moments, const prune_moments *other);
+
+/*
+ * Solves for adapters in closed form.
+ *   held_out   moments of other data to choose ridge and rank by; NULL = a ridge of 1e-3 where none is given; rank must be
+ *   options    NULL = defaults; kind, rank and ridge are used
+ * Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_HANDLE, PRUNE_ERR_DATA (no tokens), PRUNE_ERR_MEMORY.
+ */
+prune_status prune_moments_solve(const prune_moments *moments, const prune_moments *held_out,
+                                 const prune_recover_options *options, prune_adapters **out_adapters);
+
+/* ====================================================================================================================
+ * Gradients
+ * ==================================================================================================================*/
+
+/*
+ * Pulls a gradient back through one sublayer: a vector-Jacobian product, the residual path included.
+ *   data        its sequences say which tokens belong together
+ *   states      hidden states before the sublayer, one row of hidden_size values per token
+ *   gradients   gradient of any scalar with respect to the states after it, in the same layout
+ *   count       of either: tokens * hidden_size
+ *   options     NULL = defaults
+ *   out         receives the gradient with respect to the states before it: count values
+ * Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_HANDLE, PRUNE_ERR_CANCELLED, PRUNE_ERR_MEMORY, PRUNE_ERR_UNSUPPORTED (the model
+ * lacks PRUNE_ABILITY_GRADIENTS).
+ */
+prune_status prune_model_vjp(const prune_model *model, const prune_data *data, int64_t sublayer, const float *states,
+                             const float *gradients, size_t count, const prune_evaluate_options *options, float *out);
+
+/*
+ * The gradient of an objective with respect to the hidden states before a sublayer.
+ *   objective     PRUNE_OBJECTIVE_CE, _KL or _JS; the latter two compare with the model when it keeps everything
+ *   keep          NULL with 0 = the model's mask
+ *   sublayer      0 .. 2 * n_blocks; the last = after all of them
+ *   out_gradient  tokens * hidden_size values
+ *   out_loss      the objective: weighted mean over predicting tokens; NULL = not wanted
+ * Errors: as prune_model_evaluate(), PRUNE_ERR_BUFFER, PRUNE_ERR_UNSUPPORTED.
+ */
+prune_status prune_model_gradient(const prune_model *model, const prune_data *data, const uint8_t *keep,
+                                  size_t keep_count, prune_objective objective, int64_t sublayer,
+                                  const prune_evaluate_options *options, float *out_gradient, size_t capacity,
+                                  size_t *out_count, double *out_loss);
+
+/*
+ * The gradient of an objective with respect to one adapter, all adapters in place.
+ *   model         the full model
+ *   objective     any but PRUNE_OBJECTIVE_CLOSED_FORM
+ *   out_gradient  the adapter's parameters: bias, then down and up, or matrix
+ * Errors: as prune_model_gradient(); PRUNE_ERR_ARGUMENT (no adapter at the sublayer; adapters of another model).
+ */
+prune_status prune_adapters_gradient(const prune_adapters *adapters, const prune_model *model, const prune_data *data,
+                                     prune_objective objective, int64_t sublayer,
+                                     const prune_evaluate_options *options, float *out_gradient, size_t capacity,
+                                     size_t *out_count, double *out_loss);
 
 #ifdef __cplusplus
 }

@@ -77,6 +77,16 @@ final class HandModel: Model {
         return try body(values.span)
     }
 
+    func write(
+        _ batch: TokenBatch, _ body: (inout MutableSpan<Float>) throws(PruneError) -> Void
+    ) throws(PruneError) -> any HiddenState {
+        let width = shape.hiddenSize
+        var values = [Float](repeating: 0, count: batch.rowCount * width)
+        var span = values.mutableSpan
+        try body(&span)
+        return State(batch, (0..<batch.rowCount).map { Array(values[$0 * width..<($0 + 1) * width]) })
+    }
+
     func magnitude(ofSublayer sublayer: Int) -> Double? { nil }
 }
 

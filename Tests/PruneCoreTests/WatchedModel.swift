@@ -74,5 +74,9 @@ final class WatchedModel: Model, @unchecked Sendable {
         _ state: any HiddenState, _ body: (Span<Float>) throws(PruneError) -> Result
     ) throws(PruneError) -> Result { try inner.read(own(state), body) }
 
+    func write(
+        _ batch: TokenBatch, _ body: (inout MutableSpan<Float>) throws(PruneError) -> Void
+    ) throws(PruneError) -> any HiddenState { State(try inner.write(batch, body), self) }
+
     func magnitude(ofSublayer sublayer: Int) -> Double? { inner.magnitude(ofSublayer: sublayer) }
 }

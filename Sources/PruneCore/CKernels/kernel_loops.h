@@ -61,6 +61,17 @@ static float KERNEL(sum_squares)(const float *x, size_t n) {
     return sum;
 }
 
+/* The gradient of a root-mean-square norm, y = gain * x * scale with scale = 1 / sqrt(mean(x^2) + epsilon), added to `out`:
+   scale * gain * dy - x * scale^3 * mean(gain * dy * x). */
+static void KERNEL(norm_pullback)(const float *restrict x, float scale, const float *restrict gain,
+                                  const float *restrict dy, float *restrict out, size_t n) {
+    KERNEL_RELAXED
+    float sum = 0;
+    for (size_t i = 0; i < n; i++) sum += gain[i] * dy[i] * x[i];
+    float slope = scale * scale * scale * sum / (float)n;
+    for (size_t i = 0; i < n; i++) out[i] += scale * gain[i] * dy[i] - slope * x[i];
+}
+
 /* In double: the difference 1 - cos loses as many digits as the cosine is near 1. */
 static double KERNEL(dot)(const float *x, const float *y, size_t n) {
     KERNEL_RELAXED

@@ -76,6 +76,10 @@ float kernel_exponentials_bf16(int32_t level, const float *x, float scale, uint1
 float kernel_sum_squares(int32_t level, const float *x, size_t n) {
     return KERNEL_DISPATCH(level, sum_squares, x, n);
 }
+void kernel_norm_pullback(int32_t level, const float *x, float scale, const float *gain, const float *dy, float *out,
+                          size_t n) {
+    KERNEL_DISPATCH(level, norm_pullback, x, scale, gain, dy, out, n);
+}
 double kernel_dot(int32_t level, const float *x, const float *y, size_t n) {
     return KERNEL_DISPATCH(level, dot, x, y, n);
 }

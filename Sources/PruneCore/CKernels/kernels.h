@@ -79,6 +79,8 @@ void kernel_silu_gate_bf16(int32_t level, const float *tile, size_t rows, size_t
                            uint16_t *out, size_t stride);
 float kernel_exponentials_bf16(int32_t level, const float *x, float scale, uint16_t *out, size_t n);
 float kernel_sum_squares(int32_t level, const float *x, size_t n);
+void kernel_norm_pullback(int32_t level, const float *x, float scale, const float *gain, const float *dy, float *out,
+                          size_t n);
 double kernel_dot(int32_t level, const float *x, const float *y, size_t n);
 double kernel_sum_absolute(int32_t level, const float *x, size_t n);
 double kernel_sum_absolute_bf16(int32_t level, const uint16_t *x, size_t n);

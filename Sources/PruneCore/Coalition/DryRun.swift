@@ -35,5 +35,9 @@ final class DryRun: Model {
         _ state: any HiddenState, _ body: (Span<Float>) throws(PruneError) -> Result
     ) throws(PruneError) -> Result { throw noValues }
 
+    func write(
+        _ batch: TokenBatch, _ body: (inout MutableSpan<Float>) throws(PruneError) -> Void
+    ) throws(PruneError) -> any HiddenState { throw noValues }
+
     func magnitude(ofSublayer sublayer: Int) -> Double? { nil }
 }

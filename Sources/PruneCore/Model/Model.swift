@@ -25,6 +25,18 @@ public enum LogitDistance: Sendable {
     case js
 }
 
+/// The root-mean-square norm at the input of a sublayer: h -> gain * h / sqrt(mean(h^2) + epsilon).
+public struct InputNorm: Sendable, Equatable {
+    /// hiddenSize values.
+    public let gain: [Float]
+    public let epsilon: Float
+
+    public init(gain: [Float], epsilon: Float) {
+        self.gain = gain
+        self.epsilon = epsilon
+    }
+}
+
 /// The one seam of the core: a decoder-only model as a row of sublayers that act on a hidden state.
 ///
 /// Importance, evaluation, coalitions and recovery are written against it and never against an engine. Implementations:
@@ -65,6 +77,44 @@ public protocol Model: AnyObject, Sendable {
         _ state: any HiddenState, _ body: (Span<Float>) throws(PruneError) -> Result
     ) throws(PruneError) -> Result
 
+    /// A hidden state of a batch with the values that `body` fills in: rowCount * hiddenSize floats.
+    func write(
+        _ batch: TokenBatch, _ body: (inout MutableSpan<Float>) throws(PruneError) -> Void
+    ) throws(PruneError) -> any HiddenState
+
+    /// Gain and epsilon of the root-mean-square norm before a sublayer; nil if the model does not give them.
+    func norm(ofSublayer sublayer: Int) -> InputNorm?
+
+    /// Some weights from all over the model, by which adapters recognise it; empty if the weights cannot be read.
+    var weightSample: [Float] { get }
+
+    /// Whether `pullback` and `headPullback` can be had.
+    var hasGradients: Bool { get }
+
+    /// The gradients with respect to the states before `sublayer`, from those with respect to the states after it: its
+    /// vector-Jacobian product, the residual path included. Weights stand still.
+    ///
+    /// What happens inside the sublayer is computed again, so that a caller keeps no more than the states between
+    /// sublayers. A gradient has the form of a hidden state of its batch.
+    /// - Parameters:
+    ///   - states: those before the sublayer.
+    ///   - gradients: one for each of `states`.
+    /// Errors: `.unsupported` if the model has none; `.memory`.
+    func pullback(
+        _ sublayer: Int, at states: [any HiddenState], of gradients: [any HiddenState]
+    ) throws(PruneError) -> [any HiddenState]
+
+    /// The losses of some rows of a state after the last sublayer, and the gradient of sum(weights[i] * losses[i]) with
+    /// respect to that state.
+    ///
+    /// - Parameters:
+    ///   - rows: ascending, not empty; for `.crossEntropy` each has a token that follows it in its sequence.
+    ///   - weights: one per row.
+    /// Errors: `.unsupported` if the model has none; `.memory`.
+    func headPullback(
+        _ state: any HiddenState, _ objective: HeadObjective, at rows: [Int], weights: [Float]
+    ) throws(PruneError) -> (losses: [Float], gradient: any HiddenState)
+
     /// Whether the weights do not stay in memory from one pass over the sublayers to the next, so that reading them rules
     /// the time: as many states as memory holds had better go through a sublayer before the next one is read.
     var rereadsWeights: Bool { get }
@@ -84,6 +134,10 @@ extension Model {
     }
 
     public var rereadsWeights: Bool { false }
+
+    public func norm(ofSublayer sublayer: Int) -> InputNorm? { nil }
+
+    public var weightSample: [Float] { [] }
 
     /// Models that a host runs hand over fp32; what they multiply in is theirs to know.
     public var compute: ComputeType { .float32 }

@@ -88,6 +88,24 @@ public final class NativeModel: Model {
         }
     }
 
+    public func write(
+        _ batch: TokenBatch, _ body: (inout MutableSpan<Float>) throws(PruneError) -> Void
+    ) throws(PruneError) -> any HiddenState {
+        let values = try scratch.buffer(batch.rowCount * config.hiddenSize)
+        // Safe: nobody else has the buffer yet.
+        var span = UnsafeMutableBufferPointer(start: values.pointer, count: values.count).mutableSpan
+        try body(&span)
+        return NativeState(batch, values)
+    }
+
+    public func norm(ofSublayer sublayer: Int) -> InputNorm? {
+        let block = sublayer / 2
+        let norm = sublayer % 2 == 0 ? weights.attention[block].norm : weights.feedForward[block].norm
+        guard let gain = try? norm.gain.floats(scratch) else { return nil }
+        return InputNorm(
+            gain: Array(UnsafeBufferPointer(start: gain.pointer, count: gain.count)), epsilon: norm.epsilon)
+    }
+
     func native(_ state: any HiddenState) throws(PruneError) -> NativeState {
         guard let state = state as? NativeState, state.values.count == state.batch.rowCount * config.hiddenSize else {
             throw PruneError(.internal, "a hidden state of another model was given to this one")

@@ -15,14 +15,24 @@ enum BLAS {
             alpha, a, blasint(clamping: strideA), b, blasint(clamping: strideB), beta, c, blasint(clamping: strideC))
     }
 
-    /// c = a * b, with a: m x k, b: k x n, c: m x n.
+    /// c = alpha * a * b + beta * c, with a: m x k, b: k x n, c: m x n.
     static func multiply(
-        m: Int, n: Int, k: Int, _ a: UnsafePointer<Float>, _ strideA: Int, _ b: UnsafePointer<Float>, _ strideB: Int,
-        _ c: UnsafeMutablePointer<Float>, _ strideC: Int
+        m: Int, n: Int, k: Int, alpha: Float = 1, _ a: UnsafePointer<Float>, _ strideA: Int, _ b: UnsafePointer<Float>,
+        _ strideB: Int, beta: Float = 0, _ c: UnsafeMutablePointer<Float>, _ strideC: Int
     ) {
         cblas_sgemm(
             CblasRowMajor, CblasNoTrans, CblasNoTrans, blasint(clamping: m), blasint(clamping: n), blasint(clamping: k),
-            1, a, blasint(clamping: strideA), b, blasint(clamping: strideB), 0, c, blasint(clamping: strideC))
+            alpha, a, blasint(clamping: strideA), b, blasint(clamping: strideB), beta, c, blasint(clamping: strideC))
+    }
+
+    /// c = alpha * a^T * b + beta * c, with a: k x m, b: k x n, c: m x n.
+    static func multiplyTransposingLeft(
+        m: Int, n: Int, k: Int, alpha: Float = 1, _ a: UnsafePointer<Float>, _ strideA: Int, _ b: UnsafePointer<Float>,
+        _ strideB: Int, beta: Float = 0, _ c: UnsafeMutablePointer<Float>, _ strideC: Int
+    ) {
+        cblas_sgemm(
+            CblasRowMajor, CblasTrans, CblasNoTrans, blasint(clamping: m), blasint(clamping: n), blasint(clamping: k),
+            alpha, a, blasint(clamping: strideA), b, blasint(clamping: strideB), beta, c, blasint(clamping: strideC))
     }
 
     private struct ThreadCount {

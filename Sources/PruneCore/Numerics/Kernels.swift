@@ -44,6 +44,15 @@ enum Kernels {
         kernel_sum_absolute_bf16(level, x, count)
     }
 
+    /// Adds the gradient of a root-mean-square norm at x to `out`: dy is that of its output, `scale` is
+    /// 1 / sqrt(mean(x^2) + epsilon). No two of the pointers are the same memory.
+    static func addNormPullback(
+        _ x: UnsafePointer<Float>, scale: Float, gain: UnsafePointer<Float>, of dy: UnsafePointer<Float>,
+        to out: UnsafeMutablePointer<Float>, _ count: Int
+    ) {
+        kernel_norm_pullback(level, x, scale, gain, dy, out, count)
+    }
+
     /// out[i] = x[i] * scale * weight[i]; `out` may be `x`.
     static func scale(
         _ x: UnsafePointer<Float>, by scale: Float, times weight: UnsafePointer<Float>,

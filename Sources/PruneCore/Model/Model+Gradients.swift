@@ -1,0 +1,26 @@
+/// What the logits of a hidden state are compared with: a loss per predicting row, nats.
+public enum HeadObjective: Sendable {
+    /// -log p(the token that follows in the data).
+    case crossEntropy
+    /// KL(reference || state) of the next-token distributions; the reference is a state of the same batch.
+    case kl(any HiddenState)
+    /// Jensen-Shannon divergence of the two; the reference is a state of the same batch.
+    case js(any HiddenState)
+}
+
+extension Model {
+    public var hasGradients: Bool { false }
+
+    public func pullback(
+        _ sublayer: Int, at states: [any HiddenState], of gradients: [any HiddenState]
+    ) throws(PruneError) -> [any HiddenState] { throw noGradients }
+
+    public func headPullback(
+        _ state: any HiddenState, _ objective: HeadObjective, at rows: [Int], weights: [Float]
+    ) throws(PruneError) -> (losses: [Float], gradient: any HiddenState) { throw noGradients }
+
+    /// The error of what needs gradients and has none.
+    var noGradients: PruneError {
+        PruneError(.unsupported, "this model gives no gradients; closed forms, statistics and evaluation work without")
+    }
+}
