@@ -28,6 +28,7 @@ import speed_accuracy
 import speed_coalitions
 import speed_forward
 import speed_machine
+import speed_recovery
 from models import SHAPES
 from record import Bench, Record, environment_notes, free_bytes
 from turns import MeasurementError
@@ -45,6 +46,8 @@ SECTIONS: dict[str, Callable[[Bench], None]] = {
     "accuracy": speed_accuracy.accuracy,
     "leave_one_out": speed_coalitions.leave_one_out,
     "shapley": speed_coalitions.shapley,
+    "training": speed_recovery.training,
+    "closed_form": speed_recovery.closed_form,
 }
 
 

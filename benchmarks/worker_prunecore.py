@@ -28,6 +28,7 @@ def opened(
         drawn = token_ids(tokens * sequences, opened_model.shape.vocabulary_size)
         data = pc.Data(drawn.reshape(sequences, tokens).tolist())
     else:
+        drawn = np.array(ids)
         data = pc.Data([ids])
     runtime = pc.runtime_info().to_dict()
     del runtime["library"]  # where it lies on this machine says nothing
@@ -37,11 +38,11 @@ def opened(
         "compute": opened_model.shape.compute,
         "open_seconds": seconds,
     }
-    return ready, commands(opened_model, data, threads)
+    return ready, commands(opened_model, data, drawn.tolist(), threads)
 
 
-def commands(model: pc.Model, data: pc.Data, threads: int) -> Commands:
-    """What can be asked of the worker. Values are JSON."""
+def commands(model: pc.Model, data: pc.Data, data_ids: list[int], threads: int) -> Commands:
+    """What can be asked of the worker. Values are JSON. `data_ids` are the tokens of `data`."""
     last_state = 2 * model.shape.n_blocks
 
     def evaluate(on_threads: int = threads) -> float:
@@ -95,7 +96,41 @@ def commands(model: pc.Model, data: pc.Data, threads: int) -> Commands:
         # The first new token comes from the pass over the prompt.
         return {"tokens": len(made.tokens[0]) - 1, "seconds": made.decode_seconds}
 
+    def without_attention(blocks: list[int]) -> pc.Mask:
+        keep = np.ones(last_state, np.uint8)
+        keep[[2 * block for block in blocks]] = 0
+        return pc.Mask(keep)
+
+    def training_steps(blocks: list[int], rank: int, steps: int) -> dict[str, Any]:
+        """Steps on all sequences of the data: seconds of each, and the losses."""
+        ends: list[float] = []
+        losses: list[float] = []
+
+        def note(state: Any) -> None:
+            ends.append(time.perf_counter())
+            losses.append(state.loss)
+
+        model.recover(
+            without_attention(blocks),
+            data,
+            held_out=pc.Data([data_ids[:2]]),
+            rank=rank,
+            objective="kl",
+            start="zero",
+            steps=steps,
+            step_tokens=len(data_ids),
+            evaluate_every=steps,
+            on_step=note,
+        )
+        return {"seconds": np.diff(ends).tolist(), "losses": losses}
+
+    def closed_form(blocks: list[int], rank: int) -> int:
+        adapters = model.recover(without_attention(blocks), data, rank=rank)
+        return len(adapters.sublayers)
+
     return {
+        "training_steps": training_steps,
+        "closed_form": closed_form,
         "evaluate": evaluate,
         "score": score,
         "without_head": without_head,

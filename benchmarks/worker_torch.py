@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 import transformers
+from torch_adapters import Training
 from worker import Commands, token_ids
 
 
@@ -30,6 +31,15 @@ def opened(
         with torch.inference_mode(), masked(loaded, keep):
             return run(ids, labels=ids, use_cache=False).loss.item()
 
+    trainings: dict[bool, Training] = {}
+
+    def training_step(blocks: list[int], rank: int, sequences: int, autocast: bool) -> list[float]:
+        """A step on some sequences of the worker's length; the training goes on between calls."""
+        if autocast not in trainings:
+            trainings[autocast] = Training(loaded, blocks, rank, autocast)
+        drawn = token_ids(sequences * tokens, loaded.config.vocab_size)
+        return [trainings[autocast].step(torch.from_numpy(drawn).view(sequences, tokens))]
+
     ready = {
         "torch": torch.__version__,
         "transformers": transformers.__version__,
@@ -38,7 +48,11 @@ def opened(
         "threads": torch.get_num_threads(),
         "open_seconds": seconds,
     }
-    return ready, {"evaluate": evaluate, "product_rates": product_rates}
+    return ready, {
+        "evaluate": evaluate,
+        "product_rates": product_rates,
+        "training_step": training_step,
+    }
 
 
 @contextmanager
