@@ -148,6 +148,17 @@ static void KERNEL(add)(const float *restrict x, float *restrict out, size_t n) 
     for (size_t i = 0; i < n; i++) out[i] += x[i];
 }
 
+/* A step of AdamW: moments m and v of the gradient g * gradient_scale, and the parameters p moved by them. */
+static void KERNEL(adamw)(float *restrict p, float *restrict m, float *restrict v, const float *restrict g, size_t n,
+                          kernel_adamw_rates r) {
+    for (size_t i = 0; i < n; i++) {
+        float gradient = g[i] * r.gradient_scale;
+        m[i] += r.first * (gradient - m[i]);
+        v[i] += r.second * (gradient * gradient - v[i]);
+        p[i] = r.shrinkage * p[i] - r.step * m[i] / (r.root_scale * __builtin_elementwise_sqrt(v[i]) + r.epsilon);
+    }
+}
+
 /* out -= x */
 static void KERNEL(subtract)(const float *restrict x, float *restrict out, size_t n) {
     for (size_t i = 0; i < n; i++) out[i] -= x[i];

@@ -101,6 +101,9 @@ void kernel_scale_by(int32_t level, const float *x, float scale, const float *w,
 void kernel_add(int32_t level, const float *x, float *out, size_t n) {
     KERNEL_DISPATCH(level, add, x, out, n);
 }
+void kernel_adamw(int32_t level, float *p, float *m, float *v, const float *g, size_t n, kernel_adamw_rates rates) {
+    KERNEL_DISPATCH(level, adamw, p, m, v, g, n, rates);
+}
 void kernel_subtract(int32_t level, const float *x, float *out, size_t n) {
     KERNEL_DISPATCH(level, subtract, x, out, n);
 }

@@ -81,6 +81,14 @@ enum Kernels {
         kernel_add(level, x, out, count)
     }
 
+    /// A step of AdamW on `count` parameters with their moments; see `AdamW`. No two of the pointers are the same memory.
+    static func stepAdamW(
+        _ parameters: UnsafeMutablePointer<Float>, _ first: UnsafeMutablePointer<Float>,
+        _ second: UnsafeMutablePointer<Float>, _ gradient: UnsafePointer<Float>, _ count: Int, _ rates: kernel_adamw_rates
+    ) {
+        kernel_adamw(level, parameters, first, second, gradient, count, rates)
+    }
+
     /// out[i] -= x[i]
     static func subtract(_ x: UnsafePointer<Float>, from out: UnsafeMutablePointer<Float>, _ count: Int) {
         kernel_subtract(level, x, out, count)
