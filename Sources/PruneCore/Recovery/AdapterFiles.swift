@@ -142,6 +142,7 @@ public enum AdapterFiles {
             throw MappedFile.failure(String(path[..<end]), errno)
         }
     }
+
     private static func check(_ path: String) throws(PruneError) {
         guard !path.isEmpty, !path.utf8.contains(0) else {
             throw PruneError(.file, "\(path.quoted): a path cannot be empty or contain a NUL character")

@@ -87,6 +87,11 @@ extension AdapterSet {
         adapters[sublayer]?.parameters.replaceSubrange(range, with: values)
     }
 
+    /// Numbers of the adapter at a sublayer. Errors: `.argument` if none stands there.
+    public func parameterCount(atSublayer sublayer: Int) throws(PruneError) -> Int {
+        try adapter(at: sublayer).parameters.count
+    }
+
     /// Errors: `.argument` if none stands there.
     func adapter(at sublayer: Int) throws(PruneError) -> Adapter {
         guard let adapter = adapters[sublayer] else {
