@@ -100,6 +100,14 @@ static double KERNEL(sum_absolute_bf16)(const uint16_t *x, size_t n) {
     return sum;
 }
 
+/* Sum of |x * y| */
+static double KERNEL(sum_absolute_products)(const float *x, const float *y, size_t n) {
+    KERNEL_RELAXED
+    double sum = 0;
+    for (size_t i = 0; i < n; i++) sum += __builtin_fabs((double)x[i] * (double)y[i]);
+    return sum;
+}
+
 /* In double, so that cosines of near vectors keep their digits: see UnitStatistics.swift. */
 static kernel_pair_norms KERNEL(pair_norms)(const float *h, const float *g, size_t n) {
     KERNEL_RELAXED
@@ -286,6 +294,55 @@ static float KERNEL(js_sum)(const float *x, const float *y, float log_sum, float
     float sum = 0;
     for (size_t i = 0; i < n; i++) sum += KERNEL(js_term)(x[i], y[i], log_sum, delta);
     return sum;
+}
+
+/* out = scale * exp(x - shift); out may be x. */
+static void KERNEL(scaled_exp)(const float *x, float shift, float scale, float *out, size_t n) {
+    for (size_t i = 0; i < n; i++) out[i] = scale * KERNEL(exponential)(x[i] - shift);
+}
+
+/* x = x_scale * exp(x - x_shift) - y_scale * exp(y - y_shift) */
+static void KERNEL(exp_difference)(float *restrict x, float x_shift, float x_scale, const float *restrict y, float y_shift,
+                                   float y_scale, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        x[i] = x_scale * KERNEL(exponential)(x[i] - x_shift) - y_scale * KERNEL(exponential)(y[i] - y_shift);
+}
+
+/* log(q / m) with m = (p + q) / 2, for t = log(q / p): log(1 + u) with u = tanh(t / 2), plus t where t < 0, since
+   log(1 - u) + t is the same there. The logarithm is 2 atanh(u / (2 + u)), whose argument is at most 1/3, by its series;
+   so it keeps its digits where p and q are near. t is held at -80, where q is next to nothing. */
+static inline float KERNEL(log_share)(float t) {
+    float gap = __builtin_fabsf(t);
+    gap = gap > 80.0f ? 80.0f : gap;
+    float e = KERNEL(exponential)(-gap);
+    float z = (1.0f - e) / (3.0f + e), zz = z * z;
+    float series = 1.0f / 13;
+    series = series * zz + 1.0f / 11;
+    series = series * zz + 1.0f / 9;
+    series = series * zz + 1.0f / 7;
+    series = series * zz + 1.0f / 5;
+    series = series * zz + 1.0f / 3;
+    float logarithm = 2.0f * (z + z * zz * series);
+    return t < 0.0f ? logarithm - gap : logarithm;
+}
+
+/* Sum of exp(x - shift) * log(q / m), with q that of logits x and p that of logits y; delta is the log-sum-exp of all of x
+   less that of y. */
+static float KERNEL(js_log_sum)(const float *x, const float *y, float shift, float delta, size_t n) {
+    KERNEL_RELAXED
+    float sum = 0;
+    for (size_t i = 0; i < n; i++)
+        sum += KERNEL(exponential)(x[i] - shift) * KERNEL(log_share)((x[i] - y[i]) - delta);
+    return sum;
+}
+
+/* x = scale * exp(x - shift) * (log(q / m) - mean), with p and q as above. */
+static void KERNEL(js_slope)(float *restrict x, const float *restrict y, float shift, float scale, float delta, float mean,
+                             size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        float share = KERNEL(log_share)((x[i] - y[i]) - delta);
+        x[i] = scale * KERNEL(exponential)(x[i] - shift) * (share - mean);
+    }
 }
 
 /* In place; n >= 1. */

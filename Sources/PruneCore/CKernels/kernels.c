@@ -86,6 +86,9 @@ double kernel_dot(int32_t level, const float *x, const float *y, size_t n) {
 double kernel_sum_absolute(int32_t level, const float *x, size_t n) {
     return KERNEL_DISPATCH(level, sum_absolute, x, n);
 }
+double kernel_sum_absolute_products(int32_t level, const float *x, const float *y, size_t n) {
+    return KERNEL_DISPATCH(level, sum_absolute_products, x, y, n);
+}
 double kernel_sum_absolute_bf16(int32_t level, const uint16_t *x, size_t n) {
     return KERNEL_DISPATCH(level, sum_absolute_bf16, x, n);
 }
@@ -127,5 +130,18 @@ kernel_weighted_sum kernel_weighted_exp(int32_t level, const float *x, const flo
 }
 float kernel_js_sum(int32_t level, const float *x, const float *y, float log_sum, float delta, size_t n) {
     return KERNEL_DISPATCH(level, js_sum, x, y, log_sum, delta, n);
+}
+void kernel_scaled_exp(int32_t level, const float *x, float shift, float scale, float *out, size_t n) {
+    KERNEL_DISPATCH(level, scaled_exp, x, shift, scale, out, n);
+}
+void kernel_exp_difference(int32_t level, float *x, float x_shift, float x_scale, const float *y, float y_shift,
+                           float y_scale, size_t n) {
+    KERNEL_DISPATCH(level, exp_difference, x, x_shift, x_scale, y, y_shift, y_scale, n);
+}
+float kernel_js_log_sum(int32_t level, const float *x, const float *y, float shift, float delta, size_t n) {
+    return KERNEL_DISPATCH(level, js_log_sum, x, y, shift, delta, n);
+}
+void kernel_js_slope(int32_t level, float *x, const float *y, float shift, float scale, float delta, float mean, size_t n) {
+    KERNEL_DISPATCH(level, js_slope, x, y, shift, scale, delta, mean, n);
 }
 void kernel_softmax(int32_t level, float *x, size_t n) { KERNEL_DISPATCH(level, softmax, x, n); }

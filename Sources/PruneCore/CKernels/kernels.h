@@ -93,6 +93,7 @@ void kernel_norm_pullback(int32_t level, const float *x, float scale, const floa
                           size_t n);
 double kernel_dot(int32_t level, const float *x, const float *y, size_t n);
 double kernel_sum_absolute(int32_t level, const float *x, size_t n);
+double kernel_sum_absolute_products(int32_t level, const float *x, const float *y, size_t n);
 double kernel_sum_absolute_bf16(int32_t level, const uint16_t *x, size_t n);
 kernel_pair_norms kernel_pair(int32_t level, const float *h, const float *g, size_t n);
 kernel_block_norms kernel_block(int32_t level, const float *h, const float *m, const float *g, size_t n);
@@ -107,6 +108,11 @@ float kernel_maximum(int32_t level, const float *x, size_t n);
 float kernel_sum_exp(int32_t level, const float *x, float shift, size_t n);
 kernel_weighted_sum kernel_weighted_exp(int32_t level, const float *x, const float *y, float shift, size_t n);
 float kernel_js_sum(int32_t level, const float *x, const float *y, float log_sum, float delta, size_t n);
+void kernel_scaled_exp(int32_t level, const float *x, float shift, float scale, float *out, size_t n);
+void kernel_exp_difference(int32_t level, float *x, float x_shift, float x_scale, const float *y, float y_shift,
+                           float y_scale, size_t n);
+float kernel_js_log_sum(int32_t level, const float *x, const float *y, float shift, float delta, size_t n);
+void kernel_js_slope(int32_t level, float *x, const float *y, float shift, float scale, float delta, float mean, size_t n);
 void kernel_softmax(int32_t level, float *x, size_t n);
 
 #endif

@@ -117,7 +117,20 @@ enum BFloat16Product {
         _ rows: UnsafePointer<Float>, stride: Int, inputs: Int, columns: Int, width: Int,
         into panel: UnsafeMutablePointer<UInt16>
     ) {
-        kernel_bf16_pack_columns(rows, stride, inputs, columns, width, panel)
+        kernel_bf16_pack_columns(rows, stride, Int32(STORED_FP32), inputs, columns, width, panel)
+    }
+
+    /// Packs some columns of a matrix, over those rows that are `inputs`, into a panel of `width` outputs: see
+    /// `pullback`.
+    static func packColumns(
+        of weight: StoredMatrix, inputs: Range<Int>, columns: Range<Int>, width: Int, into panel: UnsafeMutablePointer<UInt16>
+    ) {
+        guard let base = weight.tensor.bytes.baseAddress else { return }
+        let type = weight.tensor.elementType
+        // Safe: as in `pack`.
+        kernel_bf16_pack_columns(
+            base + inputs.lowerBound * weight.rowBytes + columns.lowerBound * type.byteCount, weight.columns,
+            type.kernelType, inputs.count, columns.count, width, panel)
     }
 
     /// out = start + bias + rows of x times a panel, on this thread. `columns` is at most 64, and the panel as wide as that

@@ -44,6 +44,11 @@ enum Kernels {
         kernel_sum_absolute_bf16(level, x, count)
     }
 
+    /// Sum of |x[i] * y[i]|, in double.
+    static func sumOfAbsoluteProducts(_ x: UnsafePointer<Float>, _ y: UnsafePointer<Float>, _ count: Int) -> Double {
+        kernel_sum_absolute_products(level, x, y, count)
+    }
+
     /// Adds the gradient of a root-mean-square norm at x to `out`: dy is that of its output, `scale` is
     /// 1 / sqrt(mean(x^2) + epsilon). No two of the pointers are the same memory.
     static func addNormPullback(
@@ -157,6 +162,37 @@ enum Kernels {
         _ x: UnsafePointer<Float>, _ y: UnsafePointer<Float>, logSum: Float, delta: Float, _ count: Int
     ) -> Float {
         kernel_js_sum(level, x, y, logSum, delta, count)
+    }
+
+    /// out[i] = scale * exp(x[i] - shift); `out` may be `x`.
+    static func exponentials(
+        _ x: UnsafePointer<Float>, shift: Float, times scale: Float, into out: UnsafeMutablePointer<Float>, _ count: Int
+    ) {
+        kernel_scaled_exp(level, x, shift, scale, out, count)
+    }
+
+    /// x[i] = scale * exp(x[i] - shift) - (the same of y)
+    static func subtractExponentials(
+        _ x: UnsafeMutablePointer<Float>, shift: Float, times scale: Float, less y: UnsafePointer<Float>,
+        shift yShift: Float, times yScale: Float, _ count: Int
+    ) {
+        kernel_exp_difference(level, x, shift, scale, y, yShift, yScale, count)
+    }
+
+    /// Sum of exp(x[i] - shift) * log(q[i] / m[i]) with q the softmax of x, p that of y and m = (p + q) / 2; `delta` is the
+    /// log-sum-exp of all of x less that of y.
+    static func sumOfLogShares(
+        _ x: UnsafePointer<Float>, _ y: UnsafePointer<Float>, shift: Float, delta: Float, _ count: Int
+    ) -> Float {
+        kernel_js_log_sum(level, x, y, shift, delta, count)
+    }
+
+    /// x[i] = scale * exp(x[i] - shift) * (log(q[i] / m[i]) - mean), with q and m as above.
+    static func logShares(
+        _ x: UnsafeMutablePointer<Float>, _ y: UnsafePointer<Float>, shift: Float, times scale: Float, delta: Float,
+        less mean: Float, _ count: Int
+    ) {
+        kernel_js_slope(level, x, y, shift, scale, delta, mean, count)
     }
 
     /// Softmax over `count` >= 1 values, in place.
