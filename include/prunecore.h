@@ -1038,7 +1038,8 @@ void prune_adapters_release(prune_adapters *adapters);
  * `model`, whose weights it shares. Keep masks for it speak of its own sublayers: removing one that is an adapter takes
  * the adapter away. Later changes of `adapters` do not reach it. Release it to detach; `model` itself is not changed, and
  * may be released before it.
- * Errors: PRUNE_ERR_ARGUMENT (the adapters are of another model), PRUNE_ERR_HANDLE, PRUNE_ERR_MEMORY.
+ * Errors: PRUNE_ERR_ARGUMENT (the adapters are of another model; `model` has adapters attached itself: they are for full
+ * models, here and in the calls that make them), PRUNE_ERR_HANDLE, PRUNE_ERR_MEMORY.
  */
 prune_status prune_model_attach(const prune_model *model, const prune_adapters *adapters, prune_model **out_model);
 
@@ -1120,7 +1121,8 @@ prune_status prune_adapters_set(prune_adapters *adapters, int64_t sublayer, int3
 /*
  * Saves adapters as a directory of two files, adapters.safetensors (fp32; "attn.3.bias", "attn.3.down.weight",
  * "attn.3.up.weight", "attn.3.linear.weight", "attn.3.norm.weight") and adapters.json (mask, kinds, report, provenance,
- * and the first file's checksum). Both are written beside and renamed when whole; adapters that were there are replaced.
+ * and the first file's checksum). The directory is made if it is not there. Adapters that were there are replaced: whenever
+ * the process stops, the older or the newer ones can be loaded.
  *   provenance_json   a JSON object kept with them; NULL = {}
  * Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_HANDLE, PRUNE_ERR_FILE, PRUNE_ERR_FORMAT (provenance is no JSON object).
  */

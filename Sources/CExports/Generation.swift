@@ -57,11 +57,8 @@ public func prune_model_generate(
             ?? prune_generate_options()
         let asked = try read(given)
         let mask = try mask(keep, keep_count, or: handle)
-        guard let native = handle.model as? NativeModel else {
-            throw PruneError(.unsupported, "this model's layers are run by its host, which generates text itself")
-        }
         let made = try generate(
-            native, after: prompts, under: mask, asked, tell: teller(given),
+            handle.model, after: prompts, under: mask, asked, tell: teller(given),
             progress: listener(given.progress, given.user_data))
         out.pointee = HandleTable.add(GenerationHandle(made))
     }

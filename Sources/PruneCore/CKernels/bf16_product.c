@@ -85,18 +85,61 @@ BF16_TARGET void kernel_bf16_pack_rows(const void *w, size_t row_stride, int32_t
         bf16_pack_rows_of(w, row_stride * 4, 4, STORED_FP32, rows, inputs, column, width, panel);
 }
 
-BF16_TARGET void kernel_bf16_pack_columns(const float *w, size_t row_stride, size_t inputs, size_t columns,
-                                                 size_t width, uint16_t *panel) {
+/* 16 elements from `from` on as bf16, zero-extended to 32 bits; those that `mask` leaves out are 0. */
+BF16_INLINE __m512i bf16_load_words(const void *from, int32_t type, __mmask16 mask) {
+    if (type == STORED_BF16) return _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(mask, from));
+    __m512 values = type == STORED_FP16 ? _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(mask, from))
+                                        : _mm512_maskz_loadu_ps(mask, from);
+    return _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(values));
+}
+
+enum { PACK_ROWS_AHEAD = 16 };
+
+BF16_INLINE void bf16_pack_columns_of(const char *w, size_t row_bytes, size_t element, int32_t type, size_t inputs,
+                                      size_t columns, size_t width, uint16_t *panel) {
     for (size_t k = 0; k < inputs; k += 2) {
+        const char *row = w + k * row_bytes;
+        /* Rows lie far apart: the processor does not read ahead by itself. */
+        for (size_t line = 0; line < columns * element; line += 64) {
+            __builtin_prefetch(row + PACK_ROWS_AHEAD * row_bytes + line);
+            __builtin_prefetch(row + (PACK_ROWS_AHEAD + 1) * row_bytes + line);
+        }
         for (size_t c = 0; c < width; c += 16) {
             size_t left = c < columns ? columns - c : 0;
             __mmask16 mask = left >= 16 ? 0xffff : (__mmask16)((1u << left) - 1);
-            const float *row = w + k * row_stride + c;
-            __m512 even = _mm512_maskz_loadu_ps(mask, row);
-            __m512 odd = k + 1 < inputs ? _mm512_maskz_loadu_ps(mask, row + row_stride) : _mm512_setzero_ps();
-            __m512i low = _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(even));
-            __m512i high = _mm512_slli_epi32(_mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(odd)), 16);
-            _mm512_storeu_si512(panel + (k / 2 * width + c) * 2, _mm512_or_si512(low, high));
+            __m512i even = bf16_load_words(row + c * element, type, mask);
+            __m512i odd = k + 1 < inputs ? bf16_load_words(row + row_bytes + c * element, type, mask)
+                                         : _mm512_setzero_si512();
+            _mm512_storeu_si512(panel + (k / 2 * width + c) * 2, _mm512_or_si512(even, _mm512_slli_epi32(odd, 16)));
+        }
+    }
+}
+
+BF16_TARGET void kernel_bf16_pack_columns(const void *w, size_t row_stride, int32_t type, size_t inputs, size_t columns,
+                                                 size_t width, uint16_t *panel) {
+    if (type == STORED_BF16)
+        bf16_pack_columns_of(w, row_stride * 2, 2, STORED_BF16, inputs, columns, width, panel);
+    else if (type == STORED_FP16)
+        bf16_pack_columns_of(w, row_stride * 2, 2, STORED_FP16, inputs, columns, width, panel);
+    else
+        bf16_pack_columns_of(w, row_stride * 4, 4, STORED_FP32, inputs, columns, width, panel);
+}
+
+BF16_TARGET void kernel_bf16_transpose(const float *x, size_t stride, size_t rows, size_t columns, uint16_t *out,
+                                              size_t out_stride) {
+    for (size_t i = 0; i < rows; i += 16) {
+        size_t left = (rows - i + 1) / 2 * 2;
+        __mmask16 kept = left >= 16 ? 0xffff : (__mmask16)((1u << left) - 1);
+        for (size_t j = 0; j < columns; j += 16) {
+            size_t some = columns - j < 16 ? columns - j : 16;
+            __mmask16 mask = (__mmask16)((1u << some) - 1);
+            __m512i r[16];
+            for (size_t k = 0; k < 16; k++)
+                r[k] = i + k < rows ? _mm512_maskz_loadu_epi32(mask, x + (i + k) * stride + j) : _mm512_setzero_si512();
+            bf16_transpose(r);
+            for (size_t k = 0; k < some; k++)
+                _mm256_mask_storeu_epi16(out + (j + k) * out_stride + i, kept,
+                                         (__m256i)_mm512_cvtneps_pbh(_mm512_castsi512_ps(r[k])));
         }
     }
 }
@@ -174,9 +217,13 @@ void kernel_bf16_pack_rows(const void *w, size_t row_stride, int32_t type, size_
                                          size_t column, size_t width, uint16_t *panel) {
     (void)w, (void)row_stride, (void)type, (void)rows, (void)inputs, (void)column, (void)width, (void)panel;
 }
-void kernel_bf16_pack_columns(const float *w, size_t row_stride, size_t inputs, size_t columns,
+void kernel_bf16_pack_columns(const void *w, size_t row_stride, int32_t type, size_t inputs, size_t columns,
                                             size_t width, uint16_t *panel) {
-    (void)w, (void)row_stride, (void)inputs, (void)columns, (void)width, (void)panel;
+    (void)w, (void)row_stride, (void)type, (void)inputs, (void)columns, (void)width, (void)panel;
+}
+void kernel_bf16_transpose(const float *x, size_t stride, size_t rows, size_t columns, uint16_t *out,
+                                         size_t out_stride) {
+    (void)x, (void)stride, (void)rows, (void)columns, (void)out, (void)out_stride;
 }
 void kernel_bf16_multiply(const uint16_t *a, size_t a_stride, const uint16_t *panel, size_t pairs,
                                         const float *start, size_t start_stride, const float *bias, float *out,

@@ -34,11 +34,19 @@ void kernel_bf16_pack_rows(const void *w, size_t row_stride, int32_t type, size_
                            size_t width, uint16_t *panel);
 
 /*
- * Packs an fp32 matrix whose rows are the inputs and whose columns are the outputs, as the values of attention are.
- * `width`, a multiple of 16, is the panel's; columns beyond `columns`, and the partner of a last single row, become 0.
+ * Packs a matrix whose rows are the inputs and whose columns are the outputs, as the values of attention are, and the
+ * weights of a gradient's product. `width`, a multiple of 16, is the panel's; columns beyond `columns`, and the partner of a
+ * last single row, become 0.
+ *   w, row_stride, type   elements of a type STORED_*, rows row_stride elements apart, at any address
+ *   panel                 (inputs rounded up to 2) * width values
  */
-void kernel_bf16_pack_columns(const float *w, size_t row_stride, size_t inputs, size_t columns, size_t width,
+void kernel_bf16_pack_columns(const void *w, size_t row_stride, int32_t type, size_t inputs, size_t columns, size_t width,
                               uint16_t *panel);
+
+/*
+ * out[j][i] = bf16(x[i][j]) for rows i and columns j < `columns`; rows i from `rows` up to its next even number give 0.
+ */
+void kernel_bf16_transpose(const float *x, size_t stride, size_t rows, size_t columns, uint16_t *out, size_t out_stride);
 
 /*
  * out[i][j] = the product + bias[j] + start[i][j], for `columns` <= 64 columns of a panel that is as wide as `columns`

@@ -100,6 +100,14 @@ static double KERNEL(sum_absolute_bf16)(const uint16_t *x, size_t n) {
     return sum;
 }
 
+/* Sum of |x * y| */
+static double KERNEL(sum_absolute_products)(const float *x, const float *y, size_t n) {
+    KERNEL_RELAXED
+    double sum = 0;
+    for (size_t i = 0; i < n; i++) sum += __builtin_fabs((double)x[i] * (double)y[i]);
+    return sum;
+}
+
 /* In double, so that cosines of near vectors keep their digits: see UnitStatistics.swift. */
 static kernel_pair_norms KERNEL(pair_norms)(const float *h, const float *g, size_t n) {
     KERNEL_RELAXED
@@ -148,6 +156,46 @@ static void KERNEL(add)(const float *restrict x, float *restrict out, size_t n) 
     for (size_t i = 0; i < n; i++) out[i] += x[i];
 }
 
+/* A step of AdamW: moments m and v of the gradient g * gradient_scale, and the parameters p moved by them. */
+static void KERNEL(adamw)(float *restrict p, float *restrict m, float *restrict v, const float *restrict g, size_t n,
+                          kernel_adamw_rates r) {
+    for (size_t i = 0; i < n; i++) {
+        float gradient = g[i] * r.gradient_scale;
+        m[i] += r.first * (gradient - m[i]);
+        v[i] += r.second * (gradient * gradient - v[i]);
+        p[i] = r.shrinkage * p[i] - r.step * m[i] / (r.root_scale * __builtin_elementwise_sqrt(v[i]) + r.epsilon);
+    }
+}
+
+/* out = x * scale * w in fp32, widened; sum += out */
+static void KERNEL(widen_scaled)(const float *restrict x, float scale, const float *restrict w, double *restrict out,
+                                 double *restrict sum, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        out[i] = (double)(x[i] * scale * w[i]);
+        sum[i] += out[i];
+    }
+}
+
+/* out = x - y in double; sum += out */
+static void KERNEL(widen_difference)(const float *restrict x, const float *restrict y, double *restrict out,
+                                     double *restrict sum, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        out[i] = (double)x[i] - (double)y[i];
+        sum[i] += out[i];
+    }
+}
+
+/* x -= mean; returns the sum of the squares of what is left. */
+static double KERNEL(centre)(const double *restrict mean, double *restrict x, size_t n) {
+    KERNEL_RELAXED
+    double sum = 0;
+    for (size_t i = 0; i < n; i++) {
+        x[i] -= mean[i];
+        sum += x[i] * x[i];
+    }
+    return sum;
+}
+
 /* out -= x */
 static void KERNEL(subtract)(const float *restrict x, float *restrict out, size_t n) {
     for (size_t i = 0; i < n; i++) out[i] -= x[i];
@@ -159,6 +207,15 @@ static void KERNEL(rotate)(float *restrict x, const float *restrict cosine, cons
         float a = x[i], b = x[i + half];
         x[i] = a * cosine[i] - b * sine[i];
         x[i + half] = b * cosine[i] + a * sine[i];
+    }
+}
+
+/* The reverse turn, which is the gradient of `rotate`. */
+static void KERNEL(rotate_back)(float *restrict x, const float *restrict cosine, const float *restrict sine, size_t half) {
+    for (size_t i = 0; i < half; i++) {
+        float a = x[i], b = x[i + half];
+        x[i] = a * cosine[i] + b * sine[i];
+        x[i + half] = b * cosine[i] - a * sine[i];
     }
 }
 
@@ -195,6 +252,26 @@ static void KERNEL(gelu_tanh_times)(const float *restrict gate, float *restrict 
     for (size_t i = 0; i < n; i++) {
         float x = gate[i], inner = 1.5957691216057308f * (x + 0.044715f * x * x * x);
         up[i] *= x / (1.0f + KERNEL(exponential)(-inner));
+    }
+}
+
+/* From the gradient d of up * silu(gate): puts those of gate and up in their place. */
+static void KERNEL(silu_pullback)(const float *restrict d, float *restrict gate, float *restrict up, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        float x = gate[i], sigmoid = 1.0f / (1.0f + KERNEL(exponential)(-x));
+        gate[i] = d[i] * up[i] * sigmoid * (1.0f + x * (1.0f - sigmoid));
+        up[i] = d[i] * x * sigmoid;
+    }
+}
+
+/* The same of up * gelu(gate) in the tanh form. */
+static void KERNEL(gelu_tanh_pullback)(const float *restrict d, float *restrict gate, float *restrict up, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        float x = gate[i], inner = 1.5957691216057308f * (x + 0.044715f * x * x * x);
+        float slope = 1.5957691216057308f * (1.0f + 0.134145f * x * x);
+        float sigmoid = 1.0f / (1.0f + KERNEL(exponential)(-inner));
+        gate[i] = d[i] * up[i] * sigmoid * (1.0f + x * slope * (1.0f - sigmoid));
+        up[i] = d[i] * x * sigmoid;
     }
 }
 
@@ -277,6 +354,55 @@ static float KERNEL(js_sum)(const float *x, const float *y, float log_sum, float
     return sum;
 }
 
+/* out = scale * exp(x - shift); out may be x. */
+static void KERNEL(scaled_exp)(const float *x, float shift, float scale, float *out, size_t n) {
+    for (size_t i = 0; i < n; i++) out[i] = scale * KERNEL(exponential)(x[i] - shift);
+}
+
+/* x = x_scale * exp(x - x_shift) - y_scale * exp(y - y_shift) */
+static void KERNEL(exp_difference)(float *restrict x, float x_shift, float x_scale, const float *restrict y, float y_shift,
+                                   float y_scale, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        x[i] = x_scale * KERNEL(exponential)(x[i] - x_shift) - y_scale * KERNEL(exponential)(y[i] - y_shift);
+}
+
+/* log(q / m) with m = (p + q) / 2, for t = log(q / p): log(1 + u) with u = tanh(t / 2), plus t where t < 0, since
+   log(1 - u) + t is the same there. The logarithm is 2 atanh(u / (2 + u)), whose argument is at most 1/3, by its series;
+   so it keeps its digits where p and q are near. t is held at -80, where q is next to nothing. */
+static inline float KERNEL(log_share)(float t) {
+    float gap = __builtin_fabsf(t);
+    gap = gap > 80.0f ? 80.0f : gap;
+    float e = KERNEL(exponential)(-gap);
+    float z = (1.0f - e) / (3.0f + e), zz = z * z;
+    float series = 1.0f / 13;
+    series = series * zz + 1.0f / 11;
+    series = series * zz + 1.0f / 9;
+    series = series * zz + 1.0f / 7;
+    series = series * zz + 1.0f / 5;
+    series = series * zz + 1.0f / 3;
+    float logarithm = 2.0f * (z + z * zz * series);
+    return t < 0.0f ? logarithm - gap : logarithm;
+}
+
+/* Sum of exp(x - shift) * log(q / m), with q that of logits x and p that of logits y; delta is the log-sum-exp of all of x
+   less that of y. */
+static float KERNEL(js_log_sum)(const float *x, const float *y, float shift, float delta, size_t n) {
+    KERNEL_RELAXED
+    float sum = 0;
+    for (size_t i = 0; i < n; i++)
+        sum += KERNEL(exponential)(x[i] - shift) * KERNEL(log_share)((x[i] - y[i]) - delta);
+    return sum;
+}
+
+/* x = scale * exp(x - shift) * (log(q / m) - mean), with p and q as above. */
+static void KERNEL(js_slope)(float *restrict x, const float *restrict y, float shift, float scale, float delta, float mean,
+                             size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        float share = KERNEL(log_share)((x[i] - y[i]) - delta);
+        x[i] = scale * KERNEL(exponential)(x[i] - shift) * (share - mean);
+    }
+}
+
 /* In place; n >= 1. */
 static void KERNEL(softmax)(float *x, size_t n) {
     KERNEL_RELAXED
@@ -288,6 +414,14 @@ static void KERNEL(softmax)(float *x, size_t n) {
     }
     float scale = 1.0f / sum;
     for (size_t i = 0; i < n; i++) x[i] *= scale;
+}
+
+/* From the gradient d of probabilities p = softmax(scale * x): puts that of x in its place. */
+static void KERNEL(softmax_pullback)(const float *restrict p, float *restrict d, float scale, size_t n) {
+    KERNEL_RELAXED
+    float mean = 0;
+    for (size_t i = 0; i < n; i++) mean += p[i] * d[i];
+    for (size_t i = 0; i < n; i++) d[i] = scale * p[i] * (d[i] - mean);
 }
 
 /* out = bf16(exp(scale * (x - largest x))); returns the sum of the exponentials. scale > 0, n >= 1. */

@@ -86,6 +86,9 @@ double kernel_dot(int32_t level, const float *x, const float *y, size_t n) {
 double kernel_sum_absolute(int32_t level, const float *x, size_t n) {
     return KERNEL_DISPATCH(level, sum_absolute, x, n);
 }
+double kernel_sum_absolute_products(int32_t level, const float *x, const float *y, size_t n) {
+    return KERNEL_DISPATCH(level, sum_absolute_products, x, y, n);
+}
 double kernel_sum_absolute_bf16(int32_t level, const uint16_t *x, size_t n) {
     return KERNEL_DISPATCH(level, sum_absolute_bf16, x, n);
 }
@@ -101,17 +104,38 @@ void kernel_scale_by(int32_t level, const float *x, float scale, const float *w,
 void kernel_add(int32_t level, const float *x, float *out, size_t n) {
     KERNEL_DISPATCH(level, add, x, out, n);
 }
+void kernel_adamw(int32_t level, float *p, float *m, float *v, const float *g, size_t n, kernel_adamw_rates rates) {
+    KERNEL_DISPATCH(level, adamw, p, m, v, g, n, rates);
+}
+void kernel_widen_scaled(int32_t level, const float *x, float scale, const float *w, double *out, double *sum, size_t n) {
+    KERNEL_DISPATCH(level, widen_scaled, x, scale, w, out, sum, n);
+}
+void kernel_widen_difference(int32_t level, const float *x, const float *y, double *out, double *sum, size_t n) {
+    KERNEL_DISPATCH(level, widen_difference, x, y, out, sum, n);
+}
+double kernel_centre(int32_t level, const double *mean, double *x, size_t n) {
+    return KERNEL_DISPATCH(level, centre, mean, x, n);
+}
 void kernel_subtract(int32_t level, const float *x, float *out, size_t n) {
     KERNEL_DISPATCH(level, subtract, x, out, n);
 }
 void kernel_rotate(int32_t level, float *x, const float *cosine, const float *sine, size_t half) {
     KERNEL_DISPATCH(level, rotate, x, cosine, sine, half);
 }
+void kernel_rotate_back(int32_t level, float *x, const float *cosine, const float *sine, size_t half) {
+    KERNEL_DISPATCH(level, rotate_back, x, cosine, sine, half);
+}
 void kernel_silu_times(int32_t level, const float *gate, float *up, size_t n) {
     KERNEL_DISPATCH(level, silu_times, gate, up, n);
 }
 void kernel_gelu_tanh_times(int32_t level, const float *gate, float *up, size_t n) {
     KERNEL_DISPATCH(level, gelu_tanh_times, gate, up, n);
+}
+void kernel_silu_pullback(int32_t level, const float *d, float *gate, float *up, size_t n) {
+    KERNEL_DISPATCH(level, silu_pullback, d, gate, up, n);
+}
+void kernel_gelu_tanh_pullback(int32_t level, const float *d, float *gate, float *up, size_t n) {
+    KERNEL_DISPATCH(level, gelu_tanh_pullback, d, gate, up, n);
 }
 float kernel_maximum(int32_t level, const float *x, size_t n) {
     return KERNEL_DISPATCH(level, maximum, x, n);
@@ -125,4 +149,20 @@ kernel_weighted_sum kernel_weighted_exp(int32_t level, const float *x, const flo
 float kernel_js_sum(int32_t level, const float *x, const float *y, float log_sum, float delta, size_t n) {
     return KERNEL_DISPATCH(level, js_sum, x, y, log_sum, delta, n);
 }
+void kernel_scaled_exp(int32_t level, const float *x, float shift, float scale, float *out, size_t n) {
+    KERNEL_DISPATCH(level, scaled_exp, x, shift, scale, out, n);
+}
+void kernel_exp_difference(int32_t level, float *x, float x_shift, float x_scale, const float *y, float y_shift,
+                           float y_scale, size_t n) {
+    KERNEL_DISPATCH(level, exp_difference, x, x_shift, x_scale, y, y_shift, y_scale, n);
+}
+float kernel_js_log_sum(int32_t level, const float *x, const float *y, float shift, float delta, size_t n) {
+    return KERNEL_DISPATCH(level, js_log_sum, x, y, shift, delta, n);
+}
+void kernel_js_slope(int32_t level, float *x, const float *y, float shift, float scale, float delta, float mean, size_t n) {
+    KERNEL_DISPATCH(level, js_slope, x, y, shift, scale, delta, mean, n);
+}
 void kernel_softmax(int32_t level, float *x, size_t n) { KERNEL_DISPATCH(level, softmax, x, n); }
+void kernel_softmax_pullback(int32_t level, const float *p, float *d, float scale, size_t n) {
+    KERNEL_DISPATCH(level, softmax_pullback, p, d, scale, n);
+}

@@ -40,6 +40,16 @@ typedef struct kernel_weighted_sum {
     float weight, sum;
 } kernel_weighted_sum;
 
+/* What one step of AdamW is done with. */
+typedef struct {
+    float gradient_scale; /* of the gradients given */
+    float first, second;  /* 1 - beta1, 1 - beta2 */
+    float shrinkage;      /* 1 - learning rate * weight decay */
+    float step;           /* learning rate / (1 - beta1^t) */
+    float root_scale;     /* 1 / sqrt(1 - beta2^t) */
+    float epsilon;
+} kernel_adamw_rates;
+
 /* The highest level that this CPU runs. The loops below take a level no higher than that. */
 int32_t kernel_best_level(void);
 
@@ -83,19 +93,33 @@ void kernel_norm_pullback(int32_t level, const float *x, float scale, const floa
                           size_t n);
 double kernel_dot(int32_t level, const float *x, const float *y, size_t n);
 double kernel_sum_absolute(int32_t level, const float *x, size_t n);
+double kernel_sum_absolute_products(int32_t level, const float *x, const float *y, size_t n);
 double kernel_sum_absolute_bf16(int32_t level, const uint16_t *x, size_t n);
 kernel_pair_norms kernel_pair(int32_t level, const float *h, const float *g, size_t n);
 kernel_block_norms kernel_block(int32_t level, const float *h, const float *m, const float *g, size_t n);
 void kernel_scale_by(int32_t level, const float *x, float scale, const float *w, float *out, size_t n);
 void kernel_add(int32_t level, const float *x, float *out, size_t n);
+void kernel_adamw(int32_t level, float *p, float *m, float *v, const float *g, size_t n, kernel_adamw_rates rates);
+void kernel_widen_scaled(int32_t level, const float *x, float scale, const float *w, double *out, double *sum, size_t n);
+void kernel_widen_difference(int32_t level, const float *x, const float *y, double *out, double *sum, size_t n);
+double kernel_centre(int32_t level, const double *mean, double *x, size_t n);
 void kernel_subtract(int32_t level, const float *x, float *out, size_t n);
 void kernel_rotate(int32_t level, float *x, const float *cosine, const float *sine, size_t half);
+void kernel_rotate_back(int32_t level, float *x, const float *cosine, const float *sine, size_t half);
 void kernel_silu_times(int32_t level, const float *gate, float *up, size_t n);
 void kernel_gelu_tanh_times(int32_t level, const float *gate, float *up, size_t n);
+void kernel_silu_pullback(int32_t level, const float *d, float *gate, float *up, size_t n);
+void kernel_gelu_tanh_pullback(int32_t level, const float *d, float *gate, float *up, size_t n);
 float kernel_maximum(int32_t level, const float *x, size_t n);
 float kernel_sum_exp(int32_t level, const float *x, float shift, size_t n);
 kernel_weighted_sum kernel_weighted_exp(int32_t level, const float *x, const float *y, float shift, size_t n);
 float kernel_js_sum(int32_t level, const float *x, const float *y, float log_sum, float delta, size_t n);
+void kernel_scaled_exp(int32_t level, const float *x, float shift, float scale, float *out, size_t n);
+void kernel_exp_difference(int32_t level, float *x, float x_shift, float x_scale, const float *y, float y_shift,
+                           float y_scale, size_t n);
+float kernel_js_log_sum(int32_t level, const float *x, const float *y, float shift, float delta, size_t n);
+void kernel_js_slope(int32_t level, float *x, const float *y, float shift, float scale, float delta, float mean, size_t n);
 void kernel_softmax(int32_t level, float *x, size_t n);
+void kernel_softmax_pullback(int32_t level, const float *p, float *d, float scale, size_t n);
 
 #endif

@@ -1,4 +1,4 @@
-/// An object of config.json, with lookups that name file and key when something is wrong.
+/// An object of a JSON file such as config.json, with lookups that name file and key when something is wrong.
 ///
 /// `null` counts as missing: transformers writes it for what is not set.
 struct ConfigObject {
@@ -42,6 +42,45 @@ struct ConfigObject {
         guard let value = value(key) else { return nil }
         guard case .object(let members) = value else { throw wrongType(key, value, "an object") }
         return ConfigObject(path: path, prefix: "\(prefix)\(key).", members: members)
+    }
+
+    /// An array of objects. Errors: `.format` if it is missing or holds anything else.
+    func objects(_ key: String) throws(PruneError) -> [ConfigObject] {
+        var objects: [ConfigObject] = []
+        for (index, element) in try array(key).enumerated() {
+            guard case .object(let members) = element else { throw wrongType(key, element, "an array of objects") }
+            objects.append(ConfigObject(path: path, prefix: "\(prefix)\(key)[\(index)].", members: members))
+        }
+        return objects
+    }
+
+    /// An array of numbers. Errors: `.format` if it is missing or holds anything else.
+    func numbers(_ key: String) throws(PruneError) -> [Double] {
+        var numbers: [Double] = []
+        for element in try array(key) {
+            switch element {
+            case .integer(let value): numbers.append(Double(value))
+            case .number(let value): numbers.append(value)
+            default: throw wrongType(key, element, "an array of numbers")
+            }
+        }
+        return numbers
+    }
+
+    private func array(_ key: String) throws(PruneError) -> [JSONValue] {
+        guard let value = value(key) else { throw missing(key) }
+        guard case .array(let elements) = value else { throw wrongType(key, value, "an array") }
+        return elements
+    }
+
+    func object(_ key: String) throws(PruneError) -> ConfigObject {
+        guard let object = try optionalObject(key) else { throw missing(key) }
+        return object
+    }
+
+    func string(_ key: String) throws(PruneError) -> String {
+        guard let string = try optionalString(key) else { throw missing(key) }
+        return string
     }
 
     func optionalString(_ key: String) throws(PruneError) -> String? {
@@ -114,7 +153,7 @@ struct ConfigObject {
         return count
     }
 
-    private func missing(_ key: String) -> PruneError { fault(.format, key, "is missing") }
+    func missing(_ key: String) -> PruneError { fault(.format, key, "is missing") }
 
     private func wrongType(_ key: String, _ value: JSONValue, _ wanted: String) -> PruneError {
         fault(.format, key, "is \(value.described); it must be \(wanted)")

@@ -81,7 +81,8 @@ final class MappedFile: @unchecked Sendable {
         }
     }
 
-    private static func failure(_ path: String, _ code: Int32) -> PruneError {
+    /// What the system says of a path, as an error. `code`: an `errno`.
+    static func failure(_ path: String, _ code: Int32) -> PruneError {
         let reason = strerror(code).map { String(cString: $0) } ?? "error \(code)"
         return PruneError(.file, "\(path.isEmpty ? "(empty path)" : path): \(reason)")
     }

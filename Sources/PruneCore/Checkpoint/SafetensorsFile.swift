@@ -6,9 +6,11 @@ struct SafetensorsFile {
     let unsupported: [String: String]
 
     /// Errors: `.file` if the file cannot be mapped; `.format` if it is damaged.
-    static func open(_ path: String) throws(PruneError) -> SafetensorsFile {
-        let file = try MappedFile(path: path)
-        let header = try SafetensorsHeader.parse(file.bytes, path: path)
+    static func open(_ path: String) throws(PruneError) -> SafetensorsFile { try read(MappedFile(path: path)) }
+
+    /// The tensors of a file that is mapped already. Errors: `.format` if it is damaged.
+    static func read(_ file: MappedFile) throws(PruneError) -> SafetensorsFile {
+        let header = try SafetensorsHeader.parse(file.bytes, path: file.path)
         var tensors: [String: StoredTensor] = [:]
         var unsupported: [String: String] = [:]
         for entry in header.entries {
@@ -20,6 +22,6 @@ struct SafetensorsFile {
                 name: entry.name, elementType: type, shape: entry.shape,
                 bytes: UnsafeRawBufferPointer(rebasing: file.bytes[entry.range]), owner: file)
         }
-        return SafetensorsFile(path: path, tensors: tensors, unsupported: unsupported)
+        return SafetensorsFile(path: file.path, tensors: tensors, unsupported: unsupported)
     }
 }

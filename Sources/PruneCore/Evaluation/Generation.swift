@@ -91,9 +91,9 @@ public struct Generation: Sendable {
 /// index, and not on the batches: these round the logits otherwise, and no more.
 /// - Parameter tell: told every token, those of one step in the order of their prompts.
 /// Errors: `.data` for ids outside the vocabulary; `.argument` for such a stop token; `.nonFinite` naming the layer;
-/// `.cancelled`; `.memory`.
+/// `.cancelled`; `.memory`; `.unsupported` if the model's layers are run by its host.
 public func generate(
-    _ model: NativeModel, after prompts: TokenData, under mask: KeepMask, _ options: GenerationOptions,
+    _ model: any Model, after prompts: TokenData, under mask: KeepMask, _ options: GenerationOptions,
     tell: ((GeneratedToken) -> TokenAnswer)? = nil, progress: ProgressMeter.Listener? = nil
 ) throws(PruneError) -> Generation {
     let run = try GenerationRun(model, prompts, mask, options, tell, progress)

@@ -27,7 +27,8 @@ private struct ChosenToken {
 /// One call of `generate`. Used by the thread that makes the call.
 final class GenerationRun {
     private(set) var result: Generation
-    private let model: NativeModel
+    private let model: any Model
+    private let writer: TextWriter
     private let prompts: TokenData
     private let mask: KeepMask
     private let options: GenerationOptions
@@ -37,9 +38,12 @@ final class GenerationRun {
     private let limits: [Int]
 
     init(
-        _ model: NativeModel, _ prompts: TokenData, _ mask: KeepMask, _ options: GenerationOptions,
+        _ model: any Model, _ prompts: TokenData, _ mask: KeepMask, _ options: GenerationOptions,
         _ tell: ((GeneratedToken) -> TokenAnswer)?, _ progress: ProgressMeter.Listener?
     ) throws(PruneError) {
+        guard let writer = TextWriter(model) else {
+            throw PruneError(.unsupported, "this model's layers are run by its host, which generates text itself")
+        }
         let count = prompts.sequenceCount
         try model.shape.check(mask)
         try TokenBatch(prompts, 0..<count).check(vocabulary: model.shape.vocabularySize)
@@ -57,6 +61,7 @@ final class GenerationRun {
             tokens: Array(repeating: [], count: count), losses: Array(repeating: [], count: count),
             ends: Array(repeating: .context, count: count))
         self.model = model
+        self.writer = writer
         self.prompts = prompts
         self.mask = mask
         self.options = options
@@ -85,7 +90,8 @@ final class GenerationRun {
     /// As many prompts as usual, but no more than fit into a quarter of the memory that is free.
     private var usualBatch: Int {
         let longest = limits.indices.map { prompts.offsets[$0 + 1] - prompts.offsets[$0] + limits[$0] }.max() ?? 1
-        let bytes = KeyValueCache.bytes(model.config, under: mask, tokens: longest)
+        let bytes = KeyValueCache.bytes(
+            writer.engine.config, under: writer.ownSublayers(under: mask), tokens: longest)
         return max(1, min(GenerationOptions.usualBatch, Runtime.freeMemory / 4 / max(1, bytes)))
     }
 
@@ -100,7 +106,7 @@ final class GenerationRun {
             waiting.removeFirst()
             let limit = limits[prompt]
             taken.append(WrittenSequence(
-                prompt: prompt, cache: KeyValueCache(model.config, expected: own.count + limit), limit: limit,
+                prompt: prompt, cache: KeyValueCache(writer.engine.config, expected: own.count + limit), limit: limit,
                 limitReason: limit < options.mostNewTokens ? .context : .length,
                 random: RandomSource(seed: options.seed, stream: UInt64(prompt)), next: Array(own)))
         }
@@ -114,9 +120,9 @@ final class GenerationRun {
         _ sequences: [WrittenSequence], beside others: [WrittenSequence]
     ) throws(PruneError) -> [WrittenSequence] {
         // Told of no progress, but asked whether to stop: a long prompt takes long.
-        let logits = try model.advance(sequences.map(\.cache), by: sequences.map(\.next), under: mask) {
-            () throws(PruneError) in try meter.advance(by: 0)
-        }
+        let logits = try writer.engine.advance(
+            sequences.map(\.cache), by: sequences.map(\.next), under: mask, writer.adapters
+        ) { () throws(PruneError) in try meter.advance(by: 0) }
         let held = (sequences + others).reduce(0) { $0 + $1.cache.bytes }
         result.peakCacheBytes = max(result.peakCacheBytes, held)
         let chosen = try choose(for: sequences, from: logits)
@@ -163,7 +169,7 @@ final class GenerationRun {
         let entries = model.shape.vocabularySize
         let sampling = options.sampling
         // Sampling uses the logits up, and the loss needs that of the token which was chosen.
-        let copies = sampling.temperature == 0 ? logits : try model.scratch.buffer(logits.count)
+        let copies = sampling.temperature == 0 ? logits : try writer.engine.scratch.buffer(logits.count)
         let chosen = mapOnAllThreads(Array(sequences.indices)) { index -> ChosenToken? in
             // Safe: a row is worked on by one thread alone, and both buffers hold one for each sequence.
             let row = logits.pointer + index * entries

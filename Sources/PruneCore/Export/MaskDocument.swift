@@ -8,17 +8,26 @@ public enum MaskDocument {
     /// - Parameter provenance: a JSON object; nil = an empty one.
     /// Errors: `.format` if it is not.
     public static func write(_ mask: KeepMask, provenance: String?) throws(PruneError) -> String {
-        let provenance = provenance ?? "{}"
-        // Read inside an array, because it must not nest too deep for `read` once it is inside the document.
+        """
+        {"format": "\(format)", "version": \(version), "n_blocks": \(mask.blockCount), \
+        "removed": [\(removedNames(mask))], "provenance": \(try checkedProvenance(provenance))}
+        """
+    }
+
+    /// The removed sublayers as elements of a JSON array.
+    static func removedNames(_ mask: KeepMask) -> String {
+        mask.removed.map { "\"\(sublayerName($0))\"" }.joined(separator: ", ")
+    }
+
+    /// What a caller gave as provenance, as text of a JSON object inside a document. Errors: `.format` if it is none.
+    static func checkedProvenance(_ provenance: String?) throws(PruneError) -> String {
+        guard let provenance else { return "{}" }
+        // Read inside an array, because it must not nest too deep for a reader once it is inside the document.
         let inside = try JSONValue.parse(Array("[\(provenance)]".utf8), source: "provenance")
         guard case .array(let values) = inside, values.count == 1, case .object = values[0] else {
             throw PruneError(.format, "provenance must be a JSON object")
         }
-        let removed = mask.removed.map { "\"\(sublayerName($0))\"" }.joined(separator: ", ")
-        return """
-            {"format": "\(format)", "version": \(version), "n_blocks": \(mask.blockCount), \
-            "removed": [\(removed)], "provenance": \(provenance)}
-            """
+        return provenance
     }
 
     /// Errors: `.format`, with what is wrong; `.unsupported` for a later version.
@@ -36,11 +45,16 @@ public enum MaskDocument {
             throw PruneError(
                 .unsupported, "mask: \"version\" is \(found), this library reads \(version); use a newer one")
         }
-        guard case .integer(let blocks) = object["n_blocks"], (1...KeepMask.mostBlocks).contains(blocks) else {
-            throw PruneError(.format, "mask: \"n_blocks\" is not an integer from 1 to \(KeepMask.mostBlocks)")
+        return try mask(blocks: object["n_blocks"], removed: object["removed"], source: "mask")
+    }
+
+    /// The mask that the members "n_blocks" and "removed" of a document give. Errors: `.format`, naming `source`.
+    static func mask(blocks: JSONValue?, removed: JSONValue?, source: String) throws(PruneError) -> KeepMask {
+        guard case .integer(let blocks) = blocks, (1...KeepMask.mostBlocks).contains(blocks) else {
+            throw PruneError(.format, "\(source): \"n_blocks\" is not an integer from 1 to \(KeepMask.mostBlocks)")
         }
-        guard case .array(let names) = object["removed"] else {
-            throw PruneError(.format, "mask: \"removed\" is not an array of sublayer names")
+        guard case .array(let names) = removed else {
+            throw PruneError(.format, "\(source): \"removed\" is not an array of sublayer names")
         }
         var mask = KeepMask(blocks: blocks)
         let sublayers = Dictionary(uniqueKeysWithValues: (0..<2 * blocks).map { (sublayerName($0), $0) })
@@ -48,7 +62,7 @@ public enum MaskDocument {
             guard case .string(let name) = name, let sublayer = sublayers[name] else {
                 throw PruneError(
                     .format,
-                    "mask: \(name.described) in \"removed\" is no sublayer of \(blocks) blocks, such as \"attn.0\"")
+                    "\(source): \(name.described) in \"removed\" is no sublayer of \(blocks) blocks, such as \"attn.0\"")
             }
             mask = mask.removing(unit: sublayer, .sublayer)
         }

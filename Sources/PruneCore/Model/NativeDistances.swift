@@ -1,5 +1,5 @@
 /// The largest fp32 number that is no larger than ln 2, the bound of the Jensen-Shannon divergence.
-private let largestDivergence: Float = 0x1.62e42ep-1
+let largestDivergence: Float = 0x1.62e42ep-1
 
 extension NativeModel {
     public func distances(

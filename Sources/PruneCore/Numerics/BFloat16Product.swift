@@ -117,7 +117,28 @@ enum BFloat16Product {
         _ rows: UnsafePointer<Float>, stride: Int, inputs: Int, columns: Int, width: Int,
         into panel: UnsafeMutablePointer<UInt16>
     ) {
-        kernel_bf16_pack_columns(rows, stride, inputs, columns, width, panel)
+        kernel_bf16_pack_columns(rows, stride, Int32(STORED_FP32), inputs, columns, width, panel)
+    }
+
+    /// out = x^T in bf16, for `count` fp32 rows of x; the partner of a last single row is 0.
+    static func transpose(
+        _ x: UnsafePointer<Float>, stride: Int, count: Int, columns: Int, into out: UnsafeMutablePointer<UInt16>,
+        stride outStride: Int
+    ) {
+        kernel_bf16_transpose(x, stride, count, columns, out, outStride)
+    }
+
+    /// Packs some columns of a matrix, over those rows that are `inputs`, into a panel of `width` outputs: see
+    /// `pullback`.
+    static func packColumns(
+        of weight: StoredMatrix, inputs: Range<Int>, columns: Range<Int>, width: Int, into panel: UnsafeMutablePointer<UInt16>
+    ) {
+        guard let base = weight.tensor.bytes.baseAddress else { return }
+        let type = weight.tensor.elementType
+        // Safe: as in `pack`.
+        kernel_bf16_pack_columns(
+            base + inputs.lowerBound * weight.rowBytes + columns.lowerBound * type.byteCount, weight.columns,
+            type.kernelType, inputs.count, columns.count, width, panel)
     }
 
     /// out = start + bias + rows of x times a panel, on this thread. `columns` is at most 64, and the panel as wide as that

@@ -44,6 +44,11 @@ enum Kernels {
         kernel_sum_absolute_bf16(level, x, count)
     }
 
+    /// Sum of |x[i] * y[i]|, in double.
+    static func sumOfAbsoluteProducts(_ x: UnsafePointer<Float>, _ y: UnsafePointer<Float>, _ count: Int) -> Double {
+        kernel_sum_absolute_products(level, x, y, count)
+    }
+
     /// Adds the gradient of a root-mean-square norm at x to `out`: dy is that of its output, `scale` is
     /// 1 / sqrt(mean(x^2) + epsilon). No two of the pointers are the same memory.
     static func addNormPullback(
@@ -81,6 +86,37 @@ enum Kernels {
         kernel_add(level, x, out, count)
     }
 
+    /// A step of AdamW on `count` parameters with their moments; see `AdamW`. No two of the pointers are the same memory.
+    static func stepAdamW(
+        _ parameters: UnsafeMutablePointer<Float>, _ first: UnsafeMutablePointer<Float>,
+        _ second: UnsafeMutablePointer<Float>, _ gradient: UnsafePointer<Float>, _ count: Int, _ rates: kernel_adamw_rates
+    ) {
+        kernel_adamw(level, parameters, first, second, gradient, count, rates)
+    }
+
+    /// out[i] = x[i] * scale * weight[i], in fp32, widened; sum[i] += out[i].
+    static func widen(
+        _ x: UnsafePointer<Float>, by scale: Float, times weight: UnsafePointer<Float>,
+        into out: UnsafeMutablePointer<Double>, addingTo sum: UnsafeMutablePointer<Double>, _ count: Int
+    ) {
+        kernel_widen_scaled(level, x, scale, weight, out, sum, count)
+    }
+
+    /// out[i] = x[i] - y[i], in double; sum[i] += out[i].
+    static func widenDifference(
+        _ x: UnsafePointer<Float>, _ y: UnsafePointer<Float>, into out: UnsafeMutablePointer<Double>,
+        addingTo sum: UnsafeMutablePointer<Double>, _ count: Int
+    ) {
+        kernel_widen_difference(level, x, y, out, sum, count)
+    }
+
+    /// x[i] -= mean[i]; the sum of the squares of what is left.
+    static func centre(
+        _ x: UnsafeMutablePointer<Double>, about mean: UnsafePointer<Double>, _ count: Int
+    ) -> Double {
+        kernel_centre(level, mean, x, count)
+    }
+
     /// out[i] -= x[i]
     static func subtract(_ x: UnsafePointer<Float>, from out: UnsafeMutablePointer<Float>, _ count: Int) {
         kernel_subtract(level, x, out, count)
@@ -93,6 +129,13 @@ enum Kernels {
         kernel_rotate(level, x, cosine, sine, half)
     }
 
+    /// Turns the pairs the other way: from the gradient of `rotate`'s results to that of what it took.
+    static func rotateBack(
+        _ x: UnsafeMutablePointer<Float>, cosine: UnsafePointer<Float>, sine: UnsafePointer<Float>, half: Int
+    ) {
+        kernel_rotate_back(level, x, cosine, sine, half)
+    }
+
     /// up[i] *= activation(gate[i])
     static func multiply(
         _ up: UnsafeMutablePointer<Float>, by activation: Activation, of gate: UnsafePointer<Float>, _ count: Int
@@ -101,6 +144,23 @@ enum Kernels {
         case .silu: kernel_silu_times(level, gate, up, count)
         case .geluTanh: kernel_gelu_tanh_times(level, gate, up, count)
         case .gelu: for i in 0..<count { up[i] *= gaussianErrorLinearUnit(gate[i]) }
+        }
+    }
+
+    /// From the gradient d of up[i] * activation(gate[i]): puts those with respect to gate and up in their place.
+    static func pullback(
+        _ d: UnsafePointer<Float>, through activation: Activation, gate: UnsafeMutablePointer<Float>,
+        up: UnsafeMutablePointer<Float>, _ count: Int
+    ) {
+        switch activation {
+        case .silu: kernel_silu_pullback(level, d, gate, up, count)
+        case .geluTanh: kernel_gelu_tanh_pullback(level, d, gate, up, count)
+        case .gelu:
+            for i in 0..<count {
+                let x = gate[i]
+                gate[i] = d[i] * up[i] * gaussianErrorLinearUnitSlope(x)
+                up[i] = d[i] * gaussianErrorLinearUnit(x)
+            }
         }
     }
 
@@ -151,9 +211,47 @@ enum Kernels {
         kernel_js_sum(level, x, y, logSum, delta, count)
     }
 
+    /// out[i] = scale * exp(x[i] - shift); `out` may be `x`.
+    static func exponentials(
+        _ x: UnsafePointer<Float>, shift: Float, times scale: Float, into out: UnsafeMutablePointer<Float>, _ count: Int
+    ) {
+        kernel_scaled_exp(level, x, shift, scale, out, count)
+    }
+
+    /// x[i] = scale * exp(x[i] - shift) - (the same of y)
+    static func subtractExponentials(
+        _ x: UnsafeMutablePointer<Float>, shift: Float, times scale: Float, less y: UnsafePointer<Float>,
+        shift yShift: Float, times yScale: Float, _ count: Int
+    ) {
+        kernel_exp_difference(level, x, shift, scale, y, yShift, yScale, count)
+    }
+
+    /// Sum of exp(x[i] - shift) * log(q[i] / m[i]) with q the softmax of x, p that of y and m = (p + q) / 2; `delta` is the
+    /// log-sum-exp of all of x less that of y.
+    static func sumOfLogShares(
+        _ x: UnsafePointer<Float>, _ y: UnsafePointer<Float>, shift: Float, delta: Float, _ count: Int
+    ) -> Float {
+        kernel_js_log_sum(level, x, y, shift, delta, count)
+    }
+
+    /// x[i] = scale * exp(x[i] - shift) * (log(q[i] / m[i]) - mean), with q and m as above.
+    static func logShares(
+        _ x: UnsafeMutablePointer<Float>, _ y: UnsafePointer<Float>, shift: Float, times scale: Float, delta: Float,
+        less mean: Float, _ count: Int
+    ) {
+        kernel_js_slope(level, x, y, shift, scale, delta, mean, count)
+    }
+
     /// Softmax over `count` >= 1 values, in place.
     static func softmax(_ x: UnsafeMutablePointer<Float>, _ count: Int) {
         kernel_softmax(level, x, count)
+    }
+
+    /// From the gradient d of probabilities = softmax(scale * x): puts that with respect to x in its place.
+    static func softmaxPullback(
+        _ probabilities: UnsafePointer<Float>, _ d: UnsafeMutablePointer<Float>, scale: Float, _ count: Int
+    ) {
+        kernel_softmax_pullback(level, probabilities, d, scale, count)
     }
 
     /// Widens stored elements to fp32. `source` holds `count` elements of the type and may be unaligned.

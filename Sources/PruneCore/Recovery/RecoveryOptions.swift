@@ -30,6 +30,14 @@ public enum RecoveryStream: Int32, Sendable {
     case fullModel = 1
 }
 
+/// What the matrix of an adapter is applied to. The raw values are those of `PRUNE_INPUT_*`.
+public enum AdapterInput: Int32, Sendable {
+    /// norm(h), with the norm of the sublayer that is emulated.
+    case normed = 0
+    /// h
+    case raw = 1
+}
+
 /// Where training starts. The raw values are those of `PRUNE_START_*`.
 public enum RecoveryStart: Int32, Sendable {
     case closedForm = 0

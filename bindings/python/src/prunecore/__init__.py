@@ -24,6 +24,9 @@ from prunecore._compute import COMPUTE_TYPES, Compute
 from prunecore._estimators import ESTIMATORS, UTILITIES
 from prunecore._library import header_version
 from prunecore._metrics import GRANULARITIES, METRICS, STATIC_METRICS
+from prunecore._recovery import ADAPTER_KINDS, OBJECTIVES
+from prunecore.adapter_records import Adapter, RecoverySummary, TrainingRecord
+from prunecore.adapters import Adapters
 from prunecore.choice_data import ChoiceData
 from prunecore.choice_evaluation import ChoiceEvaluation, SubjectAccuracy
 from prunecore.choices import ChoiceItem, ChoiceSet
@@ -48,8 +51,13 @@ from prunecore.evaluation import Evaluation
 from prunecore.game_state import GameState, ShapleyValues
 from prunecore.game_watch import GameProgress
 from prunecore.generation import GeneratedToken, Generation
+from prunecore.gradients import AdapterGradient, StateGradient
 from prunecore.mask import Mask
 from prunecore.model import Model
+from prunecore.moments import Moments
+from prunecore.recovered_model import RecoveredModel
+from prunecore.recovery_options import TrainingProgress
+from prunecore.recovery_study import RecoveryPoint, RecoveryStudy, study_recovery
 from prunecore.runtime import Runtime, runtime_info, set_threads
 from prunecore.scores import Scores
 from prunecore.shape import Cost, ModelShape, Sublayer
@@ -63,12 +71,17 @@ from prunecore.utilities import Utilities, WalkReport
 __version__ = header_version()
 
 __all__ = [
+    "ADAPTER_KINDS",
     "COMPUTE_TYPES",
     "ESTIMATORS",
     "GRANULARITIES",
     "METRICS",
+    "OBJECTIVES",
     "STATIC_METRICS",
     "UTILITIES",
+    "Adapter",
+    "AdapterGradient",
+    "Adapters",
     "ArgumentError",
     "Cancelled",
     "ChoiceData",
@@ -94,18 +107,26 @@ __all__ = [
     "Mask",
     "Model",
     "ModelShape",
+    "Moments",
     "NonFiniteError",
     "OutOfMemoryError",
+    "RecoveredModel",
+    "RecoveryPoint",
+    "RecoveryStudy",
+    "RecoverySummary",
     "Runtime",
     "Scores",
     "Shapley",
     "ShapleyScores",
     "ShapleyValues",
+    "StateGradient",
     "Statistics",
     "SubjectAccuracy",
     "Sublayer",
     "TaskComparison",
     "TooSmallBufferError",
+    "TrainingProgress",
+    "TrainingRecord",
     "UnsupportedError",
     "Utilities",
     "WalkReport",
@@ -114,6 +135,7 @@ __all__ = [
     "open",
     "runtime_info",
     "set_threads",
+    "study_recovery",
 ]
 
 

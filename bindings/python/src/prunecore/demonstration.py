@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from prunecore.game_watch import GameProgress
 from prunecore.mask import Mask
 from prunecore.model import Model
 from prunecore.plots import pruning_curves, save_figure
+from prunecore.recovery_study import METHODS, RecoveryStudy, Step, recover_in_each_way
 from prunecore.scores import Scores
 from prunecore.shape import Cost
 from prunecore.shapley_scores import ShapleyScores
@@ -35,9 +35,11 @@ RANDOM_SEEDS = (0, 1, 2)
 CURVE_METRICS = ("cosine", "leave_one_out_loss")
 GAME_SEQUENCES = 1
 GAME_COALITIONS = 384
-
-Step = Callable[[str], ProgressFunction | None]
-"""Told what comes next; gives the progress function for it."""
+RECOVERED = (("attention", 4), ("feed_forward", 4), ("block", 3))
+RECOVERY_METHODS = ("bias", "closed_form", "kl")
+RECOVERY_SEQUENCES = 48
+RECOVERY_STEPS = 30
+RECOVERY_RANK = 16
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,8 @@ class Demonstration:
         The model and the pruned model on the held-out part of each text.
     alternatives : dict of str to float
         Held-out loss with as many attention layers removed by other choices.
+    recovery : RecoveryStudy
+        What adapters win back of what removing attention, feed-forward and blocks loses.
     cost_before, cost_after : Cost
         What the two models hold.
     model : dict of str to str
@@ -79,6 +83,7 @@ class Demonstration:
     before: dict[str, Evaluation]
     after: dict[str, Evaluation]
     alternatives: dict[str, float]
+    recovery: RecoveryStudy
     cost_before: Cost
     cost_after: Cost
     model: dict[str, str]
@@ -94,6 +99,7 @@ class Demonstration:
             "before": {name: found.to_dict() for name, found in self.before.items()},
             "after": {name: found.to_dict() for name, found in self.after.items()},
             "alternatives": self.alternatives,
+            "recovery": self.recovery.to_dict(),
             "shapley": self.shapley.state.to_dict(),
             "cost_before": self.cost_before.to_dict(),
             "cost_after": self.cost_after.to_dict(),
@@ -122,7 +128,7 @@ def find_example_model() -> Path:
 
 
 def demonstrate(model: Model, out: Path, step: Step) -> Demonstration:
-    """Scores, prunes and measures the example model, and writes JSON and pictures.
+    """Scores, prunes, measures and recovers the example model, and writes JSON and pictures.
 
     Parameters
     ----------
@@ -148,9 +154,10 @@ def demonstrate(model: Model, out: Path, step: Step) -> Demonstration:
     before = _evaluate(model, held_out, None, progress)
     after = _evaluate(model, held_out, mask, progress)
     alternatives = _alternatives(model, held_out, sublayers, shapley, progress)
+    recovery = _recover(model, held_out, sublayers, blocks, before["all"].loss, step)
     cost_before, cost_after = model.cost(), model.cost(mask)
     step("draw")
-    files = _write(out, sublayers, blocks, shapley, curves, sublayer_curves, mask)
+    files = _write(out, sublayers, blocks, shapley, curves, sublayer_curves, recovery, mask)
     found = Demonstration(
         sublayers,
         blocks,
@@ -161,6 +168,7 @@ def demonstrate(model: Model, out: Path, step: Step) -> Demonstration:
         before,
         after,
         alternatives,
+        recovery,
         cost_before,
         cost_after,
         model.provenance,
@@ -269,6 +277,44 @@ def _alternatives(
     return {name: result.loss for name, result in zip(masks, found, strict=True)}
 
 
+def _recover(
+    model: Model,
+    texts: dict[str, Data],
+    sublayers: Scores,
+    blocks: Scores,
+    full_loss: float,
+    step: Step,
+) -> RecoveryStudy:
+    """What adapters win back, learning from text that is neither scored on nor held out."""
+    seen = CALIBRATION_SEQUENCES + HELD_OUT_SEQUENCES
+    learnt = Data.concatenate(
+        Data.from_text(model.directory / f"{text}.jsonl", model, SEQUENCE_LENGTH)[seen:][
+            :RECOVERY_SEQUENCES
+        ]
+        for text in TEXTS
+    )
+    held_out = Data.concatenate(texts.values())
+    methods = [method for method in METHODS if method.name in RECOVERY_METHODS]
+    options = {"rank": RECOVERY_RANK, "steps": RECOVERY_STEPS}
+    points = []
+    for granularity, count in RECOVERED:
+        if granularity == "block":
+            mask = blocks.prune(count, "leave_one_out_loss")
+        else:
+            mask = sublayers.prune(count, "leave_one_out_loss", only=granularity)
+        removal = granularity, count
+        points += recover_in_each_way(
+            model, learnt, held_out, mask, removal, full_loss, methods, options, step
+        )
+    provenance = {
+        "model": model.provenance,
+        "data_sha256": learnt.digest,
+        "held_out_sha256": held_out.digest,
+        **options,
+    }
+    return RecoveryStudy(full_loss, tuple(points), provenance)
+
+
 def _write(
     out: Path,
     sublayers: Scores,
@@ -276,6 +322,7 @@ def _write(
     shapley: ShapleyScores,
     curves: list[Curve],
     sublayer_curves: list[Curve],
+    recovery: RecoveryStudy,
     mask: Mask,
 ) -> list[Path]:
     out.mkdir(parents=True, exist_ok=True)
@@ -284,6 +331,7 @@ def _write(
         ("sublayers", sublayers),
         ("blocks", blocks),
         ("shapley", shapley),
+        ("recovery", recovery),
         ("mask", mask),
     ):
         files.append(out / f"{name}.json")
@@ -300,6 +348,7 @@ def _write(
         "curves-units": pruning_curves(curves),
         "curves-sublayers": pruning_curves(sublayer_curves),
         "curves-parameters": pruning_curves(curves, by="parameters"),
+        "recovery": recovery.plot(),
     }
     for name, figure in pictures.items():
         for suffix in (".png", ".svg"):

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from prunecore._library import _check, ffi, lib
 from prunecore._metrics import sublayer_name
+from prunecore._numbers import checked_count
 from prunecore.errors import ArgumentError, FileError, FormatError, UnsupportedError
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ class Mask:
         """The mask that lacks these sublayers: "attn.3", "ffn.3", or "block.3" for both."""
         keep = cls.all(n_blocks).keep.copy()
         for name in [names] if isinstance(names, str) else names:
-            keep[_indices(name, n_blocks)] = 0
+            keep[sublayer_indices(name, n_blocks)] = 0
         return cls(keep, provenance)
 
     @property
@@ -163,6 +164,26 @@ class Mask:
             raise type(error)(f"{path} cannot be read: {error}") from error
 
 
+def sublayer_index(sublayer: int | str, n_blocks: int, *, after: bool = False) -> int:
+    """Index of a sublayer that is given by that or by its name, such as "attn.3".
+
+    Parameters
+    ----------
+    sublayer : int or str
+        What the caller gave.
+    n_blocks : int
+        Of the model.
+    after : bool
+        Whether 2 * n_blocks is allowed, too: the place after the last sublayer.
+    """
+    if isinstance(sublayer, str):
+        indices = sublayer_indices(sublayer, n_blocks)
+        if len(indices) != 1:
+            raise ArgumentError(f"'{sublayer}' is two sublayers: name one, attn or ffn")
+        return indices[0]
+    return checked_count("sublayer", sublayer, 0, 2 * n_blocks - (0 if after else 1))
+
+
 def as_keep(mask: MaskLike | None, n_blocks: int | None = None) -> Keep | None:
     """The bytes of a mask, an array of 0 and 1, or None; checked against a number of blocks."""
     if mask is None:
@@ -194,7 +215,8 @@ def _as_bytes(keep: npt.ArrayLike) -> Keep:
     return result
 
 
-def _indices(name: str, n_blocks: int) -> list[int]:
+def sublayer_indices(name: str, n_blocks: int) -> list[int]:
+    """Indices of the sublayers that a name stands for: one of "attn.3", two of "block.3"."""
     kind, _, number = str(name).partition(".")
     if kind not in ("attn", "ffn", "block") or not (number.isascii() and number.isdigit()):
         raise ArgumentError(f"unknown sublayer '{name}': names look like attn.3, ffn.3 and block.3")

@@ -14,7 +14,15 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from prunecore import calibration, choice_evaluation, evaluation, generating, playing
+from prunecore import (
+    calibration,
+    choice_evaluation,
+    evaluation,
+    generating,
+    gradients,
+    playing,
+    recovery,
+)
 from prunecore import utilities as coalitions
 from prunecore._compute import Compute, compute_value
 from prunecore._handle import Handle
@@ -33,6 +41,7 @@ from prunecore.statistics import Statistics
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+    from prunecore.adapters import Adapters
     from prunecore.data import Data
     from prunecore.mask import MaskLike
     from prunecore.shapley_scores import ShapleyScores
@@ -212,10 +221,20 @@ class Model:
         data: Data,
         mask: MaskLike | None = None,
         *,
+        adapters: Adapters | None = None,
         batch_tokens: int | None = None,
         progress: ProgressFunction | None = None,
     ) -> Evaluation:
-        """Loss and perplexity on data under a mask; None = the model's mask."""
+        """Loss and perplexity on data under a mask; None = the model's mask.
+
+        With `adapters`, that of the recovered model: the mask is then that of the adapters, and may
+        be left out.
+        """
+        if adapters is not None:
+            if mask is not None:
+                adapters.check_mask(mask)
+            with adapters.attach(self) as recovered:
+                return recovered.evaluate(data, batch_tokens=batch_tokens, progress=progress)
         masks = None if mask is None else [mask]
         return evaluation.evaluate(self, data, masks, batch_tokens, progress)[0]
 
@@ -280,6 +299,9 @@ class Model:
     shapley = playing.shapley
     generate = generating.generate
     generate_calibration = calibration.generate_calibration
+    recover = recovery.recover
+    vjp = gradients.vjp
+    gradient = gradients.gradient
 
     def statistics(
         self,

@@ -15,7 +15,7 @@ import typer
 from typer.main import get_command
 
 import prunecore
-from prunecore.cli import commands, demo, generate, shapley, tasks
+from prunecore.cli import commands, demo, generate, recover, shapley, study, tasks
 from prunecore.errors import Cancelled, Error, InternalError
 
 EXIT_BAD_INPUT = 2
@@ -38,8 +38,10 @@ app.command("shapley")(shapley.shapley)
 app.command("prune")(commands.prune)
 app.command("evaluate")(commands.evaluate)
 app.command("curve")(commands.curve)
+app.command("recover")(recover.recover)
 app.command("generate")(generate.generate)
 app.command("tasks")(tasks.tasks)
+app.add_typer(study.app, name="study")
 app.command("demo")(demo.demo)
 
 

@@ -14,6 +14,7 @@ import prunecore
 from prunecore._metrics import parse_granularity, parse_metrics, parse_only
 from prunecore.cli import tables
 from prunecore.cli.options import (
+    AdaptersOption,
     ChoicesOption,
     ComputeOption,
     DataOption,
@@ -33,11 +34,12 @@ from prunecore.cli.options import (
     ThreadsOption,
     apply_threads,
     open_model,
+    read_adapters,
     read_choices,
     read_data,
     read_mask,
 )
-from prunecore.cli.output import Bar, Output, make_folder, wrote
+from prunecore.cli.output import Bar, Output, count, make_folder, wrote
 from prunecore.errors import ArgumentError
 from prunecore.plots import pruning_curves, save_figure
 from prunecore.runtime import runtime_info
@@ -193,6 +195,7 @@ def evaluate(
     shots: ShotsOption = 0,
     scoring: ScoringOption = "letter",
     mask: MaskOption = None,
+    adapters: AdaptersOption = None,
     sequence_length: LengthOption = 256,
     limit: LimitOption = None,
     seed: SeedOption = None,
@@ -201,12 +204,17 @@ def evaluate(
     out: OutFile = None,
     json_: JsonOption = False,
 ) -> None:
-    """Measure loss and perplexity on text, and accuracy on questions, under a mask if given."""
+    """Measure loss and perplexity on text, and accuracy on questions: pruned, or recovered."""
     apply_threads(threads)
     if not data and choices is None:
         raise ArgumentError("there is nothing to measure: give --data, --choices, or both")
     with open_model(model, compute) as opened, Bar() as bar:
-        chosen = read_mask(mask, opened) or opened.mask
+        given = read_mask(mask, opened) or opened.mask
+        found = read_adapters(adapters, opened, given if mask is not None else None)
+        # A recovered model keeps all it has: its adapters stand in the place of what was removed.
+        measured = opened if found is None else found.attach(opened)
+        chosen = given if found is None else measured.mask
+        removed = (given if found is None else found.mask).removed
         text = read_data(data, opened, sequence_length, limit, seed) if data else None
         questions = (
             read_choices(choices, opened, examples, shots, scoring, limit, seed)
@@ -216,16 +224,19 @@ def evaluate(
         record: dict[str, Any] = {}
         shown: list[RenderableType] = []
         if text is not None:
-            found = opened.evaluate(text, chosen, progress=bar)
-            record |= {**found.to_dict(), "data_sha256": text.digest}
-            shown.append(tables.evaluation(found, chosen.removed))
+            worth = measured.evaluate(text, chosen, progress=bar)
+            record |= {**worth.to_dict(), "data_sha256": text.digest}
+            shown.append(tables.evaluation(worth, removed))
         if questions is not None:
-            answered = opened.evaluate_choices(questions, chosen, progress=bar)
+            answered = measured.evaluate_choices(questions, chosen, progress=bar)
             record["choices"] = {**answered.to_dict(), "data_sha256": questions.digest}
-            shown.append(tables.choices(answered, questions.shots, chosen.removed))
-        record["removed"] = chosen.removed
-        record["cost"] = opened.cost(chosen).to_dict()
-        record["model"] = opened.provenance
+            shown.append(tables.choices(answered, questions.shots, removed))
+        if found is not None:
+            record["adapters"] = found.to_dict()
+            shown.append(f"Adapters: {count(found.summary.parameters)} parameters")
+        record["removed"] = removed
+        record["cost"] = measured.cost(chosen).to_dict()
+        record["model"] = measured.provenance
     if out is not None:
         make_folder(out.parent)
         out.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")

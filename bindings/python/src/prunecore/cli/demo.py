@@ -11,7 +11,7 @@ import typer
 from rich.console import Group
 
 from prunecore._progress import ProgressFunction
-from prunecore.cli import tables
+from prunecore.cli import recovery_tables, tables
 from prunecore.cli.options import (
     ComputeOption,
     JsonOption,
@@ -44,7 +44,7 @@ def demo(
     threads: ThreadsOption = None,
     json_: JsonOption = False,
 ) -> None:
-    """Score, prune and measure the repository's small model, with pictures."""
+    """Score, prune, measure and recover the repository's small model, with pictures."""
     apply_threads(threads)
     directory = model or find_example_model()
     with Bar() as bar:
@@ -73,6 +73,8 @@ def demo(
         _before_and_after(found),
         "",
         _alternatives(found),
+        "",
+        recovery_tables.study(found.recovery),
         "",
         tables.cost(found.cost_before, found.cost_after),
         "",

@@ -12,6 +12,7 @@ import numpy as np
 import typer
 
 from prunecore.cli.options import (
+    AdaptersOption,
     ComputeOption,
     JsonOption,
     MaskOption,
@@ -19,12 +20,12 @@ from prunecore.cli.options import (
     ThreadsOption,
     apply_threads,
     open_model,
+    read_adapters,
     read_mask,
 )
 from prunecore.cli.output import Bar, Output, count, make_folder, wrote
 from prunecore.errors import ArgumentError
 from prunecore.generation import GeneratedToken, Generation
-from prunecore.mask import Mask
 from prunecore.model import Model
 from prunecore.text import documents, load_tokenizer
 
@@ -87,9 +88,8 @@ def generate(
         typer.Option("--stop", metavar="TEXT", help="End before this text. May be given again."),
     ] = None,
     mask: MaskOption = None,
-    seed: Annotated[
-        int, typer.Option("--seed", metavar="N", help="Decides what is sampled.")
-    ] = 0,
+    adapters: AdaptersOption = None,
+    seed: Annotated[int, typer.Option("--seed", metavar="N", help="Decides what is sampled.")] = 0,
     threads: ThreadsOption = None,
     compute: ComputeOption = None,
     out: Annotated[
@@ -118,7 +118,8 @@ def generate(
             raise ArgumentError("--stop does not go with --calibration")
         beginning = 8 if prompt_tokens is None else prompt_tokens
         length = CALIBRATION_TOKENS if max_tokens is None else max_tokens
-        _calibrate(model, compute, calibration, texts, beginning, length, mask, seed, out, json_)
+        files = mask, adapters
+        _calibrate(model, compute, calibration, texts, beginning, length, files, seed, out, json_)
         return
     if texts is None:
         raise ArgumentError("there is no text to continue: give --prompt or --prompts")
@@ -126,8 +127,8 @@ def generate(
         raise ArgumentError("--prompt-tokens goes with --calibration only")
     live = prompt is not None and not json_
     with open_model(model, compute) as opened, Bar() as bar:
-        chosen = read_mask(mask, opened) or opened.mask
-        made = opened.generate(
+        writer, removed = _writer(opened, mask, adapters)
+        made = writer.generate(
             texts,
             NEW_TOKENS if max_tokens is None else max_tokens,
             temperature=0.0 if temperature is None else temperature,
@@ -135,11 +136,10 @@ def generate(
             top_p=top_p,
             seed=seed,
             stop=stop or (),
-            mask=chosen,
             on_token=_show if live else None,
             progress=None if live else bar,  # a bar would run into the text
         )
-        record = _record(made, texts, chosen, opened)
+        record = _record(made, texts, removed, writer)
     _print(made, texts, live, json_, record)
     if out is not None:
         make_folder(out.parent)
@@ -155,7 +155,7 @@ def _calibrate(
     texts: list[str] | None,
     prompt_tokens: int,
     max_tokens: int,
-    mask: Path | None,
+    files: tuple[Path | None, Path | None],
     seed: int,
     out: Path | None,
     json_: bool,
@@ -167,13 +167,13 @@ def _calibrate(
         raise ArgumentError(f"--out is {out}, but calibration text is written as .jsonl or .npy")
     with open_model(directory, compute) as opened, Bar() as bar:
         decoder = None if out.suffix.lower() == ".npy" else load_tokenizer(opened)
-        data = opened.generate_calibration(
+        writer, _ = _writer(opened, *files)
+        data = writer.generate_calibration(
             n_sequences,
             texts,
             prompt_tokens=prompt_tokens,
             max_new_tokens=max_tokens,
             seed=seed,
-            mask=read_mask(mask, opened),
             progress=bar,
         )
         record = {
@@ -182,7 +182,7 @@ def _calibrate(
             "tokens": data.n_tokens,
             "data_sha256": data.digest,
             "seed": seed,
-            "model": opened.provenance,
+            "model": writer.provenance,
         }
     make_folder(out.parent)
     if decoder is None:
@@ -196,6 +196,16 @@ def _calibrate(
                 file.write(json.dumps({"text": text}, ensure_ascii=False) + "\n")
     shown = f"{count(data.n_sequences)} sequences, {count(data.n_tokens)} tokens"
     Output(json_).result(record, shown, wrote(out))
+
+
+def _writer(model: Model, mask: Path | None, adapters: Path | None) -> tuple[Model, list[str]]:
+    """The model that writes: pruned, or recovered; and what is removed from it."""
+    given = read_mask(mask, model)
+    found = read_adapters(adapters, model, given)
+    if found is not None:
+        return found.attach(model), found.mask.removed
+    model.mask = given
+    return model, model.mask.removed
 
 
 def _read_prompts(path: Path) -> list[str]:
@@ -236,8 +246,8 @@ def _print(
     )
 
 
-def _record(made: Generation, texts: list[str], mask: Mask, model: Model) -> dict[str, Any]:
+def _record(made: Generation, texts: list[str], removed: list[str], model: Model) -> dict[str, Any]:
     record = made.to_dict()
     for text, sequence in zip(texts, record["sequences"], strict=True):
         sequence["prompt"] = text
-    return {**record, "removed": mask.removed, "model": model.provenance}
+    return {**record, "removed": removed, "model": model.provenance}

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 import prunecore
+from prunecore.adapters import Adapters
 from prunecore.choice_data import ChoiceData
 from prunecore.choices import ChoiceSet
 from prunecore.data import Data
@@ -78,6 +79,14 @@ ScoresOption = Annotated[
 ]
 MaskOption = Annotated[
     Path | None, typer.Option("--mask", metavar="FILE", help="Mask that `prune --out` wrote.")
+]
+AdaptersOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--adapters",
+        metavar="DIR",
+        help="Adapters that `recover --out` wrote: work on the recovered model.",
+    ),
 ]
 OnlyOption = Annotated[
     str | None,
@@ -173,3 +182,18 @@ def read_mask(path: Path | None, model: Model) -> Mask | None:
             f"{path} is for {mask.n_blocks} blocks, but the model has {model.shape.n_blocks}"
         )
     return mask
+
+
+def read_adapters(path: Path | None, model: Model, mask: Mask | None) -> Adapters | None:
+    """Reads the adapters of a command, and checks that they are for the mask if one is given."""
+    if path is None:
+        return None
+    adapters = Adapters.load(path)
+    if adapters.summary.n_blocks != model.shape.n_blocks:
+        raise ArgumentError(
+            f"{path} is for {adapters.summary.n_blocks} blocks, but the model has "
+            f"{model.shape.n_blocks}"
+        )
+    if mask is not None:
+        adapters.check_mask(mask)
+    return adapters

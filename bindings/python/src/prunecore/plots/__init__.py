@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pictures of scores and of pruning curves, as matplotlib figures.
+"""Pictures of scores, of pruning curves and of recovery, as matplotlib figures.
 
 They are drawn without pyplot, so that neither the backend nor the open figures of the caller are
 touched. Every series has a colour, a marker and a line style of its own, so that pictures read
@@ -9,7 +9,15 @@ without colour vision, too.
 from prunecore.plots.curves import pruning_curves
 from prunecore.plots.heat_map import heat_map
 from prunecore.plots.importance import importance
+from prunecore.plots.recovery import recovery_losses
 from prunecore.plots.shapley_values import shapley_values
 from prunecore.plots.style import save_figure
 
-__all__ = ["heat_map", "importance", "pruning_curves", "save_figure", "shapley_values"]
+__all__ = [
+    "heat_map",
+    "importance",
+    "pruning_curves",
+    "recovery_losses",
+    "save_figure",
+    "shapley_values",
+]

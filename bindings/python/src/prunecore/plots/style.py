@@ -66,6 +66,15 @@ def words(name: str) -> str:
         "banzhaf": "Banzhaf value",
         "kernel_shap": "KernelSHAP",
         "players": "group",
+        "low_rank": "low-rank",
+        "closed_form": "closed form",
+        "mse": "MSE",
+        "mse_from_zero": "MSE from zero",
+        "ce": "CE",
+        "ce_from_zero": "CE from zero",
+        "kl": "KL",
+        "kl_from_zero": "KL from zero",
+        "js": "JS",
     }
     return spelled.get(name, name.replace("_", " "))
 

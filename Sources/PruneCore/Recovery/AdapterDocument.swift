@@ -1,0 +1,168 @@
+/// What is saved of adapters beside their numbers, as JSON:
+///
+///     {"format": "prunecore.adapters", "version": 1, "n_blocks": 12, "removed": ["attn.3"], "hidden_size": 128,
+///      "tensors": {"file": "adapters.safetensors", "sha256": "..."},
+///      "adapters": [{"sublayer": "attn.3", "kind": "low_rank", "rank": 16, "input": "normed", "epsilon": 1e-05,
+///                    "ridge": 0.001, "explained": 0.4}],
+///      "weight_sample": [0.1, ...], "report": {"objective": "kl", ..., "history": [...]}, "provenance": {}}
+///
+/// A bias has rank 0 and input "raw". `epsilon` is that of the input's norm, null without one. What is not known is null.
+struct AdapterDocument {
+    private static let format = "prunecore.adapters"
+    private static let version = 1
+    /// Bytes of a text at most.
+    static let sizeLimit = 64 << 20
+
+    /// An adapter without its numbers.
+    struct Form {
+        let sublayer: Int
+        let kind: AdapterKind
+        let rank: Int
+        /// Of its input's norm; nil = it has none.
+        let epsilon: Float?
+    }
+
+    let mask: KeepMask
+    let hiddenSize: Int
+    let weightSample: [Float]
+    let forms: [Form]
+    let report: RecoveryReport
+    /// SHA-256 of the file with the numbers, in hexadecimal.
+    let checksum: String
+
+    /// - Parameters:
+    ///   - file: name of the file with the numbers.
+    ///   - provenance: a JSON object; nil = an empty one.
+    /// Errors: `.format` if it is not.
+    static func write(
+        _ set: AdapterSet, file: String, checksum: String, provenance: String?
+    ) throws(PruneError) -> String {
+        let tensors: JSONValue = .object(["file": .string(file), "sha256": .string(checksum)])
+        let adapters = set.sublayers.compactMap { sublayer in
+            set.adapters[sublayer].map { describe($0, at: sublayer, set.report).text }
+        }
+        let sample: JSONValue = .array(set.weightSample.map { .number(Double($0)) })
+        return """
+            {"format": "\(format)", "version": \(version), "n_blocks": \(set.mask.blockCount), \
+            "removed": [\(MaskDocument.removedNames(set.mask))], "hidden_size": \(set.hiddenSize),
+             "tensors": \(tensors.text),
+             "adapters": [\(adapters.joined(separator: ",\n  "))],
+             "weight_sample": \(sample.text),
+             "report": \(describe(set.report).text),
+             "provenance": \(try MaskDocument.checkedProvenance(provenance))}
+
+            """
+    }
+
+    private static func describe(_ adapter: Adapter, at sublayer: Int, _ report: RecoveryReport) -> JSONValue {
+        .object([
+            "sublayer": .string(sublayerName(sublayer)), "kind": .string(adapter.kind.name),
+            "rank": .integer(adapter.rank), "input": .string(adapter.norm == nil ? "raw" : "normed"),
+            "epsilon": number(adapter.norm.map { Double($0.epsilon) }), "ridge": number(report.ridges[sublayer]),
+            "explained": number(report.explained[sublayer]),
+        ])
+    }
+
+    private static func describe(_ report: RecoveryReport) -> JSONValue {
+        .object([
+            "objective": .string(report.objective.name), "statistics_tokens": .integer(report.statisticsTokens),
+            "trained_tokens": .integer(report.trainedTokens), "steps": .integer(report.steps),
+            "best_step": .integer(report.bestStep), "held_out_before": number(report.heldOutBefore),
+            "held_out_best": number(report.heldOutBest), "seconds": .number(report.seconds),
+            "history": .array(report.history.map { record in
+                .object([
+                    "step": .integer(record.step), "loss": .number(record.loss),
+                    "held_out_loss": .number(record.heldOutLoss),
+                ])
+            }),
+        ])
+    }
+
+    private static func number(_ value: Double?) -> JSONValue { value.map { .number($0) } ?? .null }
+}
+
+extension AdapterDocument {
+    /// Errors: `.format`, naming the file and the member at fault; `.unsupported` for a later version.
+    static func read(_ text: [UInt8], path: String) throws(PruneError) -> AdapterDocument {
+        let file = try ConfigObject.parse(text, path: path)
+        guard file.value("format") == .string(format) else {
+            throw file.fault(.format, "format", "is not \"\(format)\"; this file describes no adapters")
+        }
+        guard case .integer(let found) = file.value("version"), found >= 1 else {
+            throw file.fault(.format, "version", "is not an integer of at least 1")
+        }
+        guard found == version else {
+            throw file.fault(.unsupported, "version", "is \(found), this library reads \(version); use a newer one")
+        }
+        let mask = try MaskDocument.mask(
+            blocks: file.value("n_blocks"), removed: file.value("removed"), source: path)
+        let width = try file.count("hidden_size", limit: ModelConfig.Limits.width)
+        var report = try readReport(try file.object("report"))
+        let places = Dictionary(uniqueKeysWithValues: mask.removed.map { (sublayerName($0), $0) })
+        var forms: [Int: Form] = [:]
+        for own in try file.objects("adapters") {
+            let name = try own.string("sublayer")
+            guard let sublayer = places[name] else {
+                throw own.fault(.format, "sublayer", "is \(name.quoted), which the mask does not remove")
+            }
+            guard forms[sublayer] == nil else {
+                throw own.fault(.format, "sublayer", "is \(name.quoted), which has an adapter already")
+            }
+            forms[sublayer] = try readForm(own, at: sublayer)
+            report.ridges[sublayer] = try own.optionalNumber("ridge")
+            report.explained[sublayer] = try own.optionalNumber("explained")
+        }
+        return AdapterDocument(
+            mask: mask, hiddenSize: width, weightSample: try file.numbers("weight_sample").map { Float($0) },
+            forms: forms.values.sorted { $0.sublayer < $1.sublayer }, report: report,
+            checksum: try file.object("tensors").string("sha256"))
+    }
+
+    private static func readForm(_ own: ConfigObject, at sublayer: Int) throws(PruneError) -> Form {
+        let name = try own.string("kind")
+        guard let kind = AdapterKind.allCases.first(where: { $0.name == name }) else {
+            throw own.fault(.format, "kind", "is \(name.quoted), which is no kind of adapter")
+        }
+        // The width bounds a rank nowhere else, but no file holds more.
+        let rank = try own.optionalCount("rank", from: 0, limit: ModelConfig.Limits.width) ?? 0
+        guard (kind == .lowRank) == (rank > 0) else {
+            throw own.fault(.format, "rank", "is \(rank), which a \(kind.name) adapter cannot have")
+        }
+        let input = try own.string("input")
+        guard input == "raw" || input == "normed" && kind != .bias else {
+            throw own.fault(.format, "input", "is \(input.quoted), which a \(kind.name) adapter cannot have")
+        }
+        guard input == "normed" else { return Form(sublayer: sublayer, kind: kind, rank: rank, epsilon: nil) }
+        let epsilon = Float(try own.positive("epsilon"))
+        guard epsilon > 0, epsilon.isFinite else {
+            throw own.fault(.format, "epsilon", "is \(epsilon) as a float; it must be finite and above 0")
+        }
+        return Form(sublayer: sublayer, kind: kind, rank: rank, epsilon: epsilon)
+    }
+
+    private static func readReport(_ own: ConfigObject) throws(PruneError) -> RecoveryReport {
+        func count(_ key: String, of object: ConfigObject) throws(PruneError) -> Int {
+            guard let count = try object.optionalCount(key, from: 0, limit: Int.max) else { throw object.missing(key) }
+            return count
+        }
+        var report = RecoveryReport()
+        let name = try own.string("objective")
+        guard let objective = RecoveryObjective.allCases.first(where: { $0.name == name }) else {
+            throw own.fault(.format, "objective", "is \(name.quoted), which is no objective")
+        }
+        report.objective = objective
+        report.statisticsTokens = try count("statistics_tokens", of: own)
+        report.trainedTokens = try count("trained_tokens", of: own)
+        report.steps = try count("steps", of: own)
+        report.bestStep = try count("best_step", of: own)
+        report.heldOutBefore = try own.optionalNumber("held_out_before")
+        report.heldOutBest = try own.optionalNumber("held_out_best")
+        report.seconds = try own.optionalNumber("seconds") ?? 0
+        for record in try own.objects("history") {
+            report.history.append(TrainingRecord(
+                step: try count("step", of: record), loss: try record.optionalNumber("loss") ?? .nan,
+                heldOutLoss: try record.optionalNumber("held_out_loss") ?? .nan))
+        }
+        return report
+    }
+}

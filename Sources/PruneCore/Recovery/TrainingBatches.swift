@@ -1,0 +1,91 @@
+/// Which sequences each step of a training takes: epoch after epoch in an order of its own, drawn by seed.
+struct TrainingBatches: Sendable {
+    /// Sequences that say something, ascending.
+    let sequences: [Int]
+    private let lengths: [Int]
+    private let stepTokens: Int
+    private let seed: UInt64
+    /// The epoch that `order` is of.
+    private var epoch = -1
+    private var order: [Int] = []
+
+    /// - Parameter sequences: not empty.
+    init(_ data: TokenData, _ sequences: [Int], stepTokens: Int, seed: UInt64) {
+        self.sequences = sequences
+        lengths = sequences.map { data.offsets[$0 + 1] - data.offsets[$0] }
+        self.stepTokens = stepTokens
+        self.seed = seed
+    }
+
+    /// The sequences of a step, in the order drawn: as many as stay within the tokens of a step, and one at least.
+    ///
+    /// - Parameter used: sequences taken by the steps before, repetitions counted; grows by those of this one.
+    mutating func next(after used: inout Int) -> [Int] {
+        var taken: [Int] = []
+        var tokens = 0
+        while true {
+            let place = entry(used)
+            guard taken.isEmpty || lengths[place] <= stepTokens - tokens else { return taken }
+            taken.append(sequences[place])
+            // Cannot overflow: the sum stays within `stepTokens`, or is one length.
+            tokens += lengths[place]
+            used += 1
+            if tokens >= stepTokens { return taken }
+        }
+    }
+
+    /// The place in `sequences` of the one that comes after `used` others.
+    private mutating func entry(_ used: Int) -> Int {
+        let own = used / sequences.count
+        if own != epoch {
+            var random = RandomSource(seed: seed, stream: Self.firstStream + UInt64(own))
+            order = random.permutation(sequences.count)
+            epoch = own
+        }
+        return order[used % sequences.count]
+    }
+
+    /// Random streams of the epochs follow this one; those below are for the split and the first weights.
+    private static let firstStream: UInt64 = 1 << 32
+}
+
+extension TokenData {
+    /// Some of the sequences as a data set of their own, in the order given.
+    ///
+    /// - Parameter sequences: not empty; without their choices.
+    func selecting(_ sequences: [Int]) throws(PruneError) -> TokenData {
+        var tokens: [Int32] = []
+        var weights: [Float]? = self.weights == nil ? nil : []
+        for sequence in sequences {
+            let range = offsets[sequence]..<offsets[sequence + 1]
+            tokens += self.tokens[range]
+            if let own = self.weights { weights?.append(contentsOf: own[range]) }
+        }
+        return try TokenData(
+            tokens: tokens, lengths: sequences.map { offsets[$0 + 1] - offsets[$0] }, weights: weights)
+    }
+
+    /// Sequences with a token to predict that counts, ascending.
+    var predictingSequences: [Int] {
+        (0..<sequenceCount).filter { !TokenBatch(self, $0..<$0 + 1).predictingRows(weighted: true).isEmpty }
+    }
+
+    /// Keeps a share of the sequences aside, drawn by seed: one at least, and one is left at least. Only sequences with a
+    /// token to predict count for either.
+    ///
+    /// Errors: `.data` if there are fewer than two of them.
+    func split(share: Double, seed: UInt64) throws(PruneError) -> (rest: TokenData, heldOut: TokenData) {
+        let own = predictingSequences
+        guard own.count >= 2 else {
+            throw PruneError(
+                .data,
+                "\(own.count) of the sequences have a token to predict; give two at least, so that one can be held out, or held_out")
+        }
+        var random = RandomSource(seed: seed, stream: 0)
+        let count = min(max(1, Int((share * Double(own.count)).rounded())), own.count - 1)
+        let aside = Set(random.permutation(own.count).prefix(count).map { own[$0] })
+        return (
+            rest: try selecting(own.filter { !aside.contains($0) }), heldOut: try selecting(own.filter(aside.contains))
+        )
+    }
+}

@@ -1,0 +1,38 @@
+#if canImport(Glibc)
+internal import Glibc
+#elseif canImport(Darwin)
+internal import Darwin
+#endif
+
+/// The learning rate of every step: a line up to the highest, then half a cosine down.
+struct TrainingSchedule: Sendable {
+    /// What is left of the highest rate at the last step.
+    static let floor = 0.0
+
+    let highest: Double
+    let warmupSteps: Int
+    let steps: Int
+
+    init(_ options: TrainingOptions, kind: AdapterKind) {
+        highest = options.learningRate ?? Self.usualRate(kind, options.start)
+        warmupSteps = options.warmupSteps ?? options.steps / 10
+        steps = options.steps
+    }
+
+    /// - Parameter step: 1 ... steps.
+    func learningRate(atStep step: Int) -> Double {
+        if step <= warmupSteps { return highest * Double(step) / Double(warmupSteps) }
+        // The last step still moves: the cosine would end one step behind it.
+        let share = Double(step - warmupSteps - 1) / Double(max(1, steps - warmupSteps))
+        return highest * (Self.floor + (1 - Self.floor) * (1 + cos(Double.pi * share)) / 2)
+    }
+
+    /// What measured best.
+    private static func usualRate(_ kind: AdapterKind, _ start: RecoveryStart) -> Double {
+        switch kind {
+        case .bias: 1e-2
+        case .lowRank: 3e-3
+        case .linear: 1e-3
+        }
+    }
+}

@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Adapters and recovery studies as tables, for people and as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from rich.console import Group
+
+from prunecore.adapters import Adapters
+from prunecore.cli.output import count, table, titled
+from prunecore.plots.style import words
+from prunecore.recovery_study import RecoveryStudy
+
+Rows = list[list[str]]
+
+
+def adapters(found: Adapters) -> Group:
+    """One row per adapter."""
+    made = table("adapter", "kind", "parameters", "bias", "matrix", "ridge", "explained")
+    for each in found:
+        kind = f"{words(each.kind)} {each.rank}" if each.rank else words(each.kind)
+        made.add_row(
+            each.name,
+            kind,
+            count(each.parameters),
+            f"{each.bias_norm:.3g}",
+            f"{each.matrix_norm:.3g}",
+            "" if each.ridge is None else f"{each.ridge:.0e}",
+            "" if each.explained is None else f"{100 * each.explained:.1f} %",
+        )
+    return titled("Adapters (norms; share of the update's variance explained)", made)
+
+
+def recovered(losses: dict[str, float], share: float, found: Adapters, measured_on: str) -> Group:
+    """What the adapters win back, and what that took."""
+    summary = found.summary
+    made = table("", "")
+    made.add_row("removed", ", ".join(found.mask.removed))
+    for name, loss in losses.items():
+        made.add_row(f"loss, {name}", f"{loss:.4f}")
+    made.add_row("lost loss won back", f"{100 * share:.1f} %")
+    made.add_row("parameters of the adapters", count(summary.parameters))
+    made.add_row("tokens learnt from", count(summary.tokens))
+    if summary.steps:
+        made.add_row("best of the training's steps", f"{summary.best_step} of {summary.steps}")
+    made.add_row("seconds", f"{summary.seconds:.1f}")
+    return titled(f"Recovery, measured on {measured_on}", made)
+
+
+def study(found: RecoveryStudy) -> Group:
+    """Losses, shares won back, and what each method took."""
+    parts: list[object] = []
+    for title, columns, rows in _study(found):
+        made = table(*columns)
+        for row in rows:
+            made.add_row(*row)
+        parts += [titled(title, made), ""]
+    return Group(*parts[:-1])  # type: ignore[arg-type]  # each is one that rich can show
+
+
+def study_markdown(found: RecoveryStudy) -> str:
+    """The tables of a study as Markdown."""
+    lines: list[str] = []
+    for title, columns, rows in _study(found):
+        heads = [column.replace("\n", " ") or " " for column in columns]
+        lines += [f"{title}:", ""]
+        for row in (heads, ["---", *["---:"] * (len(heads) - 1)], *rows):
+            lines.append(f"| {' | '.join(row)} |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _study(found: RecoveryStudy) -> list[tuple[str, list[str], Rows]]:
+    """Titles, columns and rows of its tables."""
+    methods = [method for method in found.methods if method != "pruned"]
+    heads = [
+        words(method).replace(" from ", "\nfrom ").replace(" form", "\nform") for method in methods
+    ]
+    rank = found.provenance.get("rank")
+    losses: Rows = []
+    shares: Rows = []
+    for granularity, removed in found.removals:
+        points = [found.at(granularity, removed, method) for method in methods]
+        pruned = found.at(granularity, removed, "pruned")
+        name = f"{removed} {words(granularity)}"
+        losses.append([name, f"{pruned.loss:.3f}", *(f"{point.loss:.3f}" for point in points)])
+        shares.append([name, *(f"{100 * point.share:.0f} %" for point in points)])
+    cost: Rows = []
+    for method in methods:
+        points = [point for point in found.points if point.method == method]
+        cost.append(
+            [
+                words(method),
+                *_range([point.parameters for point in points]),
+                *_range([point.tokens for point in points]),
+                f"{np.mean([point.seconds for point in points]):.1f}",
+            ]
+        )
+    return [
+        (
+            f"Held-out loss (full model: {found.loss:.3f}); matrices of rank {rank}",
+            ["removed", "pruned", *heads],
+            losses,
+        ),
+        ("Share of the lost loss won back", ["removed", *heads], shares),
+        (
+            "What the methods take",
+            ["method", "parameters", "tokens\nlearnt from", "seconds\n(mean)"],
+            cost,
+        ),
+    ]
+
+
+def _range(values: Sequence[int]) -> list[str]:
+    low, high = min(values), max(values)
+    return [count(low) if low == high else f"{count(low)} to {count(high)}"]

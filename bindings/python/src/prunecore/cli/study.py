@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command `study recovery`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from prunecore._progress import ProgressFunction
+from prunecore.cli import recovery_tables
+from prunecore.cli.options import (
+    ComputeOption,
+    JsonOption,
+    ThreadsOption,
+    apply_threads,
+    open_model,
+    read_data,
+)
+from prunecore.cli.output import Bar, Output, make_folder, wrote
+from prunecore.data import Data
+from prunecore.demonstration import TEXTS, find_example_model
+from prunecore.model import Model
+from prunecore.plots import save_figure
+from prunecore.recovery_study import METHODS, STUDIED, RecoveryStudy, study_recovery
+from prunecore.text_split import split_by_document
+
+QUICK_METHODS = ("bias", "closed_form", "kl_from_zero", "kl")
+QUICK_SEQUENCES = 96
+QUICK_STEPS = 20
+
+app = typer.Typer(help="Studies: many runs, a table, JSON and a figure.")
+
+
+@app.callback()
+def _studies() -> None:
+    """Makes typer keep the name of the command though there is one."""
+
+
+@app.command("recovery")
+def recovery(
+    model: Annotated[
+        Path | None,
+        typer.Argument(metavar="MODEL", help="Default: the small model of the repository."),
+    ] = None,
+    data: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--data",
+            metavar="FILE",
+            help="Text to learn from. May be given several times. Default, for the repository's "
+            "model: its own texts.",
+        ),
+    ] = None,
+    held_out: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--held-out",
+            metavar="FILE",
+            help="Other text to measure on. Default: the last sixth of the documents of each file.",
+        ),
+    ] = None,
+    out: Annotated[
+        Path, typer.Option("--out", metavar="DIR", help="Where to write table, JSON and picture.")
+    ] = Path("out/recovery"),
+    granularity: Annotated[
+        str,
+        typer.Option(
+            "--granularity",
+            metavar="NAMES",
+            help="What is removed, with commas between: attention, feed_forward, block, sublayer.",
+        ),
+    ] = ",".join(STUDIED),
+    most: Annotated[
+        int | None,
+        typer.Option(
+            "--most", metavar="N", help="Remove 1 to N units. Default: a third of the blocks."
+        ),
+    ] = None,
+    rank: Annotated[int, typer.Option("--rank", metavar="R", help="Of the matrices.")] = 16,
+    steps: Annotated[
+        int | None,
+        typer.Option("--steps", metavar="N", help="Of each training. Default: 300."),
+    ] = None,
+    step_tokens: Annotated[
+        int, typer.Option("--step-tokens", metavar="N", help="Tokens of a step.")
+    ] = 2048,
+    learning_rate: Annotated[
+        float | None,
+        typer.Option("--learning-rate", metavar="X", help="At its highest."),
+    ] = None,
+    quick: Annotated[
+        bool,
+        typer.Option(
+            "--quick",
+            help=f"Less of everything: removes N units only, {QUICK_STEPS} steps, no MSE and CE, "
+            f"{QUICK_SEQUENCES} sequences.",
+        ),
+    ] = False,
+    sequence_length: Annotated[
+        int, typer.Option("--sequence-length", metavar="N", help="Tokens per sequence.")
+    ] = 256,
+    seed: Annotated[
+        int, typer.Option("--seed", metavar="N", help="Of first weights and batches.")
+    ] = 0,
+    compute: ComputeOption = None,
+    threads: ThreadsOption = None,
+    json_: JsonOption = False,
+) -> None:
+    """Measure what each kind of adapter wins back, by how much was removed."""
+    apply_threads(threads)
+    directory = model or find_example_model()
+    files = data or [directory / f"{text}.jsonl" for text in TEXTS]
+    with open_model(directory, compute) as opened, Bar() as bar:
+
+        def step(label: str) -> ProgressFunction:
+            bar.label = label
+            return bar
+
+        learnt, measured = _read(files, held_out, opened, sequence_length)
+        if quick:
+            every = max(1, learnt.n_sequences // QUICK_SEQUENCES)
+            learnt = learnt.select(range(0, learnt.n_sequences, every))
+        highest = most if most is not None else max(1, opened.shape.n_blocks // 3)
+        found = study_recovery(
+            opened,
+            learnt,
+            measured,
+            [name.strip() for name in granularity.split(",")],
+            [highest] if quick else range(1, highest + 1),
+            methods=[m for m in METHODS if not quick or m.name in QUICK_METHODS],
+            rank=rank,
+            steps=steps if steps is not None else QUICK_STEPS if quick else 300,
+            step_tokens=step_tokens,
+            learning_rate=learning_rate,
+            seed=seed,
+            step=step,
+        )
+    written = _write(found, make_folder(out))
+    Output(json_).result(
+        found.to_dict(), recovery_tables.study(found), "", *[wrote(path) for path in written]
+    )
+
+
+def _read(
+    files: list[Path], held_out: list[Path] | None, model: Model, sequence_length: int
+) -> tuple[Data, Data]:
+    if held_out:
+        return (
+            read_data(files, model, sequence_length, None, None),
+            read_data(held_out, model, sequence_length, None, None),
+        )
+    return split_by_document(files, model, sequence_length or None)
+
+
+def _write(found: RecoveryStudy, out: Path) -> list[Path]:
+    files = [out / "recovery.json", out / "recovery.md"]
+    found.save(files[0])
+    files[1].write_text(recovery_tables.study_markdown(found), encoding="utf-8")
+    figure = found.plot()
+    for suffix in (".png", ".svg"):
+        files.append(out / f"recovery{suffix}")
+        save_figure(figure, files[-1])
+    return files

@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One adapter as a PyTorch module, and saved adapters as modules."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from prunecore._json_files import read_json_file
+from prunecore.adapters import JSON_FILE, Adapters
+from prunecore.errors import FormatError
+
+
+class AdapterModule(nn.Module):
+    """What stands in the place of a removed sublayer: h -> h + bias + matrix @ x.
+
+    x is norm(h) = h / sqrt(mean(h^2) + epsilon) * norm, where there is a norm; else h. Parameters
+    are fp32, as PruneCore computes; the result has the type of h.
+
+    Parameters
+    ----------
+    width : int
+        Length of a hidden state.
+    kind : {"bias", "low_rank", "linear"}
+        A constant; that and up @ down; that and a whole matrix.
+    rank : int
+        Of low_rank.
+    epsilon : float, optional
+        Of the norm that x goes through; None = x is h.
+
+    Attributes
+    ----------
+    bias, down, up, matrix : nn.Parameter or None
+        Those of the kind; all but down begin as zeros, so that a new module adds nothing.
+    norm : Tensor or None
+        Gain of the norm: a buffer, which is not trained.
+    """
+
+    bias: nn.Parameter
+    down: nn.Parameter | None
+    up: nn.Parameter | None
+    matrix: nn.Parameter | None
+    norm: Tensor | None
+
+    def __init__(
+        self, width: int, kind: str = "low_rank", rank: int = 16, epsilon: float | None = None
+    ) -> None:
+        super().__init__()
+        if kind not in ("bias", "low_rank", "linear"):
+            raise ValueError(f"kind is '{kind}', but must be bias, low_rank or linear")
+        self.kind = kind
+        self.epsilon = epsilon
+        self.bias = nn.Parameter(torch.zeros(width))
+        low_rank, linear = kind == "low_rank", kind == "linear"
+        down = torch.randn(rank, width) / width**0.5 if low_rank else None
+        self.register_parameter("down", None if down is None else nn.Parameter(down))
+        self.register_parameter("up", nn.Parameter(torch.zeros(width, rank)) if low_rank else None)
+        self.register_parameter(
+            "matrix", nn.Parameter(torch.zeros(width, width)) if linear else None
+        )
+        normed = epsilon is not None and kind != "bias"
+        self.register_buffer("norm", torch.ones(width) if normed else None)
+
+    def forward(self, hidden_states: Tensor) -> Tensor:
+        """The hidden states after the adapter; any shape that ends in the width."""
+        return hidden_states + self.update(hidden_states)
+
+    def update(self, hidden_states: Tensor) -> Tensor:
+        """What the adapter adds to the hidden states."""
+        x = hidden_states.float()
+        if self.norm is not None and self.epsilon is not None:
+            x = x * torch.rsqrt(x.square().mean(-1, keepdim=True) + self.epsilon) * self.norm
+        made: Tensor = self.bias
+        if self.down is not None and self.up is not None:
+            made = made + nn.functional.linear(nn.functional.linear(x, self.down), self.up)
+        elif self.matrix is not None:
+            made = made + nn.functional.linear(x, self.matrix)
+        return made.to(hidden_states.dtype)
+
+    def extra_repr(self) -> str:
+        """What a printed module says."""
+        rank = "" if self.down is None else f", rank={self.down.shape[0]}"
+        return f"{self.bias.shape[0]}, kind={self.kind}{rank}, epsilon={self.epsilon}"
+
+
+def load_adapters(directory: str | os.PathLike[str]) -> dict[int, AdapterModule]:
+    """Reads saved adapters as modules, by sublayer: 2i is the attention of block i.
+
+    Parameters
+    ----------
+    directory : path
+        What `Adapters.save`, or `prunecore recover --out`, wrote.
+
+    Raises
+    ------
+    FileError, FormatError, UnsupportedError
+        As `Adapters.load`.
+    """
+    modules: dict[int, AdapterModule] = {}
+    with Adapters.load(directory) as adapters:
+        epsilons = read_json_file(Path(directory) / JSON_FILE, _epsilons)
+        width = adapters.summary.hidden_size
+        for adapter in adapters:
+            normed = "norm" in adapter.parts
+            epsilon = epsilons.get(adapter.name) if normed else None
+            if normed and epsilon is None:
+                raise FormatError(f"{directory} names no epsilon for the norm of {adapter.name}")
+            module = AdapterModule(width, adapter.kind, max(1, adapter.rank), epsilon)
+            for part, values in adapters.arrays(adapter.sublayer).items():
+                getattr(module, part).data.copy_(torch.from_numpy(values))
+            modules[adapter.sublayer] = module
+    return modules
+
+
+def _epsilons(record: Any) -> dict[str, float]:
+    """Of the norms that adapters.json names, by sublayer."""
+    return {
+        str(entry["sublayer"]): float(entry["epsilon"])
+        for entry in record["adapters"]
+        if entry.get("epsilon") is not None
+    }
