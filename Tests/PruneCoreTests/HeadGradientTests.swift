@@ -17,7 +17,8 @@ import Glibc
         var random = RandomSource(seed: 3, stream: 0)
         func tensor(_ name: String, _ shape: Int..., mean: Float = 0, spread: Float) -> Sample {
             let values = (0..<shape.reduce(1, *)).map { _ in mean + spread * Float(2 * random.unit() - 1) }
-            return Sample(name: name, dtype: "F32", shape: shape, bytes: values.flatMap { withUnsafeBytes(of: $0, Array.init) })
+            let bytes = values.flatMap { withUnsafeBytes(of: $0, Array.init) }
+            return Sample(name: name, dtype: "F32", shape: shape, bytes: bytes)
         }
         let directory = try TemporaryDirectory()
         try directory.write("config.json", configuration("LlamaForCausalLM", [

@@ -20,6 +20,9 @@ public enum Metric: UInt64, CaseIterable, Sendable {
     case leaveOneOutLoss = 128
     /// Mean over predicting tokens of ||logits with - logits without||_2 (arXiv 2407.16286).
     case leaveOneOutLogitL2 = 256
+    /// Sum of |w * d(loss)/dw| over the unit's matrices, the loss that of the whole data set (Shortened LLaMA,
+    /// arXiv 2402.02834): neither static nor leave-one-out, but one pass forward and one backward.
+    case taylor = 512
 
     /// Those that come from the hidden states of one forward pass.
     public static let ofStates: [Metric] = [.cosine, .angular, .l1, .l2, .relativeL1, .relativeL2]

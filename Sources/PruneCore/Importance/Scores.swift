@@ -22,8 +22,9 @@ public struct ScoreRequest: Sendable {
 
 /// Scores every unit of a model: one row per metric of the request, one entry per unit.
 ///
-/// Metrics of states share one forward pass; leave-one-out takes a pass per unit. Errors: `.argument` if data is missing
-/// for a metric that needs it, or the weights cannot be read for magnitude; those of the passes.
+/// Metrics of states share one forward pass; leave-one-out takes a pass per unit; taylor one pass forward and backward.
+/// Errors: `.argument` if data is missing for a metric that needs it; `.unsupported` if the weights cannot be read for
+/// magnitude, or the model gives no gradients for taylor; those of the passes.
 public func score(
     _ model: any Model, _ data: TokenData?, _ request: ScoreRequest, progress: ProgressMeter.Listener? = nil
 ) throws(PruneError) -> [[Double]] {
@@ -33,32 +34,37 @@ public func score(
     var rows: [Metric: [Double]] = [:]
     if metrics.contains(.magnitude) { rows[.magnitude] = try magnitudes(model, request.granularity) }
 
+    let needy = Metric.allCases.filter { metrics.contains($0) && $0 != .magnitude }
+    guard let first = needy.first else { return request.metrics.compactMap { rows[$0] } }
+    guard let data else {
+        throw PruneError(.argument, "data is NULL, but \(first) needs data; only magnitude does not")
+    }
+    /// Of a part of the call: its stage counts its steps anew; the seconds go on.
+    func listener() -> ProgressMeter.Listener? {
+        let before = ProgressMeter.now() - begin
+        return progress.map { tell in { (own: Progress) in tell(own.later(by: before)) } }
+    }
     let ofStates = Metric.ofStates.filter(metrics.contains)
-    let leftOut = Metric.allLeaveOneOut.filter(metrics.contains)
-    if !ofStates.isEmpty || !leftOut.isEmpty {
-        guard let data else {
-            throw PruneError(.argument, "data is NULL, but \((ofStates + leftOut)[0]) needs data; only magnitude does not")
+    if !ofStates.isEmpty {
+        var statistics = ModelStatistics(blocks: model.shape.blockCount, selection: request.selection)
+        let batches = data.batches(of: request.batchTokens)
+        let steps = ModelStatistics.steps(batches, under: request.mask)
+        let meter = ProgressMeter(stage: "score", total: steps, listener: listener())
+        try statistics.collect(model, batches, under: request.mask, meter)
+        for metric in ofStates {
+            rows[metric] = try statistics.scores(metric, request.granularity, relativeTo: request.relativeTo)
         }
-        if !ofStates.isEmpty {
-            var statistics = ModelStatistics(blocks: model.shape.blockCount, selection: request.selection)
-            let batches = data.batches(of: request.batchTokens)
-            let steps = ModelStatistics.steps(batches, under: request.mask)
-            let meter = ProgressMeter(stage: "score", total: steps, listener: progress)
-            try statistics.collect(model, batches, under: request.mask, meter)
-            for metric in ofStates {
-                rows[metric] = try statistics.scores(metric, request.granularity, relativeTo: request.relativeTo)
-            }
-        }
-        if !leftOut.isEmpty {
-            // The stage counts its steps anew; the seconds go on.
-            let before = ProgressMeter.now() - begin
-            let progress = progress.map { tell in { (own: Progress) in tell(own.later(by: before)) } }
-            let damage = try leaveOneOut(
-                model, data, request.granularity, from: request.mask, logitL2: metrics.contains(.leaveOneOutLogitL2),
-                WalkOptions(batchTokens: request.batchTokens), progress: progress)
-            rows[.leaveOneOutLoss] = damage.loss
-            rows[.leaveOneOutLogitL2] = damage.logitL2
-        }
+    }
+    if !metrics.isDisjoint(with: Metric.allLeaveOneOut) {
+        let damage = try leaveOneOut(
+            model, data, request.granularity, from: request.mask, logitL2: metrics.contains(.leaveOneOutLogitL2),
+            WalkOptions(batchTokens: request.batchTokens), progress: listener())
+        rows[.leaveOneOutLoss] = damage.loss
+        rows[.leaveOneOutLogitL2] = damage.logitL2
+    }
+    if metrics.contains(.taylor) {
+        rows[.taylor] = try taylor(
+            model, data, request.granularity, under: request.mask, batchTokens: request.batchTokens, progress: listener())
     }
     return request.metrics.compactMap { rows[$0] }
 }

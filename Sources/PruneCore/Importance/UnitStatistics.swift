@@ -88,7 +88,7 @@ struct UnitStatistics: Sendable {
         case .l2: return l2 / count
         case .relativeL1: return relative.l1 / relativeCount
         case .relativeL2: return relative.l2 / relativeCount
-        case .magnitude, .leaveOneOutLoss, .leaveOneOutLogitL2: return nil
+        case .magnitude, .leaveOneOutLoss, .leaveOneOutLogitL2, .taylor: return nil
         }
     }
 }

@@ -19,8 +19,19 @@ extension Model {
         _ state: any HiddenState, _ objective: HeadObjective, at rows: [Int], weights: [Float]
     ) throws(PruneError) -> (losses: [Float], gradient: any HiddenState) { throw noGradients }
 
+    public func weightGradients(ofSublayer sublayer: Int) throws(PruneError) -> WeightGradients { throw noGradients }
+
+    public func pullback(
+        _ sublayer: Int, at states: [any HiddenState], of gradients: [any HiddenState], addingTo sums: WeightGradients
+    ) throws(PruneError) -> [any HiddenState] { throw noGradients }
+
+    public func taylor(ofSublayer sublayer: Int, _ gradients: WeightGradients) throws(PruneError) -> Double {
+        throw noGradients
+    }
+
     /// The error of what needs gradients and has none.
     var noGradients: PruneError {
-        PruneError(.unsupported, "this model gives no gradients; closed forms, statistics and evaluation work without")
+        PruneError(
+            .unsupported, "this model gives no gradients; closed forms, evaluation and the other metrics work without")
     }
 }

@@ -104,6 +104,21 @@ public protocol Model: AnyObject, Sendable {
         _ sublayer: Int, at states: [any HiddenState], of gradients: [any HiddenState]
     ) throws(PruneError) -> [any HiddenState]
 
+    /// Room for the gradients with respect to the matrices of a sublayer, biases and norms left out; all 0.
+    ///
+    /// Errors: `.unsupported` if the model has none; `.memory`.
+    func weightGradients(ofSublayer sublayer: Int) throws(PruneError) -> WeightGradients
+
+    /// `pullback`, which also adds the gradients with respect to the sublayer's matrices to `sums`.
+    func pullback(
+        _ sublayer: Int, at states: [any HiddenState], of gradients: [any HiddenState], addingTo sums: WeightGradients
+    ) throws(PruneError) -> [any HiddenState]
+
+    /// Sum of |w * gradient| over the matrices of a sublayer.
+    ///
+    /// Errors: `.unsupported` if the model has no gradients; `.memory`.
+    func taylor(ofSublayer sublayer: Int, _ gradients: WeightGradients) throws(PruneError) -> Double
+
     /// The losses of some rows of a state after the last sublayer, and the gradient of sum(weights[i] * losses[i]) with
     /// respect to that state.
     ///

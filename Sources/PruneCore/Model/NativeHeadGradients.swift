@@ -15,10 +15,11 @@ extension NativeModel {
         losses.reserveCapacity(rows.count)
         for first in stride(from: 0, to: rows.count, by: most) {
             let part = first..<min(first + most, rows.count)
+            let own = HeadRows(
+                rows: Array(rows[part]), tokens: tokens.isEmpty ? [] : Array(tokens[part]),
+                weights: Array(weights[part]))
             losses += try BLAS.singleThreaded { () throws(PruneError) in
-                let own = HeadRows(
-                    rows: Array(rows[part]), tokens: tokens.isEmpty ? [] : Array(tokens[part]), weights: Array(weights[part]))
-                return try addHeadPullback(state, reference, objective, own, to: gradient)
+                try addHeadPullback(state, reference, objective, own, to: gradient)
             }
         }
         return (losses, gradient)
@@ -69,7 +70,8 @@ extension NativeModel {
     /// Adds the gradient of some rows and returns their losses. The logits of state and reference come from one reading of
     /// the head, and each from a product of its own, so equal states have equal logits.
     private func addHeadPullback(
-        _ state: NativeState, _ reference: NativeState?, _ objective: HeadObjective, _ own: HeadRows, to gradient: NativeState
+        _ state: NativeState, _ reference: NativeState?, _ objective: HeadObjective, _ own: HeadRows,
+        to gradient: NativeState
     ) throws(PruneError) -> [Float] {
         let (width, entries) = (config.hiddenSize, weights.head.rows)
         let count = own.rows.count

@@ -173,8 +173,8 @@ enum Kernels {
 
     /// x[i] = scale * exp(x[i] - shift) - (the same of y)
     static func subtractExponentials(
-        _ x: UnsafeMutablePointer<Float>, shift: Float, times scale: Float, less y: UnsafePointer<Float>, shift yShift: Float,
-        times yScale: Float, _ count: Int
+        _ x: UnsafeMutablePointer<Float>, shift: Float, times scale: Float, less y: UnsafePointer<Float>,
+        shift yShift: Float, times yScale: Float, _ count: Int
     ) {
         kernel_exp_difference(level, x, shift, scale, y, yShift, yScale, count)
     }

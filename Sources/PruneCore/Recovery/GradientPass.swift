@@ -48,14 +48,15 @@ struct GradientPass {
         return value
     }
 
-    /// Adds the gradient of the objective's sum (not its mean) with respect to every adapter to `sums`.
+    /// Adds the gradient of the objective's sum (not its mean) with respect to adapters to `sums`.
     ///
-    /// - Parameter sums: an entry of the right length for every adapter.
+    /// - Parameters:
+    ///   - lowest: the sublayer of the first adapter whose gradient is wanted.
+    ///   - sums: an entry of the right length for every adapter.
     /// Errors: `.nonFinite`, naming the layer; those of the model.
     func addGradients(
-        _ batch: TokenBatch, _ adapters: [Int: Adapter], to sums: inout AdapterGradients
+        _ batch: TokenBatch, _ adapters: [Int: Adapter], downTo lowest: Int, to sums: inout AdapterGradients
     ) throws(PruneError) -> ObjectiveSum {
-        guard let lowest = adapters.keys.min() else { return ObjectiveSum() }
         var (value, gradient, states) = try forward(batch, adapters, keepingFrom: lowest)
         guard var gradient else { return value }
         while let (sublayer, state) = states.popLast() {

@@ -52,7 +52,9 @@ public func adapterGradient(
     let (pass, batches) = try gradientPass(model, data, under: adapters.mask, objective, batchTokens, progress)
     var sums = adapters.adapters.mapValues { [Float](repeating: 0, count: $0.parameters.count) }
     var total = ObjectiveSum()
-    for batch in batches { total += try pass.addGradients(batch, adapters.adapters, to: &sums) }
+    for batch in batches {
+        total += try pass.addGradients(batch, adapters.adapters, downTo: sublayer, to: &sums)
+    }
     let scale = Float(1 / total.weight)
     return ((sums[sublayer] ?? []).map { $0 * scale }, total.mean)
 }

@@ -12,5 +12,84 @@ public func recover(
     initial: AdapterSet? = nil, training: TrainingOptions? = nil, progress: ProgressMeter.Listener? = nil,
     step: ((TrainingProgress) -> Bool)? = nil
 ) throws(PruneError) -> AdapterSet {
-    throw PruneError(.unsupported, "not here yet")
+    try model.shape.check(mask)
+    try options.check(hiddenSize: model.shape.hiddenSize)
+    // Asked for early: it also says that a mask removes nothing, or that a norm is not to be had.
+    let slots = try adapterSlots(model, under: mask, options)
+    for data in [data, heldOut].compactMap(\.self) {
+        try TokenBatch(data, 0..<data.sequenceCount).check(vocabulary: model.shape.vocabularySize)
+    }
+    let parts =
+        if let heldOut { (rest: data, heldOut: heldOut) } else {
+            try data.split(share: options.heldOutShare, seed: options.seed)
+        }
+    guard let training else {
+        guard initial == nil else {
+            throw PruneError(.argument, "adapters to start from are of use only if they are trained; give a trained objective")
+        }
+        return try closedForm(model, parts.rest, heldOut: parts.heldOut, under: mask, options, progress: progress)
+    }
+    try training.check()
+    guard model.hasGradients else { throw model.noGradients }
+    try initial?.check(for: model, mask)
+    guard initial != nil || training.start == .closedForm || options.kind != .lowRank || options.rank != nil else {
+        throw PruneError(.argument, "the rank is chosen by the closed form; give a rank, or start from the closed form")
+    }
+    let fingerprint = TrainingFingerprint(
+        model, parts.rest, heldOut: parts.heldOut, mask, options, training, initial: initial).value
+    var trainer = try Training(
+        model, parts.rest, heldOut: parts.heldOut, under: mask, options, training,
+        kind: initial?.adapters.values.first?.kind ?? options.kind, fingerprint: fingerprint)
+    let layout = TrainingCheckpoint.Layout(hiddenSize: model.shape.hiddenSize, mask: mask)
+    let found = try training.checkpoint.flatMap { path throws(PruneError) in
+        try TrainingCheckpoint.read(path, fingerprint, layout)
+    }
+    var state: TrainingState
+    if let found { state = found } else {
+        let start =
+            if let initial { initial } else if training.start == .zero {
+                zeroAdapters(model, under: mask, slots, options)
+            } else {
+                try closedForm(model, parts.rest, heldOut: parts.heldOut, under: mask, options, progress: progress)
+            }
+        state = TrainingState(start, training.objective)
+    }
+    try trainer.run(&state, listener: step)
+    return AdapterSet(
+        mask: mask, adapters: state.best, weightSample: model.weightSample, hiddenSize: model.shape.hiddenSize,
+        report: state.report)
+}
+
+/// Adapters that add nothing and can learn: only the first factor of a low rank is drawn, at random, so that the second
+/// one has a gradient.
+private func zeroAdapters(
+    _ model: any Model, under mask: KeepMask, _ slots: [AdapterSlot], _ options: AdapterOptions
+) -> AdapterSet {
+    let width = model.shape.hiddenSize
+    var adapters: [Int: Adapter] = [:]
+    for slot in slots {
+        var adapter = Adapter(options.kind, width: width, rank: options.rank ?? 0, norm: slot.norm)
+        // Stream 0 is the split's; epochs have theirs far above.
+        var random = RandomSource(seed: options.seed, stream: 1 + UInt64(slot.sublayer))
+        for index in adapter.downRange {
+            // Not 0, where the quantile is infinite.
+            let share = (random.unit() + 0x1p-54)
+            adapter.parameters[index] = Float(normalQuantile(share) / Double(width).squareRoot())
+        }
+        adapters[slot.sublayer] = adapter
+    }
+    return AdapterSet(mask: mask, adapters: adapters, weightSample: model.weightSample, hiddenSize: width)
+}
+
+extension AdapterSet {
+    /// Checks that training can go on from the adapters. Errors: `.argument`, with what differs.
+    fileprivate func check(for model: any Model, _ mask: KeepMask) throws(PruneError) {
+        try check(for: model)
+        guard mask == self.mask else {
+            throw PruneError(
+                .argument,
+                "the adapters are of another mask: they were made for the removal of \(self.mask.removed.map(sublayerName)), not of \(mask.removed.map(sublayerName))")
+        }
+        guard !adapters.isEmpty else { throw PruneError(.argument, "there are no adapters to train on from") }
+    }
 }

@@ -85,6 +85,38 @@ public final class RecoveredModel: Model {
         try base.headPullback(state, objective, at: rows, weights: weights)
     }
 
+    public func weightGradients(ofSublayer sublayer: Int) throws(PruneError) -> WeightGradients {
+        if adapters.mask.keeps(sublayer) { return try base.weightGradients(ofSublayer: sublayer) }
+        return try WeightGradients(counts: adapters.adapters[sublayer].map { [$0.parameters.count] } ?? [])
+    }
+
+    public func pullback(
+        _ sublayer: Int, at states: [any HiddenState], of gradients: [any HiddenState], addingTo sums: WeightGradients
+    ) throws(PruneError) -> [any HiddenState] {
+        if adapters.mask.keeps(sublayer) {
+            return try base.pullback(sublayer, at: states, of: gradients, addingTo: sums)
+        }
+        guard let adapter = adapters.adapters[sublayer] else { return gradients }
+        guard let sum = sums.matrices.first, sum.count == adapter.parameters.count else {
+            throw PruneError(.internal, "gradients of another sublayer's weights were given for \(sublayerName(sublayer))")
+        }
+        var total = [Float](UnsafeBufferPointer(start: sum.pointer, count: sum.count))
+        let before = try zip(states, gradients).map { state, gradient throws(PruneError) in
+            try base.pullback(adapter, at: state, of: gradient, addingTo: &total, scratch)
+        }
+        sum.pointer.update(from: total, count: sum.count)
+        return before
+    }
+
+    public func taylor(ofSublayer sublayer: Int, _ gradients: WeightGradients) throws(PruneError) -> Double {
+        if adapters.mask.keeps(sublayer) { return try base.taylor(ofSublayer: sublayer, gradients) }
+        guard let adapter = adapters.adapters[sublayer], let sum = gradients.matrices.first,
+            sum.count == adapter.parameters.count
+        else { return 0 }
+        let matrices = adapter.width..<sum.count
+        return matrices.reduce(0.0) { $0 + abs(Double(adapter.parameters[$1]) * Double(sum.pointer[$1])) }
+    }
+
     public func magnitude(ofSublayer sublayer: Int) -> Double? {
         if adapters.mask.keeps(sublayer) { return base.magnitude(ofSublayer: sublayer) }
         guard let adapter = adapters.adapters[sublayer] else { return 0 }

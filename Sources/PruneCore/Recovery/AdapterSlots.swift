@@ -1,0 +1,49 @@
+/// Where an adapter stands, and what it emulates.
+struct AdapterSlot: Sendable, Equatable {
+    /// The removed sublayer in whose place it stands.
+    let sublayer: Int
+    /// The sublayers whose update, together, it emulates: from the state before the first to the state after the last.
+    let span: Range<Int>
+    /// What its input goes through; nil = none.
+    let norm: InputNorm?
+}
+
+/// The adapters that a mask gets, by ascending sublayer: one for each removed sublayer; for a block that is removed whole
+/// as the options' `blockSlot` says.
+///
+/// Errors: `.argument` if the mask removes nothing or is of another model; `.unsupported` if the input is to be normed and
+/// the model does not give its norms.
+func adapterSlots(
+    _ model: any Model, under mask: KeepMask, _ options: AdapterOptions
+) throws(PruneError) -> [AdapterSlot] {
+    try model.shape.check(mask)
+    guard mask.keptCount < mask.keeps.count else {
+        throw PruneError(.argument, "the mask removes nothing, so there is nothing to emulate; remove a sublayer first")
+    }
+    var slots: [AdapterSlot] = []
+    for sublayer in mask.removed {
+        let block = 2 * (sublayer / 2)..<2 * (sublayer / 2) + 2
+        let isWhole = block.allSatisfy { !mask.keeps($0) }
+        let span: Range<Int>
+        switch options.blockSlot {
+        case _ where !isWhole, .both: span = sublayer..<sublayer + 1
+        case .attention:
+            guard sublayer == block.lowerBound else { continue }
+            span = block
+        case .feedForward:
+            guard sublayer != block.lowerBound else { continue }
+            span = block
+        }
+        var norm: InputNorm?
+        if options.normsInput, options.kind != .bias {
+            norm = model.norm(ofSublayer: sublayer)
+            guard norm?.gain.count == model.shape.hiddenSize else {
+                throw PruneError(
+                    .unsupported,
+                    "this model does not give the norm of \(sublayerName(sublayer)); make adapters with input `raw`")
+            }
+        }
+        slots.append(AdapterSlot(sublayer: sublayer, span: span, norm: norm))
+    }
+    return slots
+}

@@ -1,0 +1,47 @@
+extension AdapterOptions {
+    /// Errors: `.argument`, naming the option out of range.
+    func check(hiddenSize: Int) throws(PruneError) {
+        if kind == .lowRank, let rank, !(1...hiddenSize).contains(rank) {
+            throw PruneError(.argument, "rank is \(rank); it must be 1 to the hidden size, \(hiddenSize)")
+        }
+        guard mostRank >= 1 else { throw PruneError(.argument, "the highest rank is \(mostRank); it must be at least 1") }
+        if let ridge, !(ridge.isFinite && ridge >= 0) {
+            throw PruneError(.argument, "ridge is \(ridge); it must be finite and not negative")
+        }
+        guard heldOutShare > 0, heldOutShare < 1 else {
+            throw PruneError(.argument, "held_out_share is \(heldOutShare); it must be above 0 and below 1")
+        }
+        guard batchTokens >= 1 else { throw PruneError(.argument, "batch_tokens is \(batchTokens); it must be at least 1") }
+    }
+}
+
+extension TrainingOptions {
+    /// Errors: `.argument`, naming the option out of range.
+    func check() throws(PruneError) {
+        guard objective != .closedForm else {
+            throw PruneError(.argument, "objective closed_form is solved, not trained; use mse, ce, kl or js")
+        }
+        let counts = [
+            ("steps", steps), ("step_tokens", stepTokens), ("evaluate_every", evaluateEvery ?? 1), ("patience", patience ?? 1),
+            ("checkpoint_every", checkpointEvery ?? 1),
+        ]
+        if let (name, value) = counts.first(where: { $0.1 < 1 }) {
+            throw PruneError(.argument, "\(name) is \(value); it must be at least 1")
+        }
+        guard steps <= Self.mostSteps else {
+            throw PruneError(.argument, "steps is \(steps); it must be at most \(Self.mostSteps)")
+        }
+        if let warmupSteps, warmupSteps < 0 {
+            throw PruneError(.argument, "warmup_steps is \(warmupSteps); it must not be negative")
+        }
+        if let learningRate, !(learningRate.isFinite && learningRate > 0) {
+            throw PruneError(.argument, "learning_rate is \(learningRate); it must be finite and above 0")
+        }
+        for (name, value) in [("weight_decay", weightDecay), ("clip_norm", clipNorm)] where !(value.isFinite && value >= 0) {
+            throw PruneError(.argument, "\(name) is \(value); it must be finite and not negative")
+        }
+    }
+
+    /// So that counts of tokens cannot overflow.
+    private static let mostSteps = 1 << 32
+}

@@ -1,0 +1,56 @@
+/// A number that tells trainings apart: two with the same one go the same way, step by step.
+struct TrainingFingerprint {
+    private var sum = ByteChecksum()
+    var value: UInt64 { sum.value }
+
+    /// - Parameter initial: adapters that training starts from; nil = as the options say.
+    init(
+        _ model: any Model, _ data: TokenData, heldOut: TokenData, _ mask: KeepMask, _ options: AdapterOptions,
+        _ training: TrainingOptions, initial: AdapterSet?
+    ) {
+        var out = ByteWriter(mark: model.shape.architecture, version: 1)
+        for size in [model.shape.blockCount, model.shape.hiddenSize, model.shape.vocabularySize] { out.add(Int64(size)) }
+        out.add(UInt8(model.compute == .float32 ? 0 : 1))
+        out.add(model.weightSample)
+        for byte in mask.bytes { out.add(byte) }
+        Self.add(options, to: &out)
+        Self.add(training, to: &out)
+        for sublayer in initial?.sublayers ?? [] {
+            guard let adapter = initial?.adapters[sublayer] else { continue }
+            out.add(Int64(sublayer))
+            out.addShape(of: adapter)
+            out.add(adapter.parameters)
+        }
+        Self.add(data, to: &out)
+        Self.add(heldOut, to: &out)
+        sum.add(out.bytes[...])
+    }
+
+    /// The memory budget is left out: it changes no result.
+    private static func add(_ options: AdapterOptions, to out: inout ByteWriter) {
+        for value in [options.kind.rawValue, options.stream.rawValue, options.blockSlot.rawValue] { out.add(value) }
+        for value in [options.rank ?? -1, options.mostRank, options.normsInput ? 1 : 0, options.batchTokens] {
+            out.add(Int64(value))
+        }
+        out.add(options.ridge ?? -1)
+        out.add(options.heldOutShare)
+        out.add(options.seed)
+    }
+
+    /// Where and how often checkpoints are written is left out.
+    private static func add(_ options: TrainingOptions, to out: inout ByteWriter) {
+        for value in [options.objective.rawValue, options.start.rawValue] { out.add(value) }
+        for value in [
+            options.steps, options.stepTokens, options.warmupSteps ?? -1, options.evaluateEvery ?? -1, options.patience ?? -1,
+        ] { out.add(Int64(value)) }
+        for value in [options.learningRate ?? -1, options.weightDecay, options.clipNorm] { out.add(value) }
+    }
+
+    private static func add(_ data: TokenData, to out: inout ByteWriter) {
+        out.add(Int64(data.sequenceCount))
+        for offset in data.offsets { out.add(Int64(offset)) }
+        for token in data.tokens { out.add(token) }
+        out.add(UInt8(data.weights == nil ? 0 : 1))
+        out.add(data.weights ?? [])
+    }
+}
