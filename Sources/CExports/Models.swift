@@ -51,9 +51,9 @@ public func prune_model_info(
         let whole = shape.cost(under: KeepMask(blocks: shape.blockCount))
         let readsWeights = handle.model.readsWeights ? PRUNE_ABILITY_MAGNITUDE : 0
         let generates = handle.model.generates ? PRUNE_ABILITY_GENERATE : 0
-        let hasGradients = handle.model.hasGradients ? PRUNE_ABILITY_GRADIENTS : 0
+        let gradients = handle.model.hasGradients ? PRUNE_ABILITY_GRADIENTS : 0
         let out = prune_model_shape(
-            struct_size: 0, abilities: UInt32(PRUNE_ABILITY_READ_STATES | readsWeights | generates | hasGradients),
+            struct_size: 0, abilities: UInt32(PRUNE_ABILITY_READ_STATES | readsWeights | generates | gradients),
             architecture: handle.architecture.pointer, element_type: handle.elementType.pointer,
             n_blocks: Int64(shape.blockCount), hidden_size: Int64(shape.hiddenSize),
             feed_forward_size: Int64(shape.feedForwardSize), n_heads: Int64(shape.headCount),
