@@ -125,6 +125,25 @@ BF16_TARGET void kernel_bf16_pack_columns(const void *w, size_t row_stride, int3
         bf16_pack_columns_of(w, row_stride * 4, 4, STORED_FP32, inputs, columns, width, panel);
 }
 
+BF16_TARGET void kernel_bf16_transpose(const float *x, size_t stride, size_t rows, size_t columns, uint16_t *out,
+                                              size_t out_stride) {
+    for (size_t i = 0; i < rows; i += 16) {
+        size_t left = (rows - i + 1) / 2 * 2;
+        __mmask16 kept = left >= 16 ? 0xffff : (__mmask16)((1u << left) - 1);
+        for (size_t j = 0; j < columns; j += 16) {
+            size_t some = columns - j < 16 ? columns - j : 16;
+            __mmask16 mask = (__mmask16)((1u << some) - 1);
+            __m512i r[16];
+            for (size_t k = 0; k < 16; k++)
+                r[k] = i + k < rows ? _mm512_maskz_loadu_epi32(mask, x + (i + k) * stride + j) : _mm512_setzero_si512();
+            bf16_transpose(r);
+            for (size_t k = 0; k < some; k++)
+                _mm256_mask_storeu_epi16(out + (j + k) * out_stride + i, kept,
+                                         (__m256i)_mm512_cvtneps_pbh(_mm512_castsi512_ps(r[k])));
+        }
+    }
+}
+
 /* `rows` rows (constant, at most 6) times `vectors` x 16 columns (constant, at most 4): 24 sums stay in registers. */
 BF16_INLINE void bf16_tile(const uint16_t *a, size_t a_stride, const uint16_t *panel, size_t pairs, const float *start,
                            size_t start_stride, const float *bias, float *out, size_t out_stride, size_t rows,
@@ -201,6 +220,10 @@ void kernel_bf16_pack_rows(const void *w, size_t row_stride, int32_t type, size_
 void kernel_bf16_pack_columns(const void *w, size_t row_stride, int32_t type, size_t inputs, size_t columns,
                                             size_t width, uint16_t *panel) {
     (void)w, (void)row_stride, (void)type, (void)inputs, (void)columns, (void)width, (void)panel;
+}
+void kernel_bf16_transpose(const float *x, size_t stride, size_t rows, size_t columns, uint16_t *out,
+                                         size_t out_stride) {
+    (void)x, (void)stride, (void)rows, (void)columns, (void)out, (void)out_stride;
 }
 void kernel_bf16_multiply(const uint16_t *a, size_t a_stride, const uint16_t *panel, size_t pairs,
                                         const float *start, size_t start_stride, const float *bias, float *out,

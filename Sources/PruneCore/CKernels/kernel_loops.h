@@ -210,6 +210,15 @@ static void KERNEL(rotate)(float *restrict x, const float *restrict cosine, cons
     }
 }
 
+/* The reverse turn, which is the gradient of `rotate`. */
+static void KERNEL(rotate_back)(float *restrict x, const float *restrict cosine, const float *restrict sine, size_t half) {
+    for (size_t i = 0; i < half; i++) {
+        float a = x[i], b = x[i + half];
+        x[i] = a * cosine[i] + b * sine[i];
+        x[i + half] = b * cosine[i] - a * sine[i];
+    }
+}
+
 /* exp(x) to 2 ulp over the finite results, flushed to about 1e-38 below and held at 1e38 above. Rounds x / ln 2 by adding
    1.5 * 2^23, reduces with ln 2 in two parts, and scales by building the exponent's bits. No branch, so loops vectorise. */
 static inline float KERNEL(exponential)(float x) {
@@ -243,6 +252,26 @@ static void KERNEL(gelu_tanh_times)(const float *restrict gate, float *restrict 
     for (size_t i = 0; i < n; i++) {
         float x = gate[i], inner = 1.5957691216057308f * (x + 0.044715f * x * x * x);
         up[i] *= x / (1.0f + KERNEL(exponential)(-inner));
+    }
+}
+
+/* From the gradient d of up * silu(gate): puts those of gate and up in their place. */
+static void KERNEL(silu_pullback)(const float *restrict d, float *restrict gate, float *restrict up, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        float x = gate[i], sigmoid = 1.0f / (1.0f + KERNEL(exponential)(-x));
+        gate[i] = d[i] * up[i] * sigmoid * (1.0f + x * (1.0f - sigmoid));
+        up[i] = d[i] * x * sigmoid;
+    }
+}
+
+/* The same of up * gelu(gate) in the tanh form. */
+static void KERNEL(gelu_tanh_pullback)(const float *restrict d, float *restrict gate, float *restrict up, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        float x = gate[i], inner = 1.5957691216057308f * (x + 0.044715f * x * x * x);
+        float slope = 1.5957691216057308f * (1.0f + 0.134145f * x * x);
+        float sigmoid = 1.0f / (1.0f + KERNEL(exponential)(-inner));
+        gate[i] = d[i] * up[i] * sigmoid * (1.0f + x * slope * (1.0f - sigmoid));
+        up[i] = d[i] * x * sigmoid;
     }
 }
 
@@ -385,6 +414,14 @@ static void KERNEL(softmax)(float *x, size_t n) {
     }
     float scale = 1.0f / sum;
     for (size_t i = 0; i < n; i++) x[i] *= scale;
+}
+
+/* From the gradient d of probabilities p = softmax(scale * x): puts that of x in its place. */
+static void KERNEL(softmax_pullback)(const float *restrict p, float *restrict d, float scale, size_t n) {
+    KERNEL_RELAXED
+    float mean = 0;
+    for (size_t i = 0; i < n; i++) mean += p[i] * d[i];
+    for (size_t i = 0; i < n; i++) d[i] = scale * p[i] * (d[i] - mean);
 }
 
 /* out = bf16(exp(scale * (x - largest x))); returns the sum of the exponentials. scale > 0, n >= 1. */

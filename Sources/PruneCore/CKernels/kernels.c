@@ -122,11 +122,20 @@ void kernel_subtract(int32_t level, const float *x, float *out, size_t n) {
 void kernel_rotate(int32_t level, float *x, const float *cosine, const float *sine, size_t half) {
     KERNEL_DISPATCH(level, rotate, x, cosine, sine, half);
 }
+void kernel_rotate_back(int32_t level, float *x, const float *cosine, const float *sine, size_t half) {
+    KERNEL_DISPATCH(level, rotate_back, x, cosine, sine, half);
+}
 void kernel_silu_times(int32_t level, const float *gate, float *up, size_t n) {
     KERNEL_DISPATCH(level, silu_times, gate, up, n);
 }
 void kernel_gelu_tanh_times(int32_t level, const float *gate, float *up, size_t n) {
     KERNEL_DISPATCH(level, gelu_tanh_times, gate, up, n);
+}
+void kernel_silu_pullback(int32_t level, const float *d, float *gate, float *up, size_t n) {
+    KERNEL_DISPATCH(level, silu_pullback, d, gate, up, n);
+}
+void kernel_gelu_tanh_pullback(int32_t level, const float *d, float *gate, float *up, size_t n) {
+    KERNEL_DISPATCH(level, gelu_tanh_pullback, d, gate, up, n);
 }
 float kernel_maximum(int32_t level, const float *x, size_t n) {
     return KERNEL_DISPATCH(level, maximum, x, n);
@@ -154,3 +163,6 @@ void kernel_js_slope(int32_t level, float *x, const float *y, float shift, float
     KERNEL_DISPATCH(level, js_slope, x, y, shift, scale, delta, mean, n);
 }
 void kernel_softmax(int32_t level, float *x, size_t n) { KERNEL_DISPATCH(level, softmax, x, n); }
+void kernel_softmax_pullback(int32_t level, const float *p, float *d, float scale, size_t n) {
+    KERNEL_DISPATCH(level, softmax_pullback, p, d, scale, n);
+}

@@ -105,8 +105,11 @@ void kernel_widen_difference(int32_t level, const float *x, const float *y, doub
 double kernel_centre(int32_t level, const double *mean, double *x, size_t n);
 void kernel_subtract(int32_t level, const float *x, float *out, size_t n);
 void kernel_rotate(int32_t level, float *x, const float *cosine, const float *sine, size_t half);
+void kernel_rotate_back(int32_t level, float *x, const float *cosine, const float *sine, size_t half);
 void kernel_silu_times(int32_t level, const float *gate, float *up, size_t n);
 void kernel_gelu_tanh_times(int32_t level, const float *gate, float *up, size_t n);
+void kernel_silu_pullback(int32_t level, const float *d, float *gate, float *up, size_t n);
+void kernel_gelu_tanh_pullback(int32_t level, const float *d, float *gate, float *up, size_t n);
 float kernel_maximum(int32_t level, const float *x, size_t n);
 float kernel_sum_exp(int32_t level, const float *x, float shift, size_t n);
 kernel_weighted_sum kernel_weighted_exp(int32_t level, const float *x, const float *y, float shift, size_t n);
@@ -117,5 +120,6 @@ void kernel_exp_difference(int32_t level, float *x, float x_shift, float x_scale
 float kernel_js_log_sum(int32_t level, const float *x, const float *y, float shift, float delta, size_t n);
 void kernel_js_slope(int32_t level, float *x, const float *y, float shift, float scale, float delta, float mean, size_t n);
 void kernel_softmax(int32_t level, float *x, size_t n);
+void kernel_softmax_pullback(int32_t level, const float *p, float *d, float scale, size_t n);
 
 #endif

@@ -45,7 +45,7 @@ private struct PackedKeysAndValues {
 
     /// The panel of 64 keys from `first` on, a multiple of 64.
     func keyPanel(_ sequence: Range<Int>, head: Int, first: Int) -> UnsafeMutablePointer<UInt16> {
-        halves(keys) + (place(sequence, head) + first) * 2 * pairs
+        keys.halves + (place(sequence, head) + first) * 2 * pairs
     }
 
     /// The panel of values from key `first` on, a multiple of 2, for the head's columns from `column` on, a multiple of 64.
@@ -53,17 +53,12 @@ private struct PackedKeysAndValues {
         _ sequence: Range<Int>, head: Int, first: Int, column: Int
     ) -> UnsafeMutablePointer<UInt16> {
         let width = min(Self.keysPerPanel, valueColumns - column)
-        let panels = halves(values) + place(sequence, head) * valueColumns
+        let panels = values.halves + place(sequence, head) * valueColumns
         return panels + Self.padded(sequence.count) * column + first * width
     }
 
     private func place(_ sequence: Range<Int>, _ head: Int) -> Int {
         (places[sequence.lowerBound] ?? 0) + head * Self.padded(sequence.count)
-    }
-
-    /// Safe: the buffer is used as 16-bit values and nothing else while this is alive.
-    private func halves(_ buffer: FloatBuffer) -> UnsafeMutablePointer<UInt16> {
-        UnsafeMutableRawPointer(buffer.pointer).assumingMemoryBound(to: UInt16.self)
     }
 
     private func pack(
@@ -99,16 +94,8 @@ extension NativeModel {
         let layer = weights.attention[block]
         let sequences = sequences(of: before)
         let x = try roundedNorm(layer.norm, before)
-        let query = try scratch.buffer(x.rows * config.headCount * config.headSize)
-        let key = try scratch.buffer(x.rows * config.kvHeadCount * config.headSize)
-        let value = try scratch.buffer(key.count)
-        var targets: [BFloat16Product.Target] = []
-        for (projection, out) in [(layer.query, query), (layer.key, key), (layer.value, value)] {
-            let run = BFloat16Product.Run(rows: 0..<x.rows, out: out.pointer, stride: projection.weight.rows)
-            targets.append(BFloat16Product.Target(
-                weight: projection.weight, bias: try projection.bias?.floats(scratch), runs: [run]))
-        }
-        try BFloat16Product.apply(x, to: targets, scratch: scratch)
+        let rows = try projectRounded(layer, x)
+        let (query, key, value) = (rows.query, rows.key, rows.value)
         try prepareHeads(of: query, config.headCount, layer.queryNorm, sequences)
         try prepareHeads(of: key, config.kvHeadCount, layer.keyNorm, sequences)
         try keep?(key, value)
@@ -117,6 +104,22 @@ extension NativeModel {
             heads: config.kvHeadCount, headSize: config.headSize, scratch)
         let mixed = try mixRounded(query, rows: x.rows, packed, sequences, window: config.windows[block])
         try addProjection(layer.output, of: mixed, to: before, giving: after)
+    }
+
+    /// Queries, keys and values of normed rows.
+    func projectRounded(_ layer: AttentionWeights, _ x: BFloat16Rows) throws(PruneError) -> AttentionRows {
+        let rows = AttentionRows(
+            query: try scratch.buffer(x.rows * layer.query.weight.rows),
+            key: try scratch.buffer(x.rows * layer.key.weight.rows),
+            value: try scratch.buffer(x.rows * layer.value.weight.rows))
+        var targets: [BFloat16Product.Target] = []
+        for (projection, out) in [(layer.query, rows.query), (layer.key, rows.key), (layer.value, rows.value)] {
+            let run = BFloat16Product.Run(rows: 0..<x.rows, out: out.pointer, stride: projection.weight.rows)
+            targets.append(BFloat16Product.Target(
+                weight: projection.weight, bias: try projection.bias?.floats(scratch), runs: [run]))
+        }
+        try BFloat16Product.apply(x, to: targets, scratch: scratch)
+        return rows
     }
 
     /// softmax(q * k^T / sqrt(headSize)) * v for every head, rounded to bf16; a tile of queries at a time. The weights of

@@ -27,20 +27,25 @@ extension Norm {
 }
 
 extension NativeModel {
-    /// The normed rows of all states, one after the other; each state's own rows are copied to its successor in `after`,
-    /// to which the sublayer then adds its update.
+    /// The normed rows of all states, one after the other.
+    ///
+    /// - Parameter after: the successors of the states, if they are being made: each state's own rows are copied to its
+    ///   successor, to which the sublayer then adds its update.
     func normed(
-        _ norm: Norm, _ before: [NativeState], startingSums after: [NativeState]
+        _ norm: Norm, _ before: [NativeState], startingSums after: [NativeState]? = nil
     ) throws(PruneError) -> FloatBuffer {
         let width = config.hiddenSize
         let gain = try norm.gain.floats(scratch)
         let normed = try scratch.buffer(before.reduce(0) { $0 + $1.values.count })
         var first = 0
-        for (state, sum) in zip(before, after) {
+        for (index, state) in before.enumerated() {
             let out = normed.pointer + first * width
+            let sum = after?[index].values
             forEachPiece(of: state.batch.rowCount) { rows in
                 let start = rows.lowerBound * width
-                (sum.values.pointer + start).update(from: state.values.pointer + start, count: rows.count * width)
+                if let sum {
+                    (sum.pointer + start).update(from: state.values.pointer + start, count: rows.count * width)
+                }
                 norm.apply(state.values.pointer, rows: rows, width: width, gain: gain, into: out)
             }
             first += state.batch.rowCount

@@ -8,3 +8,8 @@ internal import Darwin
 func gaussianErrorLinearUnit(_ x: Float) -> Float {
     0.5 * x * (1 + erff(x * 0.70710678))
 }
+
+/// Its derivative: Phi(x) + x * phi(x).
+func gaussianErrorLinearUnitSlope(_ x: Float) -> Float {
+    0.5 * (1 + erff(x * 0.70710678)) + x * 0.39894228 * expf(-0.5 * x * x)
+}

@@ -120,6 +120,14 @@ enum BFloat16Product {
         kernel_bf16_pack_columns(rows, stride, Int32(STORED_FP32), inputs, columns, width, panel)
     }
 
+    /// out = x^T in bf16, for `count` fp32 rows of x; the partner of a last single row is 0.
+    static func transpose(
+        _ x: UnsafePointer<Float>, stride: Int, count: Int, columns: Int, into out: UnsafeMutablePointer<UInt16>,
+        stride outStride: Int
+    ) {
+        kernel_bf16_transpose(x, stride, count, columns, out, outStride)
+    }
+
     /// Packs some columns of a matrix, over those rows that are `inputs`, into a panel of `width` outputs: see
     /// `pullback`.
     static func packColumns(

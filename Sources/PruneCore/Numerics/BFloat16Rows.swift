@@ -18,21 +18,19 @@ struct BFloat16Rows {
         }
     }
 
-    /// fp32 rows, rounded. Errors: `.memory`.
+    /// fp32 rows times a number, rounded. Errors: `.memory`.
     init(
-        rounding x: UnsafePointer<Float>, rows: Int, columns: Int, _ scratch: BufferPool
+        rounding x: UnsafePointer<Float>, times scale: Float = 1, rows: Int, columns: Int, _ scratch: BufferPool
     ) throws(PruneError) {
         try self.init(rows: rows, columns: columns, scratch)
         let own = self
         forEachPiece(of: rows) { piece in
-            for row in piece { Kernels.round(x + row * columns, into: own.row(row), columns) }
+            for row in piece { Kernels.round(x + row * columns, times: scale, into: own.row(row), columns) }
         }
     }
 
-    /// Safe: the buffer holds rows * stride values of 16 bits, and is used for nothing else while this is alive.
-    var pointer: UnsafeMutablePointer<UInt16> {
-        UnsafeMutableRawPointer(buffer.pointer).assumingMemoryBound(to: UInt16.self)
-    }
+    /// rows * stride values.
+    var pointer: UnsafeMutablePointer<UInt16> { buffer.halves }
 
     func row(_ row: Int) -> UnsafeMutablePointer<UInt16> { pointer + row * stride }
 
@@ -42,4 +40,9 @@ struct BFloat16Rows {
         for row in 0..<rows { Kernels.widen(self.row(row), .bfloat16, into: out.pointer + row * columns, columns) }
         return out
     }
+}
+
+extension FloatBuffer {
+    /// The memory as 2 * count values of 16 bits. Safe: a buffer that is asked for them holds nothing else.
+    var halves: UnsafeMutablePointer<UInt16> { UnsafeMutableRawPointer(pointer).assumingMemoryBound(to: UInt16.self) }
 }

@@ -129,6 +129,13 @@ enum Kernels {
         kernel_rotate(level, x, cosine, sine, half)
     }
 
+    /// Turns the pairs the other way: from the gradient of `rotate`'s results to that of what it took.
+    static func rotateBack(
+        _ x: UnsafeMutablePointer<Float>, cosine: UnsafePointer<Float>, sine: UnsafePointer<Float>, half: Int
+    ) {
+        kernel_rotate_back(level, x, cosine, sine, half)
+    }
+
     /// up[i] *= activation(gate[i])
     static func multiply(
         _ up: UnsafeMutablePointer<Float>, by activation: Activation, of gate: UnsafePointer<Float>, _ count: Int
@@ -137,6 +144,23 @@ enum Kernels {
         case .silu: kernel_silu_times(level, gate, up, count)
         case .geluTanh: kernel_gelu_tanh_times(level, gate, up, count)
         case .gelu: for i in 0..<count { up[i] *= gaussianErrorLinearUnit(gate[i]) }
+        }
+    }
+
+    /// From the gradient d of up[i] * activation(gate[i]): puts those with respect to gate and up in their place.
+    static func pullback(
+        _ d: UnsafePointer<Float>, through activation: Activation, gate: UnsafeMutablePointer<Float>,
+        up: UnsafeMutablePointer<Float>, _ count: Int
+    ) {
+        switch activation {
+        case .silu: kernel_silu_pullback(level, d, gate, up, count)
+        case .geluTanh: kernel_gelu_tanh_pullback(level, d, gate, up, count)
+        case .gelu:
+            for i in 0..<count {
+                let x = gate[i]
+                gate[i] = d[i] * up[i] * gaussianErrorLinearUnitSlope(x)
+                up[i] = d[i] * gaussianErrorLinearUnit(x)
+            }
         }
     }
 
@@ -221,6 +245,13 @@ enum Kernels {
     /// Softmax over `count` >= 1 values, in place.
     static func softmax(_ x: UnsafeMutablePointer<Float>, _ count: Int) {
         kernel_softmax(level, x, count)
+    }
+
+    /// From the gradient d of probabilities = softmax(scale * x): puts that with respect to x in its place.
+    static func softmaxPullback(
+        _ probabilities: UnsafePointer<Float>, _ d: UnsafeMutablePointer<Float>, scale: Float, _ count: Int
+    ) {
+        kernel_softmax_pullback(level, probabilities, d, scale, count)
     }
 
     /// Widens stored elements to fp32. `source` holds `count` elements of the type and may be unaligned.
