@@ -105,7 +105,8 @@ import Testing
                 let after = try floats(model, try model.apply(sublayer, to: try states(model, batches, moved)))
                 return dot(given, zip(after, moved).map { zip($0, $1).map(-) })
             }
-            let steepest = update.map { $0.map { $0 / Float(length) * Float(h.joined().count).squareRoot() } }
+            let largest = update.joined().map(abs).max() ?? 0
+            let steepest = update.map { $0.map { 3 * $0 / largest } }
             for direction in [steepest] + (0..<4).map({ rows(model, batches, seed: 21 + 10 * $0) }) {
                 let step: Float = 0.01
                 let near = try projection(direction, step) - projection(direction, -step)
