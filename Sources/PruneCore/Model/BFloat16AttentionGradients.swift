@@ -15,6 +15,9 @@ private struct QueryTile {
     let gradient: UnsafeMutablePointer<Float>
     let stride: Int
 
+    /// How many of the first queries come before a key and all that follow it: an even number.
+    func blind(to key: Int) -> Int { max(0, key - queries.lowerBound) / 2 * 2 }
+
     /// The keys that a query sees, counted from `keys.lowerBound`.
     func visible(_ position: Int) -> Range<Int> {
         (window.map { max(0, position - $0 + 1) } ?? 0) - keys.lowerBound..<position + 1 - keys.lowerBound
@@ -123,27 +126,29 @@ private struct AttentionPullback {
     private func makeScores(_ tile: QueryTile) {
         let scale = 1 / Float(headSize).squareRoot()
         for key in Swift.stride(from: tile.keys.lowerBound, to: tile.keys.upperBound, by: Self.panel) {
-            let place = key - tile.keys.lowerBound
-            let products = [(tile.scaledQuery, keys, weights), (tile.roundedD, values, scores)]
-            for (rows, panels, out) in products {
-                BFloat16Product.multiply(
-                    rows, stride: tile.stride, panels.halves + key * headSize, pairs: headSize / 2,
-                    into: out.pointer + place, stride: stride, rows: tile.queries.count, columns: Self.panel)
-            }
+            let blind = tile.blind(to: key)
+            let (queries, place) = (tile.queries.count - blind, blind * stride + key - tile.keys.lowerBound)
+            BFloat16Product.multiply(
+                tile.scaledQuery + blind * tile.stride, stride: tile.stride, keys.halves + key * headSize,
+                pairs: headSize / 2, into: weights.pointer + place, stride: stride, rows: queries, columns: Self.panel)
+            BFloat16Product.multiply(
+                tile.roundedD + blind * tile.stride, stride: tile.stride, values.halves + key * headSize,
+                pairs: headSize / 2, into: scores.pointer + place, stride: stride, rows: queries, columns: Self.panel)
         }
         for (row, position) in tile.queries.enumerated() {
             let visible = tile.visible(position)
-            for lines in [weights, scores] {
-                let line = lines.pointer + row * stride
-                line.update(repeating: 0, count: visible.lowerBound)
-                (line + visible.upperBound).update(repeating: 0, count: tile.keys.count - visible.upperBound)
-            }
             let (own, line) = (weights.pointer + row * stride, scores.pointer + row * stride)
+            clear(own, tile.keys.count, around: visible)
+            clear(line, tile.keys.count, around: visible)
             Kernels.softmax(own + visible.lowerBound, visible.count)
-            Kernels.softmaxPullback(
-                own + visible.lowerBound, line + visible.lowerBound, scale: scale, visible.count)
+            Kernels.softmaxPullback(own + visible.lowerBound, line + visible.lowerBound, scale: scale, visible.count)
             Kernels.round(line, into: roundedScores.row(row), tile.keys.count)
         }
+    }
+
+    private func clear(_ line: UnsafeMutablePointer<Float>, _ count: Int, around visible: Range<Int>) {
+        line.update(repeating: 0, count: visible.lowerBound)
+        (line + visible.upperBound).update(repeating: 0, count: count - visible.upperBound)
     }
 
     /// sums += lines^T * rows, with lines: queries x keys, and rows: queries x headSize.
@@ -157,14 +162,16 @@ private struct AttentionPullback {
                 into: panels.halves + columns.lowerBound * Self.tile)
         }
         for key in Swift.stride(from: tile.keys.lowerBound, to: tile.keys.upperBound, by: Self.panel) {
+            let blind = tile.blind(to: key)
             BFloat16Product.transpose(
-                lines.pointer + key - tile.keys.lowerBound, stride: stride, count: queries, columns: Self.panel,
-                into: transposed.pointer, stride: transposed.stride)
-            forEachHeadPanel { columns, _ in
+                lines.pointer + blind * stride + key - tile.keys.lowerBound, stride: stride, count: queries - blind,
+                columns: Self.panel, into: transposed.pointer, stride: transposed.stride)
+            forEachHeadPanel { columns, width in
                 let sum = sums.pointer + key * headSize + columns.lowerBound
                 BFloat16Product.multiply(
-                    transposed.pointer, stride: transposed.stride, panels.halves + columns.lowerBound * Self.tile,
-                    pairs: (queries + 1) / 2, start: sum, into: sum, stride: headSize, rows: Self.panel,
+                    transposed.pointer, stride: transposed.stride,
+                    panels.halves + columns.lowerBound * Self.tile + blind * width, pairs: (queries - blind + 1) / 2,
+                    start: sum, into: sum, stride: headSize, rows: Self.panel,
                     columns: columns.count)
             }
         }
