@@ -101,5 +101,7 @@ kernel_weighted_sum kernel_weighted_exp(int32_t level, const float *x, const flo
 float kernel_js_sum(int32_t level, const float *x, const float *y, float log_sum, float delta, size_t n);
 void kernel_softmax(int32_t level, float *x, size_t n);
 void kernel_softmax_pullback(int32_t level, const float *p, float *d, float scale, size_t n);
+void kernel_softmax_pullback_bf16(int32_t level, float *x, const float *d, float scale, uint16_t *p, uint16_t *out,
+                                  size_t n);
 
 #endif
