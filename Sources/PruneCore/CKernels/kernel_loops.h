@@ -167,6 +167,35 @@ static void KERNEL(adamw)(float *restrict p, float *restrict m, float *restrict 
     }
 }
 
+/* out = x * scale * w in fp32, widened; sum += out */
+static void KERNEL(widen_scaled)(const float *restrict x, float scale, const float *restrict w, double *restrict out,
+                                 double *restrict sum, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        out[i] = (double)(x[i] * scale * w[i]);
+        sum[i] += out[i];
+    }
+}
+
+/* out = x - y in double; sum += out */
+static void KERNEL(widen_difference)(const float *restrict x, const float *restrict y, double *restrict out,
+                                     double *restrict sum, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        out[i] = (double)x[i] - (double)y[i];
+        sum[i] += out[i];
+    }
+}
+
+/* x -= mean; returns the sum of the squares of what is left. */
+static double KERNEL(centre)(const double *restrict mean, double *restrict x, size_t n) {
+    KERNEL_RELAXED
+    double sum = 0;
+    for (size_t i = 0; i < n; i++) {
+        x[i] -= mean[i];
+        sum += x[i] * x[i];
+    }
+    return sum;
+}
+
 /* out -= x */
 static void KERNEL(subtract)(const float *restrict x, float *restrict out, size_t n) {
     for (size_t i = 0; i < n; i++) out[i] -= x[i];

@@ -107,6 +107,15 @@ void kernel_add(int32_t level, const float *x, float *out, size_t n) {
 void kernel_adamw(int32_t level, float *p, float *m, float *v, const float *g, size_t n, kernel_adamw_rates rates) {
     KERNEL_DISPATCH(level, adamw, p, m, v, g, n, rates);
 }
+void kernel_widen_scaled(int32_t level, const float *x, float scale, const float *w, double *out, double *sum, size_t n) {
+    KERNEL_DISPATCH(level, widen_scaled, x, scale, w, out, sum, n);
+}
+void kernel_widen_difference(int32_t level, const float *x, const float *y, double *out, double *sum, size_t n) {
+    KERNEL_DISPATCH(level, widen_difference, x, y, out, sum, n);
+}
+double kernel_centre(int32_t level, const double *mean, double *x, size_t n) {
+    return KERNEL_DISPATCH(level, centre, mean, x, n);
+}
 void kernel_subtract(int32_t level, const float *x, float *out, size_t n) {
     KERNEL_DISPATCH(level, subtract, x, out, n);
 }

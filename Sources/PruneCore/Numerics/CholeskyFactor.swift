@@ -29,6 +29,15 @@ struct SquareMatrix {
         for i in 0..<size { values[i * size + i] += value }
     }
 
+    /// Makes the matrix symmetric by its part above the diagonal.
+    mutating func copyUpperTriangle() {
+        values.withUnsafeMutableBufferPointer { values in
+            for row in 0..<size {
+                for column in 0..<row { values[row * size + column] = values[column * size + row] }
+            }
+        }
+    }
+
     var meanDiagonal: Double {
         (0..<size).reduce(0) { $0 + values[$1 * size + $1] } / Double(max(size, 1))
     }
@@ -53,15 +62,30 @@ struct CholeskyFactor {
         guard info == 0 else { return nil }
     }
 
-    /// x with matrix * x = right.
+    /// x with matrix * x = right; of several right sides, one after the other.
     func solve(_ right: [Double]) -> [Double] {
         var x = right
         var n = blasint(clamping: size)
-        var one: blasint = 1
+        var count = blasint(clamping: right.count / size)
         var stride = n, strideB = n
         var info: blasint = 0
-        BLAS.singleThreaded { dpotrs_("L", &n, &one, values, &stride, &x, &strideB, &info) }
+        BLAS.singleThreaded { dpotrs_("L", &n, &count, values, &stride, &x, &strideB, &info) }
         return x
+    }
+
+    /// The symmetric matrix rows * matrix^-1 * rows^T, with rows: size x size.
+    func quadraticForm(_ rows: [Double]) -> SquareMatrix {
+        var halves = rows
+        var product = SquareMatrix(size)
+        let n = blasint(clamping: size)
+        // Column-major: rows^T, of which the factor's inverse is half the way to the solution.
+        BLAS.singleThreaded {
+            cblas_dtrsm(
+                CblasColMajor, CblasLeft, CblasLower, CblasNoTrans, CblasNonUnit, n, n, 1, values, n, &halves, n)
+            cblas_dsyrk(CblasColMajor, CblasLower, CblasTrans, n, n, 1, halves, n, 0, &product.values, n)
+        }
+        product.copyUpperTriangle()
+        return product
     }
 
     /// The diagonal of the inverse.

@@ -47,6 +47,12 @@ public final class FloatBuffer: @unchecked Sendable {
 
     var pointer: UnsafeMutablePointer<Float> { memory.pointer }
 
+    /// The same memory as count / 2 doubles. Safe: it is aligned to cache lines, and a buffer's owner uses it as the one or
+    /// the other only, writing before reading.
+    var doubles: UnsafeMutablePointer<Double> {
+        UnsafeMutableRawPointer(memory.pointer).bindMemory(to: Double.self, capacity: count / 2)
+    }
+
     /// Copies the values to memory that has room for `count` of them.
     public func copy(to out: UnsafeMutablePointer<Float>) {
         out.update(from: memory.pointer, count: count)

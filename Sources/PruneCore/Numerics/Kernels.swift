@@ -94,6 +94,29 @@ enum Kernels {
         kernel_adamw(level, parameters, first, second, gradient, count, rates)
     }
 
+    /// out[i] = x[i] * scale * weight[i], in fp32, widened; sum[i] += out[i].
+    static func widen(
+        _ x: UnsafePointer<Float>, by scale: Float, times weight: UnsafePointer<Float>,
+        into out: UnsafeMutablePointer<Double>, addingTo sum: UnsafeMutablePointer<Double>, _ count: Int
+    ) {
+        kernel_widen_scaled(level, x, scale, weight, out, sum, count)
+    }
+
+    /// out[i] = x[i] - y[i], in double; sum[i] += out[i].
+    static func widenDifference(
+        _ x: UnsafePointer<Float>, _ y: UnsafePointer<Float>, into out: UnsafeMutablePointer<Double>,
+        addingTo sum: UnsafeMutablePointer<Double>, _ count: Int
+    ) {
+        kernel_widen_difference(level, x, y, out, sum, count)
+    }
+
+    /// x[i] -= mean[i]; the sum of the squares of what is left.
+    static func centre(
+        _ x: UnsafeMutablePointer<Double>, about mean: UnsafePointer<Double>, _ count: Int
+    ) -> Double {
+        kernel_centre(level, mean, x, count)
+    }
+
     /// out[i] -= x[i]
     static func subtract(_ x: UnsafePointer<Float>, from out: UnsafeMutablePointer<Float>, _ count: Int) {
         kernel_subtract(level, x, out, count)

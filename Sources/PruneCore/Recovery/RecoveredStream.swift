@@ -1,0 +1,108 @@
+/// The closed form along the stream of the model as it is pruned and already recovered: one adapter after the other, each
+/// from the states that reach it with those before it in place.
+struct RecoveredStream {
+    private let model: any Model
+    private let batches: [TokenBatch]
+    /// Batches from this one on are held out.
+    private let heldOutFrom: Int
+    private let slots: [AdapterSlot]
+    private let options: AdapterOptions
+    private let meter: ProgressMeter
+    private let scratch = BufferPool()
+    private var adapters: AdapterSet
+    /// Whether the states of all batches stay in memory; if not, each adapter's are made again from the start.
+    private let keepsStates: Bool
+    /// The states of all batches before sublayer `position`, if they are kept.
+    private var states: [any HiddenState] = []
+    private var position = 0
+    /// EXPERIMENT
+    private var fullStates: [any HiddenState] = []
+    private var fullPosition = 0
+    nonisolated(unsafe) static var steers = false
+
+    init(
+        _ model: any Model, _ batches: [TokenBatch], heldOut: [TokenBatch], under mask: KeepMask, _ slots: [AdapterSlot],
+        _ options: AdapterOptions, _ progress: ProgressMeter.Listener?
+    ) {
+        self.model = model
+        self.batches = batches + heldOut
+        heldOutFrom = batches.count
+        self.slots = slots
+        self.options = options
+        let width = model.shape.hiddenSize
+        adapters = AdapterSet(mask: mask, adapters: [:], weightSample: model.weightSample, hiddenSize: width)
+        let rows = self.batches.reduce(0) { $0 + $1.rowCount }
+        let moments = options.kind == .bias ? 0 : 2 * UpdateMoments.bytes(width: width)
+        keepsStates = rows * width * MemoryLayout<Float>.stride <= options.statisticsBudget - moments
+        let isAdapter = Set(slots.map(\.sublayer))
+        var steps = 0
+        var begin = 0
+        for slot in slots {
+            let way = (begin..<slot.span.lowerBound).filter { mask.keeps($0) || isAdapter.contains($0) }
+            steps += way.count + slot.span.count
+            if keepsStates { begin = slot.span.lowerBound }
+        }
+        meter = ProgressMeter(stage: "closed form", total: steps * self.batches.count, listener: progress)
+    }
+
+    /// Errors: `.nonFinite` naming the layer; `.cancelled`; `.memory`; those of the solution.
+    mutating func solve() throws(PruneError) -> AdapterSet {
+        for slot in slots {
+            let (moments, heldOut) = try gather(slot)
+            adapters.add(try AdapterSolution(moments, heldOut: heldOut, slot, options), slot)
+        }
+        return adapters
+    }
+
+    /// The moments of an adapter, of the data and of the held-out part, all adapters before it in place.
+    private mutating func gather(
+        _ slot: AdapterSlot
+    ) throws(PruneError) -> (moments: UpdateMoments, heldOut: UpdateMoments) {
+        let recovered = try RecoveredModel(model, adapters)
+        var moments = UpdateMoments(width: model.shape.hiddenSize, matrices: options.kind != .bias)
+        var heldOut = moments
+        let begin = keepsStates ? position : 0
+        let isFirst = states.isEmpty
+        for wave in model.waves(of: batches, statesPerRow: 4) {
+            var before: [any HiddenState] = []
+            if keepsStates, !isFirst {
+                before = Array(states[wave])
+            } else {
+                for batch in batches[wave] { before.append(try model.start(batch)) }
+            }
+            for sublayer in begin..<slot.span.lowerBound
+            where adapters.mask.keeps(sublayer) || adapters.adapters[sublayer] != nil {
+                try advance(&before, through: sublayer, of: recovered)
+            }
+            if keepsStates {
+                if isFirst { states += before } else { states.replaceSubrange(wave, with: before) }
+            }
+            var after = before
+            if Self.steers {
+                after = []
+                for batch in batches[wave] { after.append(try model.start(batch)) }
+                for sublayer in 0..<slot.span.lowerBound { try advance(&after, through: sublayer, of: model) }
+            }
+            for sublayer in slot.span { try advance(&after, through: sublayer, of: model) }
+            for (index, (before, after)) in zip(wave, zip(before, after)) {
+                let isFinite = index < heldOutFrom
+                    ? try moments.add(model, before, after, norm: slot.norm, scratch)
+                    : try heldOut.add(model, before, after, norm: slot.norm, scratch)
+                guard isFinite else {
+                    throw try recovered.nonFiniteError(in: before.batch, under: KeepMask(blocks: adapters.mask.blockCount))
+                }
+            }
+        }
+        position = slot.span.lowerBound
+        return (moments, heldOut)
+    }
+
+    private func advance(
+        _ states: inout [any HiddenState], through sublayer: Int, of model: any Model
+    ) throws(PruneError) {
+        let rowsPerCall = states.map(\.batch.rowCount).max() ?? 0
+        try model.apply(sublayer, to: &states, at: Array(states.indices), rowsPerCall: rowsPerCall) {
+            count throws(PruneError) in try meter.advance(by: count)
+        }
+    }
+}
