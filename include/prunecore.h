@@ -349,7 +349,7 @@ enum {
     PRUNE_METRIC_LEAVE_ONE_OUT_LOGIT_L2 = 256,  /* mean over tokens that predict of ||logits with - logits without||_2 */
     PRUNE_METRIC_TAYLOR = 512,                  /* sum over the unit's matrices of |w * d(loss)/dw|: forward and backward */
     PRUNE_METRIC_ALL_STATIC = 127,              /* the first seven: one forward pass for all of them */
-    PRUNE_METRIC_ALL = 1023
+    PRUNE_METRIC_ALL = 1023                     /* taylor among them: needs PRUNE_ABILITY_GRADIENTS */
 };
 
 /* The denominator of the relative metrics. */
@@ -382,13 +382,14 @@ typedef struct prune_score_options {
 #define PRUNE_SCORE_OPTIONS_INIT { sizeof(prune_score_options), 0, 0, 0, 0, NULL, 0, 0, NULL, NULL }
 
 /*
- * Scores every unit of a model: static metrics in one forward pass, leave-one-out in one pass per unit more.
+ * Scores every unit of a model: static metrics in one forward pass, leave-one-out in one pass per unit more, taylor in one
+ * pass forward and backward, or several where memory holds the gradients of some layers at a time.
  *   data         NULL is allowed if magnitude is the only metric
  *   options      NULL = defaults
  *   out_scores   one row per metric asked for, in ascending order of its bit, one column per unit
  *   capacity     doubles that fit in out_scores; out_count = metrics * units
  * Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_HANDLE, PRUNE_ERR_BUFFER, PRUNE_ERR_DATA, PRUNE_ERR_NONFINITE,
- * PRUNE_ERR_CANCELLED, PRUNE_ERR_MEMORY.
+ * PRUNE_ERR_UNSUPPORTED (magnitude or taylor of a model without that ability), PRUNE_ERR_CANCELLED, PRUNE_ERR_MEMORY.
  */
 prune_status prune_model_score(const prune_model *model, const prune_data *data, const prune_score_options *options,
                                double *out_scores, size_t capacity, size_t *out_count);
@@ -396,7 +397,7 @@ prune_status prune_model_score(const prune_model *model, const prune_data *data,
 /*
  * Statistics: the static metrics as running sums, so that data can come in parts, on several machines, and be merged.
  * Parts merged equal the whole to 1e-12 where the same tokens were computed together (`batch_tokens`); other batches
- * round the hidden states otherwise, which moves scores by about 1e-7. Magnitude and leave-one-out are not among them.
+ * round the hidden states otherwise, which moves scores by about 1e-7. Only the static metrics but magnitude are among them.
  */
 typedef struct prune_statistics prune_statistics;
 

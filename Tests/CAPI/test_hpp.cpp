@@ -117,6 +117,7 @@ void model_and_mask() {
   CHECK(prune::Model("tiny", prune::Compute::float32).shape().compute == prune::Compute::float32);
   CHECK_THROWS(PRUNE_ERR_ARGUMENT, "compute", prune::Model("tiny", static_cast<prune::Compute>(3)));
   CHECK(shape.tied_embeddings && shape.can_read_states && shape.can_magnitude && shape.head_size == 8);
+  CHECK(shape.has_gradients);
   CHECK(model.sublayers().size() == 4 && model.sublayers()[3].block == 1);
 
   prune::Mask mask = prune::Mask::all_kept(2);

@@ -24,6 +24,8 @@ static void all_refuse(const prune_model *model, const prune_data *data, const u
     CHECK_FAILS(prune_model_score(model, data, &options, scores, 36, NULL), PRUNE_ERR_NONFINITE, place);
     options.metrics = PRUNE_METRIC_LEAVE_ONE_OUT_LOGIT_L2;
     CHECK_FAILS(prune_model_score(model, data, &options, scores, 36, NULL), PRUNE_ERR_NONFINITE, place);
+    options.metrics = PRUNE_METRIC_TAYLOR;
+    CHECK_FAILS(prune_model_score(model, data, &options, scores, 36, NULL), PRUNE_ERR_NONFINITE, place);
     CHECK_FAILS(prune_statistics_collect(statistics, model, data, &options), PRUNE_ERR_NONFINITE, place);
     CHECK_FAILS(prune_statistics_scores(statistics, NULL, scores, 36, NULL), PRUNE_ERR_DATA, "gathered");
     CHECK_FAILS(prune_model_generate(model, data, keep, keep_count, NULL, &generation), PRUNE_ERR_NONFINITE, place);

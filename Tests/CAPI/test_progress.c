@@ -48,7 +48,7 @@ static log_book fresh(int stop_at)
 enum { SCORE, LEAVE_ONE_OUT, EVALUATE, TOKEN_LOSSES, LOGITS, HIDDEN_STATES, N_CALLS };
 static union {
     unsigned char bytes[FIXTURE_TOKENS * FIXTURE_VOCABULARY * sizeof(float)];
-    double doubles[36];
+    double doubles[40];
     float floats[FIXTURE_TOKENS * FIXTURE_VOCABULARY];
     prune_evaluation evaluation;
 } out;
@@ -63,10 +63,10 @@ static prune_status call(int which, log_book *book)
     score.user_data = evaluate.user_data = book;
     switch (which) {
     case SCORE:
-        return prune_model_score(f.model, f.data, &score, out.doubles, 36, NULL);
+        return prune_model_score(f.model, f.data, &score, out.doubles, 40, NULL);
     case LEAVE_ONE_OUT:
         score.metrics = PRUNE_METRIC_ALL;
-        return prune_model_score(f.model, f.data, &score, out.doubles, 36, NULL);
+        return prune_model_score(f.model, f.data, &score, out.doubles, 40, NULL);
     case EVALUATE:
         return prune_model_evaluate(f.model, f.data, NULL, 1, 0, &evaluate, &out.evaluation);
     case TOKEN_LOSSES:

@@ -44,12 +44,12 @@ static void against_reference(const fixture *f)
 /* Rows come in ascending order of the bits, whatever is asked for together. */
 static void rows(const fixture *f)
 {
-    double all[9 * 4], some[2 * 4];
+    double all[10 * 4], some[2 * 4];
     prune_score_options options = PRUNE_SCORE_OPTIONS_INIT;
     size_t count, i;
     options.metrics = PRUNE_METRIC_ALL;
-    CHECK_OK(prune_model_score(f->model, f->data, &options, all, 36, &count));
-    CHECK(count == 36);
+    CHECK_OK(prune_model_score(f->model, f->data, &options, all, 40, &count));
+    CHECK(count == 40);
     options.metrics = PRUNE_METRIC_LEAVE_ONE_OUT_LOSS | PRUNE_METRIC_L1;
     CHECK_OK(prune_model_score(f->model, f->data, &options, some, 8, &count));
     CHECK(count == 8);
@@ -58,7 +58,7 @@ static void rows(const fixture *f)
         CHECK(some[4 + i] == all[7 * 4 + i]);
     }
     /* The defaults: every static metric, by sublayer. */
-    CHECK_OK(prune_model_score(f->model, f->data, NULL, all, 36, &count));
+    CHECK_OK(prune_model_score(f->model, f->data, NULL, all, 40, &count));
     CHECK(count == 28);
     CHECK(all[2 * 4 + 1] == some[1]);
 }
@@ -98,6 +98,37 @@ static void magnitude(const fixture *f)
     CHECK_NEAR(got[1], sum_of_magnitudes(f, 1, 0) + sum_of_magnitudes(f, 1, 1), 1e-9 * got[1]);
     options.metrics = PRUNE_METRIC_MAGNITUDE | PRUNE_METRIC_COSINE;
     CHECK_FAILS(prune_model_score(f->model, NULL, &options, got, 4, NULL), PRUNE_ERR_ARGUMENT, "data");
+}
+
+/* A matrix is worth what it scores, whoever else is scored with it; nothing without a token to predict. */
+static void taylor(const fixture *f)
+{
+    static const uint8_t some[4] = { 1, 1, 0, 1 };
+    prune_score_options options = PRUNE_SCORE_OPTIONS_INIT;
+    prune_granularity granularity;
+    double sublayers[4], got[4];
+    int64_t length = 1;
+    int32_t token = 3;
+    prune_data *lone = NULL;
+    size_t u;
+    options.metrics = PRUNE_METRIC_TAYLOR;
+    options.keep = some;
+    options.keep_count = 4;
+    CHECK_OK(prune_model_score(f->model, f->data, &options, sublayers, 4, NULL));
+    CHECK(sublayers[0] > 0.0 && sublayers[1] > 0.0 && sublayers[2] == 0.0 && sublayers[3] > 0.0);
+    for (granularity = PRUNE_GRANULARITY_BLOCK; granularity <= PRUNE_GRANULARITY_FEED_FORWARD; granularity++) {
+        options.granularity = granularity;
+        CHECK_OK(prune_model_score(f->model, f->data, &options, got, 2, NULL));
+        for (u = 0; u < 2; u++) {
+            double attention = granularity == PRUNE_GRANULARITY_FEED_FORWARD ? 0.0 : sublayers[2 * u];
+            double feed_forward = granularity == PRUNE_GRANULARITY_ATTENTION ? 0.0 : sublayers[2 * u + 1];
+            CHECK_NEAR(got[u], attention + feed_forward, 1e-12 * (1.0 + got[u]));
+        }
+    }
+    CHECK_FAILS(prune_model_score(f->model, NULL, &options, got, 2, NULL), PRUNE_ERR_ARGUMENT, "taylor");
+    CHECK_OK(prune_data_create(&token, &length, 1, NULL, &lone));
+    CHECK_FAILS(prune_model_score(f->model, lone, &options, got, 2, NULL), PRUNE_ERR_DATA, "predict");
+    prune_data_release(lone);
 }
 
 /* What a unit costs when it is left out, by evaluating without it. */
@@ -164,14 +195,14 @@ static void removed_units(fixture *f)
 {
     static const uint8_t some[4] = { 1, 1, 0, 0 };
     prune_score_options options = PRUNE_SCORE_OPTIONS_INIT;
-    double got[9 * 2];
+    double got[10 * 2];
     size_t m;
     options.metrics = PRUNE_METRIC_ALL;
     options.granularity = PRUNE_GRANULARITY_BLOCK;
     CHECK_OK(prune_model_mask_set(f->model, some, 4));
-    CHECK_OK(prune_model_score(f->model, f->data, &options, got, 18, NULL));
+    CHECK_OK(prune_model_score(f->model, f->data, &options, got, 20, NULL));
     CHECK_OK(prune_model_mask_set(f->model, NULL, 0));
-    for (m = 0; m < 9; m++) {
+    for (m = 0; m < 10; m++) {
         CHECK(got[m * 2] > 0.0 || m == 7); /* leaving one out may lower the loss */
         CHECK(m == 6 ? got[m * 2 + 1] > 0.0 : got[m * 2 + 1] == 0.0);
     }
@@ -191,7 +222,7 @@ static void refusals(const fixture *f)
     } while (0)
     REFUSED(granularity, 4, "granularity");
     REFUSED(granularity, -1, "granularity");
-    REFUSED(metrics, 512, "metrics");
+    REFUSED(metrics, 1024, "metrics");
     REFUSED(metrics, UINT64_MAX, "metrics");
     REFUSED(relative_to, 2, "relative_to");
     REFUSED(relative_to, -1, "relative_to");
@@ -210,13 +241,13 @@ static void refusals(const fixture *f)
 static void batches(const fixture *f)
 {
     prune_score_options options = PRUNE_SCORE_OPTIONS_INIT;
-    double whole[36], parts[36];
+    double whole[40], parts[40];
     size_t i;
     options.metrics = PRUNE_METRIC_ALL;
-    CHECK_OK(prune_model_score(f->model, f->data, &options, whole, 36, NULL));
+    CHECK_OK(prune_model_score(f->model, f->data, &options, whole, 40, NULL));
     for (options.batch_tokens = 1; options.batch_tokens < 14; options.batch_tokens += 4) {
-        CHECK_OK(prune_model_score(f->model, f->data, &options, parts, 36, NULL));
-        for (i = 0; i < 36; i++) {
+        CHECK_OK(prune_model_score(f->model, f->data, &options, parts, 40, NULL));
+        for (i = 0; i < 40; i++) {
             CHECK_NEAR(parts[i], whole[i], 1e-5 * (1.0 + fabs(whole[i])));
         }
     }
@@ -230,6 +261,7 @@ int main(void)
     against_reference(&f);
     rows(&f);
     magnitude(&f);
+    taylor(&f);
     leave_one_out(&f);
     removed_units(&f);
     refusals(&f);

@@ -9,7 +9,7 @@ enum { THREADS = 4, ROUNDS = 25 };
 /* Everything that a round computes from const handles. */
 typedef struct results {
     prune_evaluation evaluation;
-    double scores[36];
+    double scores[40];
     float losses[FIXTURE_TOKENS];
     float logits[FIXTURE_TOKENS * FIXTURE_VOCABULARY];
     uint8_t keep[4];
@@ -28,7 +28,7 @@ static int compute(results *out)
     options.metrics = PRUNE_METRIC_ALL;
     memset(out, 0, sizeof *out);
     failures += prune_model_evaluate(f.model, f.data, keep, 1, 4, NULL, &out->evaluation) != PRUNE_OK;
-    failures += prune_model_score(f.model, f.data, &options, out->scores, 36, NULL) != PRUNE_OK;
+    failures += prune_model_score(f.model, f.data, &options, out->scores, 40, NULL) != PRUNE_OK;
     failures += prune_model_token_losses(f.model, f.data, NULL, 0, NULL, out->losses, FIXTURE_TOKENS, NULL) != PRUNE_OK;
     failures += prune_model_logits(f.model, f.data, NULL, 0, NULL, out->logits, 512, NULL) != PRUNE_OK;
     failures += prune_model_mask_get(f.model, out->keep, 4, NULL) != PRUNE_OK;

@@ -37,7 +37,7 @@ def test_shape_is_that_of_the_files(tales: pc.Model, tales_dir: Path) -> None:
     assert shape.parameters == sum(sizes.values())
     assert shape.parameter_bytes == 2 * shape.parameters
     assert shape.kv_bytes_per_token == 12 * 2 * 4 * 16 * 2  # blocks, K and V, heads, size, bytes
-    assert shape.can_read_states and shape.can_read_weights
+    assert shape.can_read_states and shape.can_read_weights and shape.has_gradients
     for index, sublayer in enumerate(tales.sublayers):
         block, is_feed_forward = divmod(index, 2)
         assert (sublayer.block, sublayer.is_feed_forward) == (block, bool(is_feed_forward))

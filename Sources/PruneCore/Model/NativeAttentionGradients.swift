@@ -26,8 +26,10 @@ extension NativeModel {
             [GradientTerm(UnsafePointer(dy.pointer), layer.output.weight)], runs: call.runs, into: d.pointer,
             scratch: scratch)
         let gradients = try pullbackHeads(of: rows, layer, sequences) { (rows, gradients) throws(PruneError) in
+            if let sums = call.sums { try addOutputGradient(to: sums, rows, sequences, dy, call) }
             try pullbackMix(rows, d, sequences, window: config.windows[call.block], into: gradients)
         }
+        call.sums?.add([gradients.query, gradients.key, gradients.value], of: x, rows: call.rows)
         try pullbackInputs(
             [(gradients.query, layer.query), (gradients.key, layer.key), (gradients.value, layer.value)], layer.norm, call)
     }
@@ -52,7 +54,7 @@ extension NativeModel {
             key: try pullbackPreparation(of: gradients.key, config.kvHeadCount, key, sequences), value: gradients.value)
     }
 
-    private func copy(of buffer: FloatBuffer) throws(PruneError) -> FloatBuffer {
+    func copy(of buffer: FloatBuffer) throws(PruneError) -> FloatBuffer {
         let copy = try scratch.buffer(buffer.count)
         buffer.copy(to: copy.pointer)
         return copy

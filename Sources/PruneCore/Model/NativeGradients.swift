@@ -4,6 +4,13 @@ extension NativeModel {
     public func pullback(
         _ sublayer: Int, at states: [any HiddenState], of gradients: [any HiddenState]
     ) throws(PruneError) -> [any HiddenState] {
+        try pullback(sublayer, at: states, of: gradients, sums: nil)
+    }
+
+    /// - Parameter sums: where the gradients of the sublayer's weights are added; then all products are fp32.
+    func pullback(
+        _ sublayer: Int, at states: [any HiddenState], of gradients: [any HiddenState], sums: WeightGradients?
+    ) throws(PruneError) -> [any HiddenState] {
         let before = try states.map(native)
         let given = try gradients.map(native)
         guard before.map(\.values.count) == given.map(\.values.count) else {
@@ -16,9 +23,9 @@ extension NativeModel {
         for group in consecutiveGroups(ofRows: before.map(\.batch.rowCount), atMost: RowLimit.call) {
             let call = SublayerPullback(
                 block: sublayer / 2, before: Array(before[group]), gradients: Array(given[group]),
-                results: Array(results[group]))
+                results: Array(results[group]), sums: sums)
             try BLAS.singleThreaded { () throws(PruneError) in
-                switch (compute, sublayer % 2) {
+                switch (sums == nil ? compute : .float32, sublayer % 2) {
                 case (.float32, 0): try pullbackAttention(call)
                 case (.float32, _): try pullbackFeedForward(call)
                 case (.bfloat16, 0): try pullbackAttentionRounded(call)
@@ -39,6 +46,8 @@ struct SublayerPullback {
     let gradients: [NativeState]
     /// Where those with respect to `before` go.
     let results: [NativeState]
+    /// Where the gradients of the weights are added; nil = they are not wanted.
+    let sums: WeightGradients?
 
     /// How many rows belong together: see `MatrixProduct.apply`.
     var runs: [Int] { before.map(\.batch.rowCount) }
@@ -59,12 +68,14 @@ extension NativeModel {
             [GradientTerm(UnsafePointer(dy.pointer), layer.down.weight)], runs: call.runs, into: d.pointer,
             scratch: scratch)
         let activation = config.activation
+        if let sums = call.sums { try addDownGradient(to: sums, gate, up, dy, rows: call.rows) }
         forEachPiece(of: call.rows) { piece in
             let start = piece.lowerBound * inner
             Kernels.pullback(
                 d.pointer + start, through: activation, gate: gate.pointer + start, up: up.pointer + start,
                 piece.count * inner)
         }
+        call.sums?.add([gate, up], of: x, rows: call.rows)
         try pullbackInputs([(gate, layer.gate), (up, layer.up)], layer.norm, call)
     }
 

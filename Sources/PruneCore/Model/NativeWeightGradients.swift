@@ -1,15 +1,52 @@
+/// Gradients of the weights. They are kept in the order of `NativeWeights.projections`: those of the projections that share
+/// the normed rows as their input, then that of the one that ends the sublayer.
 extension NativeModel {
     public func weightGradients(ofSublayer sublayer: Int) throws(PruneError) -> WeightGradients {
         try WeightGradients(counts: weights.projections(ofSublayer: sublayer).map { $0.weight.rows * $0.weight.columns })
     }
 
-    public func taylor(ofSublayer sublayer: Int, _ gradients: WeightGradients) throws(PruneError) -> Double {
-        let projections = weights.projections(ofSublayer: sublayer)
-        guard gradients.matrices.map(\.count) == projections.map({ $0.weight.rows * $0.weight.columns }) else {
+    public func pullback(
+        _ sublayer: Int, at states: [any HiddenState], of gradients: [any HiddenState], addingTo sums: WeightGradients
+    ) throws(PruneError) -> [any HiddenState] {
+        try check(sums, ofSublayer: sublayer)
+        return try pullback(sublayer, at: states, of: gradients, sums: sums)
+    }
+
+    /// Adds the gradient of the down projection, whose input is activation(gate) * up.
+    func addDownGradient(
+        to sums: WeightGradients, _ gate: FloatBuffer, _ up: FloatBuffer, _ dy: FloatBuffer, rows: Int
+    ) throws(PruneError) {
+        let inner = config.feedForwardSize
+        let activation = config.activation
+        let gated = try copy(of: up)
+        forEachPiece(of: rows) { piece in
+            let start = piece.lowerBound * inner
+            Kernels.multiply(gated.pointer + start, by: activation, of: gate.pointer + start, piece.count * inner)
+        }
+        sums.add(toMatrix: 2, dy, gated, rows: rows)
+    }
+
+    /// Adds the gradient of the output projection, whose input is what attention makes of the prepared rows.
+    func addOutputGradient(
+        to sums: WeightGradients, _ rows: AttentionRows, _ sequences: [Range<Int>], _ dy: FloatBuffer,
+        _ call: SublayerPullback
+    ) throws(PruneError) {
+        let mixed = try scratch.buffer(rows.query.count)
+        try mix(rows.query, rows.key, rows.value, sequences, window: config.windows[call.block], into: mixed)
+        sums.add(toMatrix: 3, dy, mixed, rows: call.rows)
+    }
+
+    private func check(_ sums: WeightGradients, ofSublayer sublayer: Int) throws(PruneError) {
+        let counts = weights.projections(ofSublayer: sublayer).map { $0.weight.rows * $0.weight.columns }
+        guard sums.matrices.map(\.count) == counts else {
             throw PruneError(.internal, "gradients of another sublayer's weights were given for \(sublayerName(sublayer))")
         }
+    }
+
+    public func taylor(ofSublayer sublayer: Int, _ gradients: WeightGradients) throws(PruneError) -> Double {
+        try check(gradients, ofSublayer: sublayer)
         var sum = 0.0
-        for (projection, gradient) in zip(projections, gradients.matrices) {
+        for (projection, gradient) in zip(weights.projections(ofSublayer: sublayer), gradients.matrices) {
             sum += try sumOfAbsolutes(of: projection.weight, times: gradient)
         }
         return sum

@@ -17,6 +17,11 @@ public final class WeightGradients: Sendable {
     /// Outputs whose gradients one thread sums at a time. Fixed, so that results do not depend on the thread count.
     private static let outputsPerPiece = 64
 
+    /// Adds those of projections that share their input x to the first matrices.
+    func add(_ gradients: [FloatBuffer], of x: FloatBuffer, rows: Int) {
+        for (index, dy) in gradients.enumerated() { add(toMatrix: index, dy, x, rows: rows) }
+    }
+
     /// Adds dY^T * X to one of the matrices: dY the gradient of a projection's outputs, rows x outputs, X its inputs,
     /// rows x inputs. To be called where BLAS is single-threaded.
     func add(toMatrix index: Int, _ dy: FloatBuffer, _ x: FloatBuffer, rows: Int) {

@@ -58,6 +58,7 @@ struct ModelShape {
   bool can_read_states;  ///< static metrics work
   bool can_magnitude;    ///< the magnitude metric works
   bool can_generate;     ///< Model::generate() works
+  bool has_gradients;    ///< training, gradients and the taylor metric work
 };
 
 /// A decoder-only language model. In every function below that takes a `mask`, an empty one stands for the mask that
@@ -93,7 +94,8 @@ class Model : public detail::Owner<prune_model, prune_model_release> {
                       static_cast<Compute>(c.compute),
                       (c.abilities & PRUNE_ABILITY_READ_STATES) != 0,
                       (c.abilities & PRUNE_ABILITY_MAGNITUDE) != 0,
-                      (c.abilities & PRUNE_ABILITY_GENERATE) != 0};
+                      (c.abilities & PRUNE_ABILITY_GENERATE) != 0,
+                      (c.abilities & PRUNE_ABILITY_GRADIENTS) != 0};
   }
 
   /// The 2 * n_blocks sublayers in order (prune_model_sublayers).

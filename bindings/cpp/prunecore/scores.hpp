@@ -28,6 +28,7 @@ enum class Metric : std::uint64_t {
   magnitude = PRUNE_METRIC_MAGNITUDE,
   leave_one_out_loss = PRUNE_METRIC_LEAVE_ONE_OUT_LOSS,
   leave_one_out_logit_l2 = PRUNE_METRIC_LEAVE_ONE_OUT_LOGIT_L2,
+  taylor = PRUNE_METRIC_TAYLOR,
   all_static = PRUNE_METRIC_ALL_STATIC,
   all = PRUNE_METRIC_ALL
 };

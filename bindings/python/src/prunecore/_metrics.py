@@ -21,6 +21,7 @@ METRICS: tuple[str, ...] = (
     "magnitude",
     "leave_one_out_loss",
     "leave_one_out_logit_l2",
+    "taylor",
 )
 """All metrics, in the order of their bits: the order of the rows that the library writes."""
 

@@ -71,6 +71,11 @@ class ModelShape:
         """Whether the model can write text."""
         return bool(self.abilities & ffi.integer_const("PRUNE_ABILITY_GENERATE"))
 
+    @property
+    def has_gradients(self) -> bool:
+        """Whether gradients can be had: training and the taylor metric work."""
+        return bool(self.abilities & ffi.integer_const("PRUNE_ABILITY_GRADIENTS"))
+
     def to_dict(self) -> dict[str, Any]:
         """All fields, for JSON."""
         return asdict(self)
