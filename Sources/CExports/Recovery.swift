@@ -51,10 +51,6 @@ private func adapterOptions(_ given: prune_recover_options, width: Int) throws(P
     if given.held_out_share != 0 { options.heldOutShare = given.held_out_share }
     options.seed = given.seed
     options.batchTokens = try batchTokens(given.batch_tokens)
-    guard given.memory_budget >= 0 else {
-        throw PruneError(
-            .argument, "options.memory_budget is \(given.memory_budget); it must be 0 (chosen) or more bytes")
-    }
     options.memoryBudget = chosen(given.memory_budget)
     return options
 }
