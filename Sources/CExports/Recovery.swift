@@ -15,9 +15,9 @@ struct RecoverOptions {
 
 /// Options of a caller; defaults for NULL. Errors: `.argument` naming the field; `.handle`.
 ///
-/// - Parameter width: hidden size of the model, which no rank exceeds; nil = not known here.
+/// - Parameter width: hidden size of the model, which bounds the default rank.
 func recoverOptions(
-    _ options: UnsafePointer<prune_recover_options>?, width: Int?
+    _ options: UnsafePointer<prune_recover_options>?, width: Int
 ) throws(PruneError) -> RecoverOptions {
     var asked = RecoverOptions()
     asked.given = try readStruct(options, prune_recover_options(), least: recoverOptionsSize, "options")
@@ -31,50 +31,28 @@ func recoverOptions(
     let objective: RecoveryObjective = try choice(given.objective, "options.objective")
     let training = try trainingOptions(given, objective)
     asked.training = objective == .closedForm ? nil : training
-    guard asked.initial == nil || asked.training != nil else {
-        throw PruneError(
-            .argument, "options.initial is given, but options.objective is the closed form, which starts from nothing")
-    }
     return asked
 }
 
-private func adapterOptions(_ given: prune_recover_options, width: Int?) throws(PruneError) -> AdapterOptions {
+private func adapterOptions(_ given: prune_recover_options, width: Int) throws(PruneError) -> AdapterOptions {
     var options = AdapterOptions()
     options.kind = given.kind == PRUNE_ADAPTER_DEFAULT ? .lowRank : try choice(given.kind, "options.kind")
     let input: AdapterInput = try choice(given.input, "options.input")
     options.normsInput = input == .normed
     options.stream = try choice(given.stream, "options.stream")
     options.blockSlot = try choice(given.block_slot, "options.block_slot")
-    options.rank = try rank(given.rank, width: width)
-    guard given.ridge.isFinite, given.ridge >= 0 else {
-        throw PruneError(.argument, "options.ridge is \(given.ridge); it must be 0 (chosen) or a positive number")
+    // Ranges are checked by those who use them; here is what only a caller in C can say.
+    switch given.rank {
+    case 0: options.rank = options.rank.map { min($0, width) }
+    case -1: options.rank = nil
+    default: options.rank = Int(clamping: given.rank)
     }
     options.ridge = given.ridge == 0 ? nil : given.ridge
-    guard given.held_out_share >= 0, given.held_out_share < 1 else {
-        throw PruneError(
-            .argument, "options.held_out_share is \(given.held_out_share); it must be 0 (0.1) or a share below 1")
-    }
-    if given.held_out_share > 0 { options.heldOutShare = given.held_out_share }
+    if given.held_out_share != 0 { options.heldOutShare = given.held_out_share }
     options.seed = given.seed
     options.batchTokens = try batchTokens(given.batch_tokens)
-    options.memoryBudget = try optionalCount(given.memory_budget, "memory_budget")
+    options.memoryBudget = chosen(given.memory_budget)
     return options
-}
-
-/// The rank that a caller asks for; nil = to be chosen. Errors: `.argument`.
-private func rank(_ value: Int64, width: Int?) throws(PruneError) -> Int? {
-    let usual = AdapterOptions().rank
-    switch value {
-    case 0: return usual.map { min($0, width ?? $0) }
-    case -1: return nil
-    default:
-        guard value >= 1, value <= Int64(width ?? Int.max) else {
-            let most = width.map { " up to the hidden size, \($0)" } ?? ""
-            throw PruneError(
-                .argument, "options.rank is \(value); it must be 0 (\(usual ?? 0)), -1 (chosen), or a rank\(most)")
-        }
-        return Int(value)
-    }
 }
 
 private func trainingOptions(
@@ -83,40 +61,25 @@ private func trainingOptions(
     var options = TrainingOptions()
     options.objective = objective
     options.start = try choice(given.start, "options.start")
-    options.steps = try optionalCount(given.steps, "steps") ?? options.steps
-    options.stepTokens = try optionalCount(given.step_tokens, "step_tokens") ?? options.stepTokens
-    options.learningRate = given.learning_rate == 0 ? nil : try positive(given.learning_rate, "learning_rate")
-    options.weightDecay = given.weight_decay == 0 ? 0 : try positive(given.weight_decay, "weight_decay")
-    options.warmupSteps = try optionalCount(given.warmup_steps, "warmup_steps")
+    options.steps = chosen(given.steps) ?? options.steps
+    options.stepTokens = chosen(given.step_tokens) ?? options.stepTokens
+    options.learningRate = given.learning_rate == 0 ? nil : given.learning_rate
+    options.weightDecay = given.weight_decay
+    options.warmupSteps = chosen(given.warmup_steps)
     switch given.clip_norm {
     case 0: break
     case -1: options.clipNorm = 0
-    default:
-        guard given.clip_norm > 0, given.clip_norm.isFinite else {
-            throw PruneError(
-                .argument, "options.clip_norm is \(given.clip_norm); it must be 0 (1), -1 (no bound), or a positive number")
-        }
-        options.clipNorm = given.clip_norm
+    default: options.clipNorm = given.clip_norm
     }
-    options.evaluateEvery = try optionalCount(given.evaluate_every, "evaluate_every")
-    options.patience = try optionalCount(given.patience, "patience")
+    options.evaluateEvery = chosen(given.evaluate_every)
+    options.patience = chosen(given.patience)
     options.checkpoint = given.checkpoint.map { String(cString: $0) }
-    options.checkpointEvery = try optionalCount(given.checkpoint_every, "checkpoint_every")
+    options.checkpointEvery = chosen(given.checkpoint_every)
     return options
 }
 
-/// A count of a caller, 0 = the default. So large a count that sums of a few would overflow counts as the largest one.
-private func optionalCount(_ value: Int64, _ name: String) throws(PruneError) -> Int? {
-    guard value >= 0 else { throw PruneError(.argument, "options.\(name) is \(value); it must be 0 (the default) or more") }
-    return value == 0 ? nil : Int(clamping: min(value, 1 << 48))
-}
-
-private func positive(_ value: Double, _ name: String) throws(PruneError) -> Double {
-    guard value > 0, value.isFinite else {
-        throw PruneError(.argument, "options.\(name) is \(value); it must be 0 (the default) or a positive number")
-    }
-    return value
-}
+/// A count of a caller; nil for 0, which stands for the default.
+private func chosen(_ value: Int64) -> Int? { value == 0 ? nil : Int(clamping: value) }
 
 /// The model that adapters are made for or attached to. Errors: `.argument` if it has adapters itself.
 func fullModel(_ model: OpaquePointer?) throws(PruneError) -> ModelHandle {

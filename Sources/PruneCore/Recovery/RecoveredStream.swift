@@ -89,7 +89,12 @@ struct RecoveredStream {
                     ? try moments.add(model, before, after, norm: slot.norm, scratch)
                     : try heldOut.add(model, before, after, norm: slot.norm, scratch)
                 guard isFinite else {
-                    throw try recovered.nonFiniteError(in: before.batch, under: KeepMask(blocks: adapters.mask.blockCount))
+                    // What is emulated is at fault if the way to it is not.
+                    let reachesIt = try model.read(before) { values throws(PruneError) in
+                        values.indices.allSatisfy { values[$0].isFinite }
+                    }
+                    let faulty: any Model = reachesIt ? model : recovered
+                    throw try faulty.nonFiniteError(in: before.batch, under: KeepMask(blocks: adapters.mask.blockCount))
                 }
             }
         }
