@@ -202,8 +202,8 @@ def test_adapters_of_another_model_or_mask(
     path = tmp_path / "other" / "model.safetensors"
     content = bytearray(path.read_bytes())
     start = 8 + int.from_bytes(content[:8], "little")
-    weights = np.frombuffer(content, dtype=np.uint8)[start::2]
-    weights ^= 1  # the last bit of every weight
+    weights = np.frombuffer(content, dtype=np.uint8)[start + 1 :: 2]
+    weights ^= 128  # the sign of every weight
     path.write_bytes(content)
     with pc.open(tmp_path / "other") as other, pytest.raises(pc.ArgumentError, match="model"):
         low_rank.attach(other)
