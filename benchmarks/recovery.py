@@ -93,7 +93,8 @@ class Bench:
 
     def mask(self, case: Case) -> pc.Mask:
         """By least leave-one-out loss on the calibration text."""
-        scored = self.calibration.select(range(0, len(self.calibration), 3)[: 3 * SCORED])
+        spread = np.linspace(0, len(self.calibration) - 1, len(KINDS) * SCORED).astype(int)
+        scored = self.calibration.select(spread.tolist())
         scores = self.model.score(scored, "leave_one_out_loss", case.granularity)
         return scores.prune(case.count)
 
