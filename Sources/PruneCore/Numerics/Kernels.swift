@@ -254,8 +254,8 @@ enum Kernels {
         kernel_softmax_pullback(level, probabilities, d, scale, count)
     }
 
-    /// probabilities = bf16(softmax(x)), and out = bf16(scale * the gradient with respect to x), where d is that with respect
-    /// to the probabilities. Uses x up; `count` >= 1.
+    /// probabilities = bf16(softmax(x)), and out = bf16(scale * the gradient with respect to x), where d is that with
+    /// respect to the probabilities. Uses x up; `count` >= 1.
     static func softmaxPullback(
         _ x: UnsafeMutablePointer<Float>, _ d: UnsafePointer<Float>, scale: Float,
         probabilities: UnsafeMutablePointer<UInt16>, into out: UnsafeMutablePointer<UInt16>, _ count: Int
