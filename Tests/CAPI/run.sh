@@ -147,6 +147,7 @@ c_and_run double_include "$here/double_include_a.c" "$here/double_include_b.c"
 cpp_and_run header_cxx17 "$here/header_cxx17.cpp"
 cpp_and_run test_hpp "$here/test_hpp.cpp" "${objects[@]}"
 cpp_and_run test_hpp_game "$here/test_hpp_game.cpp" "${objects[@]}"
+cpp_and_run test_hpp_recovery "$here/test_hpp_recovery.cpp" "${objects[@]}"
 
 # prunecore.hpp under other compilers and the next standard, as far as they are here; and each part of it on its own.
 for compiler in g++ clang++; do
@@ -156,7 +157,8 @@ for compiler in g++ clang++; do
     fi
     for standard in c++17 c++20; do
         step "hpp, $compiler $standard" "$compiler" -std=$standard "${warnings[@]}" -I"$root/include" \
-            -I"$root/bindings/cpp" -I"$here" -fsyntax-only "$here/test_hpp.cpp" "$here/test_hpp_game.cpp"
+            -I"$root/bindings/cpp" -I"$here" -fsyntax-only "$here/test_hpp.cpp" "$here/test_hpp_game.cpp" \
+            "$here/test_hpp_recovery.cpp"
     done
 done
 parts_stand_alone() {
@@ -188,6 +190,17 @@ step "C example, no tokens" refuses "no/such: cannot be" "$out/first_light_c" "$
 step "C++ example, no tokens" refuses "no/such: cannot be" "$out/first_light_cpp" "$model" no/such
 step "C example, bad tokens" refuses "no token id" "$out/first_light_c" "$model" "$model/config.json"
 step "C++ example, bad tokens" refuses "no token id" "$out/first_light_cpp" "$model" "$model/config.json"
+# Adapters win back some of what four attention layers cost.
+step "recovery in C, compile" compile_c "$out/recover_c" "$root/examples/c/recover.c"
+recovery() {
+    "$out/recover_c" "$model" "$tokens" "$out/adapters" >"$out/recover.txt" && cat "$out/recover.txt" &&
+        [ "$(grep -cE '^attn\.[0-9]+: rank 16, matrix norm [0-9.]+, ridge [0-9e+-]+$' "$out/recover.txt")" -eq 4 ] &&
+        [ -f "$out/adapters/adapters.json" ] &&
+        awk '/whole/ { whole = $6 } /without/ { pruned = $4 } /in place/ { recovered = $5 }
+             END { exit !(whole > 0 && whole < recovered && recovered < pruned) }' "$out/recover.txt"
+}
+step "recovery in C" recovery
+step "recovery in C, no model" refuses "PRUNE_ERR_FILE: .*no/such" "$out/recover_c" no/such "$tokens" "$out/adapters"
 # A game of the program's own: a line per road, and the values add up to the pairs that the whole network connects.
 step "ask and tell, compile" compile_cpp "$out/ask_tell" "$root/examples/cpp/ask_tell.cpp"
 ask_tell() { # output file, arguments...

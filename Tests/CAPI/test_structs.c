@@ -178,6 +178,86 @@ static prune_status generation_info(void *memory)
     return status;
 }
 
+static const uint8_t without[4] = { 1, 0, 1, 1 };
+
+static prune_status recover(void *memory)
+{
+    prune_adapters *adapters = NULL;
+    prune_status status = prune_model_recover(f.model, f.data, without, 4, memory, &adapters);
+    prune_adapters_release(adapters);
+    return status;
+}
+
+static prune_status adapters_info(void *memory)
+{
+    prune_recover_options options = PRUNE_RECOVER_OPTIONS_INIT;
+    prune_adapters *adapters = NULL;
+    prune_status status;
+    options.kind = PRUNE_ADAPTER_BIAS;
+    CHECK_OK(prune_model_recover(f.model, f.data, without, 4, &options, &adapters));
+    status = prune_adapters_info(adapters, memory);
+    prune_adapters_release(adapters);
+    return status;
+}
+
+static prune_status moments_create(void *memory)
+{
+    prune_moments *moments = NULL;
+    prune_status status = prune_moments_create(f.model, without, 4, memory, &moments);
+    prune_moments_release(moments);
+    return status;
+}
+
+static prune_status moments_collect(void *memory)
+{
+    prune_moments *moments = NULL;
+    prune_status status;
+    CHECK_OK(prune_moments_create(f.model, without, 4, NULL, &moments));
+    status = prune_moments_collect(moments, f.model, f.data, memory);
+    prune_moments_release(moments);
+    return status;
+}
+
+static prune_status moments_solve(void *memory)
+{
+    prune_moments *moments = NULL;
+    prune_adapters *adapters = NULL;
+    prune_status status;
+    CHECK_OK(prune_moments_create(f.model, without, 4, NULL, &moments));
+    CHECK_OK(prune_moments_collect(moments, f.model, f.data, NULL));
+    status = prune_moments_solve(moments, NULL, memory, &adapters);
+    prune_moments_release(moments);
+    prune_adapters_release(adapters);
+    return status;
+}
+
+static prune_status vjp(void *memory)
+{
+    static float states[FIXTURE_TOKENS * FIXTURE_HIDDEN], out[FIXTURE_TOKENS * FIXTURE_HIDDEN];
+    return prune_model_vjp(f.model, f.data, 1, states, states, FIXTURE_TOKENS * FIXTURE_HIDDEN, memory, out);
+}
+
+static prune_status gradient(void *memory)
+{
+    static float out[FIXTURE_TOKENS * FIXTURE_HIDDEN];
+    return prune_model_gradient(f.model, f.data, without, 4, PRUNE_OBJECTIVE_CE, 0, memory, out,
+                                FIXTURE_TOKENS * FIXTURE_HIDDEN, NULL, NULL);
+}
+
+static prune_status adapters_gradient(void *memory)
+{
+    prune_recover_options options = PRUNE_RECOVER_OPTIONS_INIT;
+    prune_adapters *adapters = NULL;
+    prune_status status;
+    float out[FIXTURE_HIDDEN];
+    options.kind = PRUNE_ADAPTER_BIAS;
+    CHECK_OK(prune_model_recover(f.model, f.data, without, 4, &options, &adapters));
+    status = prune_adapters_gradient(adapters, f.model, f.data, PRUNE_OBJECTIVE_CE, 1, memory, out, FIXTURE_HIDDEN, NULL,
+                                     NULL);
+    prune_adapters_release(adapters);
+    return status;
+}
+
 static const struct {
     with_struct call;
     uint32_t size;
@@ -205,7 +285,15 @@ static const struct {
     { game_info, sizeof(prune_game_state), "out_state", 0 },
     { shapley, sizeof(prune_shapley_options), "options", 0 },
     { generate, sizeof(prune_generate_options), "options", 0 },
-    { generation_info, sizeof(prune_generation_report), "out_report", 0 }
+    { generation_info, sizeof(prune_generation_report), "out_report", 0 },
+    { recover, sizeof(prune_recover_options), "options", 0 },
+    { adapters_info, sizeof(prune_adapters_summary), "out_summary", 0 },
+    { moments_create, sizeof(prune_recover_options), "options", 0 },
+    { moments_collect, sizeof(prune_evaluate_options), "options", 0 },
+    { moments_solve, sizeof(prune_recover_options), "options", 0 },
+    { vjp, sizeof(prune_evaluate_options), "options", 0 },
+    { gradient, sizeof(prune_evaluate_options), "options", 0 },
+    { adapters_gradient, sizeof(prune_evaluate_options), "options", 0 }
 };
 
 /* Calls with `size` in struct_size; byte `set` of the memory, if it is not 0, holds 1. */
@@ -221,7 +309,7 @@ static prune_status call(size_t i, uint32_t size, uint32_t set, unsigned char *m
 
 static void sizes(void)
 {
-    enum { ROOM = 256 };
+    enum { ROOM = 512 };
     union {
         unsigned char bytes[ROOM];
         void *aligned;

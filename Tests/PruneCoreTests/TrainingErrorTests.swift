@@ -16,7 +16,7 @@ import Testing
             ("checkpoint_every", { $0.training.checkpointEvery = -3 }), ("objective", { $0.training.objective = .closedForm }),
             ("rank", { $0.options.rank = 0 }), ("rank", { $0.options.rank = 7 }), ("rank", { $0.options.rank = nil }),
             ("held_out_share", { $0.options.heldOutShare = 1 }), ("held_out_share", { $0.options.heldOutShare = .nan }),
-            ("batch_tokens", { $0.options.batchTokens = 0 }), ("ridge", { $0.options.ridge = -1 }),
+            ("batches of 0", { $0.options.batchTokens = 0 }), ("ridge", { $0.options.ridge = -1 }),
         ]
         for (name, change) in faults {
             var other = own

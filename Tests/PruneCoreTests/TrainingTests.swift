@@ -5,7 +5,7 @@ import Testing
 
 /// What the tests of training share: a model, data, and options for a short training.
 struct TrainingCase {
-    var model = CurvedModel()
+    var model: any Model = CurvedModel()
     var mask: KeepMask
     var data: TokenData
     var options = AdapterOptions()

@@ -3,8 +3,8 @@
 ///
 /// Header-only, no logic beyond conversion: every function here calls the C function that its comment names, and that
 /// function's comment in prunecore.h is the contract (shapes, units, errors). What is added:
-///  - Model, Data, Statistics, Generation and Game own one handle each. They can be moved, not copied. Using one that was moved
-///    from throws Error, as NULL does in C.
+///  - Model, Data, Statistics, Generation, Game, Adapters and Moments own one handle each. They can be moved, not copied.
+///    Using one that was moved from throws Error, as NULL does in C.
 ///  - A status other than PRUNE_OK is thrown as prune::Error, with the library's sentence as what().
 ///  - Sizes that C cannot see are checked before the call: tokens against sequence lengths, masks of unequal length.
 ///  - Buffers are sized by asking the library, so nothing has to be known in advance.
@@ -33,5 +33,8 @@
 #include "prunecore/generation.hpp"  // GenerateOptions, Generation
 #include "prunecore/model.hpp"       // Model
 #include "prunecore/statistics.hpp"  // Statistics
+#include "prunecore/recovery.hpp"    // RecoverOptions, Adapters, recover
+#include "prunecore/moments.hpp"     // Moments
+#include "prunecore/gradients.hpp"   // vjp, gradient
 
 #endif  // PRUNECORE_HPP

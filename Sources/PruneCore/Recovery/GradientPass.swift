@@ -64,7 +64,7 @@ struct GradientPass {
                 gradient = try pullback(sublayer, at: state, of: gradient)
                 continue
             }
-            // Taken out for the while, so that it is not copied.
+            // Taken out for the while, so that the dictionary's value is not copied.
             var sum = sums.removeValue(forKey: sublayer) ?? Array(repeating: 0, count: adapter.parameters.count)
             if sublayer == lowest {
                 try model.addParameterGradient(of: adapter, at: state, of: gradient, to: &sum, scratch)

@@ -1,17 +1,10 @@
 extension AdapterOptions {
     /// Errors: `.argument`, naming the option out of range.
     func check(hiddenSize: Int) throws(PruneError) {
-        if kind == .lowRank, let rank, !(1...hiddenSize).contains(rank) {
-            throw PruneError(.argument, "rank is \(rank); it must be 1 to the hidden size, \(hiddenSize)")
-        }
-        guard mostRank >= 1 else { throw PruneError(.argument, "the highest rank is \(mostRank); it must be at least 1") }
-        if let ridge, !(ridge.isFinite && ridge >= 0) {
-            throw PruneError(.argument, "ridge is \(ridge); it must be finite and not negative")
-        }
+        try checkClosedForm(width: hiddenSize)
         guard heldOutShare > 0, heldOutShare < 1 else {
             throw PruneError(.argument, "held_out_share is \(heldOutShare); it must be above 0 and below 1")
         }
-        guard batchTokens >= 1 else { throw PruneError(.argument, "batch_tokens is \(batchTokens); it must be at least 1") }
     }
 }
 

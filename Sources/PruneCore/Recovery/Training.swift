@@ -1,9 +1,3 @@
-#if canImport(Glibc)
-internal import Glibc
-#elseif canImport(Darwin)
-internal import Darwin
-#endif
-
 /// Trains adapters, and nothing else, by AdamW.
 struct Training {
     private let data: TokenData
@@ -160,7 +154,7 @@ struct Training {
 
     private static func told(_ error: PruneError, _ place: String) -> PruneError {
         guard error.kind == .nonFinite else { return error }
-        return PruneError(.nonFinite, "\(place): \(error.message)\(", or lower the learning rate")")
+        return PruneError(.nonFinite, "\(place): \(error.message), or lower the learning rate")
     }
 
     private func nonFiniteGradient(_ gradients: AdapterGradients, step: Int) -> PruneError {

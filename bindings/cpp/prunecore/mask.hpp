@@ -113,6 +113,9 @@ class Mask {
 
 namespace detail {
 
+/// What C is given for a mask: nullptr, with a count of 0, for an empty one.
+inline const std::uint8_t *or_null(span<std::uint8_t> mask) noexcept { return mask.empty() ? nullptr : mask.data(); }
+
 /// Masks as rows of one array. Throws Error with PRUNE_ERR_ARGUMENT if they are not of one length.
 inline std::vector<std::uint8_t> rows(span<Mask> masks) {
   std::vector<std::uint8_t> rows;

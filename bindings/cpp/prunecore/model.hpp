@@ -113,12 +113,14 @@ class Model : public detail::Owner<prune_model, prune_model_release> {
   }
 
   /// Sets that mask; an empty one keeps everything again (prune_model_mask_set).
-  void set_mask(span<std::uint8_t> mask) { detail::check(prune_model_mask_set(get(), or_null(mask), mask.size())); }
+  void set_mask(span<std::uint8_t> mask) {
+    detail::check(prune_model_mask_set(get(), detail::or_null(mask), mask.size()));
+  }
 
   /// What a mask leaves of the model (prune_mask_cost).
   Cost cost(span<std::uint8_t> mask = {}) const {
     prune_cost cost = PRUNE_COST_INIT;
-    detail::check(prune_mask_cost(get(), or_null(mask), mask.size(), &cost));
+    detail::check(prune_mask_cost(get(), detail::or_null(mask), mask.size(), &cost));
     return cost;
   }
 
@@ -134,7 +136,7 @@ class Model : public detail::Owner<prune_model, prune_model_release> {
     const prune_evaluate_options c = detail::to_c(options, bridge);
     Evaluation evaluation{};
     detail::check(bridge.status(
-        prune_model_evaluate(get(), data.get(), or_null(mask), 1, mask.size(), &c, &evaluation)));
+        prune_model_evaluate(get(), data.get(), detail::or_null(mask), 1, mask.size(), &c, &evaluation)));
     return evaluation;
   }
 
@@ -154,14 +156,14 @@ class Model : public detail::Owner<prune_model, prune_model_release> {
   std::vector<float> token_losses(const Data &data, span<std::uint8_t> mask = {},
                                   const EvaluateOptions &options = {}) const {
     return floats(options, [&](const prune_evaluate_options *c, float *out, std::size_t capacity, std::size_t *count) {
-      return prune_model_token_losses(get(), data.get(), or_null(mask), mask.size(), c, out, capacity, count);
+      return prune_model_token_losses(get(), data.get(), detail::or_null(mask), mask.size(), c, out, capacity, count);
     });
   }
 
   /// Logits, tokens rows of vocabulary_size (prune_model_logits). Meant for checks and small data.
   std::vector<float> logits(const Data &data, span<std::uint8_t> mask = {}, const EvaluateOptions &options = {}) const {
     return floats(options, [&](const prune_evaluate_options *c, float *out, std::size_t capacity, std::size_t *count) {
-      return prune_model_logits(get(), data.get(), or_null(mask), mask.size(), c, out, capacity, count);
+      return prune_model_logits(get(), data.get(), detail::or_null(mask), mask.size(), c, out, capacity, count);
     });
   }
 
@@ -170,7 +172,7 @@ class Model : public detail::Owner<prune_model, prune_model_release> {
   std::vector<float> hidden_states(const Data &data, std::int64_t sublayer, span<std::uint8_t> mask = {},
                                    const EvaluateOptions &options = {}) const {
     return floats(options, [&](const prune_evaluate_options *c, float *out, std::size_t capacity, std::size_t *count) {
-      return prune_model_hidden_states(get(), data.get(), or_null(mask), mask.size(), sublayer, c, out, capacity,
+      return prune_model_hidden_states(get(), data.get(), detail::or_null(mask), mask.size(), sublayer, c, out, capacity,
                                        count);
     });
   }
@@ -183,7 +185,7 @@ class Model : public detail::Owner<prune_model, prune_model_release> {
     const prune_evaluate_options c = detail::to_c(options, bridge);
     return detail::filled<double>([&](double *out, std::size_t capacity, std::size_t *count) {
       return bridge.status(
-          prune_model_choices(get(), data.get(), or_null(mask), mask.size(), &c, out, capacity, count));
+          prune_model_choices(get(), data.get(), detail::or_null(mask), mask.size(), &c, out, capacity, count));
     });
   }
 
@@ -193,7 +195,7 @@ class Model : public detail::Owner<prune_model, prune_model_release> {
     const prune_generate_options c = bridge.to_c();
     prune_generation *handle = nullptr;
     detail::check(
-        bridge.status(prune_model_generate(get(), prompts.get(), or_null(mask), mask.size(), &c, &handle)));
+        bridge.status(prune_model_generate(get(), prompts.get(), detail::or_null(mask), mask.size(), &c, &handle)));
     return Generation::adopt(handle);
   }
 
@@ -230,8 +232,6 @@ class Model : public detail::Owner<prune_model, prune_model_release> {
     detail::check(prune_model_open(detail::c_string(directory, "directory"), &options, &handle));
     return handle;
   }
-
-  static const std::uint8_t *or_null(span<std::uint8_t> mask) noexcept { return mask.empty() ? nullptr : mask.data(); }
 
   Scores score(const prune_data *data, const ScoreOptions &options) const {
     detail::ProgressBridge bridge(options.progress);
