@@ -122,10 +122,35 @@ def test_sublayer_curves_compare_the_ways_to_choose(demo: tuple[Path, dict[str, 
         assert sum(losses[metric]) < sum(losses["random"])
 
 
+def test_adapters_win_back_what_pruning_lost(
+    demo: tuple[Path, dict[str, Any]], tales: pc.Model, tales_dir: Path
+) -> None:
+    out, printed = demo
+    study = pc.RecoveryStudy.load(out / "recovery.json")
+    assert study.to_dict() == printed["recovery"]
+    assert study.removals == [("attention", 4), ("feed_forward", 4), ("block", 3)]
+    assert study.methods == ["pruned", "bias", "closed_form", "kl"]
+    assert study.loss == pytest.approx(printed["before"]["all"]["loss"], abs=1e-5)
+    pruned = study.at("attention", 4, "pruned")
+    assert list(pruned.removed) == printed["removed"]
+    assert pruned.loss == pytest.approx(printed["loss"], abs=1e-5)
+    for removal in study.removals:
+        shares = [study.at(*removal, method).share for method in study.methods]
+        assert 0 == shares[0] < shares[1] < shares[2] < shares[3] < 1
+    # The text that they learned from is neither scored on nor held out.
+    learnt = pc.Data.concatenate(
+        [
+            pc.Data.from_text(tales_dir / f"{text}.jsonl", tales)[16:64]
+            for text in ("stories", "maths", "plays")
+        ]
+    )
+    assert study.provenance["data_sha256"] == learnt.digest
+
+
 def test_pictures_are_pictures(demo: tuple[Path, dict[str, Any]]) -> None:
     out, printed = demo
     pictures = [name for name in printed["files"] if name.endswith(".png")]
-    assert len(pictures) == 7
+    assert len(pictures) == 8
     for name in pictures:
         with Image.open(out / name) as image:
             assert image.width > 600 and len(image.convert("L").getcolors() or []) > 8

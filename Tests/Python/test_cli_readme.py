@@ -26,7 +26,7 @@ def workplace(repository_root: Path, tmp_path: Path) -> Path:
 
 
 def test_python_example(readme: str, workplace: Path) -> None:
-    code, _ = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
+    code, _, _ = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
     done = subprocess.run(
         [sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=workplace
     )
@@ -38,7 +38,7 @@ def test_python_example(readme: str, workplace: Path) -> None:
 
 
 def test_python_example_of_games(readme: str, workplace: Path) -> None:
-    _, code = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
+    _, code, _ = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
     done = subprocess.run(
         [sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=workplace
     )
@@ -47,6 +47,16 @@ def test_python_example_of_games(readme: str, workplace: Path) -> None:
     assert removed.count("attn.") + removed.count("ffn.") == 4
     assert float(total) == pytest.approx(8**0.5)  # the worth of all players
     assert (workplace / "shapley.checkpoint").is_file()
+
+
+def test_python_example_of_recovery(readme: str, workplace: Path) -> None:
+    _, _, code = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=workplace
+    )
+    rows = [[float(loss) for loss in line.split()] for line in done.stdout.splitlines()[:2]]
+    assert rows[0][0] == rows[1][0] and max(rows[0][1], rows[1][1]) < rows[0][0]
+    assert pc.Adapters.load(workplace / "adapters").summary.steps == 5
 
 
 def test_shell_example(readme: str, workplace: Path) -> None:

@@ -113,7 +113,7 @@ def test_tables(files: Path) -> None:
     assert done.stderr == ""
 
 
-def test_a_cancelled_training_goes_on(files: Path) -> None:
+def test_ctrl_c_ends_a_training(files: Path) -> None:
     line = (
         "recover model --mask mask.json --data text.jsonl --limit 32 --rank 4 --objective ce "
         "--start zero --steps 100000 --checkpoint kept/training --out never --json"
@@ -125,7 +125,10 @@ def test_a_cancelled_training_goes_on(files: Path) -> None:
         stderr=subprocess.PIPE,
         encoding="utf-8",
     )
-    time.sleep(6)
+    deadline = time.monotonic() + 60
+    while not (files / "kept").is_dir() and time.monotonic() < deadline:
+        time.sleep(0.05)  # the folder is made when all is read and training is next
+    time.sleep(2)
     running.send_signal(signal.SIGINT)
     out, error = running.communicate(timeout=60)
     assert (running.returncode, out) == (130, ""), error
@@ -150,11 +153,11 @@ def test_a_cancelled_training_goes_on(files: Path) -> None:
         ("recover model --mask mask.json --data text.jsonl --limit 4 --out one.txt", "one.txt"),
         ("evaluate model --data text.jsonl --adapters gone", "gone"),
         ("generate model --prompt Once --adapters gone", "gone"),
-        ("study", "recovery"),
+        ("study", "command"),
         ("study recovery model --data one.txt --out o", "one.txt"),
         ("study recovery model --granularity heads --out o", "heads"),
-        ("study recovery model --most 0 --out o", "study"),
-        ("study recovery model --most 13 --out o --quick", "13"),
+        ("study recovery model --most 0 --out o", "--most is 0"),
+        ("study recovery model --most 13 --out o", "--most is 13"),
     ],
 )
 def test_wrong_input_is_one_sentence(files: Path, line: str, words: str) -> None:

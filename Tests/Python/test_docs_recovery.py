@@ -40,7 +40,8 @@ def test_python_examples(text: str, workplace: Path) -> None:
     full, pruned, recovered = map(float, lines[0].split())
     assert full < recovered < pruned
     assert lines[1] == "True"  # moments in parts have seen all tokens
-    before, best = map(float, lines[2].split("\r")[-1].split())
+    assert [line.split()[0] for line in lines[2:12]] == [str(step) for step in range(1, 11)]
+    before, best = map(float, lines[12].split())
     assert best <= before
     assert lines[-2] == str(dict.fromkeys(modules(workplace), "low_rank"))
     assert "(16, 128)" in lines[-1]

@@ -24,3 +24,5 @@ def test_python_examples(repository_root: Path) -> None:
     removed, before, after = done.stdout.splitlines()[:3]
     assert removed.count("attn.") == 4
     assert float(before) < float(after)
+    pruned, recovered = map(float, done.stdout.splitlines()[-1].split())
+    assert recovered < pruned

@@ -85,6 +85,8 @@ def _study(found: RecoveryStudy) -> list[tuple[str, list[str], Rows]]:
         points = [found.at(granularity, removed, method) for method in methods]
         pruned = found.at(granularity, removed, "pruned")
         name = f"{removed} {words(granularity)}"
+        if removed > 1 and granularity in ("block", "sublayer"):
+            name += "s"
         losses.append([name, f"{pruned.loss:.3f}", *(f"{point.loss:.3f}" for point in points)])
         shares.append([name, *(f"{100 * point.share:.0f} %" for point in points)])
     cost: Rows = []

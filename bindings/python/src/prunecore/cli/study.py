@@ -21,6 +21,7 @@ from prunecore.cli.options import (
 from prunecore.cli.output import Bar, Output, make_folder, wrote
 from prunecore.data import Data
 from prunecore.demonstration import TEXTS, find_example_model
+from prunecore.errors import ArgumentError
 from prunecore.model import Model
 from prunecore.plots import save_figure
 from prunecore.recovery_study import METHODS, STUDIED, RecoveryStudy, study_recovery
@@ -118,11 +119,14 @@ def recovery(
             bar.label = label
             return bar
 
+        n_blocks = opened.shape.n_blocks
+        highest = max(1, n_blocks // 3) if most is None else most
+        if not 1 <= highest <= n_blocks:  # before anything is measured
+            raise ArgumentError(f"--most is {most}, but must be from 1 to {n_blocks}")
         learnt, measured = _read(files, held_out, opened, sequence_length)
         if quick:
             every = max(1, learnt.n_sequences // QUICK_SEQUENCES)
             learnt = learnt.select(range(0, learnt.n_sequences, every))
-        highest = most if most is not None else max(1, opened.shape.n_blocks // 3)
         found = study_recovery(
             opened,
             learnt,
