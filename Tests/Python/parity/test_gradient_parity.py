@@ -74,13 +74,14 @@ def test_every_sublayers_pullback(
 
 
 @pytest.mark.parametrize("name", LIVE)
-@pytest.mark.parametrize("what", ["CE", "KL", "JS"])
-@pytest.mark.parametrize("mask", ["none", "random-0", "random-1"])
+@pytest.mark.parametrize(
+    ("what", "mask"),
+    # The divergence of a whole model from itself has no slope.
+    [("CE", "none"), *((what, f"random-{i}") for what in ("CE", "KL", "JS") for i in (0, 1))],
+)
 def test_from_end_to_end(
     name: str, what: str, mask: str, subjects: Subjects, oracles: dict[str, GradientOracle]
 ) -> None:
-    if what != "CE" and mask == "none":
-        pytest.skip("the divergence of a model from itself has no slope")
     subject = subjects(name)
     oracle = oracle_of(subject, oracles)
     n_blocks = subject.n_blocks
