@@ -172,7 +172,8 @@ private final class AffineModel: Model {
     @Test func mapsOfTheRankAreRecoveredExactly() throws {
         let model = affine()
         let text = try data(40)
-        for (removed, slot) in [([1, 2], BlockSlot.attention), ([0, 1], .attention), ([0, 1, 3], .feedForward), ([2, 3], .both)] {
+        let cases = [([1, 2], BlockSlot.attention), ([0, 1], .attention), ([0, 1, 3], .feedForward), ([2, 3], .both)]
+        for (removed, slot) in cases {
             for stream in [RecoveryStream.fullModel, .recovered] {
                 var options = options(.linear, ridge: 1e-10, stream: stream)
                 options.blockSlot = slot
@@ -206,9 +207,8 @@ private final class AffineModel: Model {
     @Test func mergedPartsAreTheWhole() throws {
         let model = affine(gain: [1, 2, 0.5, 1, 1, 3])
         let parts = try [3, 1, 7].enumerated().map { try data($1, seed: UInt64($0)) }
-        let whole = try TokenData(
-            tokens: parts.flatMap(\.tokens), lengths: parts.flatMap { part in zip(part.offsets.dropFirst(), part.offsets).map(-) },
-            weights: nil)
+        let lengths = parts.flatMap { part in zip(part.offsets.dropFirst(), part.offsets).map(-) }
+        let whole = try TokenData(tokens: parts.flatMap(\.tokens), lengths: lengths, weights: nil)
         for kind in [AdapterKind.bias, .lowRank, .linear] {
             let options = options(kind, ridge: 1e-3, norms: true)
             func gathered(_ data: TokenData, batch: Int) throws -> RecoveryMoments {
