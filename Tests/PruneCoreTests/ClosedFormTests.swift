@@ -238,9 +238,9 @@ private final class AffineModel: Model {
         func mean(_ value: (Int) -> Double) -> Double { (0..<rows).reduce(0) { $0 + value($1) } / Double(rows) }
         func x(_ row: Int, _ place: Int) -> Double { Double(before[row * width + place]) }
         func u(_ row: Int, _ place: Int) -> Double { Double(after[row * width + place]) - x(row, place) }
-        func gathered(_ sizes: [Int]) throws -> UpdateMoments {
+        func gathered(_ sizes: [Int], from start: Int = 0) throws -> UpdateMoments {
             var moments = UpdateMoments(width: width, matrices: true)
-            var first = 0
+            var first = start
             let scratch = BufferPool()
             for size in sizes {
                 let range = first * width..<(first + size) * width
@@ -254,8 +254,12 @@ private final class AffineModel: Model {
             }
             return moments
         }
-        for sizes in [[2500], [1, 1024, 1475], [700, 700, 1100]] {
-            let found = try gathered(sizes).covariances
+        var merged = try gathered([700], from: 1800)
+        merged.merge(try gathered([1, 1799]))
+        merged.merge(UpdateMoments(width: width, matrices: true))
+        for moments in [try gathered([2500]), try gathered([1, 1024, 1475]), try gathered([700, 700, 1100]), merged] {
+            #expect(moments.tokens == rows)
+            let found = moments.covariances
             for i in 0..<width {
                 for j in 0..<width {
                     let (xi, xj, ui) = (mean { x($0, i) }, mean { x($0, j) }, mean { u($0, i) })
