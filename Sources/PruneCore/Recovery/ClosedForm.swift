@@ -70,7 +70,7 @@ extension AdapterOptions {
                 guard value >= 1 else { throw PruneError(.argument, "\(name) is \(value); it must be at least 1") }
             }
             if let rank, rank > width {
-                throw PruneError(.argument, "rank \(rank) is more than the hidden size \(width); use kind `linear` for all of it")
+                throw PruneError(.argument, "rank \(rank) is more than the hidden size \(width); use kind `linear` instead")
             }
         }
         if let ridge, !(ridge.isFinite && ridge >= 0) {

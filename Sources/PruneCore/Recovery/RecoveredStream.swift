@@ -1,5 +1,12 @@
 /// The closed form along the stream of the model as it is pruned and already recovered: one adapter after the other, each
 /// from the states that reach it with those before it in place.
+///
+/// What an adapter is to add leads from such a state h to that of the full model after what it emulates:
+///
+///     u = full model's state after the last sublayer of the span - h
+///
+/// So it makes up, as far as it can, for what the adapters before it left wrong. With the sublayer's own update of h as the
+/// aim instead, less of the lost loss comes back (docs/recovery.md).
 struct RecoveredStream {
     private let model: any Model
     private let batches: [TokenBatch]
@@ -12,13 +19,11 @@ struct RecoveredStream {
     private var adapters: AdapterSet
     /// Whether the states of all batches stay in memory; if not, each adapter's are made again from the start.
     private let keepsStates: Bool
-    /// The states of all batches before sublayer `position`, if they are kept.
+    /// If they are kept: the recovered model's before sublayer `depth`, and the full model's before `fullDepth`.
     private var states: [any HiddenState] = []
-    private var position = 0
-    /// EXPERIMENT
     private var fullStates: [any HiddenState] = []
-    private var fullPosition = 0
-    nonisolated(unsafe) static var steers = false
+    private var depth = 0
+    private var fullDepth = 0
 
     init(
         _ model: any Model, _ batches: [TokenBatch], heldOut: [TokenBatch], under mask: KeepMask, _ slots: [AdapterSlot],
@@ -33,14 +38,14 @@ struct RecoveredStream {
         adapters = AdapterSet(mask: mask, adapters: [:], weightSample: model.weightSample, hiddenSize: width)
         let rows = self.batches.reduce(0) { $0 + $1.rowCount }
         let moments = options.kind == .bias ? 0 : 2 * UpdateMoments.bytes(width: width)
-        keepsStates = rows * width * MemoryLayout<Float>.stride <= options.statisticsBudget - moments
+        keepsStates = 2 * rows * width * MemoryLayout<Float>.stride <= options.statisticsBudget - moments
         let isAdapter = Set(slots.map(\.sublayer))
         var steps = 0
-        var begin = 0
+        var begin = 0, fullBegin = 0
         for slot in slots {
             let way = (begin..<slot.span.lowerBound).filter { mask.keeps($0) || isAdapter.contains($0) }
-            steps += way.count + slot.span.count
-            if keepsStates { begin = slot.span.lowerBound }
+            steps += way.count + slot.span.upperBound - fullBegin
+            if keepsStates { (begin, fullBegin) = (slot.span.lowerBound, slot.span.upperBound) }
         }
         meter = ProgressMeter(stage: "closed form", total: steps * self.batches.count, listener: progress)
     }
@@ -61,39 +66,40 @@ struct RecoveredStream {
         let recovered = try RecoveredModel(model, adapters)
         var moments = UpdateMoments(width: model.shape.hiddenSize, matrices: options.kind != .bias)
         var heldOut = moments
-        let begin = keepsStates ? position : 0
-        let isFirst = states.isEmpty
+        let isKept = !states.isEmpty
         for wave in model.waves(of: batches, statesPerRow: 4) {
             var before: [any HiddenState] = []
-            if keepsStates, !isFirst {
+            if isKept {
                 before = Array(states[wave])
             } else {
                 for batch in batches[wave] { before.append(try model.start(batch)) }
             }
-            for sublayer in begin..<slot.span.lowerBound
+            var after = isKept ? Array(fullStates[wave]) : before
+            for sublayer in depth..<slot.span.lowerBound
             where adapters.mask.keeps(sublayer) || adapters.adapters[sublayer] != nil {
                 try advance(&before, through: sublayer, of: recovered)
             }
+            for sublayer in fullDepth..<slot.span.upperBound { try advance(&after, through: sublayer, of: model) }
             if keepsStates {
-                if isFirst { states += before } else { states.replaceSubrange(wave, with: before) }
+                if isKept {
+                    states.replaceSubrange(wave, with: before)
+                    fullStates.replaceSubrange(wave, with: after)
+                } else {
+                    states += before
+                    fullStates += after
+                }
             }
-            var after = before
-            if Self.steers {
-                after = []
-                for batch in batches[wave] { after.append(try model.start(batch)) }
-                for sublayer in 0..<slot.span.lowerBound { try advance(&after, through: sublayer, of: model) }
-            }
-            for sublayer in slot.span { try advance(&after, through: sublayer, of: model) }
             for (index, (before, after)) in zip(wave, zip(before, after)) {
                 let isFinite = index < heldOutFrom
                     ? try moments.add(model, before, after, norm: slot.norm, scratch)
                     : try heldOut.add(model, before, after, norm: slot.norm, scratch)
                 guard isFinite else {
-                    throw try recovered.nonFiniteError(in: before.batch, under: KeepMask(blocks: adapters.mask.blockCount))
+                    let all = KeepMask(blocks: adapters.mask.blockCount)
+                    throw try model.nonFiniteError(in: before.batch, under: all, adapters.mask)
                 }
             }
         }
-        position = slot.span.lowerBound
+        if keepsStates { (depth, fullDepth) = (slot.span.lowerBound, slot.span.upperBound) }
         return (moments, heldOut)
     }
 

@@ -95,7 +95,7 @@ public struct RecoveryMoments: Sendable {
         let matrices = moments.map(\.hasMatrices)
         guard other.mask == mask, other.slots == slots, other.moments.map(\.hasMatrices) == matrices else {
             throw PruneError(
-                .argument, "moments gathered for another mask or with other options (kind, input, block slot) do not go together")
+                .argument, "moments of other masks or options (kind, input, block slot) do not go together")
         }
     }
 
@@ -113,7 +113,7 @@ public struct RecoveryMoments: Sendable {
             throw PruneError(.argument, "moments gathered for a bias do not do for \(options.kind.name); gather them for it")
         }
         guard options.kind != .lowRank || options.rank != nil || (heldOut?.tokens ?? 0) > 0 else {
-            throw PruneError(.argument, "a rank is to be chosen and there are no held-out tokens; give a rank or held-out data")
+            throw PruneError(.argument, "no held-out tokens to choose a rank by; give a rank, or held-out data")
         }
         let solutions = mapOnAllThreads(Array(slots.indices)) { index -> Result<AdapterSolution, PruneError>? in
             do throws(PruneError) {
