@@ -16,7 +16,8 @@ import Testing
 
     static let shapes = [
         Shape(rows: 1, inputs: 1, outputs: [(1, 0)]), Shape(rows: 5, inputs: 32, outputs: [(64, 0)]),
-        Shape(rows: 7, inputs: 33, outputs: [(65, 0), (3, 2)]), Shape(rows: 13, inputs: 150, outputs: [(9, 4), (70, 0), (2, 0)]),
+        Shape(rows: 7, inputs: 33, outputs: [(65, 0), (3, 2)]),
+        Shape(rows: 13, inputs: 150, outputs: [(9, 4), (70, 0), (2, 0)]),
         Shape(rows: 400, inputs: 100, outputs: [(31, 1), (40, 0)]),
     ]
 

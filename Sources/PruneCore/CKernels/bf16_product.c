@@ -125,21 +125,29 @@ BF16_TARGET void kernel_bf16_pack_columns(const void *w, size_t row_stride, int3
         bf16_pack_columns_of(w, row_stride * 4, 4, STORED_FP32, inputs, columns, width, panel);
 }
 
-BF16_TARGET void kernel_bf16_transpose(const float *x, size_t stride, size_t rows, size_t columns, uint16_t *out,
+/* 16 values from `from` on, zero-extended to 32 bits; those that `mask` leaves out, or all where there is no row, are 0. */
+BF16_INLINE __m512i bf16_words(const uint16_t *from, __mmask16 mask) {
+    return from ? _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(mask, from)) : _mm512_setzero_si512();
+}
+
+/* 32 rows at a time: a pair of rows becomes one row of pairs, so that 32 bits change places together. */
+BF16_TARGET void kernel_bf16_transpose(const uint16_t *x, size_t stride, size_t rows, size_t columns, uint16_t *out,
                                               size_t out_stride) {
-    for (size_t i = 0; i < rows; i += 16) {
-        size_t left = (rows - i + 1) / 2 * 2;
-        __mmask16 kept = left >= 16 ? 0xffff : (__mmask16)((1u << left) - 1);
+    for (size_t i = 0; i < rows; i += 32) {
+        size_t pairs = (rows - i + 1) / 2;
+        __mmask16 kept = pairs >= 16 ? 0xffff : (__mmask16)((1u << pairs) - 1);
         for (size_t j = 0; j < columns; j += 16) {
             size_t some = columns - j < 16 ? columns - j : 16;
             __mmask16 mask = (__mmask16)((1u << some) - 1);
             __m512i r[16];
-            for (size_t k = 0; k < 16; k++)
-                r[k] = i + k < rows ? _mm512_maskz_loadu_epi32(mask, x + (i + k) * stride + j) : _mm512_setzero_si512();
+            for (size_t k = 0; k < 16; k++) {
+                const uint16_t *row = x + (i + 2 * k) * stride + j;
+                __m512i even = bf16_words(i + 2 * k < rows ? row : NULL, mask);
+                __m512i odd = bf16_words(i + 2 * k + 1 < rows ? row + stride : NULL, mask);
+                r[k] = _mm512_or_si512(even, _mm512_slli_epi32(odd, 16));
+            }
             bf16_transpose(r);
-            for (size_t k = 0; k < some; k++)
-                _mm256_mask_storeu_epi16(out + (j + k) * out_stride + i, kept,
-                                         (__m256i)_mm512_cvtneps_pbh(_mm512_castsi512_ps(r[k])));
+            for (size_t k = 0; k < some; k++) _mm512_mask_storeu_epi32(out + (j + k) * out_stride + i, kept, r[k]);
         }
     }
 }
@@ -221,7 +229,7 @@ void kernel_bf16_pack_columns(const void *w, size_t row_stride, int32_t type, si
                                             size_t width, uint16_t *panel) {
     (void)w, (void)row_stride, (void)type, (void)inputs, (void)columns, (void)width, (void)panel;
 }
-void kernel_bf16_transpose(const float *x, size_t stride, size_t rows, size_t columns, uint16_t *out,
+void kernel_bf16_transpose(const uint16_t *x, size_t stride, size_t rows, size_t columns, uint16_t *out,
                                          size_t out_stride) {
     (void)x, (void)stride, (void)rows, (void)columns, (void)out, (void)out_stride;
 }

@@ -44,9 +44,10 @@ void kernel_bf16_pack_columns(const void *w, size_t row_stride, int32_t type, si
                               uint16_t *panel);
 
 /*
- * out[j][i] = bf16(x[i][j]) for rows i and columns j < `columns`; rows i from `rows` up to its next even number give 0.
+ * out[j][i] = x[i][j] for `rows` rows i and `columns` columns j; the partner of a last single row is 0.
  */
-void kernel_bf16_transpose(const float *x, size_t stride, size_t rows, size_t columns, uint16_t *out, size_t out_stride);
+void kernel_bf16_transpose(const uint16_t *x, size_t stride, size_t rows, size_t columns, uint16_t *out,
+                           size_t out_stride);
 
 /*
  * out[i][j] = the product + bias[j] + start[i][j], for `columns` <= 64 columns of a panel that is as wide as `columns`

@@ -436,4 +436,25 @@ static float KERNEL(exponentials_bf16)(const float *restrict x, float scale, uin
     return sum;
 }
 
+/* Softmax and its gradient at once, rounded: p = bf16(softmax(x)), and out = bf16(scale * that of x), where d is the
+   gradient of p. Uses x up; n >= 1. */
+static void KERNEL(softmax_pullback_bf16)(float *restrict x, const float *restrict d, float scale, uint16_t *restrict p,
+                                          uint16_t *restrict out, size_t n) {
+    KERNEL_RELAXED
+    float top = KERNEL(maximum)(x, n), sum = 0, mean = 0;
+    for (size_t i = 0; i < n; i++) {
+        float e = KERNEL(exponential)(x[i] - top);
+        x[i] = e;
+        sum += e;
+        mean += e * d[i];
+    }
+    float norm = 1.0f / sum;
+    mean *= norm;
+    for (size_t i = 0; i < n; i++) {
+        float own = x[i] * norm;
+        p[i] = KERNEL(rounded_bf16)(own);
+        out[i] = KERNEL(rounded_bf16)(scale * own * (d[i] - mean));
+    }
+}
+
 #undef KERNEL_RELAXED

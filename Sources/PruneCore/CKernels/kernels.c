@@ -166,3 +166,7 @@ void kernel_softmax(int32_t level, float *x, size_t n) { KERNEL_DISPATCH(level, 
 void kernel_softmax_pullback(int32_t level, const float *p, float *d, float scale, size_t n) {
     KERNEL_DISPATCH(level, softmax_pullback, p, d, scale, n);
 }
+void kernel_softmax_pullback_bf16(int32_t level, float *x, const float *d, float scale, uint16_t *p, uint16_t *out,
+                                  size_t n) {
+    KERNEL_DISPATCH(level, softmax_pullback_bf16, x, d, scale, p, out, n);
+}

@@ -121,5 +121,7 @@ float kernel_js_log_sum(int32_t level, const float *x, const float *y, float shi
 void kernel_js_slope(int32_t level, float *x, const float *y, float shift, float scale, float delta, float mean, size_t n);
 void kernel_softmax(int32_t level, float *x, size_t n);
 void kernel_softmax_pullback(int32_t level, const float *p, float *d, float scale, size_t n);
+void kernel_softmax_pullback_bf16(int32_t level, float *x, const float *d, float scale, uint16_t *p, uint16_t *out,
+                                  size_t n);
 
 #endif

@@ -15,6 +15,9 @@ private struct QueryTile {
     let gradient: UnsafeMutablePointer<Float>
     let stride: Int
 
+    /// How many of the first queries come before a key and all that follow it: an even number.
+    func blind(to key: Int) -> Int { max(0, key - queries.lowerBound) / 2 * 2 }
+
     /// The keys that a query sees, counted from `keys.lowerBound`.
     func visible(_ position: Int) -> Range<Int> {
         (window.map { max(0, position - $0 + 1) } ?? 0) - keys.lowerBound..<position + 1 - keys.lowerBound
@@ -35,18 +38,20 @@ private struct AttentionPullback {
     private let keys: FloatBuffer
     /// Panels of 64 values: their products with gradients of outputs are gradients of the weights.
     private let values: FloatBuffer
-    /// Panels of up to 64 of the head's columns, all keys long: their products with scores are gradients of queries.
+    /// Panels of up to 64 of the head's columns, all keys long: their products with gradients of scores are those
+    /// of queries.
     private let keyColumns: FloatBuffer
     /// Gradients of keys and values: one row of the head per key.
     private let keySums, valueSums: FloatBuffer
-    /// tile x keys: the weights of the values, and the gradients of them and of the scores, in fp32 and rounded.
-    private let weights, scores: FloatBuffer
-    private let roundedScores: BFloat16Rows
-    /// Weights or scores of one panel of keys: 64 x tile.
+    /// tile x keys: scores, and the gradients of the weights of the values.
+    private let scores, weightGradients: FloatBuffer
+    /// tile x keys: the weights of the values, and the gradients of scores.
+    private let weights, scoreGradients: BFloat16Rows
+    /// One or the other for one panel of keys: 64 x tile.
     private let transposed: BFloat16Rows
     /// Panels of up to 64 of the head's columns, all queries of a tile long.
     private let queryColumns, outputColumns: FloatBuffer
-    /// Floats from one row of scores to the next: no power of two, since rows would then share few places of the caches.
+    /// Values from one row of scores to the next: no power of two, since rows would then share few places of the caches.
     private let stride: Int
 
     /// - Parameters:
@@ -61,9 +66,10 @@ private struct AttentionPullback {
         keyColumns = try scratch.buffer(longest * columns / 2)
         keySums = try scratch.buffer(longest * headSize)
         valueSums = try scratch.buffer(longest * headSize)
-        weights = try scratch.buffer(Self.tile * stride)
         scores = try scratch.buffer(Self.tile * stride)
-        roundedScores = try BFloat16Rows(rows: Self.tile, columns: mostKeys, scratch)
+        weightGradients = try scratch.buffer(Self.tile * stride)
+        weights = try BFloat16Rows(rows: Self.tile, columns: stride, scratch)
+        scoreGradients = try BFloat16Rows(rows: Self.tile, columns: stride, scratch)
         transposed = try BFloat16Rows(rows: Self.panel, columns: Self.tile, scratch)
         queryColumns = try scratch.buffer(Self.tile * columns / 2)
         outputColumns = try scratch.buffer(Self.tile * columns / 2)
@@ -111,44 +117,45 @@ private struct AttentionPullback {
         forEachHeadPanel { columns, width in
             let panel = keyColumns.halves + columns.lowerBound * Self.padded(count) + tile.keys.lowerBound * width
             BFloat16Product.multiply(
-                roundedScores.pointer, stride: roundedScores.stride, panel, pairs: keys / 2,
+                scoreGradients.pointer, stride: stride, panel, pairs: keys / 2,
                 into: tile.gradient + columns.lowerBound, stride: tile.stride, rows: tile.queries.count,
                 columns: columns.count)
         }
         add(weights, tile.d, tile, outputColumns, to: valueSums)
-        add(scores, tile.query, tile, queryColumns, to: keySums)
+        add(scoreGradients, tile.query, tile, queryColumns, to: keySums)
     }
 
-    /// The weights of the values that a tile sees, and the gradients of its scores.
+    /// The weights of the values that a tile sees, and the gradients of its scores, rounded.
     private func makeScores(_ tile: QueryTile) {
         let scale = 1 / Float(headSize).squareRoot()
         for key in Swift.stride(from: tile.keys.lowerBound, to: tile.keys.upperBound, by: Self.panel) {
-            let place = key - tile.keys.lowerBound
-            let products = [(tile.scaledQuery, keys, weights), (tile.roundedD, values, scores)]
-            for (rows, panels, out) in products {
-                BFloat16Product.multiply(
-                    rows, stride: tile.stride, panels.halves + key * headSize, pairs: headSize / 2,
-                    into: out.pointer + place, stride: stride, rows: tile.queries.count, columns: Self.panel)
-            }
+            let blind = tile.blind(to: key)
+            let (queries, place) = (tile.queries.count - blind, blind * stride + key - tile.keys.lowerBound)
+            BFloat16Product.multiply(
+                tile.scaledQuery + blind * tile.stride, stride: tile.stride, keys.halves + key * headSize,
+                pairs: headSize / 2, into: scores.pointer + place, stride: stride, rows: queries, columns: Self.panel)
+            BFloat16Product.multiply(
+                tile.roundedD + blind * tile.stride, stride: tile.stride, values.halves + key * headSize,
+                pairs: headSize / 2, into: weightGradients.pointer + place, stride: stride, rows: queries,
+                columns: Self.panel)
         }
         for (row, position) in tile.queries.enumerated() {
             let visible = tile.visible(position)
-            for lines in [weights, scores] {
-                let line = lines.pointer + row * stride
+            let place = row * stride + visible.lowerBound
+            for lines in [weights, scoreGradients] {
+                let line = lines.row(row)
                 line.update(repeating: 0, count: visible.lowerBound)
                 (line + visible.upperBound).update(repeating: 0, count: tile.keys.count - visible.upperBound)
             }
-            let (own, line) = (weights.pointer + row * stride, scores.pointer + row * stride)
-            Kernels.softmax(own + visible.lowerBound, visible.count)
             Kernels.softmaxPullback(
-                own + visible.lowerBound, line + visible.lowerBound, scale: scale, visible.count)
-            Kernels.round(line, into: roundedScores.row(row), tile.keys.count)
+                scores.pointer + place, weightGradients.pointer + place, scale: scale,
+                probabilities: weights.pointer + place, into: scoreGradients.pointer + place, visible.count)
         }
     }
 
     /// sums += lines^T * rows, with lines: queries x keys, and rows: queries x headSize.
     private func add(
-        _ lines: FloatBuffer, _ rows: UnsafePointer<Float>, _ tile: QueryTile, _ panels: FloatBuffer, to sums: FloatBuffer
+        _ lines: BFloat16Rows, _ rows: UnsafePointer<Float>, _ tile: QueryTile, _ panels: FloatBuffer, to sums: FloatBuffer
     ) {
         let queries = tile.queries.count
         forEachHeadPanel { columns, width in
@@ -157,14 +164,16 @@ private struct AttentionPullback {
                 into: panels.halves + columns.lowerBound * Self.tile)
         }
         for key in Swift.stride(from: tile.keys.lowerBound, to: tile.keys.upperBound, by: Self.panel) {
+            let blind = tile.blind(to: key)
             BFloat16Product.transpose(
-                lines.pointer + key - tile.keys.lowerBound, stride: stride, count: queries, columns: Self.panel,
-                into: transposed.pointer, stride: transposed.stride)
-            forEachHeadPanel { columns, _ in
+                lines.pointer + blind * stride + key - tile.keys.lowerBound, stride: stride, count: queries - blind,
+                columns: Self.panel, into: transposed.pointer, stride: transposed.stride)
+            forEachHeadPanel { columns, width in
                 let sum = sums.pointer + key * headSize + columns.lowerBound
                 BFloat16Product.multiply(
-                    transposed.pointer, stride: transposed.stride, panels.halves + columns.lowerBound * Self.tile,
-                    pairs: (queries + 1) / 2, start: sum, into: sum, stride: headSize, rows: Self.panel,
+                    transposed.pointer, stride: transposed.stride,
+                    panels.halves + columns.lowerBound * Self.tile + blind * width, pairs: (queries - blind + 1) / 2,
+                    start: sum, into: sum, stride: headSize, rows: Self.panel,
                     columns: columns.count)
             }
         }

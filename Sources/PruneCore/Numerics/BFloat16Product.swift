@@ -120,9 +120,9 @@ enum BFloat16Product {
         kernel_bf16_pack_columns(rows, stride, Int32(STORED_FP32), inputs, columns, width, panel)
     }
 
-    /// out = x^T in bf16, for `count` fp32 rows of x; the partner of a last single row is 0.
+    /// out = x^T, for `count` rows of x; the partner of a last single row is 0.
     static func transpose(
-        _ x: UnsafePointer<Float>, stride: Int, count: Int, columns: Int, into out: UnsafeMutablePointer<UInt16>,
+        _ x: UnsafePointer<UInt16>, stride: Int, count: Int, columns: Int, into out: UnsafeMutablePointer<UInt16>,
         stride outStride: Int
     ) {
         kernel_bf16_transpose(x, stride, count, columns, out, outStride)
@@ -131,7 +131,8 @@ enum BFloat16Product {
     /// Packs some columns of a matrix, over those rows that are `inputs`, into a panel of `width` outputs: see
     /// `pullback`.
     static func packColumns(
-        of weight: StoredMatrix, inputs: Range<Int>, columns: Range<Int>, width: Int, into panel: UnsafeMutablePointer<UInt16>
+        of weight: StoredMatrix, inputs: Range<Int>, columns: Range<Int>, width: Int,
+        into panel: UnsafeMutablePointer<UInt16>
     ) {
         guard let base = weight.tensor.bytes.baseAddress else { return }
         let type = weight.tensor.elementType

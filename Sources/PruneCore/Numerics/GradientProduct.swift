@@ -16,6 +16,9 @@ struct GradientTerm<Rows> {
 }
 
 extension BFloat16Product {
+    /// Outputs whose panels a thread holds together: they should stay in its second-level cache.
+    private static let outputsAtATime = 4096
+
     /// out = start + the sum of dY * W over the terms, in their order. All gradients have as many rows, all weights as many
     /// columns.
     ///
@@ -23,34 +26,52 @@ extension BFloat16Product {
     /// Safe if each run's memory holds its rows, and no two runs overlap.
     static func pullback(_ terms: [GradientTerm<BFloat16Rows>], to runs: [Run], scratch: BufferPool) throws(PruneError) {
         var runs = runs
-        for term in terms {
-            try add(term, to: runs, scratch)
+        for group in consecutiveGroups(ofRows: terms.map(\.outputs.count), atMost: outputsAtATime) {
+            try add(Array(terms[group]), to: runs, scratch)
             for index in runs.indices { runs[index].start = UnsafePointer(runs[index].out) }
         }
     }
 
     private static func add(
-        _ term: GradientTerm<BFloat16Rows>, to runs: [Run], _ scratch: BufferPool
+        _ terms: [GradientTerm<BFloat16Rows>], to runs: [Run], _ scratch: BufferPool
     ) throws(PruneError) {
-        let (dy, weight, outputs) = (term.gradient, term.weight, term.outputs)
-        let width = weight.columns
-        let pairs = (outputs.count + 1) / 2
+        guard let rows = terms.first?.gradient.rows, let width = terms.first?.weight.columns else { return }
+        let rowsAtATime = 96
+        // The panels of a piece, one term's after the other's.
+        var parts: [(term: GradientTerm<BFloat16Rows>, pairs: Int, offset: Int)] = []
+        var pairs = 0
+        for term in terms {
+            let own = (term.outputs.count + 1) / 2
+            parts.append((term, own, pairs * 2 * panelColumns))
+            pairs += own
+        }
+        let (panels, inputs) = (parts, 2 * pairs)
         @Sendable func columns(_ index: Int) -> Range<Int> {
             index * panelColumns..<min((index + 1) * panelColumns, width)
         }
         try forEachPiece(
-            panels: (width + panelColumns - 1) / panelColumns, rows: dy.rows, inputs: outputs.count, scratch
-        ) { index, panel in
+            panels: (width + panelColumns - 1) / panelColumns, rows: rows, inputs: inputs, scratch
+        ) { index, place in
             let own = columns(index)
-            packColumns(of: weight, inputs: outputs, columns: own, width: roundedUp(own.count), into: panel)
-        } multiply: { index, panel, rows, _ in
+            for (term, _, offset) in panels {
+                packColumns(
+                    of: term.weight, inputs: term.outputs, columns: own, width: roundedUp(own.count), into: place + offset)
+            }
+        } multiply: { index, place, share, _ in
             let own = columns(index)
-            for run in runs where run.rows.overlaps(rows) {
-                let some = run.rows.clamped(to: rows)
-                let offset = (some.lowerBound - run.rows.lowerBound) * run.stride + own.lowerBound
-                multiply(
-                    dy.row(some.lowerBound), stride: dy.stride, panel, pairs: pairs, start: run.start.map { $0 + offset },
-                    into: run.out + offset, stride: run.stride, rows: some.count, columns: own.count)
+            for run in runs where run.rows.overlaps(share) {
+                let rows = run.rows.clamped(to: share)
+                for first in Swift.stride(from: rows.lowerBound, to: rows.upperBound, by: rowsAtATime) {
+                    let offset = (first - run.rows.lowerBound) * run.stride + own.lowerBound
+                    var start = run.start.map { $0 + offset }
+                    for (term, pairs, panel) in panels {
+                        multiply(
+                            term.gradient.row(first), stride: term.gradient.stride, place + panel, pairs: pairs,
+                            start: start, into: run.out + offset, stride: run.stride,
+                            rows: min(rowsAtATime, rows.upperBound - first), columns: own.count)
+                        start = UnsafePointer(run.out + offset)
+                    }
+                }
             }
         }
     }

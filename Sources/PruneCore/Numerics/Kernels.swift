@@ -254,6 +254,15 @@ enum Kernels {
         kernel_softmax_pullback(level, probabilities, d, scale, count)
     }
 
+    /// probabilities = bf16(softmax(x)), and out = bf16(scale * the gradient with respect to x), where d is that with
+    /// respect to the probabilities. Uses x up; `count` >= 1.
+    static func softmaxPullback(
+        _ x: UnsafeMutablePointer<Float>, _ d: UnsafePointer<Float>, scale: Float,
+        probabilities: UnsafeMutablePointer<UInt16>, into out: UnsafeMutablePointer<UInt16>, _ count: Int
+    ) {
+        kernel_softmax_pullback_bf16(level, x, d, scale, probabilities, out, count)
+    }
+
     /// Widens stored elements to fp32. `source` holds `count` elements of the type and may be unaligned.
     static func widen(
         _ source: UnsafeRawPointer, _ type: ElementType, into out: UnsafeMutablePointer<Float>, _ count: Int
