@@ -119,8 +119,8 @@ def test_score_prints_every_number_in_80_columns(run: Run, tales_dir: Path) -> N
     ).stdout
     assert "…" not in text
     assert max(len(line.rstrip()) for line in text.splitlines()) <= 80
-    assert text.count("ffn.11") == 2  # nine metrics take two tables
-    assert text.count("*") == 1 + 9  # one in the title, one for the least important by each
+    assert text.count("ffn.11") == 2  # ten metrics take two tables
+    assert text.count("*") == 1 + 10  # one in the title, one for the least important by each
 
 
 def test_magnitude_needs_no_data(run: Run, tales_dir: Path, tales: pc.Model) -> None:

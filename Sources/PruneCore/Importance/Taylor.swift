@@ -40,8 +40,8 @@ func taylor(
 }
 
 extension Model {
-    /// The sublayers, cut into groups whose gradients fit into `memory` bytes beside the states of the largest batch; at
-    /// least one in each.
+    /// The kept sublayers, cut into groups whose gradients fit into `memory` bytes beside the states of the largest batch;
+    /// at least one in each.
     fileprivate func gradientGroups(
         under mask: KeepMask, _ batches: [TokenBatch], _ memory: Int
     ) -> [Range<Int>] {
@@ -49,7 +49,7 @@ extension Model {
         let stateBytes = 4 * shape.hiddenSize * (batches.map(\.rowCount).max() ?? 0)
         let most = (memory - stateBytes * (mask.kept.count + 2)) / 4
         let weights = shape.sublayers.enumerated().map { mask.keeps($0) ? $1.parameters : 0 }
-        return consecutiveGroups(ofRows: weights, atMost: most)
+        return consecutiveGroups(ofRows: weights, atMost: most).filter { group in group.contains(where: mask.keeps) }
     }
 
     /// Runs a batch forwards and backwards, and adds to `sums` the gradients of its part of the mean loss, with respect to

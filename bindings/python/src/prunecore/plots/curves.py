@@ -77,7 +77,7 @@ def pruning_curves(
         handles,
         labels,
         loc="outside upper center",
-        ncols=min(4, len(labels)),
+        ncols=min(4 if len(labels) < 10 else 3, len(labels)),  # ten names in four are too wide
         fontsize=FONT_SIZE,
         frameon=False,
     )
