@@ -14,7 +14,7 @@ struct TrainingSchedule: Sendable {
     let steps: Int
 
     init(_ options: TrainingOptions, kind: AdapterKind) {
-        highest = options.learningRate ?? Self.usualRate(kind, options.start)
+        highest = options.learningRate ?? Self.usualRate(kind)
         warmupSteps = options.warmupSteps ?? options.steps / 10
         steps = options.steps
     }
@@ -27,12 +27,12 @@ struct TrainingSchedule: Sendable {
         return highest * (Self.floor + (1 - Self.floor) * (1 + cos(Double.pi * share)) / 2)
     }
 
-    /// What measured best.
-    private static func usualRate(_ kind: AdapterKind, _ start: RecoveryStart) -> Double {
+    /// What measured best on a small model of text, from either start: a third and three times as much were worse.
+    private static func usualRate(_ kind: AdapterKind) -> Double {
         switch kind {
-        case .bias: 1e-2
-        case .lowRank: 3e-3
-        case .linear: 1e-3
+        case .bias: 3e-2
+        case .lowRank: 1e-2
+        case .linear: 3e-3
         }
     }
 }
