@@ -148,7 +148,7 @@ class RecoveryStudy:
             "format": FORMAT,
             "version": 1,
             "loss": self.loss,
-            "points": [asdict(point) for point in self.points],
+            "points": [{**asdict(point), "removed": list(point.removed)} for point in self.points],
             "provenance": self.provenance,
         }
 
