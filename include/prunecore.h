@@ -940,7 +940,8 @@ enum {
 
 /* The hidden states that the closed form learns from. */
 enum {
-    PRUNE_STREAM_RECOVERED = 0, /* sublayer after sublayer, along the model as it is pruned and already recovered */
+    PRUNE_STREAM_RECOVERED = 0, /* sublayer after sublayer, along the model as it is pruned and already recovered: an
+                                   adapter learns to lead from the state that reaches it to the full model's after it */
     PRUNE_STREAM_FULL_MODEL = 1 /* the full model's: one pass for all sublayers */
 };
 
@@ -996,7 +997,7 @@ typedef struct prune_recover_options {
     const prune_adapters *initial;/* adapters of the same mask to train on from; NULL = as `start` says */
     int64_t steps;                /* of training; 0 = 300 */
     int64_t step_tokens;          /* tokens of a step, in whole sequences; 0 = 2048 */
-    double learning_rate;         /* at its highest; 0 = what measured best */
+    double learning_rate;         /* at its highest; 0 = chosen by kind and hidden size: docs/recovery.md */
     double weight_decay;          /* of AdamW, on matrices; 0 = none */
     int64_t warmup_steps;         /* over which the learning rate rises; 0 = a tenth of all. It falls as a cosine then */
     double clip_norm;             /* largest norm of all gradients together; 0 = 1; -1 = no bound */

@@ -24,7 +24,7 @@ public enum RecoveryObjective: Int32, Sendable, CaseIterable {
 
 /// The hidden states that the closed form learns from. The raw values are those of `PRUNE_STREAM_*`.
 public enum RecoveryStream: Int32, Sendable {
-    /// One sublayer after the other along the model as it is pruned and already recovered.
+    /// One sublayer after the other along the model as it is pruned and already recovered: see `RecoveredStream`.
     case recovered = 0
     /// The full model's: one pass for all sublayers.
     case fullModel = 1
@@ -86,7 +86,7 @@ public struct TrainingOptions: Sendable {
     public var steps = 300
     /// Tokens of a step, in whole sequences; at least one sequence.
     public var stepTokens = 2048
-    /// nil = what measured best for the kind and start.
+    /// At its highest; nil = as `TrainingSchedule` has it for the kind and hidden size.
     public var learningRate: Double?
     public var weightDecay = 0.0
     /// Steps over which the learning rate rises; nil = a tenth of all.

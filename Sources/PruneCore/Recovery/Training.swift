@@ -23,7 +23,7 @@ struct Training {
         batchTokens = adapterOptions.batchTokens
         pass = GradientPass(model, mask, options.objective)
         self.heldOut = try HeldOutObjective(pass, heldOut, batchTokens: batchTokens)
-        schedule = TrainingSchedule(options, kind: kind)
+        schedule = TrainingSchedule(options, kind: kind, width: model.shape.hiddenSize)
         optimiser = AdamW(weightDecay: options.weightDecay)
         let sequences = data.predictingSequences
         guard !sequences.isEmpty else {

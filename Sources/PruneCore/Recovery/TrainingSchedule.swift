@@ -13,8 +13,8 @@ struct TrainingSchedule: Sendable {
     let warmupSteps: Int
     let steps: Int
 
-    init(_ options: TrainingOptions, kind: AdapterKind) {
-        highest = options.learningRate ?? Self.usualRate(kind)
+    init(_ options: TrainingOptions, kind: AdapterKind, width: Int) {
+        highest = options.learningRate ?? Self.usualRate(kind, width: width)
         warmupSteps = options.warmupSteps ?? options.steps / 10
         steps = options.steps
     }
@@ -27,12 +27,18 @@ struct TrainingSchedule: Sendable {
         return highest * (Self.floor + (1 - Self.floor) * (1 + cos(Double.pi * share)) / 2)
     }
 
-    /// What measured best on a small model of text, from either start: a third and three times as much were worse.
-    private static func usualRate(_ kind: AdapterKind) -> Double {
-        switch kind {
+    /// The width of the model on which rates were measured: a third and three times as much were worse there, from either
+    /// start.
+    private static let measuredWidth = 128
+
+    /// A step of AdamW moves every weight by the rate, whatever the gradient. What a matrix makes of an input of `width`
+    /// values moves as many times as far, so above that width its rate falls (Yang et al., arXiv 2203.03466, table 3).
+    private static func usualRate(_ kind: AdapterKind, width: Int) -> Double {
+        let share = Double(measuredWidth) / Double(max(measuredWidth, width))
+        return switch kind {
         case .bias: 3e-2
-        case .lowRank: 1e-2
-        case .linear: 3e-3
+        case .lowRank: 1e-2 * share
+        case .linear: 3e-3 * share
         }
     }
 }

@@ -96,7 +96,7 @@ struct RecoverOptions {
   const Adapters *initial = nullptr;         ///< borrowed for the call; adapters to train on from
   std::int64_t steps = 0;                    ///< of training; 0 = 300
   std::int64_t step_tokens = 0;              ///< 0 = 2048
-  double learning_rate = 0.0;                ///< 0 = what measured best
+  double learning_rate = 0.0;                ///< at its highest; 0 = by kind and hidden size
   double weight_decay = 0.0;
   std::int64_t warmup_steps = 0;             ///< 0 = a tenth of all
   double clip_norm = 0.0;                    ///< 0 = 1; -1 = no bound

@@ -91,7 +91,7 @@ def recover(
     steps, step_tokens : int, optional
         Of training, default 300; and tokens of a step, in whole sequences, default 2048.
     learning_rate : float, optional
-        At its highest. Default: what measured best.
+        At its highest. Default: by kind and hidden size.
     weight_decay : float, optional
         Of AdamW, on matrices. Default: none.
     warmup_steps : int, optional
