@@ -2,7 +2,7 @@
 """How fast PruneCore is, against transformers and against what the machine can do.
 
     python benchmarks/speed.py [--rounds N] [--threads N] [--only NAME,NAME] [--models DIRECTORY]
-                               [--out DIRECTORY]
+                               [--name NAME] [--out DIRECTORY]
 
 Makes random Llamas of 246 million and 1.1 billion parameters in bf16, and measures both sides in
 turns, each in a process of its own. A comparison counts by the median of the ratios of the rounds.
@@ -95,6 +95,7 @@ def main() -> int:
     parser.add_argument("--threads", type=int, default=2, help="threads of all sides")
     parser.add_argument("--only", help=f"sections to measure, of {', '.join(SECTIONS)}")
     parser.add_argument("--models", type=Path, help="where models are kept for the next run")
+    parser.add_argument("--name", default="speed", help="of the results")
     parser.add_argument("--out", type=Path, default=HERE / "results", help="where results go")
     arguments = parser.parse_args()
     sections = arguments.only.split(",") if arguments.only else list(SECTIONS)
@@ -127,7 +128,7 @@ def main() -> int:
         "timings": record.timings,
         "notes": record.notes,
     }
-    return report.publish("speed", results, markdown(results), arguments.out)
+    return report.publish(arguments.name, results, markdown(results), arguments.out)
 
 
 if __name__ == "__main__":
