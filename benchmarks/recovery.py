@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """How much of the lost loss adapters win back on tales-12l, and from which calibration text.
 
-    python benchmarks/recovery.py [--held-out FILE] [--steps N] [--out DIRECTORY]
+    python benchmarks/recovery.py [--held-out FILE] [--steps N] [--objectives kl,ce,mse,js]
+                                  [--only CASE,CASE] [--out DIRECTORY]
 
 Removes sublayers by least leave-one-out loss, calibrates on the texts that the model wrote itself,
 and measures held-out text of three kinds: FILE, a JSON object of kind to list of texts that people
@@ -89,6 +90,7 @@ class Bench:
     held_out: dict[str, pc.Data]
     record: Record
     steps: int
+    objectives: list[str]
     rows: list[dict[str, Any]]
 
     def mask(self, case: Case) -> pc.Mask:
@@ -129,7 +131,7 @@ class Bench:
         found = self.share(case, mask, losses, "rank 16, closed form", **low_rank)
         self.judge(case, "rank 16, closed form", found, case.closed_form)
         self.share(case, mask, losses, "linear, closed form", kind="linear")
-        for objective in ("mse", "ce", "kl"):
+        for objective in self.objectives:
             starts = {}
             for start in ("zero", "closed_form"):
                 name = f"rank 16, {objective} from {start}, {self.steps} steps"
@@ -184,6 +186,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--held-out", type=Path, help="JSON: kind to list of texts")
     parser.add_argument("--steps", type=int, default=300, help="of training")
+    parser.add_argument("--objectives", default="kl", help="of training, with commas between")
     parser.add_argument("--compute", choices=["float32", "bfloat16"], help="default: as opened")
     parser.add_argument("--only", help="cases to measure, such as '4 attention,3 block'")
     parser.add_argument("--out", type=Path, default=HERE / "results", help="where results go")
@@ -201,7 +204,8 @@ def main() -> int:
             real_half = pc.Data.concatenate(halves.values())
             other_halves = packed({kind: given[kind][1::2] for kind in KINDS})
         calibration = pc.Data.concatenate(packed(own).values())
-        bench = Bench(model, calibration, held_out, Record(), arguments.steps, [])
+        objectives = arguments.objectives.split(",")
+        bench = Bench(model, calibration, held_out, Record(), arguments.steps, objectives, [])
         only = None if arguments.only is None else arguments.only.split(",")
         cases = [case for case in CASES if only is None or case.name in only]
         for case in cases:

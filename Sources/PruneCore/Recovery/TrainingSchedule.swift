@@ -27,8 +27,8 @@ struct TrainingSchedule: Sendable {
         return highest * (Self.floor + (1 - Self.floor) * (1 + cos(Double.pi * share)) / 2)
     }
 
-    /// The width of the model on which rates were measured: a third and three times as much were worse there, from either
-    /// start.
+    /// The width of the model on which rates were measured, a factor of about three apart, from either start; the best are
+    /// below.
     private static let measuredWidth = 128
 
     /// A step of AdamW moves every weight by the rate, whatever the gradient. What a matrix makes of an input of `width`
