@@ -17,6 +17,8 @@ struct RecoveredStream {
     private let meter: ProgressMeter
     private let scratch = BufferPool()
     private var adapters: AdapterSet
+    /// Sublayers before the first that is emulated: both models' states are the same there.
+    private let sharedDepth: Int
     /// Whether the states of all batches stay in memory; if not, each adapter's are made again from the start.
     private let keepsStates: Bool
     /// If they are kept: the recovered model's before sublayer `depth`, and the full model's before `fullDepth`.
@@ -40,9 +42,11 @@ struct RecoveredStream {
         let moments = options.kind == .bias ? 0 : 2 * UpdateMoments.bytes(width: width)
         keepsStates = 2 * rows * width * MemoryLayout<Float>.stride <= options.statisticsBudget - moments
         let isAdapter = Set(slots.map(\.sublayer))
+        sharedDepth = slots.first?.span.lowerBound ?? 0
         var steps = 0
-        var begin = 0, fullBegin = 0
-        for slot in slots {
+        var begin = sharedDepth, fullBegin = sharedDepth
+        for (index, slot) in slots.enumerated() {
+            if index == 0 || !keepsStates { steps += sharedDepth }
             let way = (begin..<slot.span.lowerBound).filter { mask.keeps($0) || isAdapter.contains($0) }
             steps += way.count + slot.span.upperBound - fullBegin
             if keepsStates { (begin, fullBegin) = (slot.span.lowerBound, slot.span.upperBound) }
@@ -73,13 +77,16 @@ struct RecoveredStream {
                 before = Array(states[wave])
             } else {
                 for batch in batches[wave] { before.append(try model.start(batch)) }
+                for sublayer in 0..<sharedDepth { try advance(&before, through: sublayer, of: model) }
             }
             var after = isKept ? Array(fullStates[wave]) : before
-            for sublayer in depth..<slot.span.lowerBound
+            for sublayer in max(depth, sharedDepth)..<slot.span.lowerBound
             where adapters.mask.keeps(sublayer) || adapters.adapters[sublayer] != nil {
                 try advance(&before, through: sublayer, of: recovered)
             }
-            for sublayer in fullDepth..<slot.span.upperBound { try advance(&after, through: sublayer, of: model) }
+            for sublayer in max(fullDepth, sharedDepth)..<slot.span.upperBound {
+                try advance(&after, through: sublayer, of: model)
+            }
             if keepsStates {
                 if isKept {
                     states.replaceSubrange(wave, with: before)
