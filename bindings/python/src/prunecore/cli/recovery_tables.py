@@ -102,7 +102,7 @@ def _study(found: RecoveryStudy) -> list[tuple[str, list[str], Rows]]:
         )
     return [
         (
-            f"Held-out loss by what is removed (full model: {found.loss:.3f}); matrices of rank {rank}",
+            f"Held-out loss by what is removed (full model: {found.loss:.3f}), rank {rank}",
             ["", "pruned", *heads],
             losses,
         ),
