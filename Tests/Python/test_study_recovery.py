@@ -79,7 +79,7 @@ def test_saved_studies_are_the_same_again(study: pc.RecoveryStudy, tmp_path: Pat
 
 def test_markdown_has_every_number(study: pc.RecoveryStudy) -> None:
     lines = study_markdown(study).splitlines()
-    rows = [line for line in lines if line.startswith("| 2 blocks ")]
+    rows = [line for line in lines if line.startswith("| 2 block ")]
     assert len(rows) == 2
     cells = [cell.strip() for cell in rows[0].strip("|").split("|")][1:]
     assert cells == [f"{study.at('block', 2, method).loss:.3f}" for method in study.methods]

@@ -15,6 +15,9 @@ from prunecore.recovery_study import RecoveryStudy
 
 Rows = list[list[str]]
 
+_UNITS = {"attention": "attn", "feed_forward": "ffn", "block": "block", "sublayer": "sublayer"}
+"""Short, so that the table of all methods fits into 80 columns."""
+
 
 def adapters(found: Adapters) -> Group:
     """One row per adapter."""
@@ -54,6 +57,7 @@ def study(found: RecoveryStudy) -> Group:
     parts: list[object] = []
     for title, columns, rows in _study(found):
         made = table(*columns)
+        made.pad_edge = False
         for row in rows:
             made.add_row(*row)
         parts += [titled(title, made), ""]
@@ -75,18 +79,14 @@ def study_markdown(found: RecoveryStudy) -> str:
 def _study(found: RecoveryStudy) -> list[tuple[str, list[str], Rows]]:
     """Titles, columns and rows of its tables."""
     methods = [method for method in found.methods if method != "pruned"]
-    heads = [
-        words(method).replace(" from ", "\nfrom ").replace(" form", "\nform") for method in methods
-    ]
+    heads = [words(method).replace(" ", "\n") for method in methods]
     rank = found.provenance.get("rank")
     losses: Rows = []
     shares: Rows = []
     for granularity, removed in found.removals:
         points = [found.at(granularity, removed, method) for method in methods]
         pruned = found.at(granularity, removed, "pruned")
-        name = f"{removed} {words(granularity)}"
-        if removed > 1 and granularity in ("block", "sublayer"):
-            name += "s"
+        name = f"{removed} {_UNITS[granularity]}"
         losses.append([name, f"{pruned.loss:.3f}", *(f"{point.loss:.3f}" for point in points)])
         shares.append([name, *(f"{100 * point.share:.0f} %" for point in points)])
     cost: Rows = []
@@ -102,11 +102,11 @@ def _study(found: RecoveryStudy) -> list[tuple[str, list[str], Rows]]:
         )
     return [
         (
-            f"Held-out loss (full model: {found.loss:.3f}); matrices of rank {rank}",
-            ["removed", "pruned", *heads],
+            f"Held-out loss by what is removed (full model: {found.loss:.3f}), rank {rank}",
+            ["", "pruned", *heads],
             losses,
         ),
-        ("Share of the lost loss won back", ["removed", *heads], shares),
+        ("Share of the lost loss won back, by what is removed", ["", *heads], shares),
         (
             "What the methods take",
             ["method", "parameters", "tokens\nlearnt from", "seconds\n(mean)"],

@@ -130,7 +130,7 @@ def _legend(figure: Figure, axes: Axes) -> None:
         handles,
         labels,
         loc="outside upper center",
-        ncols=min(5, len(labels)),
+        ncols=min(len(labels), max(2, int(figure.get_figwidth() / 1.6))),
         fontsize=FONT_SIZE,
         frameon=False,
     )
