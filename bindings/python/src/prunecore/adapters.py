@@ -10,7 +10,7 @@ import math
 import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 
 Array = npt.NDArray[np.float32]
 JSON_FILE = "adapters.json"
+
+
+Row = TypeVar("Row")
 
 
 class Adapters:
@@ -112,8 +115,7 @@ class Adapters:
         return self.summary.n_adapters
 
     def __iter__(self) -> Iterator[Adapter]:
-        rows = self._rows("prune_adapter", lib.prune_adapters_list)
-        return iter([Adapter.read(row) for row in rows])
+        return iter(self._rows("prune_adapter", lib.prune_adapters_list, Adapter.read))
 
     def __getitem__(self, sublayer: int | str) -> Adapter:
         """What stands at a sublayer: `adapters["attn.3"]`."""
@@ -127,17 +129,17 @@ class Adapters:
     @property
     def history(self) -> list[TrainingRecord]:
         """Looks at the losses of the training, in order; none if there was no training."""
-        rows = self._rows("prune_training_record", lib.prune_adapters_history)
-        return [TrainingRecord.read(row) for row in rows]
+        return self._rows("prune_training_record", lib.prune_adapters_history, TrainingRecord.read)
 
-    def _rows(self, kind: str, function: Any) -> list[Any]:
+    def _rows(self, kind: str, function: Any, read: Callable[[Any], Row]) -> list[Row]:
+        """What a function lists. Rows are read while their array lives: they do not own memory."""
         count = ffi.new("size_t *")
         status = function(self.handle, ffi.NULL, 0, count)
         if status != lib.PRUNE_ERR_BUFFER:
             _check(status)
         out = ffi.new(f"{kind}[]", max(1, int(count[0])))
         _check(function(self.handle, out, count[0], count))
-        return list(out[0 : count[0]])
+        return [read(out[index]) for index in range(count[0])]
 
     def _index(self, sublayer: int | str) -> int:
         return sublayer_index(sublayer, self.summary.n_blocks)
