@@ -130,6 +130,10 @@ class Bench:
         self.judge(case, "bias", found, case.bias)
         found = self.share(case, mask, losses, "rank 16, closed form", **low_rank)
         self.judge(case, "rank 16, closed form", found, case.closed_form)
+        if case.granularity == "block":
+            what = "rank 16, closed form, an adapter for each sublayer"
+            found = self.share(case, mask, losses, what, **low_rank, block_slot="both")
+            self.judge(case, what, found, case.closed_form)
         self.share(case, mask, losses, "linear, closed form", kind="linear")
         for objective in self.objectives:
             starts = {}

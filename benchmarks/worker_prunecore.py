@@ -124,8 +124,8 @@ def commands(model: pc.Model, data: pc.Data, data_ids: list[int], threads: int) 
         )
         return {"seconds": np.diff(ends).tolist(), "losses": losses}
 
-    def closed_form(blocks: list[int], rank: int) -> int:
-        adapters = model.recover(without_attention(blocks), data, rank=rank)
+    def closed_form(blocks: list[int], rank: int, stream: Any) -> int:
+        adapters = model.recover(without_attention(blocks), data, rank=rank, stream=stream)
         return len(adapters.sublayers)
 
     return {
