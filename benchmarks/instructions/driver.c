@@ -107,48 +107,6 @@ static void generate(const prune_model *model, const prune_data *prompts) {
     prune_generation_release(generation);
 }
 
-/* A mask without the attention of every other block. */
-static void remove_attention(uint8_t *keep, size_t sublayers) {
-    memset(keep, 1, sublayers);
-    for (size_t u = 2; u < sublayers; u += 4) keep[u] = 0;
-}
-
-/* Forward through the whole and the pruned model, and back through all sublayers of the latter. */
-static void gradient(const prune_model *model, const prune_data *data, size_t sublayers, size_t values) {
-    uint8_t keep[MOST_SUBLAYERS];
-    float *out = malloc(values * sizeof *out);
-    double loss = 0;
-    if (out == NULL) exit(1);
-    remove_attention(keep, sublayers);
-    begin();
-    check(prune_model_gradient(model, data, keep, sublayers, PRUNE_OBJECTIVE_KL, 0, NULL, out, values, NULL, &loss),
-          "gradient");
-    end("gradient of KL");
-    if (!(loss > 0)) {
-        fprintf(stderr, "the divergence is %g\n", loss);
-        exit(1);
-    }
-    free(out);
-}
-
-static void recover(const prune_model *model, const prune_data *data, const prune_data *held_out, size_t sublayers,
-                    prune_objective objective, const char *name) {
-    uint8_t keep[MOST_SUBLAYERS];
-    prune_recover_options options = PRUNE_RECOVER_OPTIONS_INIT;
-    prune_adapters *adapters = NULL;
-    remove_attention(keep, sublayers);
-    options.objective = objective;
-    options.rank = 4;
-    options.held_out = held_out;
-    options.memory_budget = (int64_t)64 << 20; /* not that of the machine */
-    options.start = PRUNE_START_ZERO;
-    options.steps = 2;
-    begin();
-    check(prune_model_recover(model, data, keep, sublayers, &options, &adapters), name);
-    end(name);
-    prune_adapters_release(adapters);
-}
-
 /* A game with a known worth: players add different amounts, and some of them in pairs. */
 static double worth(const uint8_t *mask) {
     double sum = 0;
@@ -210,9 +168,6 @@ int main(int argc, char **argv) {
     utilities(model, few, PRUNE_UTILITY_KL, sublayers, "masks, KL divergence");
     utilities(model, few, PRUNE_UTILITY_JS, sublayers, "masks, JS divergence");
     generate(model, few);
-    gradient(model, data, sublayers, TOKENS * (size_t)shape.hidden_size);
-    recover(model, data, few, sublayers, PRUNE_OBJECTIVE_CLOSED_FORM, "closed form");
-    recover(model, data, few, sublayers, PRUNE_OBJECTIVE_KL, "training on KL");
     play(PRUNE_ESTIMATOR_SURROGATE, "Shapley, surrogate");
     play(PRUNE_ESTIMATOR_KERNEL_SHAP, "Shapley, KernelSHAP");
     play(PRUNE_ESTIMATOR_STRATIFIED, "Shapley, stratified");
