@@ -29,7 +29,8 @@
  *                  larger one whose unknown tail is not zero, gives PRUNE_ERR_ARGUMENT. Reserved fields must be 0.
  *   Buffers        Caller's memory, `capacity` in elements, `out_count` what was written. Too small: PRUNE_ERR_BUFFER,
  *                  nothing written, and `out_count` says how many elements are needed. `out_count` may be NULL.
- *   Callbacks      Called on the thread that made the call; never kept after it returns.
+ *   Callbacks      Called on the thread that made the call; never kept after it returns. Those of prune_host are kept until
+ *                  its model is let go, and still called on the thread of the call that needs them.
  *   The process    The library never prints, exits, traps, or changes signal handlers or the environment, of which it
  *                  reads PRUNECORE_COMPUTE. The thread count of BLAS, which is process-wide, is changed only inside
  *                  calls and put back.
@@ -69,7 +70,8 @@ enum {
     PRUNE_ERR_NONFINITE = 8,   /* NaN or infinity met; the text names the layer */
     PRUNE_ERR_CANCELLED = 9,   /* the progress callback asked to stop */
     PRUNE_ERR_BUFFER = 10,     /* caller's buffer too small; out_count says what is needed */
-    PRUNE_ERR_INTERNAL = 11    /* a fault of the library itself; please report it */
+    PRUNE_ERR_INTERNAL = 11,   /* a fault of the library itself; please report it */
+    PRUNE_ERR_HOST = 12        /* a callback of the host failed; the text names it, and has the host's own sentence */
 };
 
 /* Version as "major.minor.patch". Static; never NULL. */
@@ -146,12 +148,20 @@ enum {
                                     up to twice as fast. Losses move by about 1e-4 of themselves */
 };
 
+/* Told once that nothing of the library uses what a host lent it any more. May be called on any thread that lets the last
+   user go: it must not call the library. */
+typedef void (*prune_close_fn)(void *user_data);
+
 /* How a model is opened. */
 typedef struct prune_model_options {
     uint32_t struct_size;
     prune_compute compute;
+    prune_close_fn on_close;   /* of prune_model_from_tensors() and _from_dlpack(): the tensors' memory may go now. Calls under
+                                  way, and models attached to this one, use it beyond prune_model_release(). Not called if the
+                                  model was not made. NULL = none */
+    void *user_data;           /* of on_close */
 } prune_model_options;
-#define PRUNE_MODEL_OPTIONS_INIT { sizeof(prune_model_options), 0 }
+#define PRUNE_MODEL_OPTIONS_INIT { sizeof(prune_model_options), 0, NULL, NULL }
 
 /*
  * Opens a Hugging Face model directory: `config.json` and `model.safetensors`, or the shards that
@@ -167,15 +177,64 @@ typedef struct prune_model_options {
  */
 prune_status prune_model_open(const char *directory, const prune_model_options *options, prune_model **out_model);
 
+/* How an element of a tensor is stored. */
+typedef int32_t prune_element_type;
+enum {
+    PRUNE_ELEMENT_FLOAT32 = 0,
+    PRUNE_ELEMENT_FLOAT16 = 1,
+    PRUNE_ELEMENT_BFLOAT16 = 2
+};
+
+/* A tensor in the host's memory. The layout is fixed within an ABI version. */
+typedef struct prune_tensor {
+    const char *name;                /* as in a Hugging Face checkpoint: "model.layers.0.self_attn.q_proj.weight" */
+    const void *data;                /* the first element; of any alignment */
+    prune_element_type element_type;
+    int32_t n_dimensions;            /* 1 or 2 */
+    const int64_t *shape;            /* n_dimensions entries */
+    const int64_t *strides;          /* elements from one index to the next, n_dimensions entries; NULL = row after row. The
+                                        last must be 1, that of rows at least their length: rows of a wider matrix will do */
+} prune_tensor;
+
+/*
+ * A model over weights that the host already holds: nothing is copied. The memory is borrowed: it must stay, and is read
+ * anew by every call, until prune_model_release() returned, no call is under way, and models attached to this one are
+ * released too; options->on_close tells when. A weight that the host changes is seen by the next call; it must not change
+ * during one.
+ *   config_json   the text of the model's `config.json`
+ *   tensors       named as in a checkpoint; those that the architecture does not need are ignored. Only the array is done
+ *                 with on return
+ *   options       NULL = defaults
+ * Architectures and errors as prune_model_open(); a tensor that is missing or has another shape is PRUNE_ERR_FORMAT; two of
+ * one name, a NULL, or a negative size are PRUNE_ERR_ARGUMENT; other strides are PRUNE_ERR_UNSUPPORTED.
+ */
+prune_status prune_model_from_tensors(const char *config_json, const prune_tensor *tensors, size_t n_tensors,
+                                      const prune_model_options *options, prune_model **out_model);
+
+/* As the DLPack standard defines it (dlpack.h, version 1): this header needs its name only. */
+struct DLManagedTensorVersioned;
+
+/*
+ * The same from DLPack tensors on the CPU, of type float or bfloat, in 32 or 16 bits.
+ *   names, tensors   n_tensors each. On PRUNE_OK the library owns the tensors and calls the deleter of each once nothing
+ *                    uses it; on failure they stay the caller's
+ * Errors: as prune_model_from_tensors(); PRUNE_ERR_UNSUPPORTED for another device, element type or major version.
+ */
+prune_status prune_model_from_dlpack(const char *config_json, const char *const *names,
+                                     struct DLManagedTensorVersioned *const *tensors, size_t n_tensors,
+                                     const prune_model_options *options, prune_model **out_model);
+
 /* Gives a model back. NULL and a handle that was already released are allowed. */
 void prune_model_release(prune_model *model);
 
 /* What a model can do: bits of prune_model_shape.abilities. */
 enum {
-    PRUNE_ABILITY_READ_STATES = 1, /* hidden states can be read: static metrics work */
+    PRUNE_ABILITY_READ_STATES = 1, /* hidden states can be read: static metrics and closed forms work */
     PRUNE_ABILITY_MAGNITUDE = 2,   /* weights can be read: the magnitude metric works */
     PRUNE_ABILITY_GENERATE = 4,    /* prune_model_generate() works */
-    PRUNE_ABILITY_GRADIENTS = 8    /* gradients can be had: training, vjp and the taylor metric work */
+    PRUNE_ABILITY_GRADIENTS = 8,   /* gradients can be had: training and vjp work, and the taylor metric of native models */
+    PRUNE_ABILITY_SUBLAYERS = 16,  /* sublayers can be removed one by one; without it, both of a block or none */
+    PRUNE_ABILITY_STATES = 32      /* the model runs sublayer by sublayer; without it, only losses of whole masks can be had */
 };
 
 /* Shape of a model. Strings live as long as the handle. */
@@ -426,13 +485,38 @@ void prune_statistics_release(prune_statistics *statistics);
 prune_status prune_statistics_collect(prune_statistics *statistics, const prune_model *model, const prune_data *data,
                                       const prune_score_options *options);
 
+/* Rows of hidden states in the host's memory, one per token. The layout is fixed within an ABI version. */
+typedef struct prune_rows {
+    const void *data;                /* the first element of the first row; of any alignment */
+    prune_element_type element_type;
+    int32_t reserved;                /* 0 */
+    int64_t n_rows;
+    int64_t width;                   /* hidden_size */
+    int64_t row_stride;              /* elements from a row to the next; 0 = width. May be negative */
+    int64_t column_stride;           /* elements from a value to the next; 0 = 1. May be negative */
+} prune_rows;
+
+/*
+ * Adds some tokens of one unit: for runtimes of which no more can be had than activations, by a hook or a callback. Each
+ * unit counts its own tokens, so that units may come in any order, and in parts of any size. Rows are read on this call.
+ *   granularity     what `unit` counts: sublayers, blocks, attention or feed-forward layers. A block's scores come from its
+ *                   own rows only, not from those of its sublayers
+ *   before, after   hidden states before the unit and after it, of the same tokens: as many rows, as wide
+ * PRUNE_TOKENS_LAST is the host's to heed: every row given counts.
+ * Errors: PRUNE_ERR_ARGUMENT (also statistics with windows, which need whole passes), PRUNE_ERR_HANDLE,
+ * PRUNE_ERR_NONFINITE (the text names unit and row; nothing is added), PRUNE_ERR_MEMORY.
+ */
+prune_status prune_statistics_update(prune_statistics *statistics, prune_granularity granularity, int64_t unit,
+                                     const prune_rows *before, const prune_rows *after);
+
 /* Adds `other` to `statistics`. Both must have the same blocks and options. Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_HANDLE. */
 prune_status prune_statistics_merge(prune_statistics *statistics, const prune_statistics *other);
 
 /*
  * Reads scores: as prune_model_score(), from the sums.
  *   options   NULL = defaults; granularity, metrics (static ones but magnitude; 0 = all six) and relative_to are used
- * Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_HANDLE, PRUNE_ERR_BUFFER, PRUNE_ERR_DATA (nothing was gathered).
+ * Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_HANDLE, PRUNE_ERR_BUFFER, PRUNE_ERR_DATA (a unit, which the text names, was given
+ * no tokens).
  */
 prune_status prune_statistics_scores(const prune_statistics *statistics, const prune_score_options *options,
                                      double *out_scores, size_t capacity, size_t *out_count);
@@ -1223,6 +1307,179 @@ prune_status prune_adapters_gradient(const prune_adapters *adapters, const prune
                                      prune_objective objective, int64_t sublayer,
                                      const prune_evaluate_options *options, float *out_gradient, size_t capacity,
                                      size_t *out_count, double *out_loss);
+
+/* ====================================================================================================================
+ * Models that the host runs
+ *
+ * The host runs the layers, wherever they live, and hands out its hidden states as handles of its own: nothing leaves a GPU
+ * but what a callback returns. Everything else of this header works on such a model. What a host does not offer is computed
+ * from what it does, or refused with PRUNE_ERR_UNSUPPORTED and the name of the callback that is missing.
+ *
+ *   static metrics                        compare, or read
+ *   loss, Shapley values, leave-one-out   token_losses, or logits; or evaluate
+ *   logit_l2, kl, js                      distances, or logits
+ *   closed-form adapters                  read; norm for PRUNE_INPUT_NORMED
+ *   adapters in place                     apply_adapter, or read and write
+ *   trained adapters, vjp, gradient       vjp, read and write; and head_vjp, for any objective but PRUNE_OBJECTIVE_MSE
+ *
+ * Order of calls: embed gives the state before sublayer 0 of some sequences; apply gives states after a sublayer, each from
+ * one before it; removed sublayers are not called. A state may be used many times, by masks that share it, and is let go by
+ * release, exactly once, before the call that made it returns: after success, failure, and cancelling alike.
+ *
+ * A callback returns 0, or anything else to stop the call: values of prune_status come back as they are, all others as
+ * PRUNE_ERR_HOST, with the sentence of prune_host_error_set() in prune_last_error(). It gave no state then. Callbacks may
+ * call the library, for this model too. Calls that use one model from several threads call back from these threads.
+ * ==================================================================================================================*/
+
+/* A hidden state of the host: anything but NULL. The library never looks behind it. */
+typedef void *prune_host_state;
+
+/* Some sequences that are computed together. Valid during the callback. */
+typedef struct prune_host_batch {
+    uint32_t struct_size;
+    int32_t reserved;                 /* 0 */
+    const int32_t *token_ids;         /* n_tokens, all sequences one after the other, inside the vocabulary. A row of a state
+                                         belongs to each token, in this order */
+    const int64_t *sequence_lengths;  /* n_sequences */
+    size_t n_sequences;
+    size_t n_tokens;
+} prune_host_batch;
+
+/* Norms of the states h before and g after some unit, at one token. */
+typedef struct prune_comparison {
+    double before_l1, before_squares; /* ||h||_1, ||h||_2^2 */
+    double after_l1, after_squares;   /* ||g||_1, ||g||_2^2 */
+    double update_l1, update_squares; /* ||g - h||_1, ||g - h||_2^2: of the difference, not a difference of norms */
+} prune_comparison;
+
+/* Distances of logits, as callbacks are asked for them. */
+typedef int32_t prune_distance;
+enum {
+    PRUNE_DISTANCE_L2 = 0, /* ||logits - reference logits||_2 */
+    PRUNE_DISTANCE_KL = 1, /* KL(reference || state) of the next-token distributions, nats */
+    PRUNE_DISTANCE_JS = 2  /* Jensen-Shannon divergence, nats */
+};
+
+/* An adapter to apply: h + bias, or h + bias + up (down x), or h + bias + matrix x, with x = h, or norm(h) of its own gain
+   and epsilon. Arrays are fp32, row-major, valid during the callback. */
+typedef struct prune_host_adapter {
+    uint32_t struct_size;
+    prune_adapter_kind kind;
+    int64_t sublayer;         /* in whose place it stands */
+    int64_t hidden_size;
+    int64_t rank;             /* of LOW_RANK; else 0 */
+    const float *bias;        /* hidden_size */
+    const float *down;        /* rank x hidden_size; NULL unless LOW_RANK */
+    const float *up;          /* hidden_size x rank; NULL unless LOW_RANK */
+    const float *matrix;      /* hidden_size x hidden_size; NULL unless LINEAR */
+    const float *norm_gain;   /* hidden_size; NULL = x is h */
+    float norm_epsilon;       /* norm(h) = gain * h / sqrt(mean(h^2) + epsilon) */
+    int32_t reserved;         /* 0 */
+} prune_host_adapter;
+
+/*
+ * A model as its host offers it. Callbacks that are NULL are not offered. Needed are either embed, apply and release, or
+ * evaluate. Rows are numbered within the state's batch.
+ */
+typedef struct prune_host {
+    uint32_t struct_size;
+    int32_t whole_blocks;          /* 1 = apply is called with even sublayers only, and computes the whole block: both of its
+                                      sublayers are removed, or none */
+    void *user_data;               /* first argument of every callback */
+
+    const char *architecture;      /* NULL = "host" */
+    int64_t n_blocks;              /* at least 1 */
+    int64_t hidden_size;           /* at least 1; 0 if there is evaluate alone */
+    int64_t vocabulary_size;       /* at least 1; 0 if there is evaluate alone */
+    int64_t context_length;        /* 0 = not known */
+    prune_element_type element_type; /* in which weights are stored */
+    int32_t reserved;              /* 0 */
+    int64_t fixed_parameters;      /* of embeddings, final norm and head: what no mask removes; 0 = not known */
+    int64_t fixed_parameter_bytes;
+    const prune_sublayer *sublayers; /* 2 * n_blocks, for costs; NULL = not known. Copied */
+
+    /* The state of a batch before sublayer 0. */
+    prune_status (*embed)(void *user_data, const prune_host_batch *batch, prune_host_state *out_state);
+
+    /* States after a sublayer, each from the one before it: n_states of them, of one batch or of several. Either all are
+       given, or none. A state may be given again as it came, if the host counts its uses: every one given is released. */
+    prune_status (*apply)(void *user_data, int64_t sublayer, const prune_host_state *states, size_t n_states,
+                          prune_host_state *out_states);
+
+    /* Lets a state go. Cannot fail. */
+    void (*release)(void *user_data, prune_host_state state);
+
+    /* -log p(tokens[i] | the tokens up to rows[i]) in nats, from a state after the last sublayer: final norm and head are the
+       host's. n of them; rows ascend, and may repeat. */
+    prune_status (*token_losses)(void *user_data, prune_host_state state, const int64_t *rows, const int32_t *tokens,
+                                 size_t n, float *out_losses);
+
+    /* Logits of n_rows rows from first_row on: n_rows * vocabulary_size values. */
+    prune_status (*logits)(void *user_data, prune_host_state state, int64_t first_row, int64_t n_rows, float *out_logits);
+
+    /* Distances of the logits of some rows to those of the same rows of another state of the batch. */
+    prune_status (*distances)(void *user_data, prune_host_state state, prune_host_state reference, prune_distance kind,
+                              const int64_t *rows, size_t n, float *out_distances);
+
+    /* Compares some rows of two states of a batch, where they live. */
+    prune_status (*compare)(void *user_data, prune_host_state before, prune_host_state after, const int64_t *rows, size_t n,
+                            prune_comparison *out_comparisons);
+
+    /* Reads a state: tokens * hidden_size values. */
+    prune_status (*read)(void *user_data, prune_host_state state, float *out_values);
+
+    /* A state like another, of the same batch, with other values: tokens * hidden_size. Gradients are written so, too. What
+       a state carries besides its hidden values is that of `like`. */
+    prune_status (*write)(void *user_data, prune_host_state like, const float *values, prune_host_state *out_state);
+
+    /* Gain (hidden_size values) and epsilon of the root-mean-square norm at a sublayer's input: gain * h / sqrt(mean(h^2) +
+       epsilon). Returns PRUNE_ERR_UNSUPPORTED for a sublayer that has none. */
+    prune_status (*norm)(void *user_data, int64_t sublayer, float *out_gain, float *out_epsilon);
+
+    /* The state after an adapter, where it lives. */
+    prune_status (*apply_adapter)(void *user_data, const prune_host_adapter *adapter, prune_host_state state,
+                                  prune_host_state *out_state);
+
+    /* Gradients with respect to the states before a sublayer, from those with respect to the states after it, residual path
+       included. Gradients are states. */
+    prune_status (*vjp)(void *user_data, int64_t sublayer, const prune_host_state *states,
+                        const prune_host_state *gradients, size_t n_states, prune_host_state *out_gradients);
+
+    /* Losses of some ascending rows of a state after the last sublayer, and the gradient of sum(weights[i] * losses[i]) with
+       respect to it.
+         objective   PRUNE_OBJECTIVE_CE: -log p(tokens[i]); _KL, _JS: from the reference's distribution, as in distances
+         reference   NULL for CE
+         tokens      NULL for KL and JS */
+    prune_status (*head_vjp)(void *user_data, prune_host_state state, prune_objective objective, prune_host_state reference,
+                             const int64_t *rows, const int32_t *tokens, const float *weights, size_t n, float *out_losses,
+                             prune_host_state *out_gradient);
+
+    /* The loss of all of a data set under each of some masks, in nats: the mean over its predicted tokens by their weights.
+         batch           all of its sequences
+         token_weights   one per token, as in prune_data_options; NULL = all 1
+         keep_masks      n_masks rows of 2 * n_blocks bytes
+       Used where token_losses and logits are not offered. */
+    prune_status (*evaluate)(void *user_data, const prune_host_batch *batch, const float *token_weights,
+                             const uint8_t *keep_masks, size_t n_masks, double *out_losses);
+
+    prune_close_fn on_close;       /* told once that the model is let go for good; NULL = none */
+} prune_host;
+#define PRUNE_HOST_INIT \
+    { sizeof(prune_host), 0, NULL, NULL, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, \
+      NULL, NULL, NULL, NULL, NULL, NULL }
+
+/*
+ * A model that its host runs.
+ *   host   copied; what user_data stands for must stay until on_close
+ * Errors: PRUNE_ERR_ARGUMENT (a size out of range; a callback that is needed is NULL: the text names it), PRUNE_ERR_MEMORY.
+ */
+prune_status prune_model_from_host(const prune_host *host, prune_model **out_model);
+
+/*
+ * For callbacks of a prune_host that are about to fail: the sentence that says why, for prune_last_error() of the call
+ * under way on this thread. NULL = none.
+ */
+void prune_host_error_set(const char *sentence);
 
 #ifdef __cplusplus
 }

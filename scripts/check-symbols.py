@@ -17,7 +17,7 @@ def declared() -> set[str]:
     text = (ROOT / "include/prunecore.h").read_text()
     text = re.sub(r"/\*.*?\*/", " ", text, flags=re.DOTALL)
     text = re.sub(r"^\s*#.*(?:\\\n.*)*$", "", text, flags=re.MULTILINE)
-    return set(re.findall(r"\b(prune_\w+)\s*\(", text))
+    return set(re.findall(r"\b(prune_\w+)\s*\((?!\s*\*)", text))
 
 
 def exported() -> set[str]:

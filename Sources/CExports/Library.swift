@@ -12,7 +12,7 @@ public func prune_abi_version() -> Int32 { Int32(PRUNE_ABI_VERSION) }
 private let statusNames = [
     "PRUNE_OK", "PRUNE_ERR_ARGUMENT", "PRUNE_ERR_HANDLE", "PRUNE_ERR_MEMORY", "PRUNE_ERR_FILE", "PRUNE_ERR_FORMAT",
     "PRUNE_ERR_UNSUPPORTED", "PRUNE_ERR_DATA", "PRUNE_ERR_NONFINITE", "PRUNE_ERR_CANCELLED", "PRUNE_ERR_BUFFER",
-    "PRUNE_ERR_INTERNAL",
+    "PRUNE_ERR_INTERNAL", "PRUNE_ERR_HOST",
 ].map { LentString($0) }
 private let unknownStatusName = LentString("PRUNE_ERR_UNKNOWN")
 

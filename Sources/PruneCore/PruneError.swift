@@ -22,6 +22,8 @@ public enum FailureKind: Int32, Sendable {
     case buffer = 10
     /// A fault of the library itself.
     case `internal` = 11
+    /// A callback of the host failed.
+    case host = 12
 }
 
 /// The one error of the library: what it is about, and a sentence that names the thing at fault and what to do.

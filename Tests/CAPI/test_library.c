@@ -14,7 +14,8 @@ static void status_names(void)
     static const char *const names[] = {
         "PRUNE_OK",           "PRUNE_ERR_ARGUMENT",    "PRUNE_ERR_HANDLE", "PRUNE_ERR_MEMORY",
         "PRUNE_ERR_FILE",     "PRUNE_ERR_FORMAT",      "PRUNE_ERR_UNSUPPORTED", "PRUNE_ERR_DATA",
-        "PRUNE_ERR_NONFINITE", "PRUNE_ERR_CANCELLED",  "PRUNE_ERR_BUFFER", "PRUNE_ERR_INTERNAL"
+        "PRUNE_ERR_NONFINITE", "PRUNE_ERR_CANCELLED",  "PRUNE_ERR_BUFFER", "PRUNE_ERR_INTERNAL",
+        "PRUNE_ERR_HOST"
     };
     static const prune_status unknown[] = { 12, -1, INT32_MAX, INT32_MIN };
     size_t i;

@@ -167,11 +167,11 @@ static void KERNEL(adamw)(float *restrict p, float *restrict m, float *restrict 
     }
 }
 
-/* out = x * scale * w in fp32, widened; sum += out */
-static void KERNEL(widen_scaled)(const float *restrict x, float scale, const float *restrict w, double *restrict out,
+/* out = x * scale * w in double; sum += out */
+static void KERNEL(widen_scaled)(const float *restrict x, double scale, const float *restrict w, double *restrict out,
                                  double *restrict sum, size_t n) {
     for (size_t i = 0; i < n; i++) {
-        out[i] = (double)(x[i] * scale * w[i]);
+        out[i] = (double)x[i] * scale * (double)w[i];
         sum[i] += out[i];
     }
 }

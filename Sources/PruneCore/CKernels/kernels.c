@@ -107,7 +107,7 @@ void kernel_add(int32_t level, const float *x, float *out, size_t n) {
 void kernel_adamw(int32_t level, float *p, float *m, float *v, const float *g, size_t n, kernel_adamw_rates rates) {
     KERNEL_DISPATCH(level, adamw, p, m, v, g, n, rates);
 }
-void kernel_widen_scaled(int32_t level, const float *x, float scale, const float *w, double *out, double *sum, size_t n) {
+void kernel_widen_scaled(int32_t level, const float *x, double scale, const float *w, double *out, double *sum, size_t n) {
     KERNEL_DISPATCH(level, widen_scaled, x, scale, w, out, sum, n);
 }
 void kernel_widen_difference(int32_t level, const float *x, const float *y, double *out, double *sum, size_t n) {

@@ -100,7 +100,7 @@ kernel_block_norms kernel_block(int32_t level, const float *h, const float *m, c
 void kernel_scale_by(int32_t level, const float *x, float scale, const float *w, float *out, size_t n);
 void kernel_add(int32_t level, const float *x, float *out, size_t n);
 void kernel_adamw(int32_t level, float *p, float *m, float *v, const float *g, size_t n, kernel_adamw_rates rates);
-void kernel_widen_scaled(int32_t level, const float *x, float scale, const float *w, double *out, double *sum, size_t n);
+void kernel_widen_scaled(int32_t level, const float *x, double scale, const float *w, double *out, double *sum, size_t n);
 void kernel_widen_difference(int32_t level, const float *x, const float *y, double *out, double *sum, size_t n);
 double kernel_centre(int32_t level, const double *mean, double *x, size_t n);
 void kernel_subtract(int32_t level, const float *x, float *out, size_t n);

@@ -94,9 +94,9 @@ enum Kernels {
         kernel_adamw(level, parameters, first, second, gradient, count, rates)
     }
 
-    /// out[i] = x[i] * scale * weight[i], in fp32, widened; sum[i] += out[i].
+    /// out[i] = x[i] * scale * weight[i], in double; sum[i] += out[i].
     static func widen(
-        _ x: UnsafePointer<Float>, by scale: Float, times weight: UnsafePointer<Float>,
+        _ x: UnsafePointer<Float>, by scale: Double, times weight: UnsafePointer<Float>,
         into out: UnsafeMutablePointer<Double>, addingTo sum: UnsafeMutablePointer<Double>, _ count: Int
     ) {
         kernel_widen_scaled(level, x, scale, weight, out, sum, count)

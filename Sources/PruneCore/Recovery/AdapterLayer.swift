@@ -168,7 +168,7 @@ struct AdapterLayer {
     }
 
     /// 1 / sqrt(mean(h^2) + epsilon)
-    static func scale(_ h: UnsafePointer<Float>, _ norm: InputNorm, _ width: Int) -> Float {
+    private static func scale(_ h: UnsafePointer<Float>, _ norm: InputNorm, _ width: Int) -> Float {
         1 / (Kernels.sumOfSquares(h, width) / Float(width) + norm.epsilon).squareRoot()
     }
 

@@ -57,7 +57,7 @@ struct UpdateMoments: Sendable {
                     guard let gain = gain.baseAddress else { return nil }
                     return try CentredRows(rows: count, width: width, scratch) { row, out, sum in
                         let h = before + (first + row) * width
-                        let scale = norm.map { AdapterLayer.scale(h, $0, width) } ?? 1
+                        let scale = norm.map { Self.scale(h, $0, width) } ?? 1
                         Kernels.widen(h, by: scale, times: gain, into: out, addingTo: sum, width)
                     }
                 }
@@ -70,6 +70,11 @@ struct UpdateMoments: Sendable {
             tokens += count
         }
         return true
+    }
+
+    /// 1 / sqrt(mean(h^2) + epsilon), in double.
+    private static func scale(_ h: UnsafePointer<Float>, _ norm: InputNorm, _ width: Int) -> Double {
+        1 / (Kernels.dot(h, h, width) / Double(width) + Double(norm.epsilon)).squareRoot()
     }
 
     /// Adds centred rows to both matrices. The difference of the means is one row more, scaled by the root of its weight.

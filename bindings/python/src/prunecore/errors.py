@@ -19,6 +19,7 @@ __all__ = [
     "FileError",
     "FormatError",
     "HandleError",
+    "HostError",
     "InternalError",
     "LoadError",
     "NonFiniteError",
@@ -127,6 +128,12 @@ class TooSmallBufferError(Error):
     """A buffer was too small: a fault of this package, which sizes its buffers itself."""
 
     status_name = "PRUNE_ERR_BUFFER"
+
+
+class HostError(Error, RuntimeError):
+    """A callback of the program that runs the model failed; the text names it."""
+
+    status_name = "PRUNE_ERR_HOST"
 
 
 class InternalError(Error, RuntimeError):
