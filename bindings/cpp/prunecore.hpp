@@ -32,6 +32,7 @@
 #include "prunecore/shapley.hpp"     // ShapleyOptions, GameProgress
 #include "prunecore/generation.hpp"  // GenerateOptions, Generation
 #include "prunecore/model.hpp"       // Model
+#include "prunecore/rows.hpp"        // ElementType, Rows
 #include "prunecore/statistics.hpp"  // Statistics
 #include "prunecore/recovery.hpp"    // RecoverOptions, Adapters, recover
 #include "prunecore/moments.hpp"     // Moments
