@@ -31,7 +31,8 @@
 #include "prunecore/game.hpp"        // Estimator, GameOptions, Game
 #include "prunecore/shapley.hpp"     // ShapleyOptions, GameProgress
 #include "prunecore/generation.hpp"  // GenerateOptions, Generation
-#include "prunecore/model.hpp"       // Model
+#include "prunecore/tensors.hpp"     // ElementType, Tensor
+#include "prunecore/model.hpp"       // LendOptions, Model
 #include "prunecore/statistics.hpp"  // Statistics
 #include "prunecore/recovery.hpp"    // RecoverOptions, Adapters, recover
 #include "prunecore/moments.hpp"     // Moments
