@@ -1,16 +1,6 @@
 public import CPruneCore
 import PruneCore
 
-/// The element type that the header's number stands for. Errors: `.argument` naming field and value.
-private func elementType(_ value: prune_element_type, _ name: String) throws(PruneError) -> ElementType {
-    switch Int(value) {
-    case PRUNE_ELEMENT_FLOAT32: .float32
-    case PRUNE_ELEMENT_FLOAT16: .float16
-    case PRUNE_ELEMENT_BFLOAT16: .bfloat16
-    default: throw PruneError(.argument, "\(name) is \(value), which is none of its values")
-    }
-}
-
 /// The rows of a caller, checked but not read. They borrow the caller's memory for the length of the call.
 private func stateRows(_ pointer: UnsafePointer<prune_rows>?, _ name: String) throws(PruneError) -> StateRows {
     let rows = try need(pointer, name).pointee
