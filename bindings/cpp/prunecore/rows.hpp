@@ -7,16 +7,10 @@
 #include <cstdint>
 
 #include "prunecore.h"
+#include "element.hpp"
 #include "span.hpp"
 
 namespace prune {
-
-/// How an element of a tensor is stored (prune_element_type).
-enum class ElementType : std::int32_t {
-  float32 = PRUNE_ELEMENT_FLOAT32,
-  float16 = PRUNE_ELEMENT_FLOAT16,
-  bfloat16 = PRUNE_ELEMENT_BFLOAT16
-};
 
 /// Rows of hidden states in the program's memory, one per token, of any alignment (prune_rows). Borrowed for a call.
 struct Rows {
