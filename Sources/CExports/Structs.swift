@@ -71,7 +71,9 @@ func mask(
         return model.currentMask
     }
     guard count == model.model.shape.sublayerCount else { throw wrongMaskLength(count, model, name) }
-    return try KeepMask(bytes: try array(keep, count, name))
+    let mask = try KeepMask(bytes: try array(keep, count, name))
+    try model.model.shape.check(mask)
+    return mask
 }
 
 func wrongMaskLength(_ count: Int, _ model: ModelHandle, _ name: String) -> PruneError {
@@ -104,5 +106,15 @@ func listener(_ callback: prune_progress_fn?, _ userData: UnsafeMutableRawPointe
                 done: Int64(progress.done), total: Int64(progress.total), seconds: progress.seconds)
             return callback(userData, &report) != 0
         }
+    }
+}
+
+/// An element type that a C value names. Errors: `.argument` for another value.
+func elementType(_ value: prune_element_type, _ name: String) throws(PruneError) -> ElementType {
+    switch Int(value) {
+    case PRUNE_ELEMENT_FLOAT32: return .float32
+    case PRUNE_ELEMENT_FLOAT16: return .float16
+    case PRUNE_ELEMENT_BFLOAT16: return .bfloat16
+    default: throw PruneError(.argument, "\(name) is \(value), which is none of PRUNE_ELEMENT_*")
     }
 }

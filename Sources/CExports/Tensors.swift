@@ -71,20 +71,7 @@ private func lentTensor(_ tensor: prune_tensor, _ place: String) throws(PruneErr
     let count = Int(tensor.n_dimensions)
     let shape = try array(try need(tensor.shape, "\(place).shape, of tensor \(name.quoted),"), count, "\(place).shape")
     let strides = try tensor.strides.map { strides throws(PruneError) in try array(strides, count, "\(place).strides") }
-    return LentTensor(name: name, data: data, try elementType(tensor.element_type, place, name), shape: shape, strides: strides)
-}
-
-private func elementType(
-    _ value: prune_element_type, _ place: String, _ name: String
-) throws(PruneError) -> ElementType {
-    switch Int(value) {
-    case PRUNE_ELEMENT_FLOAT32: return .float32
-    case PRUNE_ELEMENT_FLOAT16: return .float16
-    case PRUNE_ELEMENT_BFLOAT16: return .bfloat16
-    default:
-        throw PruneError(
-            .argument, "\(place).element_type, of tensor \(name.quoted), is \(value), which is none of PRUNE_ELEMENT_*")
-    }
+    return LentTensor(name: name, data: data, try elementType(tensor.element_type, "\(place).element_type, of tensor \(name.quoted),"), shape: shape, strides: strides)
 }
 
 /// Calls `body` with every element of a caller's array, and with what error texts call it, "tensors[3]".

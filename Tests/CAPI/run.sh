@@ -118,7 +118,7 @@ mkdir -p "$out"
 
 # Support code, compiled once.
 objects=()
-for source in tiny_model reference fixture metrics game; do
+for source in tiny_model reference fixture metrics game host; do
     step "compile $source" "$CC" "${c_flags[@]}" -c "$here/$source.c" -o "$out/$source.o" || exit 1
     objects+=("$out/$source.o")
 done

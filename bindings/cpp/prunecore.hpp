@@ -31,7 +31,9 @@
 #include "prunecore/game.hpp"        // Estimator, GameOptions, Game
 #include "prunecore/shapley.hpp"     // ShapleyOptions, GameProgress
 #include "prunecore/generation.hpp"  // GenerateOptions, Generation
-#include "prunecore/tensors.hpp"     // ElementType, Tensor
+#include "prunecore/element.hpp"     // ElementType
+#include "prunecore/rows.hpp"        // Rows
+#include "prunecore/tensors.hpp"     // Tensor
 #include "prunecore/model.hpp"       // LendOptions, Model
 #include "prunecore/statistics.hpp"  // Statistics
 #include "prunecore/recovery.hpp"    // RecoverOptions, Adapters, recover

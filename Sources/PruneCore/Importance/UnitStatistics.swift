@@ -9,7 +9,7 @@ internal import CKernels
 ///
 /// Sums of two disjoint sets of tokens add up to those of both: data can come in parts.
 struct UnitStatistics: Sendable {
-    private var tokens = 0
+    private(set) var tokens = 0
     private var cosine = 0.0
     private var angular = 0.0
     private var l1 = 0.0
@@ -75,6 +75,9 @@ struct UnitStatistics: Sendable {
         relativeToInput.merge(other.relativeToInput)
         relativeToOutput.merge(other.relativeToOutput)
     }
+
+    /// Whether the tokens of both together can be counted: merging statistics with themselves doubles them every time.
+    func canMerge(_ other: UnitStatistics) -> Bool { !tokens.addingReportingOverflow(other.tokens).overflow }
 
     /// The mean over tokens of a metric of states; nil for the others. 0 if there were no tokens.
     func value(_ metric: Metric, _ relativeTo: RelativeTo) -> Double? {

@@ -11,17 +11,11 @@
 #include <vector>
 
 #include "prunecore.h"
+#include "element.hpp"
 #include "library.hpp"
 #include "span.hpp"
 
 namespace prune {
-
-/// How an element of a tensor is stored (prune_element_type).
-enum class ElementType : prune_element_type {
-  float32 = PRUNE_ELEMENT_FLOAT32,
-  float16 = PRUNE_ELEMENT_FLOAT16,
-  bfloat16 = PRUNE_ELEMENT_BFLOAT16
-};
 
 /// A tensor in the program's memory (prune_tensor). The elements are borrowed; name, shape and strides are its own.
 struct Tensor {
