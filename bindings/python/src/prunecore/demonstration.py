@@ -14,7 +14,7 @@ import numpy as np
 from prunecore._progress import ProgressFunction
 from prunecore.curve import Curve
 from prunecore.data import Data
-from prunecore.errors import FileError
+from prunecore.errors import ArgumentError, FileError
 from prunecore.evaluation import Evaluation
 from prunecore.game_watch import GameProgress
 from prunecore.mask import Mask
@@ -183,11 +183,18 @@ def _read(model: Model) -> tuple[dict[str, Data], dict[str, Data], dict[str, Dat
     """Calibration, held-out and curve sequences of each text; curves use held-out ones."""
     calibration, held_out, probe = {}, {}, {}
     for text in TEXTS:
-        data = Data.from_text(model.directory / f"{text}.jsonl", model, SEQUENCE_LENGTH)
+        data = _sequences(model, text)
         calibration[text] = data[:CALIBRATION_SEQUENCES]
         held_out[text] = data[CALIBRATION_SEQUENCES:][:HELD_OUT_SEQUENCES]
         probe[text] = held_out[text][:CURVE_SEQUENCES]
     return calibration, held_out, probe
+
+
+def _sequences(model: Model, text: str) -> Data:
+    """All sequences of one of the texts beside the example model."""
+    if model.directory is None:
+        raise ArgumentError("the demonstration reads texts from the model's directory; open one")
+    return Data.from_text(model.directory / f"{text}.jsonl", model, SEQUENCE_LENGTH)
 
 
 def _play(model: Model, calibration: dict[str, Data], step: Step) -> ShapleyScores:
@@ -287,12 +294,7 @@ def _recover(
 ) -> RecoveryStudy:
     """What adapters win back, learning from text that is neither scored on nor held out."""
     seen = CALIBRATION_SEQUENCES + HELD_OUT_SEQUENCES
-    learnt = Data.concatenate(
-        Data.from_text(model.directory / f"{text}.jsonl", model, SEQUENCE_LENGTH)[seen:][
-            :RECOVERY_SEQUENCES
-        ]
-        for text in TEXTS
-    )
+    learnt = Data.concatenate(_sequences(model, text)[seen:][:RECOVERY_SEQUENCES] for text in TEXTS)
     held_out = Data.concatenate(texts.values())
     methods = [method for method in METHODS if method.name in RECOVERY_METHODS]
     options = {"rank": RECOVERY_RANK, "steps": RECOVERY_STEPS}

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -196,14 +196,8 @@ def configured_tokens(model: Model, key: str) -> list[int]:
 
     generation_config.json goes before config.json, as it does in transformers.
     """
-    for name in ("generation_config.json", "config.json"):
-        path = model.directory / name
-        if not path.is_file():
-            continue
-        try:
-            found = json.loads(path.read_text(encoding="utf-8")).get(key)
-        except (ValueError, AttributeError) as error:
-            raise FormatError(f"{path} is no JSON object: {error}") from error
+    for configuration in _configurations(model):
+        found = configuration.get(key)
         ids = found if isinstance(found, list) else [] if found is None else [found]
         # Some configurations name a token beyond the vocabulary, which can never be written.
         size = model.shape.vocabulary_size
@@ -211,6 +205,24 @@ def configured_tokens(model: Model, key: str) -> list[int]:
         if usable:
             return usable
     return []
+
+
+def _configurations(model: Model) -> Iterator[Mapping[str, Any]]:
+    """What a model's configurations say, that for generation first."""
+    if model.directory is None:
+        yield from model._configurations
+        return
+    for name in ("generation_config.json", "config.json"):
+        path = model.directory / name
+        if not path.is_file():
+            continue
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise FormatError(f"{path} is no JSON object: {error}") from error
+        if not isinstance(found, dict):
+            raise FormatError(f"{path} is no JSON object: it holds a {type(found).__name__}")
+        yield found
 
 
 def _all_texts(prompts: Any) -> list[str] | None:

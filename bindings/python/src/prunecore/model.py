@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A language model, opened from its directory."""
+"""A language model."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 
 
 class Model:
-    """A decoder-only language model. `prunecore.open` makes it.
+    """A decoder-only language model. `prunecore.open` makes one from a directory.
 
     Several threads may measure one model at once. Setting its mask, and closing it, is for one
     thread.
@@ -62,6 +62,12 @@ class Model:
     compute : {"float32", "bfloat16"}, optional
         What matrix products multiply in; see `prunecore.open`.
 
+    Attributes
+    ----------
+    directory : Path or None
+        Where the model was opened; None if it did not come from a directory. It then has no
+        tokenizer: functions that read text need to be given one.
+
     Raises
     ------
     FileError, FormatError, UnsupportedError
@@ -69,19 +75,54 @@ class Model:
         compute.
     """
 
+    directory: Path | None
+    _name: str
+    _digest: str | None = None
+    _configurations: tuple[Mapping[str, Any], ...] = ()
+
     def __init__(self, directory: str | os.PathLike[str], compute: Compute | None = None) -> None:
         self.directory = Path(directory)
         options = new_struct("prune_model_options")
         options.compute = compute_value(compute)
-        name = os.fsencode(self.directory)
-        if b"\0" in name:
+        path = os.fsencode(self.directory)
+        if b"\0" in path:
             raise ArgumentError("the model's path holds a NUL character")
-        self._handle = Handle(
-            "model",
-            "prune_model",
-            lambda out: int(lib.prune_model_open(name, options, out)),
-            lib.prune_model_release,
-        )
+        self._name = self.directory.resolve().name
+        self._own(lambda out: int(lib.prune_model_open(path, options, out)))
+
+    @classmethod
+    def _adopt(
+        cls,
+        make: Callable[[Any], int],
+        *,
+        name: str,
+        digest: str,
+        configurations: Sequence[Mapping[str, Any]] = (),
+    ) -> Self:
+        """A model that does not come from a directory.
+
+        Parameters
+        ----------
+        make : callable
+            Given a `prune_model **`, makes the handle and returns a status.
+        name : str
+            What results and `repr` call the model.
+        digest : str
+            Identifies its configuration in results, as the hash of config.json does for a
+            directory.
+        configurations : sequence of mapping
+            What stands for generation_config.json and config.json, in this order: they name the
+            tokens that begin and end a text.
+        """
+        made = cls.__new__(cls)
+        made.directory = None
+        made._name, made._digest = name, digest
+        made._configurations = tuple(configurations)
+        made._own(make)
+        return made
+
+    def _own(self, make: Callable[[Any], int]) -> None:
+        self._handle = Handle("model", "prune_model", make, lib.prune_model_release)
 
     @property
     def handle(self) -> Any:
@@ -105,7 +146,7 @@ class Model:
 
     def __repr__(self) -> str:
         state = "closed" if self.closed else f"{self.shape.n_blocks} blocks"
-        return f"Model({str(self.directory)!r}, {state})"
+        return f"{type(self).__name__}({str(self.directory or self._name)!r}, {state})"
 
     @cached_property
     def _shape(self) -> ModelShape:
@@ -117,6 +158,8 @@ class Model:
 
     @cached_property
     def _config_digest(self) -> str:
+        if self.directory is None:
+            return str(self._digest)
         return hashlib.sha256((self.directory / "config.json").read_bytes()).hexdigest()
 
     @property
@@ -133,9 +176,9 @@ class Model:
 
     @property
     def provenance(self) -> dict[str, str]:
-        """What identifies the model in results: directory's name, configuration's hash, compute."""
+        """What identifies the model in results: its name, its configuration's hash, compute."""
         return {
-            "name": self.directory.resolve().name,
+            "name": self._name,
             "config_sha256": self._config_digest,
             "compute": self.shape.compute,
         }

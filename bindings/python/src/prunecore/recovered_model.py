@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from prunecore._handle import Handle
 from prunecore._library import lib
 from prunecore.model import Model
 
@@ -30,21 +29,14 @@ class RecoveredModel(Model):
 
     def __init__(self, base: Model, adapters: Adapters) -> None:
         self.directory = base.directory
+        self._name, self._digest = base._name, base._digest
+        self._configurations = base._configurations
         self.base = base
         self.adapters = adapters
         self._adapters_digest = adapters.digest
-        self._handle = Handle(
-            "model",
-            "prune_model",
-            lambda out: int(lib.prune_model_attach(base.handle, adapters.handle, out)),
-            lib.prune_model_release,
-        )
+        self._own(lambda out: int(lib.prune_model_attach(base.handle, adapters.handle, out)))
 
     @property
     def provenance(self) -> dict[str, str]:
         """What identifies the model in results: that of the full model, and the adapters' hash."""
         return {**super().provenance, "adapters_sha256": self._adapters_digest}
-
-    def __repr__(self) -> str:
-        state = "closed" if self.closed else f"{self.shape.n_blocks} blocks"
-        return f"RecoveredModel({str(self.directory)!r}, {state})"

@@ -34,7 +34,7 @@ def load_tokenizer(source: TokenizerSource) -> Tokenizer:
     Raises
     ------
     FileError
-        There is no `tokenizer.json`.
+        There is no `tokenizer.json`, or the model did not come from a directory.
     FormatError
         It cannot be read.
     """
@@ -44,6 +44,11 @@ def load_tokenizer(source: TokenizerSource) -> Tokenizer:
     if isinstance(source, Tokenizer):
         return _plain(Tokenizer.from_str(source.to_str()))
     directory = getattr(source, "directory", source)
+    if directory is None:
+        raise FileError(
+            "the model did not come from a directory, so that it has no tokenizer.json: "
+            "name one, or give a tokenizer"
+        )
     if not isinstance(directory, (str, os.PathLike)):
         raise ArgumentError(
             f"a tokenizer cannot be had from a {type(source).__name__}: "
