@@ -53,6 +53,8 @@ from prunecore.game_state import GameState, ShapleyValues
 from prunecore.game_watch import GameProgress
 from prunecore.generation import GeneratedToken, Generation
 from prunecore.gradients import AdapterGradient, StateGradient
+from prunecore.host import Host, HostAdapter, HostBatch
+from prunecore.host_model import HostModel, from_host
 from prunecore.mask import Mask
 from prunecore.model import Model
 from prunecore.moments import Moments
@@ -103,7 +105,11 @@ __all__ = [
     "GeneratedToken",
     "Generation",
     "HandleError",
+    "Host",
+    "HostAdapter",
+    "HostBatch",
     "HostError",
+    "HostModel",
     "InternalError",
     "LoadError",
     "Mask",
@@ -134,6 +140,7 @@ __all__ = [
     "WalkReport",
     "__version__",
     "compare_tasks",
+    "from_host",
     "open",
     "runtime_info",
     "set_threads",

@@ -138,7 +138,10 @@ class Host:
     hidden_size, vocabulary_size : int
         At least 1; 0 where `evaluate` is all that is offered.
     architecture : str
-        For people, and for results.
+        For people: of `ModelShape`.
+    name, digest : str
+        What identifies the model and its weights in results, and whether a game's checkpoint is of
+        this model. Left empty, the architecture, and a hash of these attributes.
     context_length : int
         Positions the model was made for; 0 = not known.
     whole_blocks : bool
@@ -156,6 +159,8 @@ class Host:
     hidden_size: int = 0
     vocabulary_size: int = 0
     architecture: str = "host"
+    name: str = ""
+    digest: str = ""
     context_length: int = 0
     whole_blocks: bool = False
     element_type: ElementType = "fp32"
