@@ -229,7 +229,7 @@ void prune_model_release(prune_model *model);
 
 /* What a model can do: bits of prune_model_shape.abilities. */
 enum {
-    PRUNE_ABILITY_READ_STATES = 1, /* hidden states can be read: static metrics and closed forms work */
+    PRUNE_ABILITY_READ_STATES = 1, /* hidden states can be read or compared: static metrics work */
     PRUNE_ABILITY_MAGNITUDE = 2,   /* weights can be read: the magnitude metric works */
     PRUNE_ABILITY_GENERATE = 4,    /* prune_model_generate() works */
     PRUNE_ABILITY_GRADIENTS = 8,   /* gradients can be had: training and vjp work, and the taylor metric of native models */
@@ -427,7 +427,8 @@ enum {
 typedef struct prune_score_options {
     uint32_t struct_size;
     prune_granularity granularity; /* 0 = sublayers */
-    uint64_t metrics;              /* PRUNE_METRIC_*; 0 = PRUNE_METRIC_ALL_STATIC */
+    uint64_t metrics;              /* PRUNE_METRIC_*; 0 = PRUNE_METRIC_ALL_STATIC, without magnitude if the model lacks
+                                      PRUNE_ABILITY_MAGNITUDE */
     int32_t relative_to;           /* PRUNE_RELATIVE_TO_* */
     int32_t tokens;                /* PRUNE_TOKENS_* */
     const uint8_t *keep;           /* mask under which to score; NULL = the model's. A unit that is wholly removed scores

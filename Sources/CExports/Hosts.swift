@@ -1,13 +1,77 @@
 public import CPruneCore
 import PruneCore
 
+/// The host as of its first version: up to and with `on_close`.
+private let hostSize = MemoryLayout<prune_host>.size
+
 @c @implementation
 public func prune_model_from_host(
     _ host: UnsafePointer<prune_host>!, _ out_model: UnsafeMutablePointer<OpaquePointer?>!
 ) -> prune_status {
     out_model?.pointee = nil
-    return guarded { () throws(PruneError) in throw PruneError(.unsupported, "models of the host cannot be run yet") }
+    return guarded { () throws(PruneError) in
+        let out = try need(out_model, "out_model")
+        let host = try need(try readStruct(host, prune_host(), least: hostSize, "host"), "host")
+        try checkReserved(host.reserved, "host")
+        out.pointee = HandleTable.add(ModelHandle(try HostModel(try shape(of: host), CHost(host))))
+    }
 }
 
 @c @implementation
-public func prune_host_error_set(_ sentence: UnsafePointer<CChar>!) {}
+public func prune_host_error_set(_ sentence: UnsafePointer<CChar>!) {
+    HostSentence.set(sentence.map { String(cString: $0) })
+}
+
+/// What a host says of itself. Errors: `.argument` naming the field.
+private func shape(of host: prune_host) throws(PruneError) -> ModelShape {
+    func size(_ value: Int64, _ name: String, least: Int64 = 0) throws(PruneError) -> Int {
+        // A bound far beyond any model, so that no product of two sizes and a count of tokens overflows.
+        guard value >= least, value <= 1 << 24 else {
+            throw PruneError(.argument, "host.\(name) is \(value); it must be \(least) to \(1 << 24)")
+        }
+        return Int(value)
+    }
+    func count(_ value: Int64, _ name: String) throws(PruneError) -> Int {
+        guard value >= 0, value <= 1 << 48 else {
+            throw PruneError(.argument, "host.\(name) is \(value); it must be 0 (not known) to 2^48")
+        }
+        return Int(value)
+    }
+    let blocks = try size(host.n_blocks, "n_blocks", least: 1)
+    guard blocks <= KeepMask.mostBlocks else {
+        throw PruneError(.argument, "host.n_blocks is \(blocks); it must be 1 to \(KeepMask.mostBlocks)")
+    }
+    guard host.whole_blocks == 0 || host.whole_blocks == 1 else {
+        throw PruneError(.argument, "host.whole_blocks is \(host.whole_blocks); it must be 0 or 1")
+    }
+    let costs = try host.sublayers.map { list throws(PruneError) in try array(list, 2 * blocks, "host.sublayers") }
+    var sublayers: [SublayerCost] = []
+    for index in 0..<2 * blocks {
+        let own = costs?[index] ?? prune_sublayer()
+        let name = "sublayers[\(index)]"
+        sublayers.append(SublayerCost(
+            parameters: try count(own.parameters, "\(name).parameters"),
+            parameterBytes: try count(own.parameter_bytes, "\(name).parameter_bytes"),
+            keyValueBytes: try count(own.kv_bytes_per_token, "\(name).kv_bytes_per_token"),
+            window: own.window == 0 ? nil : try count(own.window, "\(name).window")))
+    }
+    return ModelShape(
+        host: host.architecture.map { String(cString: $0) } ?? "host",
+        elementType: try elementType(host.element_type, "host.element_type"), blockCount: blocks,
+        hiddenSize: try size(host.hidden_size, "hidden_size"),
+        vocabularySize: try size(host.vocabulary_size, "vocabulary_size"),
+        contextLength: try count(host.context_length, "context_length"),
+        fixedParameters: try count(host.fixed_parameters, "fixed_parameters"),
+        fixedParameterBytes: try count(host.fixed_parameter_bytes, "fixed_parameter_bytes"), sublayers: sublayers,
+        hasWholeBlocks: host.whole_blocks == 1)
+}
+
+/// An element type that a C value names. Errors: `.argument` for another value.
+func elementType(_ value: prune_element_type, _ name: String) throws(PruneError) -> ElementType {
+    switch Int(value) {
+    case PRUNE_ELEMENT_FLOAT32: return .float32
+    case PRUNE_ELEMENT_FLOAT16: return .float16
+    case PRUNE_ELEMENT_BFLOAT16: return .bfloat16
+    default: throw PruneError(.argument, "\(name) is \(value), which is none of PRUNE_ELEMENT_*")
+    }
+}

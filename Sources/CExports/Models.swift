@@ -52,8 +52,11 @@ public func prune_model_info(
         let readsWeights = handle.model.readsWeights ? PRUNE_ABILITY_MAGNITUDE : 0
         let generates = handle.model.generates ? PRUNE_ABILITY_GENERATE : 0
         let gradients = handle.model.hasGradients ? PRUNE_ABILITY_GRADIENTS : 0
+        let readsStates = handle.model.readsStates ? PRUNE_ABILITY_READ_STATES : 0
+        let sublayers = shape.hasWholeBlocks ? 0 : PRUNE_ABILITY_SUBLAYERS
+        let states = handle.model.runsSublayers ? PRUNE_ABILITY_STATES : 0
         let out = prune_model_shape(
-            struct_size: 0, abilities: UInt32(PRUNE_ABILITY_READ_STATES | readsWeights | generates | gradients),
+            struct_size: 0, abilities: UInt32(readsStates | readsWeights | generates | gradients | sublayers | states),
             architecture: handle.architecture.pointer, element_type: handle.elementType.pointer,
             n_blocks: Int64(shape.blockCount), hidden_size: Int64(shape.hiddenSize),
             feed_forward_size: Int64(shape.feedForwardSize), n_heads: Int64(shape.headCount),

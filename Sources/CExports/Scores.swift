@@ -43,8 +43,9 @@ public func prune_model_score(
         let handle = try HandleTable.object(model, ModelHandle.self, "model")
         let data = data == nil ? nil : try HandleTable.object(data, TokenData.self, "data")
         let blocks = handle.model.shape.blockCount
+        let usual = handle.model.readsWeights ? Metric.allStatic : Metric.allStatic.filter { $0 != .magnitude }
         let (request, given) = try request(
-            options, usual: Metric.allStatic, allowed: Metric.allCases, for: handle, blocks: blocks)
+            options, usual: usual, allowed: Metric.allCases, for: handle, blocks: blocks)
         // Asked before the work: a caller whose buffer is too small learns it at once.
         let count = request.metrics.count * request.granularity.unitCount(blocks: blocks)
         _ = try room(for: count, in: out_scores, capacity, out_count, "out_scores")

@@ -71,7 +71,9 @@ func mask(
         return model.currentMask
     }
     guard count == model.model.shape.sublayerCount else { throw wrongMaskLength(count, model, name) }
-    return try KeepMask(bytes: try array(keep, count, name))
+    let mask = try KeepMask(bytes: try array(keep, count, name))
+    try model.model.shape.check(mask)
+    return mask
 }
 
 func wrongMaskLength(_ count: Int, _ model: ModelHandle, _ name: String) -> PruneError {

@@ -17,7 +17,7 @@ static void status_names(void)
         "PRUNE_ERR_NONFINITE", "PRUNE_ERR_CANCELLED",  "PRUNE_ERR_BUFFER", "PRUNE_ERR_INTERNAL",
         "PRUNE_ERR_HOST"
     };
-    static const prune_status unknown[] = { 12, -1, INT32_MAX, INT32_MIN };
+    static const prune_status unknown[] = { 13, -1, INT32_MAX, INT32_MIN };
     size_t i;
     for (i = 0; i < sizeof names / sizeof names[0]; i++) {
         CHECK(strcmp(prune_status_name((prune_status)i), names[i]) == 0);

@@ -15,7 +15,7 @@ static void shape(const fixture *f)
     CHECK_OK(prune_model_info(f->model, &shape));
     CHECK(shape.struct_size == sizeof shape);
     CHECK(shape.abilities == (PRUNE_ABILITY_READ_STATES | PRUNE_ABILITY_MAGNITUDE | PRUNE_ABILITY_GENERATE |
-                              PRUNE_ABILITY_GRADIENTS));
+                              PRUNE_ABILITY_GRADIENTS | PRUNE_ABILITY_SUBLAYERS | PRUNE_ABILITY_STATES));
     CHECK(shape.architecture != NULL && strcmp(shape.architecture, "LlamaForCausalLM") == 0);
     CHECK(shape.element_type != NULL && strcmp(shape.element_type, "fp32") == 0);
     CHECK(shape.n_blocks == 2);

@@ -115,7 +115,7 @@ import Testing
         for sublayer in mask.kept {
             let after = try model.apply(sublayer, to: [state])[0]
             state = try model.read(after) { values throws(PruneError) in
-                try model.write(after.batch) { out throws(PruneError) in
+                try model.write(like: after) { out throws(PruneError) in
                     for index in 0..<values.count {
                         out[index] = values[index] + folded.biases[sublayer * 128 + index % 128]
                     }

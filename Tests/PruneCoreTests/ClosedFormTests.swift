@@ -55,8 +55,8 @@ private final class AffineModel: Model {
     ) throws(PruneError) -> Result { try inner.read(state, body) }
 
     func write(
-        _ batch: TokenBatch, _ body: (inout MutableSpan<Float>) throws(PruneError) -> Void
-    ) throws(PruneError) -> any HiddenState { try inner.write(batch, body) }
+        like state: any HiddenState, _ body: (inout MutableSpan<Float>) throws(PruneError) -> Void
+    ) throws(PruneError) -> any HiddenState { try inner.write(like: state, body) }
 
     func norm(ofSublayer sublayer: Int) -> InputNorm? { gain.map { InputNorm(gain: $0, epsilon: 1e-6) } }
 

@@ -174,13 +174,13 @@ final class CurvedModel: Model {
     }
 
     func write(
-        _ batch: TokenBatch, _ body: (inout MutableSpan<Float>) throws(PruneError) -> Void
+        like state: any HiddenState, _ body: (inout MutableSpan<Float>) throws(PruneError) -> Void
     ) throws(PruneError) -> any HiddenState {
         let width = shape.hiddenSize
-        var values = [Float](repeating: 0, count: batch.rowCount * width)
+        var values = [Float](repeating: 0, count: state.batch.rowCount * width)
         var span = values.mutableSpan
         try body(&span)
-        return State(batch, (0..<batch.rowCount).map { Array(values[$0 * width..<($0 + 1) * width]) })
+        return State(state.batch, (0..<state.batch.rowCount).map { Array(values[$0 * width..<($0 + 1) * width]) })
     }
 
     func magnitude(ofSublayer sublayer: Int) -> Double? { nil }

@@ -64,7 +64,7 @@ import Testing
 
     func states(_ model: NativeModel, _ batches: [TokenBatch], _ rows: [[Float]]) throws -> [any HiddenState] {
         try zip(batches, rows).map { batch, rows in
-            try model.write(batch) { out in for index in rows.indices { out[index] = rows[index] } }
+            try model.write(like: model.start(batch)) { out in for index in rows.indices { out[index] = rows[index] } }
         }
     }
 

@@ -52,7 +52,7 @@ import Glibc
 
     static func state(_ model: NativeModel, _ batch: TokenBatch, seed: UInt64) throws -> any HiddenState {
         var random = RandomSource(seed: seed, stream: 2)
-        return try model.write(batch) { (values) throws(PruneError) in
+        return try model.write(like: model.start(batch)) { (values) throws(PruneError) in
             for index in 0..<values.count { values[index] = Float(3 * random.unit() - 1.5) }
         }
     }
@@ -218,7 +218,10 @@ import Glibc
         refused(own, .js(own), [5], [1])
         refused(own, .crossEntropy, [2], [1])
         refused(own, .crossEntropy, [4], [1])
-        refused(try Self.state(model, TokenBatch(beyond, 0..<1), seed: 1), .crossEntropy, [0], [1])
+        // `start` would refuse the token already.
+        let forged = NativeState(TokenBatch(beyond, 0..<1), try model.scratch.buffer(2 * Self.width))
+        forged.values.pointer.update(repeating: 0.5, count: 2 * Self.width)
+        refused(forged, .crossEntropy, [0], [1])
     }
 
     @Test(arguments: computeTypes, objectives)
@@ -227,7 +230,7 @@ import Glibc
         let batch = try Self.batch([8], vocabulary: 67)
         let other = try Self.state(model, batch, seed: 2)
         for bad in [Float.nan, .infinity] {
-            let own = try model.write(batch) { (values) throws(PruneError) in
+            let own = try model.write(like: model.start(batch)) { (values) throws(PruneError) in
                 for index in 0..<values.count { values[index] = index == 3 * Self.width ? bad : 0.5 }
             }
             let found = try model.headPullback(

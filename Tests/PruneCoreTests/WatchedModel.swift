@@ -75,8 +75,8 @@ final class WatchedModel: Model, @unchecked Sendable {
     ) throws(PruneError) -> Result { try inner.read(own(state), body) }
 
     func write(
-        _ batch: TokenBatch, _ body: (inout MutableSpan<Float>) throws(PruneError) -> Void
-    ) throws(PruneError) -> any HiddenState { State(try inner.write(batch, body), self) }
+        like state: any HiddenState, _ body: (inout MutableSpan<Float>) throws(PruneError) -> Void
+    ) throws(PruneError) -> any HiddenState { State(try inner.write(like: own(state), body), self) }
 
     func magnitude(ofSublayer sublayer: Int) -> Double? { inner.magnitude(ofSublayer: sublayer) }
 }

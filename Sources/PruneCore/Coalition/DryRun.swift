@@ -36,7 +36,7 @@ final class DryRun: Model {
     ) throws(PruneError) -> Result { throw noValues }
 
     func write(
-        _ batch: TokenBatch, _ body: (inout MutableSpan<Float>) throws(PruneError) -> Void
+        like state: any HiddenState, _ body: (inout MutableSpan<Float>) throws(PruneError) -> Void
     ) throws(PruneError) -> any HiddenState { throw noValues }
 
     func magnitude(ofSublayer sublayer: Int) -> Double? { nil }

@@ -21,6 +21,13 @@ struct Measurement {
         let batches = data.batches(of: options.batchTokens)
         try checkPredicts(batches)
         let needsReference = quantities.contains { $0 != .loss }
+        if !needsReference,
+            let whole = try WholeLosses(model, data, batches, under: masks, stage: stage, progress: progress)
+        {
+            means = whole.means.map { [$0] }
+            report = whole.report
+            return
+        }
         let reference = reference ?? KeepMask(blocks: model.shape.blockCount)
         var means = Array(repeating: Array(repeating: TokenMean(), count: quantities.count), count: masks.count)
         report = try walk(

@@ -28,6 +28,18 @@ struct TokenMean {
     private(set) var sequences = 0
     private var sequencePerplexities = 0.0
 
+    init() {}
+
+    /// That of some batches, of which no more is known than their mean: perplexities of sequences are not.
+    init(mean: Double, of batches: [TokenBatch]) {
+        for batch in batches {
+            let rows = batch.predictingRows(weighted: true)
+            add(Array(repeating: 0, count: rows.count), at: rows, of: batch)
+        }
+        sum = mean * weight
+        sequencePerplexities = .nan
+    }
+
     /// Adds the values of `rows`, which are `batch.predictingRows(weighted: true)`.
     mutating func add(_ values: [Float], at rows: [Int], of batch: TokenBatch) {
         var next = 0

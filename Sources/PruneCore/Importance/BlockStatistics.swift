@@ -6,9 +6,9 @@ internal import CKernels
 /// them, are added up together.
 struct BlockStatistics: Sendable {
     private let keeps: (attention: Bool, feedForward: Bool)
-    private(set) var attention = UnitStatistics()
-    private(set) var feedForward = UnitStatistics()
-    private(set) var block = UnitStatistics()
+    var attention = UnitStatistics()
+    var feedForward = UnitStatistics()
+    var block = UnitStatistics()
 
     /// - Parameter keeps: which sublayers are applied. One that is not leaves its tokens as they are.
     init(keeps: (attention: Bool, feedForward: Bool)) { self.keeps = keeps }
@@ -40,16 +40,21 @@ struct BlockStatistics: Sendable {
         return true
     }
 
-    /// With one sublayer removed, the other is all of the block.
     private mutating func addOne(_ h: UnsafePointer<Float>, _ g: UnsafePointer<Float>, _ width: Int) -> Bool {
         guard block.add(h, g, width: width) else { return false }
+        addRemainder()
+        return true
+    }
+
+    /// With one sublayer removed, the other is all of the block.
+    mutating func addRemainder() {
+        (attention, feedForward) = (UnitStatistics(), UnitStatistics())
         if keeps.attention {
             attention = block
-            feedForward.addUnchanged(tokens: 1)
+            feedForward.addUnchanged(tokens: block.tokens)
         } else {
             feedForward = block
-            attention.addUnchanged(tokens: 1)
+            attention.addUnchanged(tokens: block.tokens)
         }
-        return true
     }
 }

@@ -121,6 +121,9 @@ public struct ModelStatistics: Sendable {
         let width = model.shape.hiddenSize
         let pieces = Self.pieces(rows)
         let keeps = (attention: mask.keeps(2 * block), feedForward: mask.keeps(2 * block + 1))
+        if let compared = try BlockStatistics(comparing: states, in: model, at: rows, keeps: keeps) {
+            return merge(compared, block: block, isWhole: model.shape.hasWholeBlocks)
+        }
         // Safe: a state lends rowCount x width floats, and every row is below rowCount.
         let sums = try withPointers(to: states[...], in: model) { states -> [BlockStatistics]? in
             mapOnAllThreads(pieces) { piece in
@@ -130,11 +133,15 @@ public struct ModelStatistics: Sendable {
             }
         }
         guard let sums else { throw try model.nonFiniteError(in: states[0].batch, under: mask) }
-        for sum in sums {
-            sublayers[2 * block].merge(sum.attention)
-            sublayers[2 * block + 1].merge(sum.feedForward)
-            blocks[block].merge(sum.block)
-        }
+        for sum in sums { merge(sum, block: block, isWhole: model.shape.hasWholeBlocks) }
+    }
+
+    /// - Parameter isWhole: the model ran the block as one: nothing is known of its sublayers.
+    private mutating func merge(_ sum: BlockStatistics, block: Int, isWhole: Bool) {
+        blocks[block].merge(sum.block)
+        if isWhole { return }
+        sublayers[2 * block].merge(sum.attention)
+        sublayers[2 * block + 1].merge(sum.feedForward)
     }
 
     private mutating func addWindows(

@@ -9,7 +9,7 @@ internal import CKernels
 ///
 /// Sums of two disjoint sets of tokens add up to those of both: data can come in parts.
 struct UnitStatistics: Sendable {
-    private var tokens = 0
+    private(set) var tokens = 0
     private var cosine = 0.0
     private var angular = 0.0
     private var l1 = 0.0

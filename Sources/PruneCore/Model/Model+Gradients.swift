@@ -30,7 +30,7 @@ extension Model {
     }
 
     /// The error of what needs gradients and has none.
-    var noGradients: PruneError {
+    public var noGradients: PruneError {
         PruneError(
             .unsupported, "this model gives no gradients; closed forms, evaluation and the other metrics work without")
     }

@@ -72,24 +72,50 @@ public protocol Model: AnyObject, Sendable {
     /// The logits of `rows`, one row of `vocabularySize` values each, into `out`, which has exactly their count.
     func logits(_ state: any HiddenState, at rows: Range<Int>, into out: inout MutableSpan<Float>) throws(PruneError)
 
-    /// Lends the hidden state as rows * hiddenSize floats.
+    /// Whether it runs sublayer by sublayer; otherwise it evaluates whole masks.
+    var runsSublayers: Bool { get }
+
+    /// Whether hidden states can be read or compared.
+    var readsStates: Bool { get }
+
+    /// Lends the hidden state as rows * hiddenSize floats. Errors: `.unsupported` if it cannot be read.
     func read<Result>(
         _ state: any HiddenState, _ body: (Span<Float>) throws(PruneError) -> Result
     ) throws(PruneError) -> Result
 
-    /// A hidden state of a batch with the values that `body` fills in: rowCount * hiddenSize floats.
+    /// Compares rows of two states of a batch where they live, one comparison per row; nil if they are better read.
+    func compare(
+        _ before: any HiddenState, _ after: any HiddenState, at rows: [Int]
+    ) throws(PruneError) -> [StateComparison]?
+
+    /// A hidden state of the batch of `like` with the values that `body` fills in: rowCount * hiddenSize floats.
+    ///
+    /// Whatever a host's state carries besides is that of `like`. Gradients, which have the form of states, are written
+    /// so, too. Errors: `.unsupported` if states cannot be written.
     func write(
-        _ batch: TokenBatch, _ body: (inout MutableSpan<Float>) throws(PruneError) -> Void
+        like state: any HiddenState, _ body: (inout MutableSpan<Float>) throws(PruneError) -> Void
     ) throws(PruneError) -> any HiddenState
 
+    /// The hidden state after an adapter that stands in the place of `sublayer`.
+    func apply(
+        _ adapter: Adapter, inPlaceOf sublayer: Int, to state: any HiddenState, _ scratch: BufferPool
+    ) throws(PruneError) -> any HiddenState
+
+    /// The mean loss of a data set under each of some masks, from a model that offers nothing finer; nil if it runs
+    /// sublayer by sublayer. Errors: as the host's.
+    func losses(of data: TokenData, under masks: [KeepMask]) throws(PruneError) -> [Double]?
+
     /// Gain and epsilon of the root-mean-square norm before a sublayer; nil if the model does not give them.
-    func norm(ofSublayer sublayer: Int) -> InputNorm?
+    func norm(ofSublayer sublayer: Int) throws(PruneError) -> InputNorm?
 
     /// Some weights from all over the model, by which adapters recognise it; empty if the weights cannot be read.
     var weightSample: [Float] { get }
 
     /// Whether `pullback` and `headPullback` can be had.
     var hasGradients: Bool { get }
+
+    /// Why they cannot: `.unsupported`, naming what is missing.
+    var noGradients: PruneError { get }
 
     /// The gradients with respect to the states before `sublayer`, from those with respect to the states after it: its
     /// vector-Jacobian product, the residual path included. Weights stand still.
@@ -150,7 +176,17 @@ extension Model {
 
     public var rereadsWeights: Bool { false }
 
-    public func norm(ofSublayer sublayer: Int) -> InputNorm? { nil }
+    public func norm(ofSublayer sublayer: Int) throws(PruneError) -> InputNorm? { nil }
+
+    public var runsSublayers: Bool { true }
+
+    public var readsStates: Bool { true }
+
+    public func compare(
+        _ before: any HiddenState, _ after: any HiddenState, at rows: [Int]
+    ) throws(PruneError) -> [StateComparison]? { nil }
+
+    public func losses(of data: TokenData, under masks: [KeepMask]) throws(PruneError) -> [Double]? { nil }
 
     public var weightSample: [Float] { [] }
 
@@ -181,6 +217,10 @@ extension Model {
     ///
     /// For use after a result turned out not to be: computes the batch once more and looks at every state.
     func nonFiniteError(in batch: TokenBatch, under masks: KeepMask...) throws(PruneError) -> PruneError {
+        guard readsStates else {
+            return PruneError(
+                .nonFinite, "a loss or a distance is not finite; the host does not offer read, so that where it began is not known")
+        }
         let start = try start(batch)
         if let found = try nonFiniteError(in: start, after: "the embeddings") { return found }
         for mask in masks {

@@ -8,6 +8,13 @@ public struct SublayerCost: Sendable {
     public let keyValueBytes: Int
     /// Attention: tokens that a query sees at most, itself included; nil = all before it.
     public let window: Int?
+
+    public init(parameters: Int, parameterBytes: Int, keyValueBytes: Int, window: Int?) {
+        self.parameters = parameters
+        self.parameterBytes = parameterBytes
+        self.keyValueBytes = keyValueBytes
+        self.window = window
+    }
 }
 
 /// What is known of a model without running it.
@@ -29,7 +36,9 @@ public struct ModelShape: Sendable {
     public let fixedParameters: Int
     public let fixedParameterBytes: Int
     /// 2 * blockCount entries.
-    public let sublayers: [SublayerCost]
+    public internal(set) var sublayers: [SublayerCost]
+    /// Whether only whole blocks can be removed: the model does not run their sublayers one by one.
+    public internal(set) var hasWholeBlocks = false
 
     public var sublayerCount: Int { sublayers.count }
 
@@ -51,12 +60,19 @@ public struct ModelShape: Sendable {
         return cost
     }
 
-    /// Checks that a mask is for this model. Errors: `.argument` with both lengths.
+    /// Checks that a mask is for this model. Errors: `.argument` with both lengths; `.unsupported` if it takes a block
+    /// apart that the model runs whole.
     public func check(_ mask: KeepMask) throws(PruneError) {
         guard mask.keeps.count == sublayerCount else {
             throw PruneError(
                 .argument,
                 "keep mask has \(mask.keeps.count) entries; this model has \(sublayerCount) sublayers (2 x \(blockCount) blocks)")
+        }
+        guard hasWholeBlocks else { return }
+        if let block = (0..<blockCount).first(where: { mask.keeps(2 * $0) != mask.keeps(2 * $0 + 1) }) {
+            throw PruneError(
+                .unsupported,
+                "the mask removes one sublayer of block \(block); this model's host runs whole blocks: keep both, or remove both")
         }
     }
 }
@@ -68,4 +84,18 @@ public struct ModelCost: Sendable, Equatable {
     public var parameterBytes: Int
     /// Bytes of keys and values per token.
     public var keyValueBytes = 0
+}
+
+extension ModelShape {
+    /// What a host says of its model. What it does not say is 0.
+    public init(
+        host architecture: String, elementType: ElementType, blockCount: Int, hiddenSize: Int, vocabularySize: Int,
+        contextLength: Int, fixedParameters: Int, fixedParameterBytes: Int, sublayers: [SublayerCost], hasWholeBlocks: Bool
+    ) {
+        self.init(
+            architecture: architecture, elementType: elementType, blockCount: blockCount, hiddenSize: hiddenSize,
+            feedForwardSize: 0, headCount: 0, kvHeadCount: 0, headSize: 0, vocabularySize: vocabularySize,
+            contextLength: contextLength, tiesEmbeddings: false, fixedParameters: fixedParameters,
+            fixedParameterBytes: fixedParameterBytes, sublayers: sublayers, hasWholeBlocks: hasWholeBlocks)
+    }
 }

@@ -89,13 +89,13 @@ public final class NativeModel: Model {
     }
 
     public func write(
-        _ batch: TokenBatch, _ body: (inout MutableSpan<Float>) throws(PruneError) -> Void
+        like state: any HiddenState, _ body: (inout MutableSpan<Float>) throws(PruneError) -> Void
     ) throws(PruneError) -> any HiddenState {
-        let values = try scratch.buffer(batch.rowCount * config.hiddenSize)
+        let values = try scratch.buffer(state.batch.rowCount * config.hiddenSize)
         // Safe: nobody else has the buffer yet.
         var span = UnsafeMutableBufferPointer(start: values.pointer, count: values.count).mutableSpan
         try body(&span)
-        return NativeState(batch, values)
+        return NativeState(state.batch, values)
     }
 
     public func norm(ofSublayer sublayer: Int) -> InputNorm? {

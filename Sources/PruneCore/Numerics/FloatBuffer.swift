@@ -62,7 +62,7 @@ public final class FloatBuffer: @unchecked Sendable {
 /// Keeps buffers for reuse: fresh pages cost as much as the arithmetic of a small layer.
 ///
 /// Holds at most `limit` bytes that nobody uses, and gives them all back with the model that owns the pool.
-final class BufferPool: Sendable {
+public final class BufferPool: Sendable {
     private struct Idle {
         var memories: [FloatMemory] = []
         var floats = 0

@@ -30,6 +30,9 @@ struct SoftmaxRow {
     /// log(sum exp(logits))
     private var logSum: Double { log(sum) + Double(top) }
 
+    /// -log q[token]. `token` is below `count`.
+    func loss(of token: Int) -> Double { logSum - Double(logits[token]) }
+
     /// -log q[token], and weight * (q - one-hot(token)). `token` is below `count`.
     consuming func crossEntropy(of token: Int, weight: Float) -> Float {
         let loss = logSum - Double(logits[token])

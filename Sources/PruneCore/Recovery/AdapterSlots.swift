@@ -36,7 +36,7 @@ func adapterSlots(
         }
         var norm: InputNorm?
         if options.normsInput, options.kind != .bias {
-            norm = model.norm(ofSublayer: sublayer)
+            norm = try model.norm(ofSublayer: sublayer)
             guard norm?.gain.count == model.shape.hiddenSize else {
                 throw PruneError(
                     .unsupported,

@@ -136,7 +136,7 @@ struct GradientPass {
     private func apply(
         _ sublayer: Int, _ adapters: [Int: Adapter], to state: any HiddenState
     ) throws(PruneError) -> any HiddenState {
-        if let adapter = adapters[sublayer] { return try model.apply(adapter, to: state, scratch) }
+        if let adapter = adapters[sublayer] { return try model.apply(adapter, inPlaceOf: sublayer, to: state, scratch) }
         return try model.run(state, from: sublayer, to: sublayer + 1, under: mask, visit: count)
     }
 

@@ -99,7 +99,7 @@ extension Model {
         guard let reference else { throw PruneError(.internal, "mse had nothing to compare with") }
         return try read(state) { own throws(PruneError) in
             try read(reference) { other throws(PruneError) in
-                try write(state.batch) { out throws(PruneError) in
+                try write(like: state) { out throws(PruneError) in
                     for index in 0..<min(own.count, other.count, out.count) { out[index] = 2 * (own[index] - other[index]) }
                 }
             }

@@ -27,7 +27,9 @@ public final class RecoveredModel: Model {
     public func apply(_ sublayer: Int, to states: [any HiddenState]) throws(PruneError) -> [any HiddenState] {
         if adapters.mask.keeps(sublayer) { return try base.apply(sublayer, to: states) }
         guard let adapter = adapters.adapters[sublayer] else { return states }
-        return try states.map { state throws(PruneError) in try base.apply(adapter, to: state, scratch) }
+        return try states.map { state throws(PruneError) in
+            try base.apply(adapter, inPlaceOf: sublayer, to: state, scratch)
+        }
     }
 
     public func losses(
@@ -56,17 +58,33 @@ public final class RecoveredModel: Model {
         try base.read(state, body)
     }
 
-    public func write(
-        _ batch: TokenBatch, _ body: (inout MutableSpan<Float>) throws(PruneError) -> Void
-    ) throws(PruneError) -> any HiddenState {
-        try base.write(batch, body)
+    public var runsSublayers: Bool { base.runsSublayers }
+    public var readsStates: Bool { base.readsStates }
+
+    public func compare(
+        _ before: any HiddenState, _ after: any HiddenState, at rows: [Int]
+    ) throws(PruneError) -> [StateComparison]? {
+        try base.compare(before, after, at: rows)
     }
 
-    public func norm(ofSublayer sublayer: Int) -> InputNorm? {
-        adapters.mask.keeps(sublayer) ? base.norm(ofSublayer: sublayer) : adapters.adapters[sublayer]?.norm
+    public func write(
+        like state: any HiddenState, _ body: (inout MutableSpan<Float>) throws(PruneError) -> Void
+    ) throws(PruneError) -> any HiddenState {
+        try base.write(like: state, body)
+    }
+
+    public func apply(
+        _ adapter: Adapter, inPlaceOf sublayer: Int, to state: any HiddenState, _ scratch: BufferPool
+    ) throws(PruneError) -> any HiddenState {
+        try base.apply(adapter, inPlaceOf: sublayer, to: state, scratch)
+    }
+
+    public func norm(ofSublayer sublayer: Int) throws(PruneError) -> InputNorm? {
+        adapters.mask.keeps(sublayer) ? try base.norm(ofSublayer: sublayer) : adapters.adapters[sublayer]?.norm
     }
 
     public var hasGradients: Bool { base.hasGradients }
+    public var noGradients: PruneError { base.noGradients }
 
     public func pullback(
         _ sublayer: Int, at states: [any HiddenState], of gradients: [any HiddenState]
@@ -125,13 +143,19 @@ public final class RecoveredModel: Model {
 }
 
 extension Model {
-    /// The hidden state after an adapter. Errors: `.memory`; what reading and writing states throws.
-    func apply(
-        _ adapter: Adapter, to state: any HiddenState, _ scratch: BufferPool
+    public func apply(
+        _ adapter: Adapter, inPlaceOf sublayer: Int, to state: any HiddenState, _ scratch: BufferPool
+    ) throws(PruneError) -> any HiddenState {
+        try compute(adapter, on: state, scratch)
+    }
+
+    /// The state after an adapter, computed here from its values. Errors: `.memory`; what reading and writing states throws.
+    func compute(
+        _ adapter: Adapter, on state: any HiddenState, _ scratch: BufferPool
     ) throws(PruneError) -> any HiddenState {
         let rows = state.batch.rowCount
         return try read(state) { values throws(PruneError) in
-            try write(state.batch) { out throws(PruneError) in
+            try write(like: state) { out throws(PruneError) in
                 var failure: PruneError?
                 values.withUnsafeBufferPointer { values in
                     out.withUnsafeMutableBufferPointer { out in
@@ -158,7 +182,7 @@ extension Model {
         var total = sum
         let before = try read(state) { values throws(PruneError) in
             try read(gradient) { slopes throws(PruneError) in
-                try write(state.batch) { out throws(PruneError) in
+                try write(like: gradient) { out throws(PruneError) in
                     var failure: PruneError?
                     values.withUnsafeBufferPointer { values in
                         slopes.withUnsafeBufferPointer { slopes in
@@ -237,10 +261,8 @@ extension ModelShape {
             return SublayerCost(
                 parameters: count, parameterBytes: 4 * count, keyValueBytes: 0, window: own.window)
         }
-        return ModelShape(
-            architecture: architecture, elementType: elementType, blockCount: blockCount, hiddenSize: hiddenSize,
-            feedForwardSize: feedForwardSize, headCount: headCount, kvHeadCount: kvHeadCount, headSize: headSize,
-            vocabularySize: vocabularySize, contextLength: contextLength, tiesEmbeddings: tiesEmbeddings,
-            fixedParameters: fixedParameters, fixedParameterBytes: fixedParameterBytes, sublayers: sublayers)
+        var shape = self
+        shape.sublayers = sublayers
+        return shape
     }
 }

@@ -27,8 +27,9 @@ public func vectorJacobianProduct(
     before.reserveCapacity(count)
     for batch in batches {
         let rows = batch.tokens.lowerBound * width..<batch.tokens.upperBound * width
-        let state = try model.write(batch, states[rows])
-        let gradient = try model.write(batch, gradients[rows])
+        let start = try model.start(batch)
+        let state = try model.write(like: start, states[rows])
+        let gradient = try model.write(like: start, gradients[rows])
         guard let found = try model.pullback(sublayer, at: [state], of: [gradient]).first else {
             throw PruneError(.internal, "the model returned no gradient for \(sublayerName(sublayer))")
         }
@@ -41,9 +42,9 @@ public func vectorJacobianProduct(
 }
 
 extension Model {
-    /// A hidden state of a batch with given values: rowCount * hiddenSize of them.
-    fileprivate func write(_ batch: TokenBatch, _ values: ArraySlice<Float>) throws(PruneError) -> any HiddenState {
-        try write(batch) { out throws(PruneError) in
+    /// A hidden state with given values: rowCount * hiddenSize of them.
+    fileprivate func write(like state: any HiddenState, _ values: ArraySlice<Float>) throws(PruneError) -> any HiddenState {
+        try write(like: state) { out throws(PruneError) in
             for (index, value) in values.enumerated() { out[index] = value }
         }
     }

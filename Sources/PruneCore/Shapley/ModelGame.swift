@@ -204,5 +204,5 @@ private func nextBatch(
 /// A coalition whose loss is above that of guessing has collapsed; how far says nothing about pruning, and would rule the
 /// values otherwise.
 public func usualCap(of utility: Utility, _ shape: ModelShape) -> Double? {
-    utility == .loss ? log(Double(shape.vocabularySize)) : nil
+    utility == .loss && shape.vocabularySize > 0 ? log(Double(shape.vocabularySize)) : nil
 }

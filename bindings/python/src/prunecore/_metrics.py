@@ -45,7 +45,10 @@ def metric_bits(names: Iterable[str]) -> int:
 
 
 def parse_metrics(
-    metrics: str | Sequence[str], *, static: tuple[str, ...] = STATIC_METRICS
+    metrics: str | Sequence[str],
+    *,
+    static: tuple[str, ...] = STATIC_METRICS,
+    everything: tuple[str, ...] | None = None,
 ) -> tuple[str, ...]:
     """Reads a choice of metrics.
 
@@ -55,6 +58,8 @@ def parse_metrics(
         "static", "all", a name, names with commas between them, or a sequence of names.
     static : tuple of str
         What "static" stands for.
+    everything : tuple of str, optional
+        What "all" stands for. Default: every metric.
 
     Returns
     -------
@@ -71,7 +76,7 @@ def parse_metrics(
     for given in asked:
         name = str(given).strip().replace("-", "_")
         if name == "all":
-            chosen.update(METRICS)
+            chosen.update(METRICS if everything is None else everything)
         elif name == "static":
             chosen.update(static)
         elif name in METRICS:

@@ -234,8 +234,9 @@ class Model:
             Calibration text. May be left out if magnitude is the only metric.
         metrics : str or sequence of str
             Any of cosine, angular, l1, l2, relative_l1, relative_l2, magnitude, leave_one_out_loss,
-            leave_one_out_logit_l2, taylor; "static" is the first seven, "all" is all ten. Taylor,
-            and so "all", needs a model with gradients: see `ModelShape.has_gradients`.
+            leave_one_out_logit_l2, taylor; "static" is the first seven, "all" is all ten. Models
+            whose weights cannot be read, as those that a host runs, have no magnitude and no
+            taylor: "static" and "all" leave them out.
         granularity : {"sublayer", "block", "attention", "feed_forward"}
             What is scored as one unit.
         mask : Mask or array, optional

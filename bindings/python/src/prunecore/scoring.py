@@ -10,6 +10,8 @@ import numpy as np
 
 from prunecore._library import ffi, header_version, lib, new_struct
 from prunecore._metrics import (
+    METRICS,
+    STATIC_METRICS,
     granularity_value,
     metric_bits,
     option_value,
@@ -26,6 +28,16 @@ if TYPE_CHECKING:
     from prunecore.data import Data
     from prunecore.mask import MaskLike
     from prunecore.model import Model
+    from prunecore.shape import ModelShape
+
+
+def _parse(metrics: str | Sequence[str], shape: ModelShape) -> tuple[str, ...]:
+    """Reads a choice of metrics; "static" and "all" leave out what only weights can tell."""
+    if shape.can_read_weights:
+        return parse_metrics(metrics)
+    static = tuple(name for name in STATIC_METRICS if name != "magnitude")
+    everything = tuple(name for name in METRICS if name not in ("magnitude", "taylor"))
+    return parse_metrics(metrics, static=static, everything=everything)
 
 
 def score(
@@ -40,7 +52,7 @@ def score(
     progress: ProgressFunction | None,
 ) -> Scores:
     """Scores every unit of a model: see `Model.score`."""
-    names = parse_metrics(metrics)
+    names = _parse(metrics, model.shape)
     unit = parse_granularity(granularity)
     n_blocks = model.shape.n_blocks
     keep = as_keep(mask, n_blocks)
