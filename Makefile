@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 OUT ?= out
 
 .PHONY: setup setup-test demo test test-swift test-symbols test-capi test-python test-instructions lint \
-    bench bench-large bench-sublayers install clean
+    bench bench-large bench-sublayers example-llama-cpp install clean
 
 ## What a user needs: system packages, the virtual environment, the library, the Python package.
 setup:
@@ -25,7 +25,7 @@ test: setup-test lint test-swift test-symbols test-capi test-python test-instruc
 	@echo "all tests passed"
 
 lint:
-	$(BIN)/ruff check bindings/python Tests/Python benchmarks examples/python scripts
+	$(BIN)/ruff check bindings/python Tests/Python benchmarks examples/python examples/llama_cpp scripts
 	$(BIN)/mypy --strict bindings/python/src/prunecore
 	scripts/check-kernels.sh
 
@@ -61,6 +61,21 @@ bench-large: setup-test
 ## The estimators on the game over 24 sublayers, against 20,000 permutations. Some 20 minutes.
 bench-sublayers: setup-test
 	env -u OPENBLAS_CORETYPE $(BIN)/python benchmarks/estimators.py --sublayers
+
+## The embedded model as GGUF, scored while llama.cpp runs it, against our own scores. Compiles llama.cpp first: minutes.
+LLAMA := .venv-llama/bin/python
+LLAMA_EXAMPLE := examples/llama_cpp
+example-llama-cpp: setup
+	scripts/setup-llama-cpp.sh
+	$(LLAMA) $(LLAMA_EXAMPLE)/write_gguf.py examples/models/tales-12l build/tales-12l-f32.gguf
+	$(LLAMA) $(LLAMA_EXAMPLE)/score_gguf.py build/tales-12l-f32.gguf --tokens examples/data/tales_tokens.txt \
+	    --compare examples/models/tales-12l --tolerance 1e-5
+	$(LLAMA) $(LLAMA_EXAMPLE)/write_gguf.py examples/models/tales-12l build/tales-12l-f16.gguf --type f16
+	$(LLAMA) $(LLAMA_EXAMPLE)/score_gguf.py build/tales-12l-f16.gguf --tokens examples/data/tales_tokens.txt \
+	    --compare examples/models/tales-12l --tolerance 1e-3
+	$(LLAMA) $(LLAMA_EXAMPLE)/write_gguf.py examples/models/tales-12l build/tales-12l-q8_0.gguf --type q8_0
+	$(LLAMA) $(LLAMA_EXAMPLE)/score_gguf.py build/tales-12l-q8_0.gguf --tokens examples/data/tales_tokens.txt \
+	    --compare examples/models/tales-12l --tolerance 0.02
 
 ## Header, library, C++ wrapper, pkg-config and CMake files: make install PREFIX=/usr/local
 PREFIX ?= /usr/local

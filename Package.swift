@@ -31,9 +31,12 @@ let package = Package(
             exclude: ["COpenBLAS", "CKernels"],
             swiftSettings: settings
         ),
+        // DLPack's structs as they lie in memory.
+        .systemLibrary(name: "CDLPack", path: "Sources/CExports/CDLPack"),
         .target(
             name: "CExports",
-            dependencies: ["PruneCore", "CPruneCore"],
+            dependencies: ["PruneCore", "CPruneCore", "CDLPack"],
+            exclude: ["CDLPack"],
             swiftSettings: settings
         ),
         .testTarget(

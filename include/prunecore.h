@@ -488,10 +488,10 @@ prune_status prune_statistics_collect(prune_statistics *statistics, const prune_
 
 /* Rows of hidden states in the host's memory, one per token. The layout is fixed within an ABI version. */
 typedef struct prune_rows {
-    const void *data;                /* the first element of the first row; of any alignment */
+    const void *data;                /* the first element of the first row; of any alignment. NULL if there are no rows */
     prune_element_type element_type;
     int32_t reserved;                /* 0 */
-    int64_t n_rows;
+    int64_t n_rows;                  /* 0 adds nothing */
     int64_t width;                   /* hidden_size */
     int64_t row_stride;              /* elements from a row to the next; 0 = width. May be negative */
     int64_t column_stride;           /* elements from a value to the next; 0 = 1. May be negative */

@@ -82,6 +82,19 @@ final class StatisticsHandle: Sendable {
         }
         if let failure { throw failure }
     }
+
+    /// Adds rows of one unit. Held during the reading: who adds from several threads waits, and is never wrong.
+    func update(
+        _ granularity: Granularity, unit: Int, before: StateRows, after: StateRows
+    ) throws(PruneError) {
+        var failure: PruneError?
+        statistics.withLock { statistics in
+            do throws(PruneError) {
+                try statistics.update(granularity, unit: unit, before: before, after: after)
+            } catch { failure = error }
+        }
+        if let failure { throw failure }
+    }
 }
 
 /// A C string that lives as long as this object.

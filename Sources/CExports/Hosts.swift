@@ -65,13 +65,3 @@ private func shape(of host: prune_host) throws(PruneError) -> ModelShape {
         fixedParameterBytes: try count(host.fixed_parameter_bytes, "fixed_parameter_bytes"), sublayers: sublayers,
         hasWholeBlocks: host.whole_blocks == 1)
 }
-
-/// An element type that a C value names. Errors: `.argument` for another value.
-func elementType(_ value: prune_element_type, _ name: String) throws(PruneError) -> ElementType {
-    switch Int(value) {
-    case PRUNE_ELEMENT_FLOAT32: return .float32
-    case PRUNE_ELEMENT_FLOAT16: return .float16
-    case PRUNE_ELEMENT_BFLOAT16: return .bfloat16
-    default: throw PruneError(.argument, "\(name) is \(value), which is none of PRUNE_ELEMENT_*")
-    }
-}

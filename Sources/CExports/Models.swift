@@ -2,7 +2,9 @@ public import CPruneCore
 import PruneCore
 import Synchronization
 
-private let modelOptionsSize = MemoryLayout<prune_model_options>.size
+/// The options of the first version ended before `on_close`.
+private let modelOptionsSize =
+    MemoryLayout<prune_model_options>.offset(of: \.on_close) ?? MemoryLayout<prune_model_options>.size
 /// The shape of the first version ended before `compute`.
 private let modelShapeSize = MemoryLayout<prune_model_shape>.offset(of: \.compute) ?? MemoryLayout<prune_model_shape>.size
 
@@ -23,6 +25,27 @@ private func cCompute(_ type: ComputeType) -> prune_compute {
     }
 }
 
+/// How the host is told that nothing uses what it lent any more.
+///
+/// Sendable because the header says so: the host may be told on any thread.
+struct CloseNotice: @unchecked Sendable {
+    let callback: prune_close_fn?
+    let userData: UnsafeMutableRawPointer?
+
+    func tell() { callback?(userData) }
+}
+
+/// The options of a model. Its compute type is nil where the library chooses. Errors: `.argument`.
+func readModelOptions(
+    _ options: UnsafePointer<prune_model_options>?
+) throws(PruneError) -> (compute: ComputeType?, notice: CloseNotice) {
+    let options = try readStruct(options, prune_model_options(), least: modelOptionsSize, "options")
+    return (
+        try computeType(options?.compute ?? 0, "options.compute"),
+        CloseNotice(callback: options?.on_close, userData: options?.user_data)
+    )
+}
+
 @c @implementation
 public func prune_model_open(
     _ directory: UnsafePointer<CChar>!, _ options: UnsafePointer<prune_model_options>!,
@@ -32,8 +55,7 @@ public func prune_model_open(
     return guarded { () throws(PruneError) in
         let directory = String(cString: try need(directory, "directory"))
         let out = try need(out_model, "out_model")
-        let options = try readStruct(options, prune_model_options(), least: modelOptionsSize, "options")
-        let compute = try computeType(options?.compute ?? 0, "options.compute")
+        let compute = try readModelOptions(options).compute
         out.pointee = HandleTable.add(ModelHandle(try NativeModel(directory: directory, compute: compute)))
     }
 }

@@ -108,3 +108,13 @@ func listener(_ callback: prune_progress_fn?, _ userData: UnsafeMutableRawPointe
         }
     }
 }
+
+/// An element type that a C value names. Errors: `.argument` for another value.
+func elementType(_ value: prune_element_type, _ name: String) throws(PruneError) -> ElementType {
+    switch Int(value) {
+    case PRUNE_ELEMENT_FLOAT32: return .float32
+    case PRUNE_ELEMENT_FLOAT16: return .float16
+    case PRUNE_ELEMENT_BFLOAT16: return .bfloat16
+    default: throw PruneError(.argument, "\(name) is \(value), which is none of PRUNE_ELEMENT_*")
+    }
+}

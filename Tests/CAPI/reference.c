@@ -123,6 +123,16 @@ static void feed_forward(const tiny_model *model, int64_t block, int64_t n, doub
     free(x), free(gate), free(up), free(update);
 }
 
+void reference_sublayer(const tiny_model *model, int64_t sublayer, int64_t n, double *h)
+{
+    (sublayer % 2 == 0 ? attention : feed_forward)(model, sublayer / 2, n, h);
+}
+
+const float *reference_norm(const tiny_model *model, int64_t sublayer)
+{
+    return tiny_model_weights(model, sublayer / 2, sublayer % 2 == 0 ? "input_layernorm" : "post_attention_layernorm");
+}
+
 void reference_head(const tiny_model *model, const double *state, double *logits)
 {
     const tiny_shape *s = &model->shape;
@@ -152,7 +162,7 @@ void reference_run(const tiny_model *model, const int32_t *ids, int64_t n, const
             memcpy(states + u * n * s->hidden, h, bytes);
         }
         if (keep == NULL || keep[u]) {
-            (u % 2 == 0 ? attention : feed_forward)(model, u / 2, n, h);
+            reference_sublayer(model, u, n, h);
         }
     }
     if (states != NULL) {

@@ -17,6 +17,12 @@
 void reference_run(const tiny_model *model, const int32_t *ids, int64_t n_tokens, const uint8_t *keep, double *states,
                    double *logits);
 
+/* Adds a sublayer to h[n_tokens * hidden], one sequence. */
+void reference_sublayer(const tiny_model *model, int64_t sublayer, int64_t n_tokens, double *h);
+
+/* Gain of a sublayer's norm: hidden values. */
+const float *reference_norm(const tiny_model *model, int64_t sublayer);
+
 /* Logits of one hidden state: final RMS norm, then the head. `logits` has vocabulary elements. */
 void reference_head(const tiny_model *model, const double *state, double *logits);
 

@@ -118,7 +118,7 @@ mkdir -p "$out"
 
 # Support code, compiled once.
 objects=()
-for source in tiny_model reference fixture metrics game; do
+for source in tiny_model reference fixture metrics game host; do
     step "compile $source" "$CC" "${c_flags[@]}" -c "$here/$source.c" -o "$out/$source.o" || exit 1
     objects+=("$out/$source.o")
 done
@@ -148,6 +148,7 @@ cpp_and_run header_cxx17 "$here/header_cxx17.cpp"
 cpp_and_run test_hpp "$here/test_hpp.cpp" "${objects[@]}"
 cpp_and_run test_hpp_game "$here/test_hpp_game.cpp" "${objects[@]}"
 cpp_and_run test_hpp_recovery "$here/test_hpp_recovery.cpp" "${objects[@]}"
+cpp_and_run test_hpp_tensors "$here/test_hpp_tensors.cpp" "${objects[@]}"
 
 # prunecore.hpp under other compilers and the next standard, as far as they are here; and each part of it on its own.
 for compiler in g++ clang++; do
@@ -158,7 +159,7 @@ for compiler in g++ clang++; do
     for standard in c++17 c++20; do
         step "hpp, $compiler $standard" "$compiler" -std=$standard "${warnings[@]}" -I"$root/include" \
             -I"$root/bindings/cpp" -I"$here" -fsyntax-only "$here/test_hpp.cpp" "$here/test_hpp_game.cpp" \
-            "$here/test_hpp_recovery.cpp"
+            "$here/test_hpp_recovery.cpp" "$here/test_hpp_tensors.cpp"
     done
 done
 parts_stand_alone() {

@@ -69,10 +69,12 @@ static void bad_data(const fixture *f, prune_data *bad)
 
 static void bad_statistics(const fixture *f, prune_statistics *bad)
 {
+    const prune_rows rows = { "\0\0\0", PRUNE_ELEMENT_FLOAT32, 0, 1, 1, 0, 0 };
     double out[28];
     prune_statistics *good = NULL;
     CHECK_OK(prune_statistics_create(2, NULL, &good));
     CHECK_FAILS(prune_statistics_collect(bad, f->model, f->data, NULL), PRUNE_ERR_HANDLE, "statistics");
+    CHECK_FAILS(prune_statistics_update(bad, 0, 0, &rows, &rows), PRUNE_ERR_HANDLE, "statistics");
     CHECK_FAILS(prune_statistics_merge(bad, good), PRUNE_ERR_HANDLE, "statistics");
     CHECK_FAILS(prune_statistics_merge(good, bad), PRUNE_ERR_HANDLE, "other");
     CHECK_FAILS(prune_statistics_scores(bad, NULL, out, 28, NULL), PRUNE_ERR_HANDLE, "statistics");

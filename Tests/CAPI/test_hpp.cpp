@@ -200,6 +200,34 @@ void statistics() {
   CHECK_THROWS(PRUNE_ERR_ARGUMENT, "windows", whole.merge(prune::Statistics(2)));
 }
 
+void activations() {
+  const prune::Model model("tiny");
+  const prune::Data data = fixture_data();
+  prune::Statistics passed(2), given(2);
+  passed.collect(model, data);
+  prune::ScoreOptions by_sublayer;
+  for (std::int64_t unit = 0; unit < 4; ++unit) {
+    CHECK_THROWS(PRUNE_ERR_DATA, unit % 2 ? "ffn." : "attn.", given.scores());
+    const std::vector<float> before = model.hidden_states(data, unit), after = model.hidden_states(data, unit + 1);
+    given.update(prune::Granularity::sublayer, unit, {before, FIXTURE_HIDDEN}, {after, FIXTURE_HIDDEN});
+  }
+  const prune::Scores expected = passed.scores(by_sublayer), got = given.scores(by_sublayer);
+  for (std::size_t i = 0; i < 24; ++i) CHECK_NEAR(got.values()[i], expected.values()[i], 1e-12);
+
+  // One token of bf16 before, of a transposed fp32 matrix after: 1 becomes 3 in each of two values.
+  const std::uint16_t ones[2] = {0x3f80, 0x3f80};
+  const float threes[6] = {0, 3, 0, 0, 3, 0};
+  prune::Statistics small(1);
+  small.update(prune::Granularity::block, 0, {ones, 1, 2, prune::ElementType::bfloat16},
+               {threes + 1, 1, 2, prune::ElementType::float32, 1, 3});
+  prune::ScoreOptions by_block;
+  by_block.granularity = prune::Granularity::block;
+  by_block.metrics = prune::Metric::relative_l1;
+  CHECK(small.scores(by_block).values()[0] == 2.0);
+  CHECK_THROWS(PRUNE_ERR_ARGUMENT, "unit is 1", small.update(prune::Granularity::block, 1, {threes, 3}, {threes, 3}));
+  CHECK_THROWS(PRUNE_ERR_ARGUMENT, "before", small.update(prune::Granularity::block, 0, {}, {threes, 3}));
+}
+
 void evaluating() {
   const prune::Model model("tiny");
   const prune::Data data = fixture_data();
@@ -343,6 +371,7 @@ int main() {
     model_and_mask();
     scoring();
     statistics();
+    activations();
     evaluating();
     progress();
     generating();

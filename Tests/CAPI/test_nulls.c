@@ -75,6 +75,7 @@ static void scores(const fixture *f)
 {
     prune_statistics *statistics = NULL;
     prune_statistics_options options = PRUNE_STATISTICS_OPTIONS_INIT;
+    const prune_rows rows = { "\0\0\0", PRUNE_ELEMENT_FLOAT32, 0, 1, 1, 0, 0 };
     double out[28];
     size_t count;
     options.windows = 1;
@@ -88,6 +89,9 @@ static void scores(const fixture *f)
     CHECK_NULL(prune_statistics_collect(statistics, NULL, f->data, NULL), "model");
     CHECK_NULL(prune_statistics_collect(statistics, f->model, NULL, NULL), "data");
     CHECK_OK(prune_statistics_collect(statistics, f->model, f->data, NULL));
+    CHECK_NULL(prune_statistics_update(NULL, 0, 0, &rows, &rows), "statistics");
+    CHECK_NULL(prune_statistics_update(statistics, 0, 0, NULL, &rows), "before");
+    CHECK_NULL(prune_statistics_update(statistics, 0, 0, &rows, NULL), "after");
     CHECK_NULL(prune_statistics_merge(NULL, statistics), "statistics");
     CHECK_NULL(prune_statistics_merge(statistics, NULL), "other");
     CHECK_NULL(prune_statistics_scores(NULL, NULL, out, 28, &count), "statistics");

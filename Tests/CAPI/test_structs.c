@@ -267,7 +267,7 @@ static const struct {
     { runtime_info, sizeof(prune_runtime), "out_runtime", offsetof(prune_runtime, bf16_kernels) },
     { model_info, sizeof(prune_model_shape), "out_shape", offsetof(prune_model_shape, compute) },
     { mask_cost, sizeof(prune_cost), "out_cost", 0 },
-    { model_open, sizeof(prune_model_options), "options", 0 },
+    { model_open, sizeof(prune_model_options), "options", offsetof(prune_model_options, on_close) },
     { data_create, sizeof(prune_data_options), "options", 0 },
     { score, sizeof(prune_score_options), "options", 0 },
     { statistics_create, sizeof(prune_statistics_options), "options", 0 },

@@ -56,7 +56,8 @@ private func rounded(_ value: Float) -> Float { Float(bitPattern: roundedBits(va
             for row in 0..<rows {
                 x.withUnsafeBufferPointer {
                     kernel_dot_rows(
-                        level, type, memory.baseAddress, 1, $0.baseAddress! + row * stride, stride, 1, count, &alone[row], 1)
+                        level, type, memory.baseAddress, 1, count, $0.baseAddress! + row * stride, stride, 1, count,
+                        &alone[row], 1)
                 }
                 let own = x[row * stride..<row * stride + count]
                 let exact = zip(own, stored).reduce(0) { $0 + Double($1.0) * Double($1.1) }
@@ -65,7 +66,7 @@ private func rounded(_ value: Float) -> Float { Float(bitPattern: roundedBits(va
             }
             for some in 2...rows {
                 var together = [Float](repeating: 7, count: rows * 2)
-                kernel_dot_rows(level, type, memory.baseAddress, 1, x, stride, some, count, &together, 2)
+                kernel_dot_rows(level, type, memory.baseAddress, 1, count, x, stride, some, count, &together, 2)
                 for row in 0..<rows { #expect(together[2 * row] == (row < some ? alone[row] : 7)) }
             }
         }

@@ -31,7 +31,10 @@
 #include "prunecore/game.hpp"        // Estimator, GameOptions, Game
 #include "prunecore/shapley.hpp"     // ShapleyOptions, GameProgress
 #include "prunecore/generation.hpp"  // GenerateOptions, Generation
-#include "prunecore/model.hpp"       // Model
+#include "prunecore/element.hpp"     // ElementType
+#include "prunecore/rows.hpp"        // Rows
+#include "prunecore/tensors.hpp"     // Tensor
+#include "prunecore/model.hpp"       // LendOptions, Model
 #include "prunecore/statistics.hpp"  // Statistics
 #include "prunecore/recovery.hpp"    // RecoverOptions, Adapters, recover
 #include "prunecore/moments.hpp"     // Moments

@@ -47,7 +47,7 @@ static inline float KERNEL(lane_sum)(const kernel_lanes *lanes) {
         out[r * out_stride] = sum;                                                       \
     }
 #define DOT_OUTPUTS(type, count) \
-    for (size_t j = 0; j < outputs; j++) KERNEL(dot_##type)(w + j * n, x, x_stride, count, n, out + j, out_stride);
+    for (size_t j = 0; j < outputs; j++) KERNEL(dot_##type)(w + j * w_stride, x, x_stride, count, n, out + j, out_stride);
 #define DOT_ROWS(type, element)                                                                                  \
     static inline __attribute__((always_inline)) void KERNEL(dot_##type)(                                        \
         const element *w, const float *x, size_t x_stride, size_t rows, size_t n, float *out, size_t out_stride) { \
@@ -65,8 +65,8 @@ static inline float KERNEL(lane_sum)(const kernel_lanes *lanes) {
         }                                                                                                        \
         DOT_END(0) DOT_END(1) DOT_END(2) DOT_END(3)                                                              \
     }                                                                                                            \
-    static void KERNEL(dot_rows_##type)(const element *w, size_t outputs, const float *x, size_t x_stride, size_t rows, \
-                                        size_t n, float *out, size_t out_stride) {                               \
+    static void KERNEL(dot_rows_##type)(const element *w, size_t outputs, size_t w_stride, const float *x,       \
+                                        size_t x_stride, size_t rows, size_t n, float *out, size_t out_stride) { \
         switch (rows) {                                                                                          \
         case 1: DOT_OUTPUTS(type, 1) break;                                                                      \
         case 2: DOT_OUTPUTS(type, 2) break;                                                                      \

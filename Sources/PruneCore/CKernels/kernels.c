@@ -57,14 +57,14 @@ void kernel_round_bf16(int32_t level, const float *x, float scale, uint16_t *out
 void kernel_scale_by_bf16(int32_t level, const float *x, float scale, const float *w, uint16_t *out, size_t n) {
     KERNEL_DISPATCH(level, scale_by_bf16, x, scale, w, out, n);
 }
-void kernel_dot_rows(int32_t level, int32_t type, const void *w, size_t outputs, const float *x, size_t x_stride,
-                     size_t rows, size_t n, float *out, size_t out_stride) {
+void kernel_dot_rows(int32_t level, int32_t type, const void *w, size_t outputs, size_t w_stride, const float *x,
+                     size_t x_stride, size_t rows, size_t n, float *out, size_t out_stride) {
     if (type == STORED_BF16)
-        KERNEL_DISPATCH(level, dot_rows_bf16, w, outputs, x, x_stride, rows, n, out, out_stride);
+        KERNEL_DISPATCH(level, dot_rows_bf16, w, outputs, w_stride, x, x_stride, rows, n, out, out_stride);
     else if (type == STORED_FP16)
-        KERNEL_DISPATCH(level, dot_rows_fp16, w, outputs, x, x_stride, rows, n, out, out_stride);
+        KERNEL_DISPATCH(level, dot_rows_fp16, w, outputs, w_stride, x, x_stride, rows, n, out, out_stride);
     else
-        KERNEL_DISPATCH(level, dot_rows_fp32, w, outputs, x, x_stride, rows, n, out, out_stride);
+        KERNEL_DISPATCH(level, dot_rows_fp32, w, outputs, w_stride, x, x_stride, rows, n, out, out_stride);
 }
 void kernel_silu_gate_bf16(int32_t level, const float *tile, size_t rows, size_t half, size_t columns,
                            uint16_t *out, size_t stride) {

@@ -1,7 +1,3 @@
-#if canImport(Glibc)
-import Glibc
-#endif
-
 /// A Hugging Face model directory, opened: its configuration and its tensors, which stay mapped and are not copied.
 public struct Checkpoint: Sendable {
     let config: ModelConfig
@@ -79,12 +75,7 @@ extension ModelConfig {
         let head = try tensors.tensor(architecture.head, shape: shape)
         let embedding = try tensors.tensor(architecture.embedding, shape: shape)
         // Matrices of different types are used as stored; with the same numbers they give the same outputs.
-        if head.elementType == embedding.elementType, head.bytes.count == embedding.bytes.count,
-            let left = head.bytes.baseAddress, let right = embedding.bytes.baseAddress,
-            memcmp(left, right, head.bytes.count) == 0
-        {
-            return self
-        }
+        if head.hasElements(of: embedding) { return self }
         var config = self
         config.tiesEmbeddings = false
         return config

@@ -1,6 +1,6 @@
 extension String {
     /// The text as an error message shows it: in quotes, without control characters, and cut if a file made it long.
-    var quoted: String {
+    public var quoted: String {
         let longest = 120
         var text = "\""
         for scalar in unicodeScalars.prefix(longest) {

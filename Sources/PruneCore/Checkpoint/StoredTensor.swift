@@ -1,17 +1,67 @@
-/// One tensor as stored: a view into memory that `owner` keeps alive. Row-major and contiguous.
+#if canImport(Glibc)
+import Glibc
+#elseif canImport(Darwin)
+import Darwin
+#endif
+
+/// One tensor as stored: a view into memory that `owner` keeps alive. Row-major; a host's rows may lie apart.
 ///
 /// Sendable because the memory is only read while a tensor is in use.
 public struct StoredTensor: @unchecked Sendable {
     let name: String
     let elementType: ElementType
     let shape: [Int]
-    /// product(shape) elements, little-endian. May start at any address: read it with unaligned loads.
+    /// From the first element to the last, little-endian. May start at any address: read it with unaligned loads.
     let bytes: UnsafeRawBufferPointer
+    /// Elements from one row of a matrix to the next, at least as many as a row has.
+    let rowStride: Int
+    let elementCount: Int
     let owner: AnyObject
 
-    /// Taken from the bytes, whose count was checked, so that no shape can overflow here.
-    var elementCount: Int { bytes.count / elementType.byteCount }
+    /// A tensor without gaps: `bytes` holds product(shape) elements, which was checked.
+    init(name: String, elementType: ElementType, shape: [Int], bytes: UnsafeRawBufferPointer, owner: AnyObject) {
+        self.name = name
+        self.elementType = elementType
+        self.shape = shape
+        self.bytes = bytes
+        self.owner = owner
+        rowStride = shape.last ?? 1
+        // Taken from the bytes, so that no shape can overflow here.
+        elementCount = bytes.count / elementType.byteCount
+    }
+
+    /// A matrix whose rows lie `rowStride` elements apart, at least as many as a row has; `bytes` reaches from the first
+    /// element to the last, so that rows * columns cannot overflow.
+    init(
+        name: String, elementType: ElementType, rows: Int, columns: Int, rowStride: Int, bytes: UnsafeRawBufferPointer,
+        owner: AnyObject
+    ) {
+        self.name = name
+        self.elementType = elementType
+        self.shape = [rows, columns]
+        self.bytes = bytes
+        self.owner = owner
+        self.rowStride = rowStride
+        elementCount = rows * columns
+    }
+
+    /// Bytes of the elements, without gaps between rows.
+    var byteCount: Int { elementCount * elementType.byteCount }
+
+    /// Whether the memory is a file's, which the system may drop and read again.
+    var isMapped: Bool { owner is MappedFile }
 
     /// Has a tensor that lies in a file read into memory in the background.
     func willNeed() { (owner as? MappedFile)?.willNeed(bytes) }
+
+    /// Whether two matrices have the same elements, of the same type. Reading stops at the first row that differs.
+    func hasElements(of other: StoredTensor) -> Bool {
+        guard elementType == other.elementType, shape == other.shape, shape.count == 2 else { return false }
+        guard let left = bytes.baseAddress, let right = other.bytes.baseAddress else { return elementCount == 0 }
+        if left == right, rowStride == other.rowStride { return true }
+        let size = elementType.byteCount
+        return (0..<shape[0]).allSatisfy { row in
+            memcmp(left + row * rowStride * size, right + row * other.rowStride * size, shape[1] * size) == 0
+        }
+    }
 }

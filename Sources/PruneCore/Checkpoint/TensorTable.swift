@@ -1,37 +1,46 @@
 /// Named tensors of a model, wherever they live: a mapped checkpoint, or memory of the host.
 public struct TensorTable: @unchecked Sendable {
-    /// What error texts call it: the directory.
+    /// What error texts call it: the directory, or the argument.
     let source: String
+    /// What they call the configuration that says which tensors there must be.
+    let configuration: String
     private let tensors: [String: StoredTensor]
-    /// Tensors that are there, but of an element type the engine does not compute with: name to the type's name.
-    /// They may stand unused in a file, so they are an error only when asked for.
-    private let unsupported: [String: String]
+    /// Tensors that are there, but not as the engine can compute with them: name to what is wrong. They may stand unused,
+    /// so they are an error only when asked for.
+    private let unusable: [String: PruneError]
 
-    init(source: String, tensors: [String: StoredTensor]) {
-        self.init(source: source, tensors: tensors, unsupported: [:])
+    init(
+        source: String, configuration: String = "config.json", tensors: [String: StoredTensor],
+        unusable: [String: PruneError] = [:]
+    ) {
+        self.source = source
+        self.configuration = configuration
+        self.tensors = tensors
+        self.unusable = unusable
     }
 
+    /// - Parameter unsupported: tensors of other element types: name to the type's name.
     init(source: String, tensors: [String: StoredTensor], unsupported: [String: String]) {
-        self.source = source
-        self.tensors = tensors
-        self.unsupported = unsupported
+        var unusable: [String: PruneError] = [:]
+        for (name, type) in unsupported {
+            unusable[name] = PruneError(
+                .unsupported,
+                "\(source): tensor \(name.quoted) has dtype \(type.quoted); convert the weights to BF16, F16 or F32")
+        }
+        self.init(source: source, tensors: tensors, unusable: unusable)
     }
 
     /// Whether there is a tensor of that name, of whatever type and shape.
     func contains(_ name: String) -> Bool {
-        tensors[name] != nil || unsupported[name] != nil
+        tensors[name] != nil || unusable[name] != nil
     }
 
     /// The tensor of that name and shape.
     ///
     /// Errors: `.format` if it is missing or of another shape; `.unsupported` if its element type is not fp32, fp16 or
-    /// bf16. The text names the tensor and the source.
+    /// bf16, or it lies in memory as the engine cannot read it. The text names the tensor and the source.
     func tensor(_ name: String, shape: [Int]) throws(PruneError) -> StoredTensor {
-        if let type = unsupported[name] {
-            throw PruneError(
-                .unsupported,
-                "\(source): tensor \(name.quoted) has dtype \(type.quoted); convert the weights to BF16, F16 or F32")
-        }
+        if let fault = unusable[name] { throw fault }
         guard let tensor = tensors[name] else {
             throw PruneError(
                 .format,
@@ -40,7 +49,7 @@ public struct TensorTable: @unchecked Sendable {
         guard tensor.shape == shape else {
             throw PruneError(
                 .format,
-                "\(source): tensor \(name.quoted) has shape \(tensor.shape); config.json asks for \(shape)")
+                "\(source): tensor \(name.quoted) has shape \(tensor.shape); \(configuration) asks for \(shape)")
         }
         return tensor
     }

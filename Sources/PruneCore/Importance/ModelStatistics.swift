@@ -2,7 +2,6 @@
 public struct ModelStatistics: Sendable {
     public let blockCount: Int
     public let selection: TokenSelection
-    public private(set) var tokens = 0
     private var sublayers: [UnitStatistics]
     private var blocks: [UnitStatistics]
     private var windows: WindowStatistics?
@@ -17,7 +16,7 @@ public struct ModelStatistics: Sendable {
         self.windows = windows ? WindowStatistics(blocks: blocks) : nil
     }
 
-    /// Errors: `.argument` if the two are of different models or options.
+    /// Errors: `.argument` if the two are of different models or options, or have more tokens than can be counted.
     public mutating func merge(_ other: ModelStatistics) throws(PruneError) {
         guard other.blockCount == blockCount else {
             throw PruneError(
@@ -26,24 +25,61 @@ public struct ModelStatistics: Sendable {
         guard other.selection == selection, other.hasWindows == hasWindows else {
             throw PruneError(.argument, "statistics gathered with other options (tokens, windows) cannot be merged")
         }
+        guard zip(sublayers + blocks, other.sublayers + other.blocks).allSatisfy({ $0.canMerge($1) }) else {
+            throw Self.tooManyTokens
+        }
         add(other)
     }
 
+    private static let tooManyTokens = PruneError(
+        .argument, "the statistics would be of more tokens than can be counted; merge each part once")
+
     private mutating func add(_ other: ModelStatistics) {
-        tokens += other.tokens
         for index in sublayers.indices { sublayers[index].merge(other.sublayers[index]) }
         for index in blocks.indices { blocks[index].merge(other.blocks[index]) }
         if let more = other.windows { windows?.merge(more) }
     }
 
-    /// One score per unit. Errors: `.data` if nothing was gathered; `.argument` for a metric that is not of states.
+    /// Adds some tokens of one unit, as they were before it and after it, in memory of the host.
+    ///
+    /// Other units, a block's sublayers among them, have none of them. On failure nothing is added.
+    /// Errors: `.argument` for a unit out of range, rows of different sizes, and statistics with windows; `.nonFinite`
+    /// naming unit and row; `.memory`.
+    public mutating func update(
+        _ granularity: Granularity, unit: Int, before: StateRows, after: StateRows
+    ) throws(PruneError) {
+        guard !hasWindows else {
+            throw PruneError(
+                .argument, "these statistics have windows, which need whole passes; create others with windows = 0")
+        }
+        let units = granularity.unitCount(blocks: blockCount)
+        guard (0..<units).contains(unit) else {
+            throw PruneError(.argument, "unit is \(unit); of this granularity there are \(units), from 0 on")
+        }
+        let rows = try UnitStatistics(before: before, after: after, name: granularity.name(ofUnit: unit))
+        if granularity == .block {
+            guard blocks[unit].canMerge(rows) else { throw Self.tooManyTokens }
+            blocks[unit].merge(rows)
+        } else {
+            let sublayer = granularity.sublayers(ofUnit: unit).lowerBound
+            guard sublayers[sublayer].canMerge(rows) else { throw Self.tooManyTokens }
+            sublayers[sublayer].merge(rows)
+        }
+    }
+
+    /// One score per unit.
+    ///
+    /// Errors: `.data` naming the first unit that was given no tokens; `.argument` for a metric that is not of states.
     public func scores(
         _ metric: Metric, _ granularity: Granularity, relativeTo: RelativeTo = .input
     ) throws(PruneError) -> [Double] {
-        guard tokens > 0 else { throw PruneError(.data, "no tokens were gathered; collect some first") }
         var scores: [Double] = []
         for unit in 0..<granularity.unitCount(blocks: blockCount) {
             let own = granularity == .block ? blocks[unit] : sublayers[granularity.sublayers(ofUnit: unit).lowerBound]
+            guard own.tokens > 0 else {
+                throw PruneError(
+                    .data, "no tokens of \(granularity.name(ofUnit: unit)) were gathered; collect data, or add rows of it")
+            }
             guard let value = own.value(metric, relativeTo) else {
                 throw PruneError(.argument, "\(metric) does not come from hidden states; score the model for it")
             }
@@ -59,7 +95,7 @@ public struct ModelStatistics: Sendable {
         guard let windows else {
             throw PruneError(.argument, "these statistics have no windows; create them with windows = 1")
         }
-        guard tokens > 0 else { throw PruneError(.data, "no tokens were gathered; collect some first") }
+        guard windows.tokens > 0 else { throw PruneError(.data, "no tokens were gathered; collect some first") }
         return windows.distances
     }
 
@@ -85,7 +121,6 @@ public struct ModelStatistics: Sendable {
         _ model: any Model, wave: [TokenBatch], under mask: KeepMask, _ meter: ProgressMeter
     ) throws(PruneError) {
         let rows = wave.map { selection == .all ? Array(0..<$0.rowCount) : $0.lastRows }
-        let selected = rows.reduce(0) { $0 + $1.count }
         var states: [any HiddenState] = []
         for batch in wave { states.append(try model.start(batch)) }
         let rowsPerCall = wave.map(\.rowCount).max() ?? 0
@@ -104,14 +139,11 @@ public struct ModelStatistics: Sendable {
         if hasWindows {
             for index in wave.indices { try addWindows(model, boundaries.map { $0[index] }, rows[index]) }
         }
-        tokens += selected
     }
 
-    /// Tokens whose sums are added up by one thread. Fixed, so that results do not depend on the thread count.
-    private static let pieceTokens = 64
-
     private static func pieces(_ rows: [Int]) -> [ArraySlice<Int>] {
-        stride(from: 0, to: rows.count, by: pieceTokens).map { rows[$0..<min($0 + pieceTokens, rows.count)] }
+        let tokens = UnitStatistics.pieceTokens
+        return stride(from: 0, to: rows.count, by: tokens).map { rows[$0..<min($0 + tokens, rows.count)] }
     }
 
     /// Adds `rows` of a block, given the hidden states before it and after each of its sublayers that the mask keeps.

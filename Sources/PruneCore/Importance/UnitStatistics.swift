@@ -76,6 +76,9 @@ struct UnitStatistics: Sendable {
         relativeToOutput.merge(other.relativeToOutput)
     }
 
+    /// Whether the tokens of both together can be counted: merging statistics with themselves doubles them every time.
+    func canMerge(_ other: UnitStatistics) -> Bool { !tokens.addingReportingOverflow(other.tokens).overflow }
+
     /// The mean over tokens of a metric of states; nil for the others. 0 if there were no tokens.
     func value(_ metric: Metric, _ relativeTo: RelativeTo) -> Double? {
         let count = Double(max(tokens, 1))

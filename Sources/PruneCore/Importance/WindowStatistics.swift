@@ -2,7 +2,7 @@
 /// takes the last token of each sequence; here it is whichever tokens are given).
 struct WindowStatistics: Sendable {
     let blockCount: Int
-    private var tokens = 0
+    private(set) var tokens = 0
     /// Entry (n - 1) * blockCount + i: window of n blocks from block i on.
     private var sums: [Double]
 

@@ -74,7 +74,8 @@ extension NativeModel {
             let entries = tile.rows.count
             for (index, x) in inputs.enumerated() {
                 BLAS.multiplyTransposed(
-                    m: rows, n: entries, k: width, x.pointer, width, weights, width, own + index * rows * entries, entries)
+                    m: rows, n: entries, k: width, x.pointer, width, weights, tile.stride,
+                    own + index * rows * entries, entries)
             }
             body(LogitTile(index: tile.index, entries: tile.rows, rows: 0..<rows, own))
         }

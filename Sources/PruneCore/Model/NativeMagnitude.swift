@@ -31,8 +31,10 @@ extension StoredMatrix {
     fileprivate func sumOfAbsolutes(in rows: Range<Int>, scratch: BufferPool) -> Double? {
         // Safe: the tensor holds rows x columns elements, checked when it was opened; the loops assume no alignment beyond
         // what x86-64 and arm64 need for elements of 16 bits: none.
-        if let floats { return Kernels.sumOfAbsolutes(floats + rows.lowerBound * columns, rows.count * columns) }
-        if tensor.elementType == .bfloat16, let base = tensor.bytes.baseAddress {
+        if isContiguous, let floats {
+            return Kernels.sumOfAbsolutes(floats + rows.lowerBound * columns, rows.count * columns)
+        }
+        if isContiguous, tensor.elementType == .bfloat16, let base = tensor.bytes.baseAddress {
             let values = base.assumingMemoryBound(to: UInt16.self) + rows.lowerBound * columns
             return Kernels.sumOfAbsolutes(bf16: values, rows.count * columns)
         }

@@ -45,6 +45,8 @@ struct NativeWeights: Sendable {
     let feedForward: [FeedForwardWeights]
     let finalNorm: Norm
     let head: StoredMatrix
+    /// Whether they lie in mapped files, which the system may drop from memory and read again.
+    let areMapped: Bool
 
     /// Errors: `.format` for a missing tensor or a wrong shape, `.unsupported` for an element type, naming the tensor.
     init(_ config: ModelConfig, _ tensors: TensorTable) throws(PruneError) {
@@ -94,7 +96,11 @@ struct NativeWeights: Sendable {
         self.attention = attention
         self.feedForward = feedForward
         finalNorm = try norm(names.finalNorm, width)
-        head = config.tiesEmbeddings ? embedding : try matrix(names.head, config.vocabularySize, width)
+        areMapped = embedding.tensor.isMapped
+        // A host may give head and embedding as two tensors that are equal now, and change one of them later; of a file,
+        // one is enough.
+        let usesEmbedding = config.tiesEmbeddings && (areMapped || !tensors.contains(names.head))
+        head = usesEmbedding ? embedding : try matrix(names.head, config.vocabularySize, width)
     }
 
     /// The projections of a sublayer.
@@ -123,7 +129,7 @@ struct NativeWeights: Sendable {
     /// Counts what each sublayer owns.
     func shape(_ config: ModelConfig) -> ModelShape {
         func parameters(_ tensors: [StoredTensor]) -> Int { tensors.reduce(0) { $0 + $1.elementCount } }
-        func bytes(_ tensors: [StoredTensor]) -> Int { tensors.reduce(0) { $0 + $1.bytes.count } }
+        func bytes(_ tensors: [StoredTensor]) -> Int { tensors.reduce(0) { $0 + $1.byteCount } }
         let sublayers = (0..<2 * config.blockCount).map { sublayer in
             let own = tensors(ofSublayer: sublayer)
             let isAttention = sublayer % 2 == 0

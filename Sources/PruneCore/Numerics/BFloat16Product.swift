@@ -100,8 +100,8 @@ enum BFloat16Product {
         let type = weight.tensor.elementType
         // Safe: the tensor holds rows x columns elements, checked when it was opened; loads need no alignment.
         kernel_bf16_pack_rows(
-            base + outputs.lowerBound * weight.columns * type.byteCount, weight.columns, type.kernelType, outputs.count,
-            weight.columns, column, width, panel)
+            base + outputs.lowerBound * weight.rowBytes, weight.stride, type.kernelType, outputs.count, weight.columns,
+            column, width, panel)
     }
 
     /// Packs `count` fp32 rows, one per output, into a panel.
@@ -138,7 +138,7 @@ enum BFloat16Product {
         let type = weight.tensor.elementType
         // Safe: as in `pack`.
         kernel_bf16_pack_columns(
-            base + inputs.lowerBound * weight.rowBytes + columns.lowerBound * type.byteCount, weight.columns,
+            base + inputs.lowerBound * weight.rowBytes + columns.lowerBound * type.byteCount, weight.stride,
             type.kernelType, inputs.count, columns.count, width, panel)
     }
 

@@ -110,7 +110,7 @@ extension MatrixProduct {
                     let own = first..<min(first + step, outputs.upperBound)
                     var weights: (pointer: UnsafePointer<Float>, stride: Int)
                     if let floats = weight.floats {
-                        weights = (floats + own.lowerBound * width + columns.lowerBound, width)
+                        weights = (floats + own.lowerBound * weight.stride + columns.lowerBound, weight.stride)
                     } else if let widened {
                         // Safe: the slot's part of the buffer belongs to this thread until the call returns.
                         let place = widened.pointer + slot * slotFloats

@@ -25,13 +25,13 @@ enum Kernels {
         kernel_dot(level, x, y, count)
     }
 
-    /// out[row * outStride + output] = sum of stored[output * count + i] * x[row * xStride + i], in fp32 lanes, for 1 to 4
-    /// rows of x. `stored` holds outputs * count elements of the type and may be unaligned.
+    /// out[row * outStride + output] = sum of stored[output * stride + i] * x[row * xStride + i], in fp32 lanes, for 1 to 4
+    /// rows of x. `stored` holds `outputs` rows of `count` elements of the type and may be unaligned.
     static func dot(
-        _ stored: UnsafeRawPointer, _ type: ElementType, outputs: Int, _ x: UnsafePointer<Float>, stride xStride: Int,
-        rows: Int, _ count: Int, into out: UnsafeMutablePointer<Float>, stride outStride: Int
+        _ stored: UnsafeRawPointer, _ type: ElementType, outputs: Int, stride: Int, _ x: UnsafePointer<Float>,
+        stride xStride: Int, rows: Int, _ count: Int, into out: UnsafeMutablePointer<Float>, stride outStride: Int
     ) {
-        kernel_dot_rows(level, type.kernelType, stored, outputs, x, xStride, rows, count, out, outStride)
+        kernel_dot_rows(level, type.kernelType, stored, outputs, stride, x, xStride, rows, count, out, outStride)
     }
 
     /// Sum of |x[i]|, in double.

@@ -11,18 +11,24 @@ struct StoredMatrix: Sendable {
         self.columns = columns
     }
 
-    /// The elements, where BLAS can read them as they are stored: fp32, on a boundary of four bytes.
+    /// The elements, rows `stride` apart, where BLAS can read them as they are stored: fp32, on a boundary of four bytes.
     ///
-    /// A file may put tensors on any byte, so fp32 ones can need a copy too.
+    /// A file, or a host, may put tensors on any byte, so fp32 ones can need a copy too; and BLAS counts in 32 bits.
     var floats: UnsafePointer<Float>? {
-        guard tensor.elementType == .float32, let base = tensor.bytes.baseAddress, Int(bitPattern: base) % 4 == 0 else {
-            return nil
-        }
+        guard tensor.elementType == .float32, stride <= Int(Int32.max), let base = tensor.bytes.baseAddress,
+            Int(bitPattern: base) % 4 == 0
+        else { return nil }
         return base.assumingMemoryBound(to: Float.self)
     }
 
+    /// Elements from one row to the next.
+    var stride: Int { tensor.rowStride }
+
     /// Bytes from one row to the next.
-    var rowBytes: Int { columns * tensor.elementType.byteCount }
+    var rowBytes: Int { stride * tensor.elementType.byteCount }
+
+    /// Whether each row begins where the one before it ends.
+    var isContiguous: Bool { stride == columns }
 
     /// The products of some rows of the matrix and 1 to 4 vectors of `columns` values each, into out[vector * stride + row].
     func dot(
@@ -30,14 +36,19 @@ struct StoredMatrix: Sendable {
     ) {
         guard let base = tensor.bytes.baseAddress else { return }
         Kernels.dot(
-            base + outputs.lowerBound * rowBytes, tensor.elementType, outputs: outputs.count, x, stride: columns, rows: rows,
-            columns, into: out + outputs.lowerBound, stride: stride)
+            base + outputs.lowerBound * rowBytes, tensor.elementType, outputs: outputs.count, stride: self.stride, x,
+            stride: columns, rows: rows, columns, into: out + outputs.lowerBound, stride: stride)
     }
 
-    /// Widens `count` rows from `first` on. Safe: the tensor holds rows x columns elements, checked when it was opened.
+    /// Widens `count` rows from `first` on into rows without gaps. Safe: the tensor holds rows x columns elements, checked
+    /// when it was opened.
     func widen(first: Int, count: Int, into out: UnsafeMutablePointer<Float>) {
         guard let base = tensor.bytes.baseAddress else { return }
-        Kernels.widen(base + first * rowBytes, tensor.elementType, into: out, count * columns)
+        let type = tensor.elementType
+        if isContiguous { return Kernels.widen(base + first * rowBytes, type, into: out, count * columns) }
+        for row in 0..<count {
+            Kernels.widen(base + (first + row) * rowBytes, type, into: out + row * columns, columns)
+        }
     }
 }
 
@@ -77,8 +88,8 @@ enum MatrixProduct {
         try forEachTile(of: weight, scratch: scratch) { weights, tile in
             for rows in products {
                 BLAS.multiplyTransposed(
-                    m: rows.count, n: tile.rows.count, k: inputs, x + rows.lowerBound * inputs, inputs, weights, inputs,
-                    out + rows.lowerBound * outputs + tile.rows.lowerBound, outputs)
+                    m: rows.count, n: tile.rows.count, k: inputs, x + rows.lowerBound * inputs, inputs, weights,
+                    tile.stride, out + rows.lowerBound * outputs + tile.rows.lowerBound, outputs)
             }
         }
     }
@@ -110,7 +121,7 @@ enum MatrixProduct {
     ///
     /// - Parameters:
     ///   - tiling: how the rows are cut; nil = as suits the weight.
-    ///   - body: given the tile's rows in fp32, and which tile it is.
+    ///   - body: given the tile's rows in fp32, `tile.stride` apart, and which tile it is.
     static func forEachTile(
         of weight: StoredMatrix, _ tiling: Tiling? = nil, scratch: BufferPool,
         _ body: @escaping (_ weights: UnsafePointer<Float>, _ tile: Tile) -> Void
@@ -121,9 +132,11 @@ enum MatrixProduct {
         let widened = floats == nil ? try scratch.buffer(tileFloats * tiling.slots) : nil
         ThreadPool.forEach(tiling.count, slots: tiling.slots) { index, slot in
             let first = index * tiling.rowsPerTile
-            let tile = Tile(index: index, rows: first..<min(first + tiling.rowsPerTile, weight.rows), slot: slot)
+            let tile = Tile(
+                index: index, rows: first..<min(first + tiling.rowsPerTile, weight.rows), slot: slot,
+                stride: floats == nil ? weight.columns : weight.stride)
             if let floats {
-                body(floats + first * weight.columns, tile)
+                body(floats + first * weight.stride, tile)
             } else if let widened {
                 // Safe: the slot's part of the buffer belongs to this thread until the call returns.
                 let place = widened.pointer + slot * tileFloats
@@ -140,6 +153,8 @@ struct Tile {
     let rows: Range<Int>
     /// The thread's slot: see `ThreadPool.forEach`.
     let slot: Int
+    /// Floats from one of the rows to the next.
+    let stride: Int
 }
 
 /// How the rows of a stored matrix are cut among the threads: the same however many there are, since BLAS rounds an output

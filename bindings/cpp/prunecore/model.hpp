@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -22,6 +23,7 @@
 #include "scores.hpp"
 #include "shapley.hpp"
 #include "span.hpp"
+#include "tensors.hpp"
 
 namespace prune {
 
@@ -36,6 +38,14 @@ enum class Compute : prune_compute {
   automatic = PRUNE_COMPUTE_AUTOMATIC,  ///< PRUNECORE_COMPUTE; else bfloat16 for bf16 weights where the CPU has it
   float32 = PRUNE_COMPUTE_FLOAT32,      ///< weights are widened exactly
   bfloat16 = PRUNE_COMPUTE_BFLOAT16     ///< activations are rounded to bf16 before each product; sums are fp32
+};
+
+/// How a model over memory of the program is made (prune_model_options).
+struct LendOptions {
+  Compute compute = Compute::automatic;
+  /// Called once that nothing uses the memory any more, on whichever thread lets the last user go; not if the model cannot
+  /// be made. Must neither throw nor use the library.
+  std::function<void()> on_close;
 };
 
 /// Shape of a model; meanings as in prune_model_shape. The strings are copies.
@@ -69,6 +79,34 @@ class Model : public detail::Owner<prune_model, prune_model_release> {
   /// PRUNE_ERR_UNSUPPORTED (also Compute::bfloat16 on a CPU without instructions for it), PRUNE_ERR_MEMORY.
   explicit Model(const std::string &directory, Compute compute = Compute::automatic)
       : Owner(open(directory, compute)) {}
+
+  /// A model over weights that the program holds; nothing is copied (prune_model_from_tensors). The memory must stay until
+  /// on_close tells that nothing uses it: calls under way, and models attached to this one, use it beyond this object.
+  ///   config_json  the text of the model's config.json
+  ///   tensors      named as in a checkpoint; the objects themselves are done with on return
+  /// Throws Error: as for a directory; PRUNE_ERR_ARGUMENT for a tensor that cannot be.
+  static Model from_tensors(const std::string &config_json, span<Tensor> tensors, const LendOptions &options = {}) {
+    const std::vector<prune_tensor> c = detail::to_c(tensors);
+    return lent(options, [&](const prune_model_options *c_options, prune_model **out) {
+      return prune_model_from_tensors(detail::c_string(config_json, "config_json"), c.data(), c.size(), c_options, out);
+    });
+  }
+
+  /// The same from DLPack tensors on the CPU (prune_model_from_dlpack). The model owns them from then on; if this throws,
+  /// they stay the caller's. Throws Error with PRUNE_ERR_ARGUMENT too if there are not as many names as tensors.
+  static Model from_dlpack(const std::string &config_json, span<std::string> names,
+                           span<DLManagedTensorVersioned *> tensors, const LendOptions &options = {}) {
+    if (names.size() != tensors.size()) {
+      throw Error(PRUNE_ERR_ARGUMENT, "there are " + std::to_string(names.size()) + " names, but " +
+                                          std::to_string(tensors.size()) + " tensors");
+    }
+    std::vector<const char *> c;
+    for (const std::string &name : names) c.push_back(detail::c_string(name, "a tensor's name"));
+    return lent(options, [&](const prune_model_options *c_options, prune_model **out) {
+      return prune_model_from_dlpack(detail::c_string(config_json, "config_json"), c.data(), tensors.data(), c.size(),
+                                     c_options, out);
+    });
+  }
 
   /// Takes over a handle made in C.
   static Model adopt(prune_model *handle) noexcept { return Model(handle, detail::Adopted{}); }
@@ -231,6 +269,19 @@ class Model : public detail::Owner<prune_model, prune_model_release> {
     prune_model *handle = nullptr;
     detail::check(prune_model_open(detail::c_string(directory, "directory"), &options, &handle));
     return handle;
+  }
+
+  template <typename Make>
+  static Model lent(const LendOptions &options, Make &&make) {
+    detail::require_abi();
+    detail::CloseBridge bridge(options.on_close);
+    prune_model_options c = PRUNE_MODEL_OPTIONS_INIT;
+    c.compute = static_cast<prune_compute>(options.compute);
+    bridge.fill(c);
+    prune_model *handle = nullptr;
+    detail::check(make(&c, &handle));
+    bridge.taken();
+    return adopt(handle);
   }
 
   Scores score(const prune_data *data, const ScoreOptions &options) const {

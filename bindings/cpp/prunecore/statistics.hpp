@@ -11,8 +11,10 @@
 #include "data.hpp"
 #include "handle.hpp"
 #include "library.hpp"
+#include "mask.hpp"
 #include "model.hpp"
 #include "progress.hpp"
+#include "rows.hpp"
 #include "scores.hpp"
 
 namespace prune {
@@ -39,6 +41,14 @@ class Statistics : public detail::Owner<prune_statistics, prune_statistics_relea
     detail::ProgressBridge bridge(options.progress);
     const prune_score_options c = detail::to_c(options, bridge);
     detail::check(bridge.status(prune_statistics_collect(get(), model.get(), data.get(), &c)));
+  }
+
+  /// Adds some tokens of one unit, as they were before it and after it (prune_statistics_update): for runtimes of which
+  /// no more can be had than activations. On failure nothing is added.
+  /// \param unit  counted as `granularity` says; a block's scores come from its own rows only
+  void update(Granularity granularity, std::int64_t unit, const Rows &before, const Rows &after) {
+    const prune_rows h = detail::to_c(before), g = detail::to_c(after);
+    detail::check(prune_statistics_update(get(), static_cast<prune_granularity>(granularity), unit, &h, &g));
   }
 
   /// Adds other statistics of the same blocks and options (prune_statistics_merge).

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Statistics: static metrics as running sums, so that data can come in parts and be merged."""
+"""Statistics: static metrics as running sums, so that data can come in parts and be merged.
+
+They need no model of ours: `Statistics.update` takes what hooks in any other runtime give.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from prunecore._activations import paired_rows, rows_struct, unit_of
 from prunecore._handle import Handle
 from prunecore._library import _check, ffi, lib, new_struct
 from prunecore._metrics import (
@@ -21,7 +25,7 @@ from prunecore._metrics import (
     unit_count,
 )
 from prunecore._progress import ProgressFunction, Watch
-from prunecore.errors import ArgumentError
+from prunecore.errors import ArgumentError, NonFiniteError
 from prunecore.evaluation import checked_batch_tokens
 from prunecore.mask import as_keep, keep_pointer
 from prunecore.scores import Scores
@@ -29,6 +33,7 @@ from prunecore.scores import Scores
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+    from prunecore._tensor_views import TensorView
     from prunecore.data import Data
     from prunecore.mask import MaskLike
     from prunecore.model import Model
@@ -68,6 +73,8 @@ class Statistics:
         self._n_blocks = int(n_blocks)
         self._model = model
         self._tokens = str(tokens)
+        self._windows = bool(windows)
+        self._updates = 0
         self._digests: list[str] = []
         self._computed_in: set[str] = set()
         self._handle = Handle(
@@ -140,10 +147,78 @@ class Statistics:
         self._computed_in.add(measured.shape.compute)
         return self
 
+    def update(
+        self,
+        before: Any,
+        after: Any,
+        *,
+        unit: int | str,
+        granularity: str = "sublayer",
+    ) -> Statistics:
+        """Adds some tokens of one unit; on failure nothing is added.
+
+        For models of which no more can be had than activations, by a hook or a callback. Each unit
+        counts its own tokens: units may come in any order, and in parts of any size.
+
+        Parameters
+        ----------
+        before, after : array or tensor
+            Hidden states before the unit and after it, of the same tokens: shape (tokens,
+            hidden_size), or (batch, tokens, hidden_size). NumPy arrays, or anything with
+            `__dlpack__` in the memory of the CPU, such as tensors of PyTorch; float32, float16 or
+            bfloat16. Read where they are, and not kept.
+        unit : int or str
+            "attn.3", "ffn.3" or "block.3"; or a number, which counts what `granularity` says. A
+            block's scores come from its own rows only, not from those of its sublayers.
+        granularity : {"sublayer", "block", "attention", "feed_forward"}
+            Of a number; names say it themselves.
+
+        Returns
+        -------
+        Statistics
+            These ones, so that calls can be chained.
+
+        Raises
+        ------
+        ArgumentError
+            The two are not of the same tokens, or these statistics have windows, which need whole
+            passes.
+        UnsupportedError
+            A tensor is on another device, or of another type.
+        NonFiniteError
+            A value is NaN or infinite; the text names unit and row.
+        """
+        kind, number = unit_of(unit, granularity, self._n_blocks)
+        parts = paired_rows(before, after)
+        if len(parts) <= 1:
+            for h, g in parts:
+                self._update(kind, number, rows_struct(h), rows_struct(g))
+        else:
+            self._update_in_parts(kind, number, parts)
+        self._updates += 1
+        return self
+
+    def _update(self, kind: int, number: int, before: Any, after: Any) -> None:
+        _check(lib.prune_statistics_update(self.handle, kind, number, before, after))
+
+    def _update_in_parts(
+        self, kind: int, number: int, parts: list[tuple[TensorView, TensorView]]
+    ) -> None:
+        """Adds parts apart and merges them when whole, so that a failure adds nothing."""
+        tokens: Any = self._tokens
+        with Statistics(self._n_blocks, tokens=tokens, windows=self._windows) as whole:
+            for index, (h, g) in enumerate(parts):
+                try:
+                    whole._update(kind, number, rows_struct(h), rows_struct(g))
+                except NonFiniteError as error:
+                    raise NonFiniteError(f"part {index} of {len(parts)}: {error}") from None
+            _check(lib.prune_statistics_merge(self.handle, whole.handle))
+
     def merge(self, other: Statistics) -> Statistics:
         """Adds `other` to these; both must have the same blocks and options. Returns these."""
         _check(lib.prune_statistics_merge(self.handle, other.handle))
         self._digests.extend(other._digests)
+        self._updates += other._updates
         self._computed_in |= other._computed_in
         return self
 
@@ -165,7 +240,7 @@ class Statistics:
         Raises
         ------
         DataError
-            Nothing was gathered.
+            A unit, which the text names, was given no tokens.
         """
         names = parse_metrics(metrics, static=STATISTICS_METRICS)
         unit = parse_granularity(granularity)
@@ -176,7 +251,7 @@ class Statistics:
         table = np.empty((len(names), unit_count(unit, self._n_blocks)), dtype=np.float64)
         out = ffi.from_buffer("double[]", table)
         _check(lib.prune_statistics_scores(self.handle, options, out, table.size, ffi.NULL))
-        provenance = {
+        provenance: dict[str, Any] = {
             "method": "statistics",
             "metrics": list(names),
             "relative_to": relative_to,
@@ -184,6 +259,8 @@ class Statistics:
             "data_sha256": list(self._digests),
             "compute": sorted(self._computed_in),
         }
+        if self._updates:
+            provenance["updates"] = self._updates
         values = dict(zip(names, table, strict=True))
         return Scores(values, unit, self._n_blocks, provenance=provenance)
 
@@ -209,4 +286,7 @@ class Statistics:
         return table
 
     def __repr__(self) -> str:
-        return f"Statistics(n_blocks={self._n_blocks}, data_sets={len(self._digests)})"
+        return (
+            f"Statistics(n_blocks={self._n_blocks}, data_sets={len(self._digests)}, "
+            f"updates={self._updates})"
+        )
