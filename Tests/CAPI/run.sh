@@ -211,6 +211,26 @@ step "ask and tell" ask_tell "$out/ask_tell.txt"
 step "ask and tell, again" ask_tell "$out/ask_tell_again.txt"
 step "ask and tell, same values" same_output "$out/ask_tell.txt" "$out/ask_tell_again.txt"
 step "ask and tell, bad budget" refuses "PRUNE_ERR_ARGUMENT: .*budget" "$out/ask_tell" -3
+# An engine of the program's own, through its weights and through its layers: the program itself exits with 1 if the two
+# disagree, or the engine with what they say. One that turns its heads otherwise than its configuration says is found out.
+engine_sources=("$root"/examples/cpp/{score_engine,engine,engine_files}.cpp)
+step "engine, compile" compile_cpp "$out/score_engine" -O3 "${engine_sources[@]}"
+engine() {
+    "$out/score_engine" "$model" "$tokens" >"$out/engine.txt" && cat "$out/engine.txt" &&
+        [ "$(grep -cE '^(attn|ffn)\.[0-9]+ +-?[0-9.]+ +-?[0-9.]+ +[0-9.e+-]+ +-?[0-9.]+ +-?[0-9.]+ +[0-9.e+-]+ *$' "$out/engine.txt")" -eq 24 ] &&
+        grep -qE '^removed:( (attn|ffn)\.[0-9]+){6}$' "$out/engine.txt" &&
+        awk '/^whole/ { whole = $3 } /^pruned/ { pruned = $3 } /^recovered, by layers/ { recovered = $5 }
+             END { exit !(whole > 0 && whole < recovered && recovered < pruned) }' "$out/engine.txt"
+}
+step "engine" engine
+engine_of_another_model() {
+    rm -rf "$out/turned" && mkdir "$out/turned" && ln -s "$model/model.safetensors" "$out/turned" &&
+        sed 's/"rope_type": "default"/"rope_type": "linear", "factor": 2.0/' "$model/config.json" >"$out/turned/config.json" &&
+        head -n 2 "$tokens" >"$out/turned/tokens.txt" &&
+        refuses '^furthest apart: [0-9.]*e-0[0-3],' "$out/score_engine" "$out/turned" "$out/turned/tokens.txt"
+}
+step "engine, another model" engine_of_another_model
+step "engine, no model" refuses "no/such/config.json: cannot be opened" "$out/score_engine" no/such "$tokens"
 python_path=${PYTHONPATH:-}
 if ! "$PYTHON" -c 'import prunecore' 2>/dev/null; then
     python_path=$root/bindings/python/src${python_path:+:$python_path}

@@ -4,6 +4,7 @@
 #define PRUNECORE_HOST_STATE_HPP
 
 #include <cstddef>
+#include <iterator>
 #include <memory>
 #include <string>
 #include <utility>
@@ -59,16 +60,26 @@ class States {
  public:
   class iterator {
    public:
+    using iterator_category = std::forward_iterator_tag;
+    using value_type = State;
+    using difference_type = std::ptrdiff_t;
+    using pointer = const State *;
+    using reference = const State &;
+
+    iterator() = default;
     explicit iterator(const prune_host_state *at) noexcept : at_(at) {}
-    const State &operator*() const noexcept { return detail::HeldState<State>::of(*at_).state; }
+    reference operator*() const noexcept { return detail::HeldState<State>::of(*at_).state; }
+    pointer operator->() const noexcept { return &**this; }
     iterator &operator++() noexcept {
       ++at_;
       return *this;
     }
+    iterator operator++(int) noexcept { return iterator(at_++); }
+    bool operator==(const iterator &other) const noexcept { return at_ == other.at_; }
     bool operator!=(const iterator &other) const noexcept { return at_ != other.at_; }
 
    private:
-    const prune_host_state *at_;
+    const prune_host_state *at_ = nullptr;
   };
 
   States(const prune_host_state *handles, std::size_t size) noexcept : handles_(handles), size_(size) {}

@@ -1,0 +1,89 @@
+// A small inference engine in plain C++, such as a program may have of its own: a decoder of the Llama family in fp32, with
+// its weights in its own memory. It knows nothing of PruneCore; score_engine.cpp brings the two together.
+//
+// It can leave sublayers out, and compute a small adapter in their place: that is all that an engine needs to run a model
+// that PruneCore pruned and recovered. Sublayer 2i is the attention of block i, 2i+1 its feed-forward.
+#ifndef ENGINE_HPP
+#define ENGINE_HPP
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace engine {
+
+struct Shape {
+  std::size_t blocks, hidden, feed_forward, heads, kv_heads, head_size, vocabulary;
+  float norm_epsilon, rope_theta;
+};
+
+// A matrix of rows x columns, or a vector of columns.
+struct Tensor {
+  std::string name;  // as in a checkpoint: "model.layers.0.mlp.up_proj.weight"
+  std::size_t rows, columns;
+  bool is_vector;
+  std::vector<float> values;  // row after row
+};
+
+// What stands in the place of a sublayer that is left out: h + bias + up (down x), x = h under a root-mean-square norm.
+struct Adapter {
+  std::vector<float> bias;       // hidden
+  std::vector<float> down, up;   // rank x hidden, hidden x rank; empty = bias alone
+  std::vector<float> norm_gain;  // hidden; empty = x is h as it is
+};
+
+// The residual stream of some sequences: a row of hidden values per token.
+struct Stream {
+  std::vector<std::size_t> lengths;  // tokens of each sequence
+  std::vector<float> values;
+};
+
+class Engine {
+ public:
+  // Reads config.json and model.safetensors (bf16 or fp32) of a Hugging Face directory. Throws std::runtime_error.
+  static Engine load(const std::string &directory);
+
+  const Shape &shape() const { return shape_; }
+  const std::string &config() const { return config_; }  // the text of config.json
+  const std::vector<Tensor> &tensors() const { return tensors_; }
+
+  // Leaves a sublayer out, as of now.
+  void remove(std::size_t sublayer) { slots_[sublayer] = Slot{false, std::nullopt}; }
+  // Computes an adapter in its place.
+  void replace(std::size_t sublayer, Adapter adapter) { slots_[sublayer] = Slot{false, std::move(adapter)}; }
+
+  // Mean loss of predicting each token from those before it, in nats, over all sequences together.
+  double loss(const std::vector<std::vector<std::int32_t>> &sequences) const;
+
+  // The steps that this takes.
+  Stream embed(const std::int32_t *ids, std::vector<std::size_t> lengths) const;
+  void run_sublayer(std::size_t sublayer, Stream &stream) const;  // as it was loaded, whatever was removed since
+  void run_adapter(const Adapter &adapter, Stream &stream) const;
+  // -log p of a token after each of some rows that left the last sublayer.
+  std::vector<float> losses(const std::vector<float> &rows, const std::int32_t *next) const;
+  const std::vector<float> &norm(std::size_t sublayer) const;     // gain of its norm
+
+ private:
+  // What runs at a sublayer's place: itself, an adapter, or nothing.
+  struct Slot {
+    bool runs_itself = true;
+    std::optional<Adapter> adapter = std::nullopt;
+  };
+
+  const std::vector<float> &weights(const std::string &name) const;
+  const std::vector<float> &weights(std::size_t block, const std::string &part) const;
+  void run_attention(std::size_t block, Stream &stream) const;
+  void run_feed_forward(std::size_t block, Stream &stream) const;
+
+  Shape shape_{};
+  std::string config_;
+  std::vector<Tensor> tensors_;
+  std::vector<Slot> slots_;
+};
+
+}  // namespace engine
+
+#endif
