@@ -5,40 +5,13 @@ from __future__ import annotations
 
 import ctypes
 import itertools
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from prunecore._compute import Compute, compute_value
 from prunecore._library import ffi, lib, new_struct
+from prunecore._tensor_views import TensorView
 from prunecore.errors import ArgumentError
-
-ELEMENT_TYPES = ("float32", "float16", "bfloat16")
-"""Names of the element types that the library computes with, as NumPy and PyTorch have them."""
-
-
-@dataclass(frozen=True)
-class LentTensor:
-    """Where the elements of one tensor lie.
-
-    Attributes
-    ----------
-    name : str
-        As in a checkpoint.
-    address : int
-        Of the first element.
-    element_type : str
-        One of `ELEMENT_TYPES`.
-    shape : tuple of int
-    strides : tuple of int, or None
-        Elements from one index to the next; None = row after row.
-    """
-
-    name: str
-    address: int
-    element_type: str
-    shape: tuple[int, ...]
-    strides: tuple[int, ...] | None
 
 
 class _Kept:
@@ -69,7 +42,7 @@ _kept = _Kept()
 
 
 def lend(
-    config_json: str, tensors: Iterable[LentTensor], kept: object, compute: Compute | None
+    config_json: str, tensors: Mapping[str, TensorView], kept: object, compute: Compute | None
 ) -> Callable[[Any], int]:
     """What makes a model over tensors in memory, for `Model._adopt`.
 
@@ -77,33 +50,32 @@ def lend(
     ----------
     config_json : str
         The text of config.json.
-    tensors : iterable of LentTensor
+    tensors : mapping of str to TensorView
+        Kept until nothing of the library uses them.
     kept : object
-        Whatever keeps their memory: it lives until nothing of the library uses it.
+        Whatever else is kept so long.
     compute : {"float32", "bfloat16"}, optional
     """
     text = _c_string(config_json, "the configuration")
-    listed = list(tensors)
-    names = [_c_string(tensor.name, "a tensor's name") for tensor in listed]
+    views = dict(tensors)
+    names = [_c_string(name, "a tensor's name") for name in views]
     options = new_struct("prune_model_options")
     options.compute = compute_value(compute)
 
     def make(out: Any) -> int:
         held: list[Any] = [ffi.new("char[]", name) for name in names]
         array = ffi.new("prune_tensor[]", len(names))
-        for index, tensor in enumerate(listed):
-            shape = ffi.new("int64_t[]", list(tensor.shape))
-            strides = ffi.NULL
-            if tensor.strides is not None:
-                strides = ffi.new("int64_t[]", list(tensor.strides))
+        for entry, name, view in zip(array, list(held), views.values(), strict=True):
+            shape = ffi.new("int64_t[]", list(view.shape))
+            strides = ffi.new("int64_t[]", list(view.strides))
             held += [shape, strides]
-            array[index].name = held[index]
-            array[index].data = ffi.cast("void *", tensor.address)
-            array[index].element_type = _element_type(tensor.element_type)
-            array[index].n_dimensions = len(tensor.shape)
-            array[index].shape = shape
-            array[index].strides = strides
-        number = _kept.keep(kept)
+            entry.name = name
+            entry.data = ffi.cast("void *", view.address)
+            entry.element_type = _element_type(view.element_type)
+            entry.n_dimensions = len(view.shape)
+            entry.shape = shape
+            entry.strides = strides
+        number = _kept.keep((views, kept))
         options.on_close = _kept.callback
         options.user_data = ffi.cast("void *", number)
         status = int(lib.prune_model_from_tensors(text, array, len(names), options, out))

@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from prunecore import _dlpack
 from prunecore._compute import Compute
-from prunecore._lending import ELEMENT_TYPES, LentTensor, lend
-from prunecore.errors import ArgumentError, FileError, FormatError, UnsupportedError
+from prunecore._lending import lend
+from prunecore._tensor_views import TensorView, view_of
+from prunecore.errors import ArgumentError, Error, FileError, FormatError, UnsupportedError
 from prunecore.model import Model
 
 
@@ -58,17 +58,13 @@ def from_arrays(
         What is given for an array is none.
     """
     configuration = _Configuration.read(config)
-    tensors, kept = Tensors(), []
+    tensors = Tensors()
     for name, array in arrays.items():
         if not isinstance(name, str):
             raise ArgumentError(f"arrays has the key {name!r}, but its keys must be names")
-        try:
-            kept.append(_add(tensors, name, array))
-        except _dlpack.UnusableError as reason:
-            tensors.leave_out(name, str(reason))
+        tensors.add(name, array)
     return tensors.model(
         configuration.text,
-        kept,
         compute,
         name=configuration.name,
         digest=configuration.digest,
@@ -80,29 +76,43 @@ class Tensors:
     """Tensors to lend, and those that cannot be lent, which matters if the model needs them."""
 
     def __init__(self) -> None:
-        self._lent: list[LentTensor] = []
-        self._left_out: dict[str, str] = {}
+        self._lent: dict[str, TensorView] = {}
+        self._left_out: dict[str, Error] = {}
 
-    def add(self, tensor: LentTensor) -> None:
-        """Adds a tensor, or leaves it out for what its shape cannot be."""
-        if len(tensor.shape) in (1, 2):
-            self._lent.append(tensor)
-        else:
-            self.leave_out(tensor.name, f"has {len(tensor.shape)} dimensions; a weight has 1 or 2")
+    def add(self, name: str, tensor: Any) -> None:
+        """Adds a NumPy array, or what exports `__dlpack__`; leaves it out if it cannot be lent.
 
-    def leave_out(self, name: str, reason: str) -> None:
-        """Remembers why a tensor cannot be lent: what follows its name in a sentence."""
-        self._left_out[name] = reason
+        Raises
+        ------
+        ArgumentError
+            It is no tensor, or does not hand its memory out.
+        """
+        what = f"array '{name}'"
+        try:
+            view = _view(what, tensor)
+        except UnsupportedError as error:
+            return self.leave_out(name, error)
+        except (BufferError, RuntimeError, TypeError, ValueError) as error:
+            raise ArgumentError(f"{what} cannot be read where it lies: {error}") from error
+        if len(view.shape) not in (1, 2):
+            dimensions = f"{what} has {len(view.shape)} dimensions; a weight has 1 or 2"
+            return self.leave_out(name, FormatError(dimensions))
+        self._lent[name] = view
+        return None
+
+    def leave_out(self, name: str, error: Error) -> None:
+        """Remembers why a tensor cannot be lent, for a model that needs it."""
+        self._left_out[name] = error
 
     def model(
         self,
         config_json: str,
-        kept: object,
         compute: Compute | None,
         *,
         name: str,
         digest: str,
         configurations: Iterable[Mapping[str, Any]],
+        kept: object = None,
     ) -> Model:
         """The model: see `Model._adopt` and `lend`."""
         try:
@@ -115,37 +125,18 @@ class Tensors:
         except FormatError as error:
             for left_out, reason in self._left_out.items():
                 if f'tensor "{left_out}" is missing' in str(error):
-                    raise UnsupportedError(f"array '{left_out}' {reason}") from error
+                    raise reason from error
             raise
 
 
-def _add(tensors: Tensors, name: str, array: Any) -> object:
-    """Adds an array; returns what keeps its memory."""
-    if isinstance(array, np.ndarray):
-        tensors.add(_numpy_tensor(name, array))
-        return array
-    if not hasattr(array, "__dlpack__"):
-        raise ArgumentError(
-            f"array '{name}' is a {type(array).__name__}, but must be a NumPy array, "
-            "or one that exports __dlpack__"
+def _view(what: str, tensor: Any) -> TensorView:
+    """Where a tensor lies. `view_of` copies what is no whole elements apart: not here."""
+    if isinstance(tensor, np.ndarray) and any(s % tensor.itemsize for s in tensor.strides):
+        raise UnsupportedError(
+            f"{what} has strides of {tensor.strides} bytes, no multiples of its elements: "
+            "make it contiguous"
         )
-    owner, address, element_type, shape, strides = _dlpack.read(array, name)
-    tensors.add(LentTensor(name, address, element_type, shape, strides))
-    return owner, array
-
-
-def _numpy_tensor(name: str, array: np.ndarray[Any, Any]) -> LentTensor:
-    kind = array.dtype
-    if kind.name not in ELEMENT_TYPES or not kind.isnative:
-        raise _dlpack.UnusableError(
-            f"is of type {kind}; convert it to float32, float16 or bfloat16"
-        )
-    if any(stride % kind.itemsize for stride in array.strides):
-        raise _dlpack.UnusableError(
-            f"has strides of {array.strides} bytes, no multiples of an element: make it contiguous"
-        )
-    strides = tuple(stride // kind.itemsize for stride in array.strides)
-    return LentTensor(name, array.ctypes.data, kind.name, array.shape, strides)
+    return view_of(what, tensor)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from prunecore._compute import Compute
-from prunecore._lending import ELEMENT_TYPES, LentTensor
+from prunecore._tensor_views import ELEMENT_TYPES
 from prunecore.arrays import Tensors
 from prunecore.errors import ArgumentError, FormatError, UnsupportedError
 from prunecore.model import Model
@@ -26,26 +26,26 @@ def from_torch(model: nn.Module, *, compute: Compute | None = None) -> Model:
         raise ArgumentError(
             f"model is a {type(model).__name__}, but must be a model of the package transformers"
         )
-    tensors, kept = _tensors(model)
+    tensors = _tensors(model)
     values = _configuration(model, config)
     text = json.dumps(values)
     generation = getattr(model, "generation_config", None)
     try:
         return tensors.model(
             text,
-            (model, kept),
             compute,
             name=_name(model, config),
             digest=hashlib.sha256(text.encode()).hexdigest(),
             configurations=[values] if generation is None else [generation.to_dict(), values],
+            kept=model,
         )
     except (UnsupportedError, FormatError) as error:
         raise type(error)(f"{error}; {_ELSEWHERE}") from error
 
 
-def _tensors(model: nn.Module) -> tuple[Tensors, list[torch.Tensor]]:
-    """The tensors of a model, and what keeps their memory whatever becomes of the model."""
-    tensors, kept = Tensors(), []
+def _tensors(model: nn.Module) -> Tensors:
+    """The tensors of a model. They keep their memory even if the model is given others."""
+    tensors = Tensors()
     for name, held in model.state_dict(keep_vars=True).items():
         if not isinstance(held, torch.Tensor):
             continue  # what get_extra_state() of some module gave
@@ -56,16 +56,15 @@ def _tensors(model: nn.Module) -> tuple[Tensors, list[torch.Tensor]]:
             )
         kind = str(held.dtype).removeprefix("torch.")
         if kind not in ELEMENT_TYPES:
-            tensors.leave_out(name, f"is of type {kind}, but float32, float16 or bfloat16 is read")
+            known = ", ".join(ELEMENT_TYPES)
+            reason = f"{name} of the model holds {kind}; convert it to one of {known}"
+            tensors.leave_out(name, UnsupportedError(reason))
         elif type(held) not in (torch.Tensor, nn.Parameter) or held.layout != torch.strided:
-            tensors.leave_out(name, f"is a {type(held).__name__} whose elements are not in memory")
+            reason = f"{name} of the model is a {type(held).__name__} of layout {held.layout}"
+            tensors.leave_out(name, UnsupportedError(f"{reason}, whose elements are not in memory"))
         else:
-            # Shares the elements, and keeps them even if the model is given others.
-            alias = held.detach()
-            kept.append(alias)
-            place = alias.data_ptr(), kind, tuple(alias.shape), tuple(alias.stride())
-            tensors.add(LentTensor(name, *place))
-    return tensors, kept
+            tensors.add(name, held)
+    return tensors
 
 
 def _configuration(model: nn.Module, config: Any) -> dict[str, Any]:
