@@ -53,7 +53,7 @@ test-instructions:
 bench: setup-test
 	$(BIN)/python benchmarks/speed.py; speed=$$?; \
 	env -u OPENBLAS_CORETYPE $(BIN)/python benchmarks/recovery.py $(if $(HELD_OUT),--held-out $(HELD_OUT)); recovery=$$?; \
-	$(BIN)/python benchmarks/callbacks.py; callbacks=$$?; \
+	env -u OPENBLAS_CORETYPE $(BIN)/python benchmarks/callbacks.py; callbacks=$$?; \
 	env -u OPENBLAS_CORETYPE $(BIN)/python benchmarks/estimators.py && exit $$((speed + recovery + callbacks))
 
 ## A model of 13.5 GB in 4 GB of memory: takes root and 15 GB of disk.
