@@ -242,7 +242,7 @@ def test_no_exception_comes_out_of_a_later_call() -> None:
 
 
 def test_calls_without_progress_raise_what_is_kept_for_them_alone() -> None:
-    """Calls that take no progress function go by the status: only a host's failure is the host's."""
+    """Calls without a progress function go by the status: only a host's failure is the host's."""
     error = Oops("kept")
     _failures.kept.exception = error
     with pytest.raises(pc.DataError):
