@@ -55,6 +55,8 @@ from prunecore.game_state import GameState, ShapleyValues
 from prunecore.game_watch import GameProgress
 from prunecore.generation import GeneratedToken, Generation
 from prunecore.gradients import AdapterGradient, StateGradient
+from prunecore.host import Host, HostAdapter, HostBatch
+from prunecore.host_model import HostModel, from_host
 from prunecore.mask import Mask
 from prunecore.model import Model
 from prunecore.moments import Moments
@@ -105,7 +107,11 @@ __all__ = [
     "GeneratedToken",
     "Generation",
     "HandleError",
+    "Host",
+    "HostAdapter",
+    "HostBatch",
     "HostError",
+    "HostModel",
     "InternalError",
     "LoadError",
     "Mask",
@@ -137,6 +143,7 @@ __all__ = [
     "__version__",
     "compare_tasks",
     "from_arrays",
+    "from_host",
     "from_torch",
     "open",
     "runtime_info",
