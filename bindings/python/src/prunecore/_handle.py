@@ -30,7 +30,11 @@ class Handle:
 
     def __init__(self, noun: str, kind: str, make: Callable[[Any], int], release: Any) -> None:
         out = ffi.new(f"{kind} **")
-        _check(make(out))
+        try:
+            _check(make(out))
+        except BaseException:  # the user's interrupt may come after the handle was made
+            release(out[0])
+            raise
         self._noun = noun
         self._pointer = ffi.gc(out[0], release)
 

@@ -12,7 +12,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from prunecore.errors import LoadError, error_from_status
+from prunecore import _failures
+from prunecore.errors import HostError, LoadError, error_from_status
 
 try:
     from prunecore._raw_generated import FUNCTION_NAMES, REAL_MACROS, ffi
@@ -126,8 +127,13 @@ def bound_functions() -> list[str]:
 
 
 def _check(status: int) -> None:
-    """Raises the exception that stands for `status`, unless it is `PRUNE_OK`."""
+    """Raises the exception that stands for `status`, unless it is `PRUNE_OK`.
+
+    Where a model's host failed, that is the host's own.
+    """
     if status != lib.PRUNE_OK:
+        if status == HostError.status and (failure := _failures.take()) is not None:
+            raise failure
         raise error_from_status(status, text(lib.prune_last_error()))
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from prunecore import _failures
 from prunecore._library import _check, ffi, text
 
 ProgressFunction = Callable[[str, int, int, float], object]
@@ -13,7 +14,7 @@ ProgressFunction = Callable[[str, int, int, float], object]
 
 
 class Watch:
-    """The progress callback of one call.
+    """The progress callback of one call, and what stopped it. Made right before the call.
 
     It is handed to every long call, with or without a function to tell: Python runs signal handlers
     between its own instructions only, so that without it Ctrl-C would be seen no sooner than the
@@ -29,6 +30,7 @@ class Watch:
     def __init__(self, progress: ProgressFunction | None) -> None:
         self._progress = progress
         self._failure: BaseException | None = None
+        _failures.forget()
         self.callback = ffi.callback("prune_progress_fn", self._step, error=1, onerror=self._keep)
 
     def _step(self, _user_data: Any, report: Any) -> int:
@@ -43,8 +45,15 @@ class Watch:
         self._failure = value.with_traceback(traceback)
 
     def check(self, status: int) -> None:
-        """Raises what stopped the call: the callback's exception, or else the status's."""
-        if self._failure is not None:
-            failure, self._failure = self._failure, None
+        """Raises what stopped the call: a callback's exception, or else the status's.
+
+        The exception of a model's host, too. It is raised even if the call came to its end: then
+        it is the user's interrupt, which came while a state was let go.
+        """
+        failure, self._failure = self._failure, None
+        kept = _failures.take()
+        if failure is not None:
             raise failure
+        if kept is not None:
+            raise kept
         _check(status)

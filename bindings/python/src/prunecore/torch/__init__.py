@@ -1,5 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Adapters as PyTorch modules, for models that run there.
+"""Models of transformers as they live in this process, and adapters as PyTorch modules.
+
+    import prunecore as pc
+    from prunecore.torch import wrap
+
+    model = wrap(hugging_face_model)
+    scores = model.score(data)
 
 Needs PyTorch, which nothing else of the package does.
 """
@@ -14,5 +20,7 @@ except ImportError as error:
     ) from error
 
 from prunecore.torch.adapter_module import AdapterModule, load_adapters
+from prunecore.torch.masking import AppliedMask
+from prunecore.torch.wrapped import WrappedModel, wrap
 
-__all__ = ["AdapterModule", "load_adapters"]
+__all__ = ["AdapterModule", "AppliedMask", "WrappedModel", "load_adapters", "wrap"]

@@ -4,9 +4,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -65,6 +67,29 @@ class AdapterModule(nn.Module):
         normed = epsilon is not None and kind != "bias"
         self.register_buffer("norm", torch.ones(width) if normed else None)
 
+    @classmethod
+    def of(
+        cls, kind: str, arrays: Mapping[str, npt.NDArray[Any] | None], epsilon: float | None
+    ) -> AdapterModule:
+        """The module of an adapter's arrays, by part as in `Adapters.arrays`; they are copied.
+
+        Parameters
+        ----------
+        kind : {"bias", "low_rank", "linear"}
+        arrays : mapping
+            bias; down and up, or matrix; norm. None, or nothing, for those it does not have.
+        epsilon : float or None
+            Of the norm; None if there is none.
+        """
+        given = {part: torch.tensor(a) for part, a in arrays.items() if a is not None}
+        rank = given["down"].shape[0] if "down" in given else 1
+        module = cls(given["bias"].shape[0], kind, rank, epsilon if "norm" in given else None)
+        for part, values in given.items():
+            own = getattr(module, part)
+            if own is not None:  # a bias has no use for a norm
+                own.data.copy_(values)
+        return module
+
     def forward(self, hidden_states: Tensor) -> Tensor:
         """The hidden states after the adapter; any shape that ends in the width."""
         return hidden_states + self.update(hidden_states)
@@ -103,16 +128,13 @@ def load_adapters(directory: str | os.PathLike[str]) -> dict[int, AdapterModule]
     modules: dict[int, AdapterModule] = {}
     with Adapters.load(directory) as adapters:
         epsilons = read_json_file(Path(directory) / JSON_FILE, _epsilons)
-        width = adapters.summary.hidden_size
         for adapter in adapters:
             normed = "norm" in adapter.parts
             epsilon = epsilons.get(adapter.name) if normed else None
             if normed and epsilon is None:
                 raise FormatError(f"{directory} names no epsilon for the norm of {adapter.name}")
-            module = AdapterModule(width, adapter.kind, max(1, adapter.rank), epsilon)
-            for part, values in adapters.arrays(adapter.sublayer).items():
-                getattr(module, part).data.copy_(torch.from_numpy(values))
-            modules[adapter.sublayer] = module
+            arrays = adapters.arrays(adapter.sublayer)
+            modules[adapter.sublayer] = AdapterModule.of(adapter.kind, arrays, epsilon)
     return modules
 
 

@@ -1,0 +1,293 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A PyTorch model as a host: its layers compute, where they are, what the library asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from prunecore.errors import ArgumentError, DataError
+from prunecore.host import (
+    Distance,
+    HeadObjective,
+    Host,
+    HostAdapter,
+    HostBatch,
+    Ids,
+    Rows,
+    Values,
+)
+from prunecore.torch import costs, head
+from prunecore.torch.adapter_module import AdapterModule
+from prunecore.torch.architectures import Parts
+from prunecore.torch.decoder import Arguments, Decoder
+from prunecore.torch.gradients import pull
+from prunecore.torch.layouts import Layout
+from prunecore.torch.states import TorchState, together
+from prunecore.torch.sublayers import attention, feed_forward, root_mean_square_norm
+
+_CPU_TOKENS = 4096
+_ACCELERATOR_TOKENS = 16384
+"""Tokens that a sublayer computes together at most, unless one state has more."""
+
+_COMPARED_ROWS = 8192
+"""Rows that are compared at one time: in fp32, they take more memory than the states."""
+
+
+class TorchHost(Host):
+    """A causal language model of transformers, sublayer by sublayer or block by block.
+
+    States stay on the device of the layer that made them, in the model's own type.
+
+    Parameters
+    ----------
+    decoder : Decoder
+        Of the model.
+    parts : Parts or None
+        How its decoder layers are made; None = whole blocks.
+    vocabulary_size : int
+        Width of the logits.
+    """
+
+    def __init__(self, decoder: Decoder, parts: Parts | None, vocabulary_size: int) -> None:
+        config = decoder.config
+        self.decoder, self.parts = decoder, parts
+        # The layers of the whole model, also while some are taken out of it.
+        self._blocks = decoder.blocks
+        self.pruned = False
+        self.n_blocks = len(self._blocks)
+        self.hidden_size = int(config.hidden_size)
+        self.vocabulary_size = vocabulary_size
+        self.architecture = type(decoder.model).__name__
+        self.context_length = int(getattr(config, "max_position_embeddings", None) or 0)
+        self.whole_blocks = parts is None
+        self.element_type = costs.element_type(decoder.model)
+        self.sublayers = costs.sublayers(decoder, parts)
+        fixed = costs.fixed(decoder.model, self.sublayers)
+        self.fixed_parameters, self.fixed_parameter_bytes = fixed
+        self._embedded_ids = decoder.model.get_input_embeddings().weight.shape[0]
+
+    def embed(self, batch: HostBatch) -> TorchState:
+        self.decoder.check_evaluating()
+        if self.pruned:
+            raise ArgumentError("a mask is applied to the PyTorch model: call restore() first")
+        largest = int(batch.token_ids.max())
+        if largest >= self._embedded_ids:  # on a GPU, a fault that ends the process
+            raise DataError(f"token {largest}, but only {self._embedded_ids} have an embedding")
+        layout = Layout(self.decoder, batch.sequences)
+        with torch.no_grad():
+            return TorchState(layout, tuple(layout.embedded()))
+
+    def apply(self, sublayer: int, states: list[TorchState]) -> list[TorchState]:
+        made: list[TorchState | None] = [None] * len(states)
+        for group in self._groups(states):
+            members = [states[index] for index in group]
+            with torch.no_grad():
+                tensors = [
+                    self._forward(sublayer, members, rectangle)(hidden, source)
+                    for rectangle, hidden, source in _joined(members, sublayer // 2)
+                ]
+            for index, parts in zip(group, _split(tensors, len(group)), strict=True):
+                made[index] = self._after(sublayer, states[index], parts)
+        return [state for state in made if state is not None]
+
+    def token_losses(self, state: TorchState, rows: Rows, tokens: Ids) -> Values:
+        made = np.empty(len(rows), dtype=np.float32)
+        wanted = torch.tensor(tokens, dtype=torch.int64)
+        with torch.no_grad():
+            for span in self._spans(rows):
+                logits = self.decoder.logits(state.rows(rows[span]))
+                made[span] = head.token_losses(logits, wanted[span]).cpu().numpy()
+        return made
+
+    def logits(self, state: TorchState, first_row: int, n_rows: int) -> Values:
+        rows = np.arange(first_row, first_row + n_rows)
+        made = np.empty((n_rows, self.vocabulary_size), dtype=np.float32)
+        with torch.no_grad():
+            for span in self._spans(rows):
+                logits = self.decoder.logits(state.rows(rows[span]))
+                made[span] = logits.float().cpu().numpy()
+        return made
+
+    def distances(
+        self, state: TorchState, reference: TorchState, kind: Distance, rows: Rows
+    ) -> Values:
+        made = np.empty(len(rows), dtype=np.float32)
+        with torch.no_grad():
+            for span in self._spans(rows):
+                logits = self.decoder.logits(state.rows(rows[span]))
+                wanted = self.decoder.logits(reference.rows(rows[span]))
+                made[span] = head.distances(kind, logits, wanted).cpu().numpy()
+        return made
+
+    def compare(
+        self, before: TorchState, after: TorchState, rows: Rows
+    ) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+        made = np.empty((len(rows), 6))
+        # Apple's GPUs have no float64.
+        exact = torch.float32 if after.device.type == "mps" else torch.float64
+        with torch.no_grad():
+            for first in range(0, len(rows), _COMPARED_ROWS):
+                span = slice(first, first + _COMPARED_ROWS)
+                found = after.rows(rows[span]).float()
+                known = before.rows(rows[span]).float().to(found.device)
+                sums = [
+                    part
+                    for values in (known, found, found - known)
+                    for part in (
+                        values.abs().sum(-1, dtype=exact),
+                        values.square().sum(-1, dtype=exact),
+                    )
+                ]
+                made[span] = torch.stack(sums, dim=1).cpu().numpy()
+        return made
+
+    def read(self, state: TorchState) -> Values:
+        values: Values = state.rows().detach().float().cpu().numpy()
+        return values
+
+    def write(self, like: TorchState, values: Values) -> TorchState:
+        return like.with_rows(torch.tensor(values))
+
+    def norm(self, sublayer: int) -> tuple[Values, float] | None:
+        if self.parts is None:
+            return None
+        found = root_mean_square_norm(self._blocks[sublayer // 2], self.parts, sublayer)
+        return None if found is None else (found[0].detach().cpu().numpy(), found[1])
+
+    def apply_adapter(self, adapter: HostAdapter, state: TorchState) -> TorchState:
+        arrays = {
+            "bias": adapter.bias,
+            "down": adapter.down,
+            "up": adapter.up,
+            "matrix": adapter.matrix,
+            "norm": adapter.norm_gain,
+        }
+        epsilon = None if adapter.norm_gain is None else adapter.norm_epsilon
+        with torch.no_grad():
+            module = AdapterModule.of(adapter.kind, arrays, epsilon).to(state.device)
+            return state.plain(tuple(module(tensor) for tensor in state.tensors))
+
+    def vjp(
+        self, sublayer: int, states: list[TorchState], gradients: list[TorchState]
+    ) -> list[TorchState]:
+        made: list[TorchState | None] = [None] * len(states)
+        block = sublayer // 2
+        for group in self._groups(states):
+            members = [states[index] for index in group]
+            hiddens, sources = [], []
+            for rectangle, hidden, source in _joined(members, block):
+                given = _stacked([gradients[i].tensors[rectangle] for i in group])
+                forward = self._forward(sublayer, members, rectangle)
+                pulled = pull(forward, hidden, source, given.to(hidden.device))
+                hiddens.append(pulled.hidden)
+                if pulled.source is not None:
+                    sources.append(pulled.source)
+            apart = _split(hiddens, len(group))
+            ways = _split(sources, len(group)) if sources else None
+            for place, index in enumerate(group):
+                gradient = states[index].plain(apart[place])
+                if ways is not None:
+                    gradient = replace(gradient, ways=ways[place], block=block)
+                elif sublayer % 2 == 0 and gradients[index].block == block:
+                    # What the feed-forward of this block read was the state before the attention.
+                    gradient = _joined_by(gradient, gradients[index].ways)
+                made[index] = gradient
+        return [gradient for gradient in made if gradient is not None]
+
+    def head_vjp(
+        self,
+        state: TorchState,
+        objective: HeadObjective,
+        reference: TorchState | None,
+        rows: Rows,
+        tokens: Ids | None,
+        weights: Values,
+    ) -> tuple[Values, TorchState]:
+        losses = np.empty(len(rows), dtype=np.float32)
+        pulled = []
+        for span in self._spans(rows):
+            wanted = None
+            if reference is not None:
+                with torch.no_grad():
+                    wanted = self.decoder.logits(reference.rows(rows[span]))
+            given = state.rows(rows[span]).detach().requires_grad_()
+            with torch.enable_grad():
+                logits = self.decoder.logits(given)
+                chosen = None if tokens is None else torch.tensor(tokens[span], dtype=torch.int64)
+                found = head.objective(objective, logits, wanted, chosen)
+                total = (found * torch.tensor(weights[span]).to(found)).sum()
+            pulled.append(torch.autograd.grad(total, given)[0].float())
+            losses[span] = found.detach().cpu().numpy()
+        values = torch.cat(pulled) if pulled else state.rows(rows).float()
+        return losses, state.sum_of_rows(values, rows)
+
+    def _spans(self, rows: Rows) -> Iterable[slice]:
+        return head.spans(self.decoder, self.vocabulary_size, len(rows))
+
+    def _groups(self, states: list[TorchState]) -> list[list[int]]:
+        cpu = not states or states[0].device.type == "cpu"
+        return together(states, _CPU_TOKENS if cpu else _ACCELERATOR_TOKENS)
+
+    def _forward(
+        self, sublayer: int, members: list[TorchState], rectangle: int
+    ) -> Callable[[Tensor, Tensor | None], Tensor]:
+        """A sublayer, or a whole block, of states of one layout."""
+        block = sublayer // 2
+        layer, parts = self._blocks[block], self.parts
+        layout = members[0].layout
+
+        def arguments() -> Arguments:
+            return layout.arguments(rectangle, block, len(members))
+
+        def forward(hidden: Tensor, source: Tensor | None) -> Tensor:
+            if parts is None:
+                return self.decoder.run(layer, hidden, arguments())
+            if sublayer % 2 == 0:
+                return attention(layer, parts, hidden, arguments())
+            return feed_forward(layer, parts, hidden, hidden if source is None else source)
+
+        return forward
+
+    def _after(self, sublayer: int, before: TorchState, tensors: tuple[Tensor, ...]) -> TorchState:
+        after = before.plain(tensors)
+        if self.parts is None or not self.parts.parallel or sublayer % 2:
+            return after
+        return replace(after, sources=before.tensors, block=sublayer // 2)
+
+
+def _joined(members: list[TorchState], block: int) -> list[tuple[int, Tensor, Tensor | None]]:
+    """States of one layout one below the other: rectangle, hidden states, and their sources."""
+    joined = []
+    for rectangle in range(len(members[0].tensors)):
+        sources = [found[rectangle] for s in members if (found := s.sources_of(block)) is not None]
+        hidden = _stacked([state.tensors[rectangle] for state in members])
+        joined.append((rectangle, hidden, _stacked(sources) if sources else None))
+    return joined
+
+
+def _stacked(tensors: list[Tensor]) -> Tensor:
+    return tensors[0] if len(tensors) == 1 else torch.cat(tensors)
+
+
+def _split(tensors: list[Tensor], count: int) -> list[tuple[Tensor, ...]]:
+    """Tensors of several states apart again: those of each state.
+
+    Each in memory of its own: one that is kept must not keep the others'.
+    """
+    if count == 1:
+        return [tuple(tensors)]
+    parts = [tensor.chunk(count) for tensor in tensors]
+    return [tuple(part[index].clone() for part in parts) for index in range(count)]
+
+
+def _joined_by(gradient: TorchState, ways: tuple[Tensor, ...] | None) -> TorchState:
+    """A gradient with what came by another way."""
+    if ways is None:
+        return gradient
+    pairs = zip(gradient.tensors, ways, strict=True)
+    return replace(gradient, tensors=tuple(own + way.to(own) for own, way in pairs))

@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Hidden states, and gradients of them, as tensors on the model's device."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from prunecore.torch.layouts import Layout
+
+
+@dataclass(frozen=True)
+class TorchState:
+    """The hidden state of a batch, in the model's type. It is never changed.
+
+    Attributes
+    ----------
+    layout : Layout
+        Which sequences it is of.
+    tensors : tuple of Tensor, each of shape (sequences, length, hidden_size)
+        The residual stream, a tensor per rectangle.
+    sources : tuple of Tensor, or None
+        What the feed-forward of a block reads, where that is the block's input: of a state between
+        its two sublayers.
+    ways : tuple of Tensor, or None
+        Of a gradient there: the part of it that goes by the sources.
+    block : int
+        Of the sources, or the ways; -1 if there are none.
+    """
+
+    layout: Layout
+    tensors: tuple[Tensor, ...]
+    sources: tuple[Tensor, ...] | None = None
+    ways: tuple[Tensor, ...] | None = None
+    block: int = -1
+
+    def sources_of(self, block: int) -> tuple[Tensor, ...] | None:
+        """The sources if they are of this block: those of an earlier one are of no use any more."""
+        return self.sources if self.block == block else None
+
+    def plain(self, tensors: tuple[Tensor, ...]) -> TorchState:
+        """A state of the same sequences that carries nothing but its hidden values."""
+        return TorchState(self.layout, tensors)
+
+    @property
+    def device(self) -> torch.device:
+        """Where it lives."""
+        return self.tensors[0].device
+
+    def rows(self, rows: npt.NDArray[np.int64] | None = None) -> Tensor:
+        """Some rows, or all: shape (n, hidden_size), without padding."""
+        flat = self._flat()
+        cells = self.layout.cells(rows, flat.device)
+        return flat if cells is None else flat.index_select(0, cells)
+
+    def with_rows(self, values: Tensor, rows: npt.NDArray[np.int64] | None = None) -> TorchState:
+        """A state like it, with other values in some rows, or in all."""
+        flat = self._flat()
+        values = values.to(flat)
+        cells = self.layout.cells(rows, flat.device)
+        return self._with_flat(values if cells is None else flat.index_copy(0, cells, values))
+
+    def sum_of_rows(self, values: Tensor, rows: npt.NDArray[np.int64]) -> TorchState:
+        """Zeros like this state, plus values in some rows, which may repeat; no sources."""
+        flat = values.new_zeros(self._flat().shape)
+        cells = self.layout.cells(rows, flat.device)
+        if cells is not None:
+            flat.index_add_(0, cells, values)
+        return self.plain(self._with_flat(flat.to(self.tensors[0].dtype)).tensors)
+
+    def _flat(self) -> Tensor:
+        flats = [tensor.reshape(-1, tensor.shape[-1]) for tensor in self.tensors]
+        return flats[0] if len(flats) == 1 else torch.cat(flats)
+
+    def _with_flat(self, flat: Tensor) -> TorchState:
+        sizes = [tensor.shape[0] * tensor.shape[1] for tensor in self.tensors]
+        parts = torch.split(flat, sizes)
+        tensors = [part.reshape(old.shape) for part, old in zip(parts, self.tensors, strict=True)]
+        return replace(self, tensors=tuple(tensors))
+
+
+def together(states: Sequence[TorchState], most_tokens: int) -> list[list[int]]:
+    """Which states are computed together: indices of those of one layout, up to so many tokens.
+
+    States differ in whether they have sources, too: those without go by themselves.
+    """
+    groups: dict[tuple[int, int], list[list[int]]] = {}
+    for index, state in enumerate(states):
+        cells = sum(tensor.shape[0] * tensor.shape[1] for tensor in state.tensors)
+        most = max(1, most_tokens // max(1, cells))
+        runs = groups.setdefault((id(state.layout), state.block), [[]])
+        if len(runs[-1]) == most:
+            runs.append([])
+        runs[-1].append(index)
+    return [run for runs in groups.values() for run in runs]
