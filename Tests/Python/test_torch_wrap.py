@@ -26,6 +26,8 @@ from torch_models import (  # noqa: E402
     tiny,
 )
 
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
+
 CLOSE = 1e-5
 
 
