@@ -58,7 +58,7 @@ import Glibc
                 #expect(abs(a - b) <= 1e-12 * abs(a))
             }
         }
-        #expect(merged.tokens == 9)
+        for unit in 0..<4 { #expect(merged.statistics(ofUnit: unit, .sublayer).tokens == 9) }
     }
 
     /// Batches that go through a sublayer together score as they do one by one: the sums are added up batch by batch.
@@ -80,7 +80,7 @@ import Glibc
                 }
             }
             #expect(try together.windowDistances().map(\.bitPattern) == alone.windowDistances().map(\.bitPattern))
-            #expect(together.tokens == 10 && watched.rowsAlive == 0)
+            #expect(together.statistics(ofUnit: 1, .block).tokens == 10 && watched.rowsAlive == 0)
         }
     }
 
@@ -88,7 +88,7 @@ import Glibc
         let last = try collected(data([[3, 0], [1, 2, 0]]), selection: .last)
         let zeros = try collected(data([[0, 0]]))
         #expect(try last.scores(.cosine, .sublayer) == zeros.scores(.cosine, .sublayer))
-        #expect(last.tokens == 2)
+        #expect(last.statistics(ofUnit: 0, .block).tokens == 2)
     }
 
     @Test func mergeRefusesOtherShapes() throws {

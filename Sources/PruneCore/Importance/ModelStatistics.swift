@@ -67,6 +67,11 @@ public struct ModelStatistics: Sendable {
         }
     }
 
+    /// Sums of a unit, which is in range.
+    func statistics(ofUnit unit: Int, _ granularity: Granularity) -> UnitStatistics {
+        granularity == .block ? blocks[unit] : sublayers[granularity.sublayers(ofUnit: unit).lowerBound]
+    }
+
     /// One score per unit.
     ///
     /// Errors: `.data` naming the first unit that was given no tokens; `.argument` for a metric that is not of states.
@@ -75,10 +80,10 @@ public struct ModelStatistics: Sendable {
     ) throws(PruneError) -> [Double] {
         var scores: [Double] = []
         for unit in 0..<granularity.unitCount(blocks: blockCount) {
-            let own = granularity == .block ? blocks[unit] : sublayers[granularity.sublayers(ofUnit: unit).lowerBound]
+            let own = statistics(ofUnit: unit, granularity)
             guard own.tokens > 0 else {
-                throw PruneError(
-                    .data, "no tokens of \(granularity.name(ofUnit: unit)) were gathered; collect data, or add rows of it")
+                let name = granularity.name(ofUnit: unit)
+                throw PruneError(.data, "no tokens of \(name) were gathered; collect data, or add rows of it")
             }
             guard let value = own.value(metric, relativeTo) else {
                 throw PruneError(.argument, "\(metric) does not come from hidden states; score the model for it")

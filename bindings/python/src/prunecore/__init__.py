@@ -19,6 +19,7 @@ is not possible.
 from __future__ import annotations
 
 import os
+from typing import Any
 
 from prunecore._compute import COMPUTE_TYPES, Compute
 from prunecore._estimators import ESTIMATORS, UTILITIES
@@ -27,6 +28,7 @@ from prunecore._metrics import GRANULARITIES, METRICS, STATIC_METRICS
 from prunecore._recovery import ADAPTER_KINDS, OBJECTIVES
 from prunecore.adapter_records import Adapter, RecoverySummary, TrainingRecord
 from prunecore.adapters import Adapters
+from prunecore.arrays import from_arrays
 from prunecore.choice_data import ChoiceData
 from prunecore.choice_evaluation import ChoiceEvaluation, SubjectAccuracy
 from prunecore.choices import ChoiceItem, ChoiceSet
@@ -140,7 +142,9 @@ __all__ = [
     "WalkReport",
     "__version__",
     "compare_tasks",
+    "from_arrays",
     "from_host",
+    "from_torch",
     "open",
     "runtime_info",
     "set_threads",
@@ -174,3 +178,35 @@ def open(directory: str | os.PathLike[str], compute: Compute | None = None) -> M
         compute.
     """
     return Model(directory, compute)
+
+
+def from_torch(model: Any, *, compute: Compute | None = None) -> Model:
+    """A model over the weights of a PyTorch model on the CPU: nothing is copied.
+
+    It computes what the PyTorch model computes in evaluation, without dropout, hooks or patches.
+    The PyTorch model is kept until nothing uses this one. What is written into its weights is seen
+    by the next call; during a call none may change. Weights that are replaced by others, as
+    `model.to(dtype)` does, are not followed.
+
+    Parameters
+    ----------
+    model : transformers.PreTrainedModel
+        Of an architecture that `prunecore.open` opens, in float32, float16 or bfloat16.
+    compute : {"float32", "bfloat16"}, optional
+        As for `prunecore.open`.
+
+    Returns
+    -------
+    Model
+        Without a directory: functions that read text need to be given a tokenizer.
+
+    Raises
+    ------
+    UnsupportedError
+        The architecture is another, or the weights are not in memory of the CPU.
+    LoadError
+        PyTorch is not installed.
+    """
+    from prunecore.torch.lending import from_torch as lent
+
+    return lent(model, compute=compute)

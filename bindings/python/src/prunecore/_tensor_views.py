@@ -16,8 +16,11 @@ import numpy as np
 from prunecore.errors import ArgumentError, UnsupportedError
 
 _ITEM_SIZES = {"float32": 4, "float16": 2, "bfloat16": 2}
+ELEMENT_TYPES = tuple(_ITEM_SIZES)
+"""Names of the element types that the library reads, as NumPy and PyTorch have them."""
 _DLPACK_TYPES = {(2, 32): "float32", (2, 16): "float16", (4, 16): "bfloat16"}
 _DLPACK_TYPE_CODES = {0: "int", 1: "uint", 2: "float", 4: "bfloat", 5: "complex", 6: "bool"}
+_DLPACK_MAJOR = 1
 _HOST_DEVICES = (1, 3, 11)
 """CPU, and memory of the CPU that CUDA or ROCm has pinned."""
 
@@ -140,11 +143,11 @@ def _view_of_dlpack(name: str, tensor: Any) -> TensorView:
             "as with .cpu()"
         )
     # Never renamed, the capsule remains its own: it gives the tensor back when it goes.
-    capsule = source.__dlpack__()
+    capsule = _capsule_of(source)
     if _capsule_is_valid(capsule, b"dltensor_versioned"):
         pointer = _capsule_pointer(capsule, b"dltensor_versioned")
         managed = ctypes.cast(pointer, ctypes.POINTER(_DLManagedTensorVersioned)).contents
-        if managed.major != 1:
+        if managed.major != _DLPACK_MAJOR:
             raise UnsupportedError(f"{name} speaks version {managed.major} of DLPack, not 1")
         content = managed.dl_tensor
     elif _capsule_is_valid(capsule, b"dltensor"):
@@ -153,6 +156,14 @@ def _view_of_dlpack(name: str, tensor: Any) -> TensorView:
     else:
         raise ArgumentError(f"{name}.__dlpack__() gave no tensor")
     return _view_of_content(name, content, (capsule, source))
+
+
+def _capsule_of(source: Any) -> object:
+    """Of version 1, which hands out what is read-only, too; of before, if the producer is older."""
+    try:
+        return source.__dlpack__(max_version=(_DLPACK_MAJOR, 0))
+    except TypeError:
+        return source.__dlpack__()
 
 
 def _view_of_content(name: str, content: _DLTensor, owner: object) -> TensorView:

@@ -173,7 +173,8 @@ def shapley(
 def _number_of(cap: float | str | None, utility: str, vocabulary: int) -> float | None:
     """The cap in use, for the record; None = none."""
     if cap == "default":
-        return math.log(vocabulary) if utility == "loss" else None
+        # A host that evaluates whole masks alone may not say how large its vocabulary is.
+        return math.log(vocabulary) if utility == "loss" and vocabulary > 0 else None
     return None if cap is None else float(cap)
 
 
