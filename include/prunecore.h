@@ -1319,7 +1319,8 @@ prune_status prune_adapters_gradient(const prune_adapters *adapters, const prune
  *   static metrics                        compare, or read
  *   loss, Shapley values, leave-one-out   token_losses, or logits; or evaluate
  *   logit_l2, kl, js                      distances, or logits
- *   closed-form adapters                  read; norm for PRUNE_INPUT_NORMED
+ *   closed-form adapters                  read; norm for PRUNE_INPUT_NORMED; what adapters in place need, unless
+ *                                         PRUNE_STREAM_FULL_MODEL
  *   adapters in place                     apply_adapter, or read and write
  *   trained adapters, vjp, gradient       vjp, read and write; and head_vjp, for any objective but PRUNE_OBJECTIVE_MSE
  *

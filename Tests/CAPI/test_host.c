@@ -116,6 +116,8 @@ static void missing_calls_are_named(void)
     prune_model *model;
     prune_model_shape shape = PRUNE_MODEL_SHAPE_INIT;
     prune_score_options options = PRUNE_SCORE_OPTIONS_INIT;
+    prune_recover_options recovery = PRUNE_RECOVER_OPTIONS_INIT;
+    prune_adapters *adapters = NULL;
     prune_generate_options written = PRUNE_GENERATE_OPTIONS_INIT;
     prune_generation *generation = NULL;
     size_t i, n;
@@ -149,6 +151,20 @@ static void missing_calls_are_named(void)
     CHECK_OK(prune_model_score(model, f.data, &options, values, OPERATION_VALUES, &n));
     CHECK(n == 6 * FIXTURE_SUBLAYERS);
     CHECK(h.live == 0);
+    prune_model_release(model);
+
+    /* Adapters that cannot be put in place can be made on the full model's stream. */
+    host_init(&h, &f.weights, &calls);
+    calls.apply_adapter = NULL;
+    calls.write = NULL;
+    model = made(&calls);
+    CHECK_FAILS(operation_closed_form(model, f.data, values, &n), PRUNE_ERR_UNSUPPORTED, "write");
+    recovery.kind = PRUNE_ADAPTER_LINEAR;
+    recovery.held_out = f.data;
+    recovery.stream = PRUNE_STREAM_FULL_MODEL;
+    CHECK_OK(prune_model_recover(model, f.data, operation_keep, FIXTURE_SUBLAYERS, &recovery, &adapters));
+    CHECK(h.live == 0);
+    prune_adapters_release(adapters);
     prune_model_release(model);
 
     /* Norms that a host does not have leave raw inputs. */

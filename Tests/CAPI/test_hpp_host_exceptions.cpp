@@ -225,6 +225,11 @@ void exceptions_as_c_sees_them() {
   CHECK_FAILS(evaluate(), PRUNE_ERR_MEMORY, "embed");
   host->inside = [](const char *) { throw 5; };
   CHECK_FAILS(evaluate(), PRUNE_ERR_HOST, "no std::exception");
+  // In C this status says that a sublayer has no norm, which is not what was thrown.
+  prune_moments *moments = nullptr;
+  host->inside = [](const char *) { throw prune::Error(PRUNE_ERR_UNSUPPORTED, "no norms today"); };
+  CHECK_FAILS(prune_moments_create(model.get(), mask.data(), mask.size(), nullptr, &moments), PRUNE_ERR_HOST,
+              "no norms today");
   // None of them is left for a later call.
   host->inside = nullptr;
   CHECK_THROWS(PRUNE_ERR_ARGUMENT, "mask", (void)model.evaluate(fixture_data(), prune::Mask(std::vector<std::uint8_t>(3))));

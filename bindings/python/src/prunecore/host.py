@@ -108,7 +108,8 @@ class Host:
     static metrics                       compare, or read
     loss, Shapley values, leave-one-out  token_losses, or logits; or evaluate
     logit_l2, kl, js                     distances, or logits
-    closed-form adapters                 read; norm for input "normed"
+    closed-form adapters                 read; norm for input "normed"; what adapters in place
+                                         need, unless stream "full_model"
     adapters in place                    apply_adapter, or read and write
     trained adapters, vjp, gradient      vjp, read and write; and head_vjp, for any objective
                                          but "mse"
