@@ -7,24 +7,43 @@ import Glibc
 import Darwin
 #endif
 
-/// The text of the last failed call, one per thread.
-enum LastError {
-    private static let key: pthread_key_t = {
+/// A text of which each thread has its own.
+struct ThreadText: Sendable {
+    private let key: pthread_key_t
+
+    init() {
         var key = pthread_key_t()
         pthread_key_create(&key) { free($0) }
-        return key
-    }()
+        self.key = key
+    }
 
+    func set(_ text: String?) {
+        free(pthread_getspecific(key))
+        pthread_setspecific(key, text.flatMap { strdup($0) })
+    }
+
+    /// Borrowed until this thread sets another; nil if there is none.
+    var pointer: UnsafePointer<CChar>? {
+        pthread_getspecific(key).map { UnsafePointer($0.assumingMemoryBound(to: CChar.self)) }
+    }
+
+    /// The text, which is then gone.
+    func take() -> String? {
+        guard let pointer else { return nil }
+        let text = String(cString: pointer)
+        set(nil)
+        return text
+    }
+}
+
+/// The text of the last failed call, one per thread.
+enum LastError {
+    private static let text = ThreadText()
     private static let none = LentString("")
 
-    static func set(_ message: String) {
-        free(pthread_getspecific(key))
-        pthread_setspecific(key, strdup(message))
-    }
+    static func set(_ message: String) { text.set(message) }
 
-    static var text: UnsafePointer<CChar> {
-        pthread_getspecific(key).map { UnsafePointer($0.assumingMemoryBound(to: CChar.self)) } ?? none.pointer
-    }
+    static var pointer: UnsafePointer<CChar> { text.pointer ?? none.pointer }
 }
 
 /// Runs the body of an exported function; a failure becomes its status, and the text of `prune_last_error`.

@@ -1,43 +1,18 @@
 import CPruneCore
 import PruneCore
 
-#if canImport(Glibc)
-import Glibc
-#elseif canImport(Darwin)
-import Darwin
-#endif
-
 /// The sentence that a callback of this thread left for the call under way.
-enum HostSentence {
-    private static let key: pthread_key_t = {
-        var key = pthread_key_t()
-        pthread_key_create(&key) { free($0) }
-        return key
-    }()
-
-    static func set(_ sentence: String?) {
-        free(pthread_getspecific(key))
-        pthread_setspecific(key, sentence.flatMap { strdup($0) })
-    }
-
-    /// Takes the sentence away.
-    static func take() -> String? {
-        guard let text = pthread_getspecific(key) else { return nil }
-        let sentence = String(cString: text.assumingMemoryBound(to: CChar.self))
-        set(nil)
-        return sentence
-    }
-}
+let hostSentence = ThreadText()
 
 /// Makes one call to the host. Errors: what it answered, in a sentence that names the call.
 ///
 /// - Parameter place: the sublayer, where there is one: " at attn.3".
 private func ask(_ name: String, _ place: String = "", _ call: () -> prune_status) throws(PruneError) {
     // One that an earlier call left, whose failure the host did not tell, must not be taken for this one's.
-    HostSentence.set(nil)
+    hostSentence.set(nil)
     let status = call()
     guard status != PRUNE_OK else { return }
-    let sentence = HostSentence.take()
+    let sentence = hostSentence.take()
     let kind = FailureKind(rawValue: status) ?? .host
     let reason = sentence ?? (kind == .host ? "it returned \(status)" : "it returned \(String(cString: prune_status_name(status)))")
     throw PruneError(kind, "the host's \(name) failed\(place): \(reason)")

@@ -19,7 +19,7 @@ public func prune_model_from_host(
 
 @c @implementation
 public func prune_host_error_set(_ sentence: UnsafePointer<CChar>!) {
-    HostSentence.set(sentence.map { String(cString: $0) })
+    hostSentence.set(sentence.map { String(cString: $0) })
 }
 
 /// What a host says of itself. Errors: `.argument` naming the field.

@@ -22,7 +22,7 @@ public func prune_status_name(_ status: prune_status) -> UnsafePointer<CChar>! {
 }
 
 @c @implementation
-public func prune_last_error() -> UnsafePointer<CChar>! { LastError.text }
+public func prune_last_error() -> UnsafePointer<CChar>! { LastError.pointer }
 
 private let runtimeStrings = (
     blas: LentString(Runtime.blas), kernels: LentString(Runtime.blasKernels), forced: LentString(Runtime.blasForced),

@@ -9,11 +9,8 @@
 #include <type_traits>
 #include <vector>
 
-#include "check.h"
 
-extern "C" {
-#include "fixture.h"
-}
+#include "check.hpp"
 
 static_assert(!std::is_copy_constructible_v<prune::Model> && std::is_nothrow_move_constructible_v<prune::Model>);
 static_assert(!std::is_copy_assignable_v<prune::Data> && std::is_nothrow_move_assignable_v<prune::Data>);
@@ -22,25 +19,6 @@ static_assert(sizeof(prune::Model) == sizeof(void *) && sizeof(prune::Data) == s
 static_assert(std::is_copy_constructible_v<prune::Mask> && std::is_copy_constructible_v<prune::Scores>);
 
 namespace {
-
-// Runs `body`, which must throw prune::Error with this status and a text that has `part` in it.
-template <typename Body>
-void check_throws(prune_status expected, const std::string &part, int line, Body &&body) {
-  try {
-    body();
-    check_count(0, __FILE__, line, "nothing was thrown");
-  } catch (const prune::Error &error) {
-    const bool fine = error.status() == expected && std::string(error.what()).find(part) != std::string::npos &&
-                      std::string(error.name()) == prune_status_name(expected);
-    check_count(fine ? 1 : 0, __FILE__, line, "the wrong error was thrown");
-    if (!fine) std::printf("    %s: %s\n", error.name(), error.what());
-  }
-}
-#define CHECK_THROWS(expected, part, ...) check_throws((expected), (part), __LINE__, [&] { __VA_ARGS__; })
-
-prune::Data fixture_data() {
-  return prune::Data(prune::span<std::int32_t>(fixture_ids), prune::span<std::int64_t>(fixture_lengths));
-}
 
 void library() {
   CHECK(prune::version() == prune_version());

@@ -8,34 +8,13 @@
 #include <type_traits>
 #include <vector>
 
-#include "check.h"
 
-extern "C" {
-#include "fixture.h"
-}
+#include "check.hpp"
 
 static_assert(!std::is_copy_constructible_v<prune::Game> && std::is_nothrow_move_constructible_v<prune::Game>);
 static_assert(std::is_nothrow_move_assignable_v<prune::Game>);
 
 namespace {
-
-// Runs `body`, which must throw prune::Error with this status and a text that has `part` in it.
-template <typename Body>
-void check_throws(prune_status expected, const std::string &part, int line, Body &&body) {
-  try {
-    body();
-    check_count(0, __FILE__, line, "nothing was thrown");
-  } catch (const prune::Error &error) {
-    const bool fine = error.status() == expected && std::string(error.what()).find(part) != std::string::npos;
-    check_count(fine ? 1 : 0, __FILE__, line, "the wrong error was thrown");
-    if (!fine) std::printf("    %s: %s\n", error.name(), error.what());
-  }
-}
-#define CHECK_THROWS(expected, part, ...) check_throws((expected), (part), __LINE__, [&] { __VA_ARGS__; })
-
-prune::Data fixture_data() {
-  return prune::Data(prune::span<std::int32_t>(fixture_ids), prune::span<std::int64_t>(fixture_lengths));
-}
 
 // The glove game: a left glove each for players 0 and 1, a right one for player 2.
 double glove(prune::span<std::uint8_t> mask) { return mask[2] != 0 && (mask[0] != 0 || mask[1] != 0) ? 1.0 : 0.0; }
@@ -91,7 +70,7 @@ void options() {
   const auto refused = [](const char *part, auto &&change) {
     prune::GameOptions options;
     change(options);
-    check_throws(PRUNE_ERR_ARGUMENT, part, __LINE__, [&] { prune::Game game(4, options); });
+    check_throws(PRUNE_ERR_ARGUMENT, part, __FILE__, __LINE__, [&] { prune::Game game(4, options); });
   };
   refused("estimator", [](auto &o) { o.estimator = static_cast<prune::Estimator>(99); });
   refused("budget", [](auto &o) { o.budget = -1; });

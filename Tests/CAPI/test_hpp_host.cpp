@@ -11,34 +11,14 @@
 #include <string>
 #include <vector>
 
-extern "C" {
-#include "fixture.h"
-}
+#include "check.hpp"
 #include "operations.h"
 
 namespace {
 
 fixture f;
 
-prune::Data fixture_data() {
-  return prune::Data(prune::span<std::int32_t>(fixture_ids), prune::span<std::int64_t>(fixture_lengths));
-}
-
 const prune::Mask mask(std::vector<std::uint8_t>(operation_keep, operation_keep + FIXTURE_SUBLAYERS));
-
-// Runs `body`, which must throw prune::Error with this status and a text that has `part` in it.
-template <typename Body>
-void check_throws(prune_status expected, const std::string &part, int line, Body &&body) {
-  try {
-    body();
-    check_count(0, __FILE__, line, "nothing was thrown");
-  } catch (const prune::Error &error) {
-    const bool fine = error.status() == expected && std::string(error.what()).find(part) != std::string::npos;
-    check_count(fine ? 1 : 0, __FILE__, line, "the wrong error was thrown");
-    if (!fine) std::printf("    %s: %s\n", error.name(), error.what());
-  }
-}
-#define CHECK_THROWS(expected, part, ...) check_throws((expected), (part), __LINE__, [&] { __VA_ARGS__; })
 
 // Every operation of operations.h against the same on the engine; no state is left.
 void same_as_engine(const prune::Model &model, const std::atomic<long> &live) {

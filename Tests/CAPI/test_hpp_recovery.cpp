@@ -9,34 +9,13 @@
 #include <utility>
 #include <vector>
 
-#include "check.h"
 
-extern "C" {
-#include "fixture.h"
-}
+#include "check.hpp"
 
 static_assert(!std::is_copy_constructible_v<prune::Adapters> && std::is_nothrow_move_constructible_v<prune::Adapters>);
 static_assert(!std::is_copy_constructible_v<prune::Moments> && std::is_nothrow_move_assignable_v<prune::Moments>);
 
 namespace {
-
-// Runs `body`, which must throw prune::Error with this status and a text that has `part` in it.
-template <typename Body>
-void check_throws(prune_status expected, const std::string &part, int line, Body &&body) {
-  try {
-    body();
-    check_count(0, __FILE__, line, "nothing was thrown");
-  } catch (const prune::Error &error) {
-    const bool fine = error.status() == expected && std::string(error.what()).find(part) != std::string::npos;
-    check_count(fine ? 1 : 0, __FILE__, line, "the wrong error was thrown");
-    if (!fine) std::printf("    %s: %s\n", error.name(), error.what());
-  }
-}
-#define CHECK_THROWS(expected, part, ...) check_throws((expected), (part), __LINE__, [&] { __VA_ARGS__; })
-
-prune::Data fixture_data() {
-  return prune::Data(prune::span<std::int32_t>(fixture_ids), prune::span<std::int64_t>(fixture_lengths));
-}
 
 const prune::Mask keep(std::vector<std::uint8_t>{1, 0, 0, 1});
 
@@ -142,7 +121,7 @@ void options() {
     prune::RecoverOptions options = low_rank(data);
     options.objective = prune::Objective::ce;
     change(options);
-    check_throws(PRUNE_ERR_ARGUMENT, part, __LINE__, [&] { (void)prune::recover(model, data, keep, options); });
+    check_throws(PRUNE_ERR_ARGUMENT, part, __FILE__, __LINE__, [&] { (void)prune::recover(model, data, keep, options); });
   };
   refused("kind", [](auto &o) { o.kind = static_cast<prune::AdapterKind>(9); });
   refused("objective", [](auto &o) { o.objective = static_cast<prune::Objective>(9); });

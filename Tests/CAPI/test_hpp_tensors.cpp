@@ -9,11 +9,8 @@
 #include <utility>
 #include <vector>
 
-#include "check.h"
 
-extern "C" {
-#include "fixture.h"
-}
+#include "check.hpp"
 
 // As dlpack.h has it, version 1.0.
 struct DLManagedTensorVersioned {
@@ -31,26 +28,8 @@ struct DLManagedTensorVersioned {
 
 namespace {
 
-// Runs `body`, which must throw prune::Error with this status and a text that has `part` in it.
-template <typename Body>
-void check_throws(prune_status expected, const std::string &part, int line, Body &&body) {
-  try {
-    body();
-    check_count(0, __FILE__, line, "nothing was thrown");
-  } catch (const prune::Error &error) {
-    const bool fine = error.status() == expected && std::string(error.what()).find(part) != std::string::npos;
-    check_count(fine ? 1 : 0, __FILE__, line, "the wrong error was thrown");
-    if (!fine) std::printf("    %s: %s\n", error.name(), error.what());
-  }
-}
-#define CHECK_THROWS(expected, part, ...) check_throws((expected), (part), __LINE__, [&] { __VA_ARGS__; })
-
 fixture f;
 std::string config;
-
-prune::Data fixture_data() {
-  return prune::Data(prune::span<std::int32_t>(fixture_ids), prune::span<std::int64_t>(fixture_lengths));
-}
 
 std::vector<prune::Tensor> tensors() {
   std::vector<prune::Tensor> made;

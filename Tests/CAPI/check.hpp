@@ -1,0 +1,36 @@
+/*
+ * What the C++ tests share: checks that something throws, and the fixture's tokens as prune::Data. Include after
+ * prunecore.hpp.
+ */
+#ifndef CHECK_HPP
+#define CHECK_HPP
+
+#include <cstdint>
+#include <cstdio>
+#include <string>
+
+#include "check.h"
+extern "C" {
+#include "fixture.h"
+}
+
+// Runs `body`, which must throw prune::Error with this status, its name, and a text that has `part` in it.
+template <typename Body>
+void check_throws(prune_status expected, const std::string &part, const char *file, int line, Body &&body) {
+  try {
+    body();
+    check_count(0, file, line, "nothing was thrown");
+  } catch (const prune::Error &error) {
+    const bool fine = error.status() == expected && std::string(error.what()).find(part) != std::string::npos &&
+                      std::string(error.name()) == prune_status_name(expected);
+    check_count(fine ? 1 : 0, file, line, "the wrong error was thrown");
+    if (!fine) std::printf("    %s: %s\n", error.name(), error.what());
+  }
+}
+#define CHECK_THROWS(expected, part, ...) check_throws((expected), (part), __FILE__, __LINE__, [&] { __VA_ARGS__; })
+
+inline prune::Data fixture_data() {
+  return prune::Data(prune::span<std::int32_t>(fixture_ids), prune::span<std::int64_t>(fixture_lengths));
+}
+
+#endif
