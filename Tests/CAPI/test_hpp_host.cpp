@@ -126,7 +126,8 @@ class WholeMasks : public prune::Host<> {
         std::vector<double> logits(static_cast<std::size_t>(length * FIXTURE_VOCABULARY));
         reference_run(&f.weights, ids, length, masks[m].data(), nullptr, logits.data());
         for (std::int64_t t = 1; t < length; t++) {
-          const double own = weights.empty() ? 1.0 : static_cast<double>(weights[static_cast<std::size_t>(ids - batch.token_ids.data() + t)]);
+          const auto token = static_cast<std::size_t>(ids - batch.token_ids.data() + t);
+          const double own = weights.empty() ? 1.0 : static_cast<double>(weights[token]);
           sum += own * reference_loss(logits.data() + (t - 1) * FIXTURE_VOCABULARY, FIXTURE_VOCABULARY, ids[t]);
           weight += own;
         }
@@ -249,7 +250,8 @@ void results_that_cannot_be() {
   host->loses_one = false;
   host->leaves_out = true;
   CHECK_THROWS(PRUNE_ERR_NONFINITE, "", (void)model.evaluate(data));
-  CHECK_THROWS(PRUNE_ERR_HOST, "gain of 2 values where 16", (void)prune::Moments(model, std::vector<std::uint8_t>{1, 1, 0, 1}));
+  const std::vector<std::uint8_t> without_one{1, 1, 0, 1};
+  CHECK_THROWS(PRUNE_ERR_HOST, "gain of 2 values where 16", (void)prune::Moments(model, without_one));
   CHECK_THROWS(PRUNE_ERR_UNSUPPORTED, "ffn.0", (void)prune::Moments(model, mask));
   CHECK(host->whole.live == 0);
 }

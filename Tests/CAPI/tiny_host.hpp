@@ -155,10 +155,16 @@ class TinyHost : public prune::Host<TinyState> {
       const double scale = std::sqrt(squares / static_cast<double>(width()) + static_cast<double>(adapter.norm_epsilon));
       std::vector<double> x(h, h + width()), inner(rank, 0.0);
       for (std::size_t i = 0; i < adapter.norm_gain.size(); i++) x[i] *= static_cast<double>(adapter.norm_gain[i]) / scale;
-      for (std::size_t k = 0; k < adapter.down.size(); k++) inner[k / width()] += static_cast<double>(adapter.down[k]) * x[k % width()];
+      for (std::size_t k = 0; k < adapter.down.size(); k++) {
+        inner[k / width()] += static_cast<double>(adapter.down[k]) * x[k % width()];
+      }
       for (std::size_t i = 0; i < width(); i++) h[i] += static_cast<double>(adapter.bias[i]);
-      for (std::size_t k = 0; k < adapter.up.size(); k++) h[k / rank] += static_cast<double>(adapter.up[k]) * inner[k % rank];
-      for (std::size_t k = 0; k < adapter.matrix.size(); k++) h[k / width()] += static_cast<double>(adapter.matrix[k]) * x[k % width()];
+      for (std::size_t k = 0; k < adapter.up.size(); k++) {
+        h[k / rank] += static_cast<double>(adapter.up[k]) * inner[k % rank];
+      }
+      for (std::size_t k = 0; k < adapter.matrix.size(); k++) {
+        h[k / width()] += static_cast<double>(adapter.matrix[k]) * x[k % width()];
+      }
     }
     return made;
   }

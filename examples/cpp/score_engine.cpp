@@ -18,6 +18,7 @@
 #include <cstdio>
 #include <exception>
 #include <fstream>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <sstream>
@@ -134,7 +135,7 @@ std::string name_of(std::size_t sublayer) {
 double compared(const char *what, double one, double other) {
   const double apart = std::fabs(one - other);
   std::printf("%-34s %10.6f %10.6f %9.1e\n", what, one, other, apart);
-  return std::isfinite(apart) ? apart : 1.0 / 0.0;
+  return std::isfinite(apart) ? apart : std::numeric_limits<double>::infinity();
 }
 
 }  // namespace
@@ -164,7 +165,7 @@ int main(int argc, char **argv) {
       for (const prune::Metric metric : scores.metrics()) {
         const double one = scores[metric][u], other = again[metric][u];
         std::printf(" %10.6f %10.6f %10.1e  ", one, other, std::fabs(one - other));
-        apart = std::max(apart, std::isfinite(one - other) ? std::fabs(one - other) : 1.0 / 0.0);
+        apart = std::max(apart, std::isfinite(one - other) ? std::fabs(one - other) : std::numeric_limits<double>::infinity());
       }
       std::printf("\n");
     }
