@@ -162,12 +162,18 @@ def wrap(
     ArgumentError
         The model is in training mode, or is no causal language model.
     UnsupportedError
-        Its decoder layers cannot be told, or compute something else than is known of them.
+        Its decoder layers cannot be told, or compute something else than is known of them; or its
+        weights are offloaded.
     """
     if not (isinstance(model, torch.nn.Module) and hasattr(model, "get_input_embeddings")):
         raise ArgumentError(f"a causal language model of transformers is needed, not {type(model)}")
     if granularity not in (None, "sublayer", "block"):
         raise ArgumentError(f"granularity is '{granularity}', but must be sublayer or block")
+    if any(parameter.is_meta for parameter in model.parameters()):
+        raise UnsupportedError(
+            f"weights of {type(model).__name__} are not in memory (device meta): they are "
+            "offloaded, or were never loaded"
+        )
     decoder = Decoder(model)
     decoder.check_evaluating()
     parts = None if granularity == "block" else _parts(decoder)
