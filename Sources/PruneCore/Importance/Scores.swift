@@ -46,6 +46,10 @@ public func score(
     }
     let ofStates = Metric.ofStates.filter(metrics.contains)
     if !ofStates.isEmpty {
+        guard !model.shape.hasWholeBlocks || request.granularity == .block else {
+            throw PruneError(
+                .unsupported, "this model's host runs whole blocks, and tells nothing of their sublayers; score blocks")
+        }
         var statistics = ModelStatistics(blocks: model.shape.blockCount, selection: request.selection)
         let batches = data.batches(of: request.batchTokens)
         let steps = ModelStatistics.steps(batches, under: request.mask)
