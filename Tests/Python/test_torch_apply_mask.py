@@ -189,6 +189,8 @@ def test_only_one_mask_at_a_time() -> None:
         model.apply_mask(pc.Mask.remove("attn.2", BLOCKS))
     with pytest.raises(pc.ArgumentError, match="restore"):
         model.evaluate(data)
+    with wrap(eager("llama")) as other:  # another module: nothing is applied to it
+        assert other.evaluate(data).loss == loss
     assert everything(module) == applied
     model.restore()
     assert everything(module) == before
@@ -198,6 +200,20 @@ def test_only_one_mask_at_a_time() -> None:
     with model, pytest.raises(RuntimeError, match="on purpose"), model.apply_mask(np.zeros(8)):
         raise RuntimeError("on purpose")
     assert everything(module) == before
+
+
+def test_two_wraps_of_one_module() -> None:
+    module = eager("llama")
+    data = pc.Data(sequences())
+    with wrap(module) as first, wrap(module, granularity="block") as second:
+        with first.apply_mask(pc.Mask.remove("attn.1", BLOCKS)):
+            with pytest.raises(pc.ArgumentError, match="restore"):
+                second.evaluate(data)
+            with pytest.raises(pc.ArgumentError, match="restore"):
+                second.apply_mask(pc.Mask.remove("block.1", BLOCKS))
+            with pytest.raises(pc.ArgumentError, match="restore"):
+                wrap(module)
+        assert second.evaluate(data).loss == pytest.approx(first.evaluate(data).loss, rel=1e-6)
 
 
 def test_half_of_a_block_of_an_unknown_architecture() -> None:

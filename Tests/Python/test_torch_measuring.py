@@ -267,6 +267,53 @@ def test_a_vector_jacobian_product(name: str) -> None:
             assert (found * step).astype(float).sum() == pytest.approx(difference, rel=2e-3)
 
 
+@pytest.mark.parametrize("objective", ["mse", "ce", "js"])
+def test_gradients_of_adapters_where_the_feed_forward_reads_the_blocks_input(
+    objective: Any,
+) -> None:
+    """By central differences. The last feed-forward is removed: no state after it is a block's."""
+    module = eager("gpt_neox")
+    text = pc.Data(sequences((9, 12)))
+    random = np.random.default_rng(6)
+    with wrap(module) as model:
+        mask = pc.Mask.remove(["attn.1", "ffn.3"], BLOCKS)
+        adapters = model.recover(mask, text, "low_rank", 2, input="raw", ridge=1e-2)
+        for sublayer in ("attn.1", "ffn.3"):
+            found = adapters.gradient(model, text, sublayer, objective)
+            for part, slopes in found.parts.items():
+                values = adapters.get(sublayer, part)  # type: ignore[arg-type]
+                step = random.standard_normal(values.shape).astype(np.float32)
+                step *= 2e-2 * np.linalg.norm(values) / np.linalg.norm(step)
+                losses = []
+                for sign in (1, -1):
+                    adapters.set(sublayer, part, values + sign * step)  # type: ignore[arg-type]
+                    losses.append(adapters.gradient(model, text, sublayer, objective).loss)
+                adapters.set(sublayer, part, values)  # type: ignore[arg-type]
+                difference = (losses[0] - losses[1]) / 2
+                size = float(np.linalg.norm(slopes) * np.linalg.norm(step))
+                assert abs((slopes * step).astype(float).sum() - difference) < 2e-2 * size
+        assert model.live_states == 0
+
+
+@pytest.mark.parametrize("name", ["llama", "gemma3", "phi3", "olmo2", "gpt2"])
+def test_norms_before_sublayers(name: str) -> None:
+    module = eager(name)
+    with wrap(module) as model:
+        for sublayer in (0, 3):
+            layer, found = layers(module)[sublayer // 2], model.host.norm(sublayer)
+            if name in ("olmo2", "gpt2"):
+                assert found is None
+                continue
+            after = "pre_feedforward_layernorm" if name == "gemma3" else "post_attention_layernorm"
+            norm = getattr(layer, after if sublayer % 2 else "input_layernorm")
+            hidden = torch.randn(3, 32)
+            gain, epsilon = found
+            wanted = norm(hidden).detach().numpy()
+            states = hidden.numpy().astype(float)
+            own = gain * states / np.sqrt((states**2).mean(-1, keepdims=True) + epsilon)
+            np.testing.assert_allclose(own, wanted, rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize("name", ["opt", "gpt_neox", "gemma2"])
 def test_recovery_wins_back_a_part(name: str) -> None:
     """Architectures that the engine does not know: closed form, and a short training after it."""

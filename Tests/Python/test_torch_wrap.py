@@ -161,6 +161,8 @@ def test_refusals() -> None:
         wrap(torch.nn.Linear(2, 2))
     with pytest.raises(pc.ArgumentError, match="granularity"):
         wrap(module, granularity="layer")  # type: ignore[arg-type]
+    with pytest.raises(pc.UnsupportedError, match="offloaded"):
+        wrap(tiny("llama").to("meta"))
     module.train()
     with pytest.raises(pc.ArgumentError, match=r"eval\(\)"):
         wrap(module)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from prunecore.errors import ArgumentError, DataError
+from prunecore.errors import DataError
 from prunecore.host import (
     Distance,
     HeadObjective,
@@ -27,6 +27,7 @@ from prunecore.torch.architectures import Parts
 from prunecore.torch.decoder import Arguments, Decoder
 from prunecore.torch.gradients import pull
 from prunecore.torch.layouts import Layout
+from prunecore.torch.masking import check_whole
 from prunecore.torch.states import TorchState, together
 from prunecore.torch.sublayers import attention, feed_forward, root_mean_square_norm
 
@@ -58,7 +59,6 @@ class TorchHost(Host):
         self.decoder, self.parts = decoder, parts
         # The layers of the whole model, also while some are taken out of it.
         self._blocks = decoder.blocks
-        self.pruned = False
         self.n_blocks = len(self._blocks)
         self.hidden_size = int(config.hidden_size)
         self.vocabulary_size = vocabulary_size
@@ -73,8 +73,7 @@ class TorchHost(Host):
 
     def embed(self, batch: HostBatch) -> TorchState:
         self.decoder.check_evaluating()
-        if self.pruned:
-            raise ArgumentError("a mask is applied to the PyTorch model: call restore() first")
+        check_whole(self.decoder.model)
         largest = int(batch.token_ids.max())
         if largest >= self._embedded_ids:  # on a GPU, a fault that ends the process
             raise DataError(f"token {largest}, but only {self._embedded_ids} have an embedding")

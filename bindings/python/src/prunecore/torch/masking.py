@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 from torch import Tensor, nn
 
@@ -22,6 +23,16 @@ if TYPE_CHECKING:
 
 ADAPTER_NAMES = ("adapter_attention", "adapter_feed_forward")
 """Under which an adapter is a module of the layer in which it stands."""
+
+
+_pruned: WeakSet[nn.Module] = WeakSet()
+"""Models that lack sublayers now, also where another wrap of the same model took them out."""
+
+
+def check_whole(model: nn.Module) -> None:
+    """Raises `ArgumentError` if a mask is applied to a model."""
+    if model in _pruned:
+        raise ArgumentError("a mask is applied to the PyTorch model: call restore() first")
 
 
 class Pruning:
@@ -44,6 +55,8 @@ class Pruning:
 
     Raises
     ------
+    ArgumentError
+        A mask is applied already; or an adapter is for a sublayer that is kept.
     UnsupportedError
         One sublayer of a block is removed, but how its layers are made is not known. The model is
         as it was.
@@ -56,6 +69,7 @@ class Pruning:
         keep: Keep,
         adapters: Mapping[int, AdapterModule] | None = None,
     ) -> None:
+        check_whole(decoder.model)
         adapters = adapters or {}
         layers = decoder.blocks
         if parts is None and any(keep[2 * b] != keep[2 * b + 1] for b in range(len(layers))):
@@ -65,7 +79,8 @@ class Pruning:
             )
         if standing := [index for index in adapters if keep[index]]:
             raise ArgumentError(f"an adapter is for sublayer {standing[0]}, which the mask keeps")
-        self._undo: list[Callable[[], None]] = []
+        self._undo: list[Callable[[], None]] = [lambda: _pruned.discard(decoder.model)]
+        _pruned.add(decoder.model)
         try:
             kept = []
             for block, layer in enumerate(layers):

@@ -20,7 +20,7 @@ from prunecore.torch.architectures import Parts, parts_of
 from prunecore.torch.decoder import Decoder
 from prunecore.torch.host import TorchHost
 from prunecore.torch.layouts import Layout
-from prunecore.torch.masking import AppliedMask, Pruning
+from prunecore.torch.masking import AppliedMask, Pruning, check_whole
 from prunecore.torch.states import TorchState
 
 if TYPE_CHECKING:
@@ -64,7 +64,8 @@ class WrappedModel(HostModel):
 
         The module is then a smaller model of transformers: `module.generate` works. Until
         `restore`, or the end of a `with` block, methods of this object that run the model are
-        refused.
+        refused. Move the module to another device, or change its type, before or after: what was
+        taken out does not follow.
 
             with wrapped.apply_mask(mask):
                 wrapped.module.generate(**inputs)
@@ -84,8 +85,7 @@ class WrappedModel(HostModel):
         UnsupportedError
             Half of a block is removed where the units are whole blocks.
         """
-        if self._pruning is not None:
-            raise ArgumentError("a mask is applied to the PyTorch model: call restore() first")
+        check_whole(self.module)
         modules = {}
         if adapters is not None:
             if mask is not None:
@@ -97,14 +97,13 @@ class WrappedModel(HostModel):
         keep = as_keep(self.mask if mask is None else mask, self.shape.n_blocks)
         assert keep is not None
         self._pruning = Pruning(self._host.decoder, self._host.parts, keep, modules)
-        self._host.pruned = True
         return AppliedMask(self.restore)
 
     def restore(self) -> None:
         """Takes an applied mask back: the same modules, in the same places. Else nothing."""
         if self._pruning is not None:
             self._pruning.restore()
-            self._pruning, self._host.pruned = None, False
+            self._pruning = None
 
     def generate(
         self,
@@ -160,14 +159,21 @@ def wrap(
     Raises
     ------
     ArgumentError
-        The model is in training mode, or is no causal language model.
+        The model is in training mode, is no causal language model, or has a mask applied.
     UnsupportedError
-        Its decoder layers cannot be told, or compute something else than is known of them.
+        Its decoder layers cannot be told, or compute something else than is known of them; or its
+        weights are offloaded.
     """
     if not (isinstance(model, torch.nn.Module) and hasattr(model, "get_input_embeddings")):
         raise ArgumentError(f"a causal language model of transformers is needed, not {type(model)}")
     if granularity not in (None, "sublayer", "block"):
         raise ArgumentError(f"granularity is '{granularity}', but must be sublayer or block")
+    if any(parameter.is_meta for parameter in model.parameters()):
+        raise UnsupportedError(
+            f"weights of {type(model).__name__} are not in memory (device meta): they are "
+            "offloaded, or were never loaded"
+        )
+    check_whole(model)
     decoder = Decoder(model)
     decoder.check_evaluating()
     parts = None if granularity == "block" else _parts(decoder)
