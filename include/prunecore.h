@@ -985,6 +985,221 @@ prune_status prune_model_shapley(const prune_model *model, const prune_data *dat
                                  const prune_shapley_options *options);
 
 /* ====================================================================================================================
+ * Search: what to remove under a budget
+ *
+ * A search hands out masks, is told the damage that each does (a utility: lower = better), and ends with the mask that it
+ * would choose and the way it came there. Masks may be evaluated anywhere, in any order: ask and tell. prune_model_search()
+ * does it all on one model. Same seed and same damages: same masks. docs/search.md says what each strategy is worth.
+ * ==================================================================================================================*/
+
+/* A search under way. Not const: one thread at a time. */
+typedef struct prune_search prune_search;
+
+/* How a search goes about it. A unit is what the granularity counts. */
+typedef int32_t prune_strategy;
+enum {
+    PRUNE_STRATEGY_DEFAULT = 0,      /* PRUNE_STRATEGY_GREEDY */
+    PRUNE_STRATEGY_ONE_SHOT = 1,     /* by ascending score, as scored once */
+    PRUNE_STRATEGY_GREEDY = 2,       /* the unit that does least damage now, then the next: SLEB (arXiv 2402.09025) for
+                                        blocks, BlockPruner (2406.10594) and FinerCut (2405.18218) for sublayers; then
+                                        removed units are exchanged for kept ones as long as that does less damage */
+    PRUNE_STRATEGY_WINDOW = 3,       /* the run of contiguous units that does least damage, or has the lowest score
+                                        (2403.17887: angular distance) */
+    PRUNE_STRATEGY_TAIL = 4,         /* from the last unit on */
+    PRUNE_STRATEGY_EVOLUTIONARY = 5, /* (1 + offspring), units exchanged, offspring selected on ever more data: EvoPress
+                                        (2410.14649) */
+    PRUNE_STRATEGY_RANDOM = 6        /* any: the control */
+};
+
+/* What one token takes in one place of the model. The layout is fixed within an ABI version. */
+typedef struct prune_token_time {
+    double prefill_milliseconds;  /* as one of many tokens of a prompt */
+    double decode_milliseconds;   /* as the next one, after `context` tokens */
+} prune_token_time;
+
+/* How times are measured. */
+typedef struct prune_time_options {
+    uint32_t struct_size;
+    int32_t repetitions;        /* of which the median counts; 0 = 5 */
+    int64_t prompt_tokens;      /* of a prompt; 0 = 512 */
+    int64_t context;            /* tokens before the one that is decoded; 0 = 512 */
+    prune_progress_fn progress; /* NULL = none */
+    void *user_data;
+} prune_time_options;
+#define PRUNE_TIME_OPTIONS_INIT { sizeof(prune_time_options), 0, 0, 0, NULL, NULL }
+
+/*
+ * Measures on this machine, with the threads of prune_threads_set(), what a token takes in every sublayer.
+ *   out_times   2 * n_blocks + 1 entries: the sublayers in order, and embeddings, final norm and head together
+ * Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_HANDLE, PRUNE_ERR_BUFFER, PRUNE_ERR_CANCELLED, PRUNE_ERR_MEMORY,
+ * PRUNE_ERR_UNSUPPORTED (the model lacks PRUNE_ABILITY_GENERATE).
+ */
+prune_status prune_model_times(const prune_model *model, const prune_time_options *options, prune_token_time *out_times,
+                               size_t capacity, size_t *out_count);
+
+/*
+ * What a search may remove, and where it ends. Bounds that are 0 are none; where there are several, all must hold. A search
+ * with no bound but max_increase or max_damage removes as much as these allow.
+ */
+typedef struct prune_search_options {
+    uint32_t struct_size;
+    prune_strategy strategy;
+    prune_granularity granularity;   /* of the units; 0 = sublayers */
+    int32_t reserved;                /* 0 */
+    uint64_t seed;                   /* of EVOLUTIONARY and RANDOM */
+    /* The budget */
+    int64_t remove;                  /* units, beyond those that `start` lacks; exactly as many */
+    int64_t remove_attention;        /* of SUBLAYER: exactly as many attention sublayers; needs remove_feed_forward too, or */
+    int64_t remove_feed_forward;     /* leaves the other kind alone. Not with `remove` */
+    double remove_parameters;        /* share of the model's parameters, at least; below 1 */
+    int64_t parameter_bytes;         /* that are left, at most */
+    int64_t kv_bytes_per_token;      /* that are left, at most */
+    double prefill_milliseconds;     /* per token, at most: the sum of `times` of what is left */
+    double decode_milliseconds;
+    const prune_token_time *times;   /* as prune_model_times() gives them; needed by the two before */
+    size_t times_count;              /* 2 * n_blocks + 1, or 0 with NULL */
+    double max_increase;             /* damage at most this share above that of `start`: 0.02 = 2 %. Of a loss */
+    double max_damage;               /* damage at most */
+    /* The choice */
+    const uint8_t *start;            /* mask to start from; NULL = everything kept */
+    size_t start_count;              /* 2 * n_blocks, or 0 with NULL */
+    const uint8_t *protect;          /* sublayers that are never removed: 1; NULL = none */
+    size_t protect_count;            /* 2 * n_blocks, or 0 with NULL */
+    const double *scores;            /* influence of each unit: of ONE_SHOT; of GREEDY with `candidates`. Of WINDOW n_blocks
+                                        rows of n_blocks, as prune_statistics_windows() gives them. NULL where a strategy
+                                        needs none, or prune_model_search() is to score */
+    size_t score_count;
+    int64_t candidates;              /* of GREEDY: units with the lowest scores that are tried at each step; 0 = all */
+    int64_t exchanges;               /* of GREEDY: rounds in a row without a better mask after which exchanges end; 0 = 3;
+                                        -1 = no exchanges, as published */
+    /* EVOLUTIONARY */
+    int64_t offspring;               /* per generation; 0 = 32 */
+    int64_t generations;             /* 0 = removed * kept / 1.5, as EvoPress does */
+    int64_t patience;                /* generations without a better parent after which it ends; 0 = no such end */
+} prune_search_options;
+#define PRUNE_SEARCH_OPTIONS_INIT \
+    { sizeof(prune_search_options), 0, 0, 0, 0, 0, 0, 0, 0.0, 0, 0, 0.0, 0.0, NULL, 0, 0.0, 0.0, NULL, 0, NULL, 0, NULL, 0, 0, \
+      0, 0, 0, 0 }
+
+/*
+ * Makes a search.
+ *   model     for what its sublayers cost; not kept
+ *   options   copied, arrays too; NULL is PRUNE_ERR_ARGUMENT, since there is no budget then
+ * Errors: PRUNE_ERR_ARGUMENT (an option out of range, or of another strategy; a budget that cannot be met: the text says
+ * what is left when everything that may go is gone), PRUNE_ERR_HANDLE, PRUNE_ERR_NONFINITE (a score),
+ * PRUNE_ERR_UNSUPPORTED (the model lacks PRUNE_ABILITY_SUBLAYERS, and the units are no blocks).
+ */
+prune_status prune_search_create(const prune_model *model, const prune_search_options *options, prune_search **out_search);
+
+/* Gives a search back. NULL and a handle that was already released are allowed. */
+void prune_search_release(prune_search *search);
+
+/*
+ * Hands out masks whose damage is wanted next. Those that were asked for and not told are not handed out again, but after
+ * prune_search_load().
+ *   most        masks that fit in out_masks: most * 2 * n_blocks bytes
+ *   out_count   how many were handed out: 0 if the search is done, or waits to be told
+ *   out_share   share of the data that these masks are to be evaluated on, its first sequences: below 1 only for
+ *               EVOLUTIONARY; NULL = not wanted: shares other than 1 are then not asked for. The first call decides it
+ * Errors: PRUNE_ERR_ARGUMENT (also a search that goes by scores and has none; out_share is NULL where the first call had
+ * it, and such a share is due), PRUNE_ERR_HANDLE.
+ */
+prune_status prune_search_ask(prune_search *search, size_t most, uint8_t *out_masks, size_t *out_count, double *out_share);
+
+/*
+ * Tells damages of masks that were asked for: all, or none on failure.
+ * Errors: PRUNE_ERR_ARGUMENT (a mask that was not asked for, or was told before), PRUNE_ERR_HANDLE, PRUNE_ERR_NONFINITE.
+ */
+prune_status prune_search_tell(prune_search *search, const uint8_t *masks, const double *damages, size_t n);
+
+/* Where a search stands. */
+typedef struct prune_search_state {
+    uint32_t struct_size;
+    prune_strategy strategy;     /* the one in use, never DEFAULT */
+    int32_t done;                /* 1 if nothing more will be asked for */
+    int32_t met;                 /* 1 if the mask meets the budget */
+    int64_t n_blocks;
+    int64_t asked;
+    int64_t told;
+    int64_t removed;             /* units that the mask removes beyond `start` */
+    int64_t steps;               /* entries of the path */
+    double start_damage;         /* NaN while it was not told; ONE_SHOT, TAIL, RANDOM ask for it only if a bound needs it */
+    double damage;               /* of the mask, on all data; NaN while it was not told */
+    int64_t sublayers_computed;  /* in searches that prune_model_search() ran: as in prune_walk_report; the naive count is */
+    int64_t sublayers_naive;     /* that of each mask by itself */
+} prune_search_state;
+#define PRUNE_SEARCH_STATE_INIT { sizeof(prune_search_state), 0, 0, 0, 0, 0, 0, 0, 0, 0.0, 0.0, 0, 0 }
+
+/* Says where a search stands. Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_HANDLE. */
+prune_status prune_search_info(const prune_search *search, prune_search_state *out_state);
+
+/* Reads the mask that the search would choose now: 2 * n_blocks bytes. Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_HANDLE,
+   PRUNE_ERR_BUFFER. */
+prune_status prune_search_mask(const prune_search *search, uint8_t *out_keep, size_t capacity, size_t *out_count);
+
+/* A step on the way. The layout is fixed within an ABI version. */
+typedef struct prune_search_step {
+    int64_t unit;                /* removed by this step; -1 if several changed, as by EVOLUTIONARY and WINDOW */
+    int64_t removed;             /* units that are removed after it */
+    double damage;               /* after it; NaN if it was not told */
+    int64_t parameters;          /* that are left */
+    int64_t parameter_bytes;
+    int64_t kv_bytes_per_token;
+    int64_t told;                /* damages told until then */
+} prune_search_step;
+
+/*
+ * Reads the path: the start, then each removal, or each generation's parent.
+ *   out_steps   the steps; NULL with capacity 0 = not wanted
+ *   out_masks   the masks after them: 2 * n_blocks bytes each; NULL = not wanted
+ *   capacity    steps that fit in either
+ * Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_HANDLE, PRUNE_ERR_BUFFER.
+ */
+prune_status prune_search_path(const prune_search *search, prune_search_step *out_steps, uint8_t *out_masks,
+                               size_t capacity, size_t *out_count);
+
+/*
+ * Writes a search as bytes, versioned and with a checksum. What was asked for and not told is asked for again after loading.
+ * Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_HANDLE, PRUNE_ERR_BUFFER.
+ */
+prune_status prune_search_save(const prune_search *search, uint8_t *out_bytes, size_t capacity, size_t *out_count);
+
+/* Reads a saved search: it goes on as if it had never stopped. Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_FORMAT (damaged),
+   PRUNE_ERR_UNSUPPORTED (a later version). */
+prune_status prune_search_load(const uint8_t *bytes, size_t count, prune_search **out_search);
+
+/* Told after every batch of masks: the search is whole, and may be read and saved. Non-zero stops: PRUNE_ERR_CANCELLED. */
+typedef int32_t (*prune_search_progress_fn)(void *user_data, const prune_search *search);
+
+/* How a model runs a search. */
+typedef struct prune_search_run_options {
+    uint32_t struct_size;
+    int32_t reserved;                   /* 0 */
+    prune_coalition_options coalitions; /* utility, reference, memory; struct_size set to that of this version. No cap unless
+                                           one is given. Its progress is told while a batch is evaluated */
+    uint64_t metric;                    /* PRUNE_METRIC_*, one bit: what scores are made of that the search lacks; 0 =
+                                           COSINE, and ANGULAR for WINDOW over blocks. LEAVE_ONE_OUT_LOSS for WINDOW: by
+                                           the damage of each run, as where there are no scores to be had */
+    int64_t batch_masks;                /* masks evaluated together at most; 0 = 64 */
+    prune_search_progress_fn on_batch;  /* NULL = none */
+    void *user_data;
+} prune_search_run_options;
+#define PRUNE_SEARCH_RUN_OPTIONS_INIT \
+    { sizeof(prune_search_run_options), 0, PRUNE_COALITION_OPTIONS_INIT, 0, 0, NULL, NULL }
+
+/*
+ * Runs a search on a model until it is done: scores where scores are lacking, asks, evaluates, tells. Goes on from where the
+ * search stands.
+ *   data      of 16 sequences or more, EVOLUTIONARY uses shares
+ *   search    made for a model of as many blocks
+ *   options   NULL = defaults
+ * Errors: those of prune_model_utilities() and prune_model_score(); PRUNE_ERR_CANCELLED. The search is whole after every one
+ * of them.
+ */
+prune_status prune_model_search(const prune_model *model, const prune_data *data, prune_search *search,
+                                const prune_search_run_options *options);
+
+/* ====================================================================================================================
  * Recovery: adapters that emulate what was removed
  *
  * An adapter stands in the place of a removed sublayer and adds to the hidden state h of every token
@@ -1308,6 +1523,49 @@ prune_status prune_adapters_gradient(const prune_adapters *adapters, const prune
                                      prune_objective objective, int64_t sublayer,
                                      const prune_evaluate_options *options, float *out_gradient, size_t capacity,
                                      size_t *out_count, double *out_loss);
+
+/* ====================================================================================================================
+ * Export: directories that runtimes serve
+ * ==================================================================================================================*/
+
+typedef int32_t prune_format;
+enum {
+    PRUNE_FORMAT_HF = 0,        /* PRUNE_FORMAT_HF_PLAIN where that can say it, else PRUNE_FORMAT_HF_CUSTOM */
+    PRUNE_FORMAT_HF_PLAIN = 1,  /* whole blocks removed, no adapters: a checkpoint like any other, blocks renumbered */
+    PRUNE_FORMAT_HF_CUSTOM = 2, /* sublayers removed, adapters in their places: with a modelling file of its own, which
+                                   transformers runs with trust_remote_code, and `per_layer_config` as a declaration */
+    PRUNE_FORMAT_DECI = 3       /* nemotron-nas with block_configs, for vLLM and mlx: sublayers removed, no adapters */
+};
+
+/* How a model is exported. */
+typedef struct prune_export_options {
+    uint32_t struct_size;
+    prune_format format;
+    int64_t shard_bytes;         /* a file of weights at most; 0 = 5 * 10^9. A larger tensor is a file of its own */
+    const char *provenance_json; /* a JSON object kept in prunecore.json; NULL = {} */
+    int32_t replace;             /* 1 = a directory that PruneCore exported before is replaced */
+    int32_t reserved;            /* 0 */
+    prune_progress_fn progress;  /* NULL = none; steps are tensors */
+    void *user_data;
+} prune_export_options;
+#define PRUNE_EXPORT_OPTIONS_INIT { sizeof(prune_export_options), 0, 0, NULL, 0, 0, NULL, NULL }
+
+/*
+ * Exports a model without what a mask removes: config.json, weights in their stored type, copied tensor by tensor, the other
+ * files of the model's directory (tokenizer, generation_config.json), and prunecore.json with mask, provenance and checksums.
+ * The directory appears when it is whole: written beside, synced, renamed. Whatever stops it, what was there before is there
+ * still.
+ *   model        opened from a directory
+ *   keep, keep_count   NULL with 0 = the model's mask, or that of the adapters
+ *   adapters     of the same mask; NULL = none
+ *   directory    must not exist, unless options->replace
+ *   options      NULL = defaults
+ * Errors: PRUNE_ERR_ARGUMENT (mask and adapters do not fit), PRUNE_ERR_HANDLE, PRUNE_ERR_FILE (exists; no room; the text has the
+ * system's reason), PRUNE_ERR_UNSUPPORTED (the format cannot say it, or its runtimes would compute something else: the text
+ * says why and which format can; the model has no directory), PRUNE_ERR_CANCELLED, PRUNE_ERR_MEMORY.
+ */
+prune_status prune_model_export(const prune_model *model, const uint8_t *keep, size_t keep_count,
+                                const prune_adapters *adapters, const char *directory, const prune_export_options *options);
 
 /* ====================================================================================================================
  * Models that the host runs
