@@ -22,7 +22,9 @@ from prunecore import (
     gradients,
     playing,
     recovery,
+    searching,
 )
+from prunecore import token_times as timing
 from prunecore import utilities as coalitions
 from prunecore._compute import Compute, compute_value
 from prunecore._handle import Handle
@@ -346,6 +348,8 @@ class Model:
     generate = generating.generate
     generate_calibration = calibration.generate_calibration
     recover = recovery.recover
+    search = searching.search
+    token_times = timing.token_times
     vjp = gradients.vjp
     gradient = gradients.gradient
 

@@ -75,6 +75,7 @@ def words(name: str) -> str:
         "kl": "KL",
         "kl_from_zero": "KL from zero",
         "js": "JS",
+        "one_shot": "one-shot",
     }
     return spelled.get(name, name.replace("_", " "))
 
