@@ -6,13 +6,14 @@ extension NativeModel {
     ///     sequences of a call are all of one kind.
     ///   - mask: the same for every call with these caches.
     ///   - adapters: stand in the places of what their mask removes; the same for every call with these caches.
-    ///   - visit: called after every sublayer; what it throws ends the call, and the caches are of no more use.
+    ///   - visit: called with nil after the embeddings, and after every sublayer; what it throws ends the call, and the
+    ///     caches are of no more use.
     /// - Returns: for each sequence, the logits of what follows its last token: sequences x vocabularySize.
     ///
     /// Errors: `.data` for an id outside the vocabulary; `.memory`.
     func advance(
         _ caches: [KeyValueCache], by tokens: [[Int32]], under mask: KeepMask, _ adapters: AdapterSet? = nil,
-        visit: () throws(PruneError) -> Void = { () throws(PruneError) in }
+        visit: (_ sublayer: Int?) throws(PruneError) -> Void = { (_) throws(PruneError) in }
     ) throws(PruneError) -> FloatBuffer {
         guard caches.count == tokens.count,
             caches.allSatisfy({ $0.length == 0 }) || zip(caches, tokens).allSatisfy({ $0.length > 0 && $1.count == 1 })
@@ -24,6 +25,7 @@ extension NativeModel {
         let isOwn = { (sublayer: Int) in adapters?.mask.keeps(sublayer) ?? true }
         let applied = mask.kept.filter { isOwn($0) || adapters?.adapters[$0] != nil }
         var state = try native(try start(batch))
+        try visit(nil)
         return try BLAS.singleThreaded { () throws(PruneError) in
             for (index, sublayer) in applied.enumerated() {
                 if index + 1 < applied.count, isOwn(applied[index + 1]) { askAhead(for: applied[index + 1]) }
@@ -36,7 +38,7 @@ extension NativeModel {
                     try apply(sublayer, state, after, caches)
                 }
                 state = after
-                try visit()
+                try visit(sublayer)
             }
             for (cache, own) in zip(caches, tokens) { cache.advance(by: own.count) }
             let rows = batch.lastRows

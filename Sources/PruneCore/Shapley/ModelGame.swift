@@ -3,7 +3,6 @@ internal import Glibc
 #elseif canImport(Darwin)
 internal import Darwin
 #endif
-internal import Synchronization
 
 /// Which player each sublayer of a model belongs to.
 public struct Players: Sendable {
@@ -45,23 +44,7 @@ public struct Players: Sendable {
 }
 
 /// A game that a host holds: it may be read while a model plays it.
-public final class SharedGame: Sendable {
-    private let game: Mutex<Game>
-
-    public init(_ game: Game) { self.game = Mutex(game) }
-
-    /// Runs `body` with the game to itself. Errors: those of `body`.
-    public func with<Result: Sendable>(
-        _ body: (inout Game) throws(PruneError) -> Result
-    ) throws(PruneError) -> Result {
-        var outcome: Swift.Result<Result, PruneError>?
-        game.withLock { game in
-            do throws(PruneError) { outcome = .success(try body(&game)) } catch { outcome = .failure(error) }
-        }
-        guard let outcome else { throw PruneError(.internal, "a game was not reached") }
-        return try outcome.get()
-    }
-}
+public typealias SharedGame = Shared<Game>
 
 /// How a model plays a game.
 public struct PlayOptions: Sendable {

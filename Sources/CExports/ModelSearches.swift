@@ -1,0 +1,67 @@
+public import CPruneCore
+import PruneCore
+
+private let timeOptionsSize = MemoryLayout<prune_time_options>.size
+private let runOptionsSize = MemoryLayout<prune_search_run_options>.size
+
+@c @implementation
+public func prune_model_times(
+    _ model: OpaquePointer!, _ options: UnsafePointer<prune_time_options>!,
+    _ out_times: UnsafeMutablePointer<prune_token_time>!, _ capacity: Int, _ out_count: UnsafeMutablePointer<Int>!
+) -> prune_status {
+    guarded { () throws(PruneError) in
+        let handle = try HandleTable.object(model, ModelHandle.self, "model")
+        let given = try readStruct(options, prune_time_options(), least: timeOptionsSize, "options") ?? prune_time_options()
+        let asked = try TimeOptions(
+            repetitions: given.repetitions == 0 ? TimeOptions.usualRepetitions : Int(given.repetitions),
+            promptTokens: given.prompt_tokens == 0 ? TimeOptions.usualTokens : Int(clamping: given.prompt_tokens),
+            context: given.context == 0 ? TimeOptions.usualTokens : Int(clamping: given.context))
+        // Asked before the work: a caller whose buffer is too small learns it at once.
+        let count = handle.model.shape.sublayerCount + 1
+        let out = try room(for: count, in: out_times, capacity, out_count, "out_times")
+        let times = try tokenTimes(handle.model, asked, progress: listener(given.progress, given.user_data))
+        for (index, time) in times.enumerated() {
+            out[index] = prune_token_time(prefill_milliseconds: time.prefill, decode_milliseconds: time.decode)
+        }
+    }
+}
+
+@c @implementation
+public func prune_model_search(
+    _ model: OpaquePointer!, _ data: OpaquePointer!, _ search: OpaquePointer!,
+    _ options: UnsafePointer<prune_search_run_options>!
+) -> prune_status {
+    guarded { () throws(PruneError) in
+        let handle = try HandleTable.object(model, ModelHandle.self, "model")
+        let data = try HandleTable.object(data, TokenData.self, "data")
+        let shared = try HandleTable.object(search, SharedSearch.self, "search")
+        let given = try readStruct(options, prune_search_run_options(), least: runOptionsSize, "options")
+            ?? prune_search_run_options()
+        try checkReserved(given.reserved, "options")
+        let coalitions = given.coalitions
+        let size = MemoryLayout<prune_coalition_options>.size
+        guard options == nil || Int(coalitions.struct_size) == size else {
+            throw PruneError(
+                .argument,
+                "options.coalitions.struct_size is \(coalitions.struct_size); set it to \(size), or use the _INIT macro")
+        }
+        let (utility, cap, _, reference, walk) = try coalitionOptions(coalitions, handle)
+        guard given.batch_masks >= 0 else {
+            throw PruneError(.argument, "options.batch_masks is \(given.batch_masks); it must be 0 (chosen) or more")
+        }
+        var metric: Metric?
+        if given.metric != 0 {
+            metric = Metric(rawValue: given.metric)
+            guard metric != nil else {
+                throw PruneError(.argument, "options.metric is \(given.metric); it must be 0 or one bit of PRUNE_METRIC_*")
+            }
+        }
+        let run = SearchRun(
+            utility: utility, cap: cap, reference: reference, walk: walk, metric: metric,
+            batchMasks: given.batch_masks == 0 ? SearchRun.usualBatch : Int(clamping: given.batch_masks))
+        let callback = given.on_batch.map { callback in { callback(given.user_data, search) != 0 } }
+        try PruneCore.run(
+            shared, handle.model, data, run, listener: callback,
+            walkListener: listener(coalitions.progress, coalitions.user_data))
+    }
+}

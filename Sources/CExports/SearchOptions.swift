@@ -1,0 +1,76 @@
+import CPruneCore
+import PruneCore
+
+private let searchOptionsSize = MemoryLayout<prune_search_options>.size
+
+/// A count or bound given by the caller; whether it is in range is the search's to say.
+private func whole(_ value: Int64) -> Int { Int(clamping: value) }
+
+/// A mask of a caller; nil if it gave none. Errors: `.argument` naming the field.
+private func optionalMask(
+    _ bytes: UnsafePointer<UInt8>?, _ count: Int, _ handle: ModelHandle, _ name: String
+) throws(PruneError) -> KeepMask? {
+    guard let bytes else {
+        guard count == 0 else {
+            throw PruneError(.argument, "options.\(name) is NULL, but its count is \(UInt(bitPattern: count))")
+        }
+        return nil
+    }
+    guard count == handle.model.shape.sublayerCount else { throw wrongMaskLength(count, handle, "options.\(name)") }
+    return try KeepMask(bytes: try array(bytes, count, "options.\(name)"))
+}
+
+/// The options of a search for a model. Errors: `.argument` naming the field; `.unsupported` for a start that takes blocks
+/// apart which the model runs whole.
+func searchOptions(
+    _ options: UnsafePointer<prune_search_options>?, _ handle: ModelHandle
+) throws(PruneError) -> SearchOptions {
+    let given = try need(
+        try readStruct(options, prune_search_options(), least: searchOptionsSize, "options"), "options")
+    try checkReserved(given.reserved, "options")
+    let strategy: StrategyKind = given.strategy == 0 ? .usual : try choice(given.strategy, "options.strategy")
+    let shape = handle.model.shape
+    var result = SearchOptions(
+        SearchCosts(shape), strategy, try choice(given.granularity, "options.granularity"), try budget(given))
+    result.seed = given.seed
+    if let start = try optionalMask(given.start, given.start_count, handle, "start") {
+        try shape.check(start)
+        result.start = start
+    }
+    if let protected = try optionalMask(given.protect, given.protect_count, handle, "protect") {
+        result.protected = protected.keeps
+    }
+    if let scores = given.scores {
+        result.scores = try array(scores, given.score_count, "options.scores")
+    } else if given.score_count != 0 {
+        throw PruneError(
+            .argument, "options.scores is NULL, but its count is \(UInt(bitPattern: given.score_count))")
+    }
+    result.candidates = whole(given.candidates)
+    result.offspring = whole(given.offspring)
+    result.generations = whole(given.generations)
+    result.patience = whole(given.patience)
+    return result
+}
+
+private func budget(_ given: prune_search_options) throws(PruneError) -> SearchBudget {
+    var budget = SearchBudget()
+    budget.remove = whole(given.remove)
+    budget.removeAttention = whole(given.remove_attention)
+    budget.removeFeedForward = whole(given.remove_feed_forward)
+    budget.removeParameters = given.remove_parameters
+    budget.parameterBytes = whole(given.parameter_bytes)
+    budget.keyValueBytes = whole(given.kv_bytes_per_token)
+    budget.prefillMilliseconds = given.prefill_milliseconds
+    budget.decodeMilliseconds = given.decode_milliseconds
+    budget.maxIncrease = given.max_increase
+    budget.maxDamage = given.max_damage
+    if let times = given.times {
+        budget.times = try array(times, given.times_count, "options.times").map {
+            TokenTime(prefill: $0.prefill_milliseconds, decode: $0.decode_milliseconds)
+        }
+    } else if given.times_count != 0 {
+        throw PruneError(.argument, "options.times is NULL, but its count is \(UInt(bitPattern: given.times_count))")
+    }
+    return budget
+}
