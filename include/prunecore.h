@@ -1001,7 +1001,8 @@ enum {
     PRUNE_STRATEGY_DEFAULT = 0,      /* PRUNE_STRATEGY_GREEDY */
     PRUNE_STRATEGY_ONE_SHOT = 1,     /* by ascending score, as scored once */
     PRUNE_STRATEGY_GREEDY = 2,       /* the unit that does least damage now, then the next: SLEB (arXiv 2402.09025) for
-                                        blocks, BlockPruner (2406.10594) and FinerCut (2405.18218) for sublayers */
+                                        blocks, BlockPruner (2406.10594) and FinerCut (2405.18218) for sublayers; then
+                                        removed units are exchanged for kept ones as long as that does less damage */
     PRUNE_STRATEGY_WINDOW = 3,       /* the run of contiguous units that does least damage, or has the lowest score
                                         (2403.17887: angular distance) */
     PRUNE_STRATEGY_TAIL = 4,         /* from the last unit on */
@@ -1047,7 +1048,7 @@ typedef struct prune_search_options {
     int32_t reserved;                /* 0 */
     uint64_t seed;                   /* of EVOLUTIONARY and RANDOM */
     /* The budget */
-    int64_t remove;                  /* units, beyond those that `start` lacks */
+    int64_t remove;                  /* units, beyond those that `start` lacks; exactly as many */
     int64_t remove_attention;        /* of SUBLAYER: exactly as many attention sublayers; needs remove_feed_forward too, or */
     int64_t remove_feed_forward;     /* leaves the other kind alone. Not with `remove` */
     double remove_parameters;        /* share of the model's parameters, at least; below 1 */
@@ -1069,6 +1070,8 @@ typedef struct prune_search_options {
                                         needs none, or prune_model_search() is to score */
     size_t score_count;
     int64_t candidates;              /* of GREEDY: units with the lowest scores that are tried at each step; 0 = all */
+    int64_t exchanges;               /* of GREEDY: rounds in a row without a better mask after which exchanges end; 0 = 3;
+                                        -1 = no exchanges, as published */
     /* EVOLUTIONARY */
     int64_t offspring;               /* per generation; 0 = 32 */
     int64_t generations;             /* 0 = removed * kept / 1.5, as EvoPress does */
@@ -1076,14 +1079,15 @@ typedef struct prune_search_options {
 } prune_search_options;
 #define PRUNE_SEARCH_OPTIONS_INIT \
     { sizeof(prune_search_options), 0, 0, 0, 0, 0, 0, 0, 0.0, 0, 0, 0.0, 0.0, NULL, 0, 0.0, 0.0, NULL, 0, NULL, 0, NULL, 0, 0, \
-      0, 0, 0 }
+      0, 0, 0, 0 }
 
 /*
  * Makes a search.
  *   model     for what its sublayers cost; not kept
  *   options   copied, arrays too; NULL is PRUNE_ERR_ARGUMENT, since there is no budget then
  * Errors: PRUNE_ERR_ARGUMENT (an option out of range, or of another strategy; a budget that cannot be met: the text says
- * what is left when everything that may go is gone), PRUNE_ERR_HANDLE, PRUNE_ERR_NONFINITE (a score).
+ * what is left when everything that may go is gone), PRUNE_ERR_HANDLE, PRUNE_ERR_NONFINITE (a score),
+ * PRUNE_ERR_UNSUPPORTED (the model lacks PRUNE_ABILITY_SUBLAYERS, and the units are no blocks).
  */
 prune_status prune_search_create(const prune_model *model, const prune_search_options *options, prune_search **out_search);
 
@@ -1096,8 +1100,9 @@ void prune_search_release(prune_search *search);
  *   most        masks that fit in out_masks: most * 2 * n_blocks bytes
  *   out_count   how many were handed out: 0 if the search is done, or waits to be told
  *   out_share   share of the data that these masks are to be evaluated on, its first sequences: below 1 only for
- *               EVOLUTIONARY; NULL = not wanted: shares other than 1 are then not asked for
- * Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_HANDLE.
+ *               EVOLUTIONARY; NULL = not wanted: shares other than 1 are then not asked for. The first call decides it
+ * Errors: PRUNE_ERR_ARGUMENT (also a search that goes by scores and has none; out_share is NULL where the first call had
+ * it, and such a share is due), PRUNE_ERR_HANDLE.
  */
 prune_status prune_search_ask(prune_search *search, size_t most, uint8_t *out_masks, size_t *out_count, double *out_share);
 
@@ -1173,7 +1178,8 @@ typedef struct prune_search_run_options {
     prune_coalition_options coalitions; /* utility, reference, memory; struct_size set to that of this version. No cap unless
                                            one is given. Its progress is told while a batch is evaluated */
     uint64_t metric;                    /* PRUNE_METRIC_*, one bit: what scores are made of that the search lacks; 0 =
-                                           COSINE, and ANGULAR for WINDOW */
+                                           COSINE, and ANGULAR for WINDOW over blocks. LEAVE_ONE_OUT_LOSS for WINDOW: by
+                                           the damage of each run, as where there are no scores to be had */
     int64_t batch_masks;                /* masks evaluated together at most; 0 = 64 */
     prune_search_progress_fn on_batch;  /* NULL = none */
     void *user_data;
@@ -1184,6 +1190,7 @@ typedef struct prune_search_run_options {
 /*
  * Runs a search on a model until it is done: scores where scores are lacking, asks, evaluates, tells. Goes on from where the
  * search stands.
+ *   data      of 16 sequences or more, EVOLUTIONARY uses shares
  *   search    made for a model of as many blocks
  *   options   NULL = defaults
  * Errors: those of prune_model_utilities() and prune_model_score(); PRUNE_ERR_CANCELLED. The search is whole after every one

@@ -47,6 +47,7 @@ func searchOptions(
             .argument, "options.scores is NULL, but its count is \(UInt(bitPattern: given.score_count))")
     }
     result.candidates = whole(given.candidates)
+    result.exchanges = whole(given.exchanges)
     result.offspring = whole(given.offspring)
     result.generations = whole(given.generations)
     result.patience = whole(given.patience)

@@ -75,7 +75,7 @@ struct EvolutionaryStrategy: SearchStrategy {
     private var scouts: [Removal] {
         let alone = space.removable.map { space.removing($0, from: space.nothing) }
         var seen = Set(alone)
-        let random = (0..<offspring).compactMap { child -> Removal? in
+        let random = (0..<max(1, offspring / 4)).compactMap { child -> Removal? in
             var random = self.random(child)
             guard let mask = space.random(&random) else { return nil }
             return seen.insert(mask).inserted ? mask : nil

@@ -17,6 +17,7 @@ public enum SearchDocument {
         out.add(UInt8(options.scores == nil ? 0 : 1))
         out.add(UInt64(options.scores?.count ?? 0))
         for score in options.scores ?? [] { out.add(score) }
+        out.add(Int64(options.exchanges))
         for number in [options.candidates, options.offspring, options.generations, options.patience] { out.add(UInt64(number)) }
 
         out.add(UInt8(search.takesShares.map { $0 ? 2 : 1 } ?? 0))
@@ -113,6 +114,8 @@ public enum SearchDocument {
         var scores: [Double] = []
         for _ in 0..<count { scores.append(try reader.double()) }
         if hasScores { options.scores = scores }
+        let exchanges: Int64 = try reader.next()
+        options.exchanges = Int(exchanges)
         options.candidates = try reader.count()
         options.offspring = try reader.count()
         options.generations = try reader.count()

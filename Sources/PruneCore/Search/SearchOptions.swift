@@ -24,6 +24,8 @@ public struct SearchOptions: Sendable {
     public var scores: [Double]?
     /// Of `.greedy`: units with the lowest scores that are tried at each step; 0 = all.
     public var candidates = 0
+    /// Of `.greedy`: rounds of exchanges in a row without a better mask after which they end; 0 = chosen, -1 = none.
+    public var exchanges = 0
     /// Of `.evolutionary`, 0 = chosen.
     public var offspring = 0
     public var generations = 0
@@ -73,8 +75,12 @@ public struct SearchOptions: Sendable {
         guard candidates >= 0 else {
             throw PruneError(.argument, "options.candidates is \(candidates); it must be 0 (all) or more")
         }
-        guard candidates == 0 || strategy == .greedy else {
-            throw PruneError(.argument, "options.candidates is \(candidates), but only greedy searches have it")
+        guard (-1...Self.mostOffspring).contains(exchanges) else {
+            throw PruneError(
+                .argument, "options.exchanges is \(exchanges); it must be -1 (none), 0 (chosen) or up to \(Self.mostOffspring)")
+        }
+        for (name, value) in [("candidates", candidates), ("exchanges", exchanges)] where value != 0 && strategy != .greedy {
+            throw PruneError(.argument, "options.\(name) is \(value), but only greedy searches have it")
         }
         if strategy == .evolutionary, !budget.countsUnits, !budget.boundsCost {
             throw PruneError(

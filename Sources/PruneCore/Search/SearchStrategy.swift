@@ -85,7 +85,9 @@ extension SearchOptions {
         case .tail: NestedStrategy(space, order: space.removable.reversed())
         case .random:
             NestedStrategy(space, order: shuffled(space))
-        case .greedy: GreedyStrategy(space, order: candidates > 0 ? lowestFirst(space) : nil, candidates: candidates)
+        case .greedy:
+            GreedyStrategy(
+                space, order: candidates > 0 ? lowestFirst(space) : nil, candidates: candidates, exchanges: exchanges)
         case .window: try WindowStrategy(space, scores: scores)
         case .evolutionary: EvolutionaryStrategy(space, self, takesShares: takesShares)
         }
