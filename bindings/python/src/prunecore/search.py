@@ -50,9 +50,9 @@ class Search:
     model : Model
         For what its sublayers cost. It is not kept.
     strategy : str
-        "greedy" (the unit that does least damage, then the next), "evolutionary" (units exchanged,
-        the best offspring kept), "one_shot" (by ascending score), "window" (a run of contiguous
-        units), "tail" (from the last unit on), "random" (the control) or "default".
+        "greedy" (the unit that does least damage, then the next; then exchanges), "evolutionary"
+        (units exchanged, the best offspring kept), "one_shot" (by ascending score), "window" (a run
+        of contiguous units), "tail" (from the last unit on), "random" (the control) or "default".
     granularity : {"sublayer", "block", "attention", "feed_forward"}
         The units that are removed.
     remove : int, optional
@@ -82,6 +82,9 @@ class Search:
         Which metric of `scores`. May be left out where there is only one.
     candidates : int, optional
         Of "greedy": units with the lowest scores that are tried at each step. Default: all.
+    exchanges : int, optional
+        Of "greedy": rounds in a row without a better mask after which it stops to exchange removed
+        units for kept ones; 0 = no exchanges, as published. Default: 3.
     seed : int
         Of "evolutionary" and "random".
     offspring, generations : int, optional
@@ -122,6 +125,7 @@ class Search:
         scores: ScoresLike = None,
         metric: str | None = None,
         candidates: int | None = None,
+        exchanges: int | None = None,
         seed: int = 0,
         offspring: int | None = None,
         generations: int | None = None,
@@ -151,6 +155,7 @@ class Search:
                 scores,
                 metric,
                 candidates,
+                exchanges,
                 seed,
                 offspring,
                 generations,
@@ -265,7 +270,8 @@ class Search:
         """Asks for masks, and for the share of the data to evaluate them on.
 
         "evolutionary" chooses among many offspring on a part of the data and among the best of
-        them on more: that is cheaper than `ask`, where the data can be cut.
+        them on more: that is cheaper than `ask`, where the data can be cut. Ask in one way or the
+        other: the first call decides whether there are such parts.
 
         Parameters
         ----------

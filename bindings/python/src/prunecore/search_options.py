@@ -30,6 +30,9 @@ Protected = str | int | Iterable[str | int] | None
 ScoresLike = Scores | ShapleyScores | npt.ArrayLike | None
 """What says which units matter least."""
 
+NO_EXCHANGES = -1
+"""What C takes for none, 0 being its default."""
+
 
 @dataclass(frozen=True)
 class SearchOptions:
@@ -43,6 +46,7 @@ class SearchOptions:
     scores: ScoresLike = None
     metric: str | None = None
     candidates: int | None = None
+    exchanges: int | None = None
     seed: int = 0
     offspring: int | None = None
     generations: int | None = None
@@ -70,6 +74,8 @@ class SearchOptions:
             options.scores = ffi.from_buffer("double[]", scores)
             options.score_count = scores.size
         options.candidates = optional_count("candidates", self.candidates)
+        if self.exchanges is not None:
+            options.exchanges = checked_count("exchanges", self.exchanges, 0) or NO_EXCHANGES
         options.offspring = optional_count("offspring", self.offspring)
         options.generations = optional_count("generations", self.generations)
         options.patience = optional_count("patience", self.patience)
@@ -110,6 +116,7 @@ class SearchOptions:
             "protected": [] if protected is None else Mask(1 - protected).removed,
             "start_removed": [] if start is None else Mask(start).removed,
             "candidates": self.candidates,
+            "exchanges": self.exchanges,
             "offspring": self.offspring,
             "generations": self.generations,
             "patience": self.patience,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from prunecore._estimators import parse_utility
 from prunecore._library import header_version, lib, new_struct
 from prunecore._metrics import METRICS, metric_bit, parse_granularity
-from prunecore._numbers import optional_count
+from prunecore._numbers import checked_positive, optional_count
 from prunecore._progress import ProgressFunction, Watch
 from prunecore._strategies import parse_strategy
 from prunecore.checkpoint import Checkpoint
@@ -56,6 +56,7 @@ def search(
     metric: str | None = None,
     scores: ScoresLike = None,
     candidates: int | None = None,
+    exchanges: int | None = None,
     seed: int = 0,
     offspring: int | None = None,
     generations: int | None = None,
@@ -78,8 +79,9 @@ def search(
     ----------
     data : Data
         Calibration text.
-    strategy, granularity, protect, start, candidates, seed, offspring, generations, patience
-        See `Search`.
+    strategy, granularity, protect, start, candidates, exchanges, seed, offspring, generations, \
+patience
+        See `Search`. With 16 sequences of data or more, "evolutionary" uses parts of them.
     remove, remove_attention, remove_feed_forward, remove_parameters, parameter_bytes, kv_bytes, \
 prefill_milliseconds, decode_milliseconds, max_loss_increase, max_damage
         The budget: see `Search`. Where there are several, all must hold.
@@ -145,6 +147,7 @@ prefill_milliseconds, decode_milliseconds, max_loss_increase, max_damage
         scores,
         metric,
         candidates,
+        exchanges,
         seed,
         offspring,
         generations,
@@ -167,7 +170,7 @@ prefill_milliseconds, decode_milliseconds, max_loss_increase, max_damage
         "library": f"prunecore {header_version()}",
         "model": self.provenance,
         "utility": name,
-        "cap": None if cap is None else float(cap),
+        "cap": None if cap is None else checked_positive("cap", cap),
         "reference_removed": [] if kept is None else Mask(kept).removed,
         "metric": _metric_of(chosen, self.shape.can_read_states),
         "data_sha256": data.digest,

@@ -46,7 +46,7 @@ class SearchMethod:
         As for `Model.search`.
     metric : str or None
         What units are scored by, where scores play a part.
-    candidates : int or None
+    candidates, exchanges : int or None
         Of "greedy".
     seeds : tuple of int
         Of what is drawn: the search runs once for each, and its numbers are means.
@@ -58,6 +58,7 @@ class SearchMethod:
     strategy: str
     metric: str | None = None
     candidates: int | None = None
+    exchanges: int | None = None
     seeds: tuple[int, ...] = (0,)
     only: Granularity | None = None
 
@@ -65,6 +66,7 @@ class SearchMethod:
 METHODS: tuple[SearchMethod, ...] = (
     SearchMethod("evolutionary", "evolutionary"),
     SearchMethod("greedy", "greedy"),
+    SearchMethod("greedy, no exchanges", "greedy", exchanges=0),
     SearchMethod("greedy, 6 candidates", "greedy", "leave_one_out_loss", 6),
     SearchMethod("one-shot, leave-one-out loss", "one_shot", "leave_one_out_loss"),
     SearchMethod("one-shot, cosine", "one_shot", "cosine"),
@@ -207,6 +209,7 @@ class _Bench:
                     remove=count,
                     metric=method.metric,
                     candidates=method.candidates,
+                    exchanges=method.exchanges,
                     seed=seed,
                     batch_tokens=self._batch,
                     batch_progress=progress,

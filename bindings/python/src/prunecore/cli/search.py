@@ -163,6 +163,14 @@ def search(
             help="Of greedy: try only the K units with the lowest scores at each step.",
         ),
     ] = None,
+    exchanges: Annotated[
+        int | None,
+        typer.Option(
+            "--exchanges",
+            metavar="N",
+            help="Of greedy: rounds without a better mask after which exchanges end; 0 = none.",
+        ),
+    ] = None,
     offspring: Annotated[
         int | None,
         typer.Option("--offspring", metavar="N", help="Of evolutionary: masks of a generation."),
@@ -238,6 +246,7 @@ def search(
                 metric=metric,
                 scores=given,
                 candidates=candidates,
+                exchanges=exchanges,
                 seed=seed or 0,
                 offspring=offspring,
                 generations=generations,

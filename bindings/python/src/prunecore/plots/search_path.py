@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import TYPE_CHECKING
 
 from prunecore.plots.style import FONT_SIZE, SERIES, Series, new_figure, tidy, words
@@ -33,13 +32,13 @@ _UNITS = {
 def search_path(found: SearchResult) -> Figure:
     """Draws the damage along the path, on a second axis what is left of parameters and cache.
 
-    Units removed run along the horizontal axis; where a path goes on at the same number of them, as
-    that of "evolutionary" does, damages told.
+    Units removed run along the horizontal axis; where most of a path is at the same number of
+    them, as that of "evolutionary" is, damages told.
     """
     figure = new_figure(5.6, 3.8)
     axes = figure.subplots()
     counts = [step.n_removed for step in found.path]
-    rising = all(one < two for one, two in itertools.pairwise(counts))
+    rising = 2 * len(set(counts)) > len(counts)
     along = counts if rising else [step.told for step in found.path]
     _line(axes, along, [step.damage for step in found.path], SERIES[0], "damage")
     utility = str(found.provenance.get("utility", "damage"))
