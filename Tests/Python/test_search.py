@@ -205,7 +205,8 @@ def test_states_and_handles(model: pc.Model) -> None:
     search = pc.Search(model, "default", remove=1)
     assert "greedy" in repr(search) and search.n_blocks == BLOCKS
     state = search.state
-    assert (state.done, state.met, state.asked, state.told, state.removed) == (False, False, 0, 0, 0)
+    assert not state.done and not state.met
+    assert (state.asked, state.told, state.removed) == (0, 0, 0)
     assert np.isnan(state.damage) and state.to_dict()["damage"] is None
     assert pc.SearchState.from_dict(run(search, Damages(0)).state.to_dict()) == search.state
     with search:

@@ -24,7 +24,7 @@ def data(model: pc.Model, tales_dir: Path) -> pc.Data:
 TIMES = pc.TokenTimes([1.0, 2.0] * 12 + [3.0], [0.5, 0.25] * 12 + [1.0])
 
 
-@pytest.mark.parametrize("strategy", ["greedy", "tail", "one_shot", "random"])
+@pytest.mark.parametrize("strategy", ["tail", "one_shot", "random"])
 def test_bounds_on_costs_are_met_by_as_little_as_it_takes(
     model: pc.Model, data: pc.Data, strategy: str
 ) -> None:
@@ -74,7 +74,7 @@ def test_both_bounds_hold(model: pc.Model, data: pc.Data) -> None:
 
 def test_damage_bounds_how_much_goes(model: pc.Model, data: pc.Data) -> None:
     counts = []
-    for share in (0.005, 0.02, 0.1):
+    for share in (0.005, 0.03):
         found = model.search(data, max_loss_increase=share)
         start = found.state.start_damage
         assert start == pytest.approx(model.evaluate(data).loss, abs=1e-6)

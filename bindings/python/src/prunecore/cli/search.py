@@ -35,6 +35,7 @@ from prunecore.cli.output import Output, make_folder, wrote
 from prunecore.cli.search_bar import SearchBar
 from prunecore.errors import ArgumentError
 from prunecore.plots import save_figure
+from prunecore.plots.style import checked_suffix
 from prunecore.shapley_json import read_scores
 
 
@@ -215,6 +216,8 @@ def search(
     units = parse_granularity(granularity)
     if (choices is None) == (not data):
         raise ArgumentError("give either --data or --choices: damages are measured on it")
+    if plot is not None:
+        checked_suffix(plot)  # before hours of work
     with open_model(model, compute) as opened:
         text = (
             read_choices(choices, opened, examples, shots, scoring, limit, seed)

@@ -27,7 +27,13 @@ from prunecore.search_study import SearchStudy
 from prunecore.study_searching import COUNTS, METHODS, STUDIED, study_search
 
 QUICK_COUNTS = (2,)
-QUICK_METHODS = ("greedy", "one-shot, leave-one-out loss", "one-shot, cosine", "window", "tail")
+QUICK_METHODS = (
+    "greedy",
+    "one-shot, leave-one-out loss",
+    "one-shot, cosine",
+    "window, loss",
+    "tail",
+)
 QUICK_SEQUENCES = 3
 SEQUENCES = 24
 HELD_OUT_SEQUENCES = 48
