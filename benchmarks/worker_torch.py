@@ -115,7 +115,7 @@ def written(model: Any, prompt: torch.Tensor, new_tokens: int) -> dict[str, Any]
     return {
         "prefill": prompt.numel() / (prefilled - start),
         "decode": (new_tokens - 1) / (decoded - prefilled),
-        "kv_bytes": sum(part.numel() * part.element_size() for part in tensors),
+        "kv_bytes": sum(p.numel() * p.element_size() for p in tensors if p is not None),
     }
 
 
