@@ -36,10 +36,8 @@ struct DamageModel {
 
         /// Those among which leave-one-out error chooses.
         static func choices(units: Int) -> [Kernel] {
-            [0, 0.03, 0.1, 0.3].flatMap { pairs in
-                [0.03, 0.1, 0.3].flatMap { rest in
-                    [0.6, 0.8].map { Kernel(pairs: pairs, rest: rest, likeness: $0, units: units) }
-                }
+            [0.03, 0.3].flatMap { pairs in
+                [0.03, 0.3].map { Kernel(pairs: pairs, rest: $0, likeness: 0.7, units: units) }
             }
         }
     }

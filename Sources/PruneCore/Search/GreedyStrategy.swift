@@ -84,8 +84,18 @@ struct GreedyStrategy: SearchStrategy {
         chosen = best.removal
         let unit = after.firstIndex(of: chosen).map { units[$0] }
         path.append(SearchStep(removal: chosen, unit: unit, told: known.count))
-        if space.hasTarget, space.isMet(chosen) { return exchange(known, recorded) }
-        return tryRemovals()
+        guard space.hasTarget, space.isMet(chosen) else { return tryRemovals() }
+        takeBestOnTheWay(known, least: best.damage)
+        return exchange(known, recorded)
+    }
+
+    /// Chooses a mask that was tried on the way, meets the budget and does less damage, if there is one: where costs are
+    /// bounded, one large unit may do what several small ones do.
+    private mutating func takeBestOnTheWay(_ known: KnownDamages, least: Double) {
+        let meeting = known.damages(on: 1).map(\.removal).filter(space.isMet)
+        guard let best = known.least(meeting), best.damage < least else { return }
+        chosen = best.removal
+        path.append(SearchStep(removal: chosen, unit: nil, told: known.count))
     }
 
     /// The next round of exchanges, if there is to be one.
