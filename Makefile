@@ -47,16 +47,19 @@ test-python:
 test-instructions:
 	$(BIN)/python benchmarks/instructions.py
 
-## Our speed against transformers on PyTorch and against what the machine can do, what recovery wins back, what a call of
-## a host costs, a wrapped PyTorch model against the loop over it, and our estimators against shapiq's. Some 55 minutes on
-## a machine that does nothing else; writes benchmarks/results/ and docs/images/. All are measured even if one misses a
-## bar. HELD_OUT=FILE measures recovery on text that people wrote.
+## Our speed against transformers on PyTorch and against what the machine can do, what recovery wins back, what searches
+## find, what a pruned model gains, what a call of a host costs, a wrapped PyTorch model against the loop over it, and our
+## estimators against shapiq's. Some 65 minutes on a machine that does nothing else; writes benchmarks/results/ and
+## docs/images/. All are measured even if one misses a bar. HELD_OUT=FILE measures recovery on text that people wrote.
 bench: setup-test
 	$(BIN)/python benchmarks/speed.py; speed=$$?; \
 	env -u OPENBLAS_CORETYPE $(BIN)/python benchmarks/recovery.py $(if $(HELD_OUT),--held-out $(HELD_OUT)); recovery=$$?; \
 	env -u OPENBLAS_CORETYPE $(BIN)/python benchmarks/callbacks.py; callbacks=$$?; \
 	env -u OPENBLAS_CORETYPE $(BIN)/python benchmarks/torch_door.py; torch_door=$$?; \
-	env -u OPENBLAS_CORETYPE $(BIN)/python benchmarks/estimators.py && exit $$((speed + recovery + callbacks + torch_door))
+	env -u OPENBLAS_CORETYPE $(BIN)/python benchmarks/search.py; search=$$?; \
+	env -u OPENBLAS_CORETYPE $(BIN)/python benchmarks/pruned_speed.py; pruned=$$?; \
+	env -u OPENBLAS_CORETYPE $(BIN)/python benchmarks/estimators.py && \
+	    exit $$((speed + recovery + callbacks + torch_door + search + pruned))
 
 ## A model of 13.5 GB in 4 GB of memory: takes root and 15 GB of disk.
 bench-large: setup-test

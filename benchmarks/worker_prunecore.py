@@ -96,6 +96,25 @@ def commands(model: pc.Model, data: pc.Data, data_ids: list[int], threads: int) 
         # The first new token comes from the pass over the prompt.
         return {"tokens": len(made.tokens[0]) - 1, "seconds": made.decode_seconds}
 
+    def write(prompt_tokens: int, new_tokens: int, blocks: list[int]) -> dict[str, Any]:
+        """A prompt and its continuation without the attention of some blocks."""
+        prompt = token_ids(prompt_tokens, model.shape.vocabulary_size).tolist()
+        made = model.generate(
+            [prompt],
+            new_tokens,
+            temperature=0,
+            stop_at_eos=False,
+            mask=without_attention(blocks),
+        )
+        return {
+            "prefill": prompt_tokens / made.prompt_seconds,
+            "decode": (len(made.tokens[0]) - 1) / made.decode_seconds,
+            "kv_bytes": made.kv_bytes_peak,
+        }
+
+    def loss_without(blocks: list[int]) -> float:
+        return model.evaluate(data, without_attention(blocks)).loss
+
     def without_attention(blocks: list[int]) -> pc.Mask:
         keep = np.ones(last_state, np.uint8)
         keep[[2 * block for block in blocks]] = 0
@@ -141,4 +160,6 @@ def commands(model: pc.Model, data: pc.Data, data_ids: list[int], threads: int) 
         "shapley": shapley,
         "coalitions": coalitions,
         "generate": generate,
+        "write": write,
+        "loss_without": loss_without,
     }

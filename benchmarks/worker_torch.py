@@ -40,6 +40,16 @@ def opened(
         drawn = token_ids(sequences * tokens, loaded.config.vocab_size)
         return [trainings[autocast].step(torch.from_numpy(drawn).view(sequences, tokens))]
 
+    def write(prompt_tokens: int, new_tokens: int, blocks: list[int]) -> dict[str, Any]:
+        """A prompt and its continuation without the attention of some blocks."""
+        prompt = torch.from_numpy(token_ids(prompt_tokens, loaded.config.vocab_size))[None]
+        with torch.inference_mode(), without_attention(loaded, blocks):
+            return written(loaded, prompt, new_tokens)
+
+    def loss_without(blocks: list[int]) -> float:
+        with torch.inference_mode(), without_attention(loaded, blocks):
+            return loaded(ids, labels=ids, use_cache=False).loss.item()
+
     ready = {
         "torch": torch.__version__,
         "transformers": transformers.__version__,
@@ -52,6 +62,8 @@ def opened(
         "evaluate": evaluate,
         "product_rates": product_rates,
         "training_step": training_step,
+        "write": write,
+        "loss_without": loss_without,
     }
 
 
@@ -71,6 +83,40 @@ def masked(model: Any, keep: Sequence[int] | None) -> Iterator[None]:
     finally:
         for block in changed:
             del block.forward
+
+
+@contextmanager
+def without_attention(model: Any, blocks: Sequence[int]) -> Iterator[None]:
+    """Takes the attention of blocks out of the model, and its cache, as users of PruneCore do."""
+    if not blocks:
+        yield
+        return
+    # Here, so that no other measurement has the library in its process.
+    import prunecore as pc
+    from prunecore.torch import wrap
+
+    with wrap(model) as wrapped:
+        mask = pc.Mask.remove([f"attn.{block}" for block in blocks], len(model.model.layers))
+        with wrapped.apply_mask(mask):
+            yield
+
+
+def written(model: Any, prompt: torch.Tensor, new_tokens: int) -> dict[str, Any]:
+    """Writes the likeliest tokens: speeds in tokens a second, and the bytes of the cache."""
+    start = time.perf_counter()
+    out = model(prompt, use_cache=True, logits_to_keep=1)
+    token = out.logits[:, -1:].argmax(-1)
+    prefilled = time.perf_counter()
+    for _ in range(new_tokens - 1):  # the first new token came from the prompt
+        out = model(token, past_key_values=out.past_key_values, use_cache=True)
+        token = out.logits[:, -1:].argmax(-1)
+    decoded = time.perf_counter()
+    tensors = [part for layer in out.past_key_values.layers for part in (layer.keys, layer.values)]
+    return {
+        "prefill": prompt.numel() / (prefilled - start),
+        "decode": (new_tokens - 1) / (decoded - prefilled),
+        "kv_bytes": sum(p.numel() * p.element_size() for p in tensors if p is not None),
+    }
 
 
 def without(block: Any, attention: int, feed_forward: int) -> Any:

@@ -11,6 +11,8 @@
         print(model.evaluate(data).loss)
     added = model.shapley(data, budget=512)
     print(added.values, added.standard_errors)
+    found = model.search(data, "greedy", remove=4)
+    print(found.mask.removed, found.damage)
 
 Importing the package loads the C library, and fails with `LoadError` (an `ImportError`) where that
 is not possible.
@@ -26,6 +28,7 @@ from prunecore._estimators import ESTIMATORS, UTILITIES
 from prunecore._library import header_version
 from prunecore._metrics import GRANULARITIES, METRICS, STATIC_METRICS
 from prunecore._recovery import ADAPTER_KINDS, OBJECTIVES
+from prunecore._strategies import STRATEGIES
 from prunecore.adapter_records import Adapter, RecoverySummary, TrainingRecord
 from prunecore.adapters import Adapters
 from prunecore.arrays import from_arrays
@@ -65,12 +68,19 @@ from prunecore.recovery_options import TrainingProgress
 from prunecore.recovery_study import RecoveryPoint, RecoveryStudy, study_recovery
 from prunecore.runtime import Runtime, runtime_info, set_threads
 from prunecore.scores import Scores
+from prunecore.search import Search
+from prunecore.search_result import SearchResult
+from prunecore.search_state import SearchState, SearchStep
+from prunecore.search_study import SearchPoint, SearchStudy
+from prunecore.search_watch import SearchProgress
 from prunecore.shape import Cost, ModelShape, Sublayer
 from prunecore.shapley import Shapley
 from prunecore.shapley_scores import ShapleyScores
 from prunecore.statistics import Statistics
+from prunecore.study_searching import study_search
 from prunecore.task_measuring import compare_tasks
 from prunecore.tasks import Compromise, TaskComparison
+from prunecore.token_times import TokenTimes
 from prunecore.utilities import Utilities, WalkReport
 
 __version__ = header_version()
@@ -83,6 +93,7 @@ __all__ = [
     "METRICS",
     "OBJECTIVES",
     "STATIC_METRICS",
+    "STRATEGIES",
     "UTILITIES",
     "Adapter",
     "AdapterGradient",
@@ -126,6 +137,13 @@ __all__ = [
     "RecoverySummary",
     "Runtime",
     "Scores",
+    "Search",
+    "SearchPoint",
+    "SearchProgress",
+    "SearchResult",
+    "SearchState",
+    "SearchStep",
+    "SearchStudy",
     "Shapley",
     "ShapleyScores",
     "ShapleyValues",
@@ -134,6 +152,7 @@ __all__ = [
     "SubjectAccuracy",
     "Sublayer",
     "TaskComparison",
+    "TokenTimes",
     "TooSmallBufferError",
     "TrainingProgress",
     "TrainingRecord",
@@ -149,6 +168,7 @@ __all__ = [
     "runtime_info",
     "set_threads",
     "study_recovery",
+    "study_search",
 ]
 
 

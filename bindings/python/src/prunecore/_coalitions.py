@@ -31,21 +31,25 @@ def player_names(players: int | Sequence[str], count: int | None = None) -> tupl
 
 
 def told_worths(
-    masks: npt.ArrayLike, values: npt.ArrayLike, players: int
+    masks: npt.ArrayLike,
+    values: npt.ArrayLike,
+    players: int,
+    nouns: tuple[str, str] = ("coalition", "worth"),
 ) -> tuple[npt.NDArray[np.uint8], Values]:
-    """Coalitions and worths as C takes them."""
+    """Coalitions and worths as C takes them; errors call them by `nouns`."""
+    mask, value = nouns
     try:
         rows = np.asarray(masks)
         worths = np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError) as error:
-        raise ArgumentError(f"the coalitions and their worths are no numbers: {error}") from error
+        raise ArgumentError(f"the {mask}s and their {value}s are no numbers: {error}") from error
     if rows.ndim == 1 and worths.ndim == 0:
         rows, worths = rows[np.newaxis], worths[np.newaxis]
     if rows.ndim != 2 or rows.shape[1] != players or worths.shape != (len(rows),):
         raise ArgumentError(
-            f"the coalitions have shape {rows.shape} and the worths {worths.shape}, but (m, "
+            f"the {mask}s have shape {rows.shape} and the {value}s {worths.shape}, but (m, "
             f"{players}) and (m,) are needed"
         )
     if rows.dtype.kind not in "buif" or not np.all((rows == 0) | (rows == 1)):
-        raise ArgumentError("the entries of a coalition are 0 (absent) or 1 (present)")
+        raise ArgumentError(f"the entries of a {mask} are 0 (absent) or 1 (present)")
     return np.ascontiguousarray(rows, dtype=np.uint8), np.ascontiguousarray(worths)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Checkpoints: a game on disk, so that a run that was killed goes on where it stood."""
+"""Checkpoints: a game or a search on disk, so that a run that was killed goes on where it stood."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LONGEST_HEADER = 1 << 20
 
 
 class Checkpoint:
-    """A file that holds a saved game, and what the game is about.
+    """A file that holds a saved game, or a saved search, and what it is about.
 
     It is one line of JSON, {"format", "version", "run", "bytes"}, and after it the game's bytes,
     which carry a checksum of their own. A write replaces the whole file at once: whenever the
@@ -28,11 +28,18 @@ class Checkpoint:
         The file; it need not be there yet, but its folder must be.
     run : mapping
         What the numbers of the game depend on, as JSON values: model, data, options.
+
+    Attributes
+    ----------
+    notes : dict
+        JSON values that are kept beside the game and that a run need not agree with, such as
+        measured times. `load` reads them.
     """
 
     def __init__(self, path: str | os.PathLike[str], run: Mapping[str, Any]) -> None:
         self.path = Path(path)
         self._run: dict[str, Any] = json.loads(json.dumps(dict(run)))
+        self.notes: dict[str, Any] = {}
 
     def load(self) -> bytes | None:
         """The saved game; None if there is no file.
@@ -56,10 +63,11 @@ class Checkpoint:
         record = self._header(header)
         if record["bytes"] != len(game):
             raise FormatError(
-                f"the checkpoint {self.path} is damaged: it holds {len(game)} bytes of a game of "
-                f"{record['bytes']}"
+                f"the checkpoint {self.path} is damaged: it holds {len(game)} of "
+                f"{record['bytes']} bytes"
             )
         self._compare(record["run"])
+        self.notes = record.get("notes", {})
         return game
 
     def _header(self, line: bytes) -> dict[str, Any]:
@@ -74,7 +82,9 @@ class Checkpoint:
                 f"the checkpoint {self.path} is of version {record.get('version')}, but this "
                 "version reads only 1"
             )
-        if not isinstance(record.get("run"), dict) or not isinstance(record.get("bytes"), int):
+        kinds = {"run": dict, "bytes": int, "notes": dict}
+        found = {"notes": {}, **record}
+        if not all(isinstance(found.get(name), kind) for name, kind in kinds.items()):
             raise FormatError(f"the checkpoint {self.path} is damaged")
         return record
 
@@ -99,6 +109,8 @@ class Checkpoint:
             It cannot be written; the file is as it was.
         """
         header = {"format": FORMAT, "version": 1, "run": self._run, "bytes": len(game)}
+        if self.notes:
+            header["notes"] = self.notes
         # In the same folder, so that renaming cannot cross file systems. One name, so that what a
         # killed process leaves is written over by the next.
         partial = self.path.with_name(f"{self.path.name}.partial")

@@ -23,7 +23,9 @@ from prunecore import (
     gradients,
     playing,
     recovery,
+    searching,
 )
+from prunecore import token_times as timing
 from prunecore import utilities as coalitions
 from prunecore._compute import Compute, compute_value
 from prunecore._handle import Handle
@@ -347,6 +349,8 @@ class Model:
     generate = generating.generate
     generate_calibration = calibration.generate_calibration
     recover = recovery.recover
+    search = searching.search
+    token_times = timing.token_times
     vjp = gradients.vjp
     gradient = gradients.gradient
     export = exporting.export

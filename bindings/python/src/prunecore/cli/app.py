@@ -15,7 +15,7 @@ import typer
 from typer.main import get_command
 
 import prunecore
-from prunecore.cli import commands, demo, generate, recover, shapley, study, tasks
+from prunecore.cli import commands, demo, generate, recover, search, shapley, study, tasks
 from prunecore.errors import Cancelled, Error, InternalError
 
 EXIT_BAD_INPUT = 2
@@ -35,6 +35,7 @@ app = typer.Typer(
 app.command("info")(commands.info)
 app.command("score")(commands.score)
 app.command("shapley")(shapley.shapley)
+app.command("search")(search.search)
 app.command("prune")(commands.prune)
 app.command("evaluate")(commands.evaluate)
 app.command("curve")(commands.curve)

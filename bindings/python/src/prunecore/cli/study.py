@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command `study recovery`."""
+"""The commands `study`: `study recovery` here, `study search` beside it."""
 
 from __future__ import annotations
 
@@ -9,23 +9,20 @@ from typing import Annotated
 import typer
 
 from prunecore._progress import ProgressFunction
-from prunecore.cli import recovery_tables
+from prunecore.cli import recovery_tables, study_search
 from prunecore.cli.options import (
     ComputeOption,
     JsonOption,
     ThreadsOption,
     apply_threads,
     open_model,
-    read_data,
 )
 from prunecore.cli.output import Bar, Output, make_folder, wrote
-from prunecore.data import Data
+from prunecore.cli.study_data import read_parts
 from prunecore.demonstration import TEXTS, find_example_model
 from prunecore.errors import ArgumentError
-from prunecore.model import Model
 from prunecore.plots import save_figure
 from prunecore.recovery_study import METHODS, STUDIED, RecoveryStudy, study_recovery
-from prunecore.text_split import split_by_document
 
 QUICK_METHODS = ("bias", "closed_form", "kl_from_zero", "kl")
 QUICK_SEQUENCES = 96
@@ -33,10 +30,7 @@ QUICK_STEPS = 20
 
 app = typer.Typer(help="Studies: many runs, a table, JSON and a figure.")
 
-
-@app.callback()
-def _studies() -> None:
-    """Makes typer keep the name of the command though there is one."""
+app.command("search")(study_search.search)
 
 
 @app.command("recovery")
@@ -123,7 +117,7 @@ def recovery(
         highest = max(1, n_blocks // 3) if most is None else most
         if not 1 <= highest <= n_blocks:  # before anything is measured
             raise ArgumentError(f"--most is {most}, but must be from 1 to {n_blocks}")
-        learnt, measured = _read(files, held_out, opened, sequence_length)
+        learnt, measured = read_parts(files, held_out, opened, sequence_length)
         if quick:
             every = max(1, learnt.n_sequences // QUICK_SEQUENCES)
             learnt = learnt.select(range(0, learnt.n_sequences, every))
@@ -145,17 +139,6 @@ def recovery(
     Output(json_).result(
         found.to_dict(), recovery_tables.study(found), "", *[wrote(path) for path in written]
     )
-
-
-def _read(
-    files: list[Path], held_out: list[Path] | None, model: Model, sequence_length: int
-) -> tuple[Data, Data]:
-    if held_out:
-        return (
-            read_data(files, model, sequence_length, None, None),
-            read_data(held_out, model, sequence_length, None, None),
-        )
-    return split_by_document(files, model, sequence_length or None)
 
 
 def _write(found: RecoveryStudy, out: Path) -> list[Path]:

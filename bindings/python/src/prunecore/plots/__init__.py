@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pictures of scores, of pruning curves and of recovery, as matplotlib figures.
+"""Pictures of scores, of pruning curves, of searches and of recovery, as matplotlib figures.
 
 They are drawn without pyplot, so that neither the backend nor the open figures of the caller are
 touched. Every series has a colour, a marker and a line style of its own, so that pictures read
@@ -10,6 +10,8 @@ from prunecore.plots.curves import pruning_curves
 from prunecore.plots.heat_map import heat_map
 from prunecore.plots.importance import importance
 from prunecore.plots.recovery import recovery_losses
+from prunecore.plots.search_path import search_path
+from prunecore.plots.search_study import search_losses
 from prunecore.plots.shapley_values import shapley_values
 from prunecore.plots.style import save_figure
 
@@ -19,5 +21,7 @@ __all__ = [
     "pruning_curves",
     "recovery_losses",
     "save_figure",
+    "search_losses",
+    "search_path",
     "shapley_values",
 ]

@@ -75,6 +75,7 @@ def words(name: str) -> str:
         "kl": "KL",
         "kl_from_zero": "KL from zero",
         "js": "JS",
+        "one_shot": "one-shot",
     }
     return spelled.get(name, name.replace("_", " "))
 
@@ -95,6 +96,14 @@ def tidy(axes: Axes) -> None:
     axes.tick_params(labelsize=FONT_SIZE - 1)
 
 
+def checked_suffix(path: Path) -> str:
+    """The suffix of a picture's file. Raises `ArgumentError` if it is none that can be saved."""
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES:
+        raise ArgumentError(f"{path} must end in one of {', '.join(SUFFIXES)}")
+    return suffix
+
+
 def save_figure(figure: Figure, path: str | os.PathLike[str]) -> None:
     """Saves a figure as its suffix says (.png, .svg or .pdf). The same figure gives the same bytes.
 
@@ -108,9 +117,7 @@ def save_figure(figure: Figure, path: str | os.PathLike[str]) -> None:
     from matplotlib import rc_context
 
     target = Path(path)
-    suffix = target.suffix.lower()
-    if suffix not in SUFFIXES:
-        raise ArgumentError(f"{target} must end in one of {', '.join(SUFFIXES)}")
+    suffix = checked_suffix(target)
     dates = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
     try:
         with rc_context({"svg.hashsalt": "prunecore"}):

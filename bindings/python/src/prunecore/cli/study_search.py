@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command `study search`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from prunecore._progress import ProgressFunction
+from prunecore.cli import search_tables
+from prunecore.cli.options import (
+    ComputeOption,
+    JsonOption,
+    ThreadsOption,
+    apply_threads,
+    open_model,
+)
+from prunecore.cli.output import Bar, Output, make_folder, wrote
+from prunecore.cli.study_data import read_parts
+from prunecore.data import Data
+from prunecore.demonstration import TEXTS, find_example_model
+from prunecore.errors import ArgumentError
+from prunecore.plots import save_figure
+from prunecore.search_study import SearchStudy
+from prunecore.study_searching import COUNTS, METHODS, STUDIED, study_search
+
+QUICK_COUNTS = (2,)
+QUICK_METHODS = (
+    "greedy",
+    "one-shot, leave-one-out loss",
+    "one-shot, cosine",
+    "window, loss",
+    "tail",
+)
+QUICK_SEQUENCES = 3
+SEQUENCES = 24
+HELD_OUT_SEQUENCES = 48
+
+
+def search(
+    model: Annotated[
+        Path | None,
+        typer.Argument(metavar="MODEL", help="Default: the small model of the repository."),
+    ] = None,
+    data: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--data",
+            metavar="FILE",
+            help="Text to search on. May be given several times. Default, for the repository's "
+            "model: its own texts.",
+        ),
+    ] = None,
+    held_out: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--held-out",
+            metavar="FILE",
+            help="Other text to measure on. Default: the last sixth of the documents of each file.",
+        ),
+    ] = None,
+    out: Annotated[
+        Path, typer.Option("--out", metavar="DIR", help="Where to write tables, JSON and picture.")
+    ] = Path("out/search"),
+    granularity: Annotated[
+        str,
+        typer.Option(
+            "--granularity",
+            metavar="NAMES",
+            help="What is removed, with commas between: block, sublayer, attention, feed_forward.",
+        ),
+    ] = ",".join(STUDIED),
+    remove: Annotated[
+        str | None,
+        typer.Option(
+            "--remove",
+            metavar="NUMBERS",
+            help=f"How many units, with commas between. Default: {','.join(map(str, COUNTS))}.",
+        ),
+    ] = None,
+    sequences: Annotated[
+        int | None,
+        typer.Option(
+            "--sequences", metavar="N", help=f"Of the data, evenly taken. Default: {SEQUENCES}."
+        ),
+    ] = None,
+    quick: Annotated[
+        bool,
+        typer.Option(
+            "--quick",
+            help=f"Less of everything: {','.join(map(str, QUICK_COUNTS))} removed, "
+            f"{QUICK_SEQUENCES} sequences, no evolutionary and no random.",
+        ),
+    ] = False,
+    sequence_length: Annotated[
+        int, typer.Option("--sequence-length", metavar="N", help="Tokens per sequence.")
+    ] = 128,
+    compute: ComputeOption = None,
+    threads: ThreadsOption = None,
+    json_: JsonOption = False,
+) -> None:
+    """Measure what each strategy finds at the same number of removals, and what it takes."""
+    apply_threads(threads)
+    directory = model or find_example_model()
+    files = data or [directory / f"{text}.jsonl" for text in TEXTS]
+    counts = (QUICK_COUNTS if quick else COUNTS) if remove is None else _numbers(remove)
+    with open_model(directory, compute) as opened, Bar() as bar:
+
+        def step(label: str) -> ProgressFunction:
+            bar.label = label
+            return bar
+
+        searched, measured = read_parts(files, held_out, opened, sequence_length)
+        most = sequences if sequences is not None else QUICK_SEQUENCES if quick else SEQUENCES
+        found = study_search(
+            opened,
+            _some(searched, most),
+            _some(measured, QUICK_SEQUENCES if quick else HELD_OUT_SEQUENCES),
+            [name.strip() for name in granularity.split(",")],
+            counts,
+            methods=[m for m in METHODS if not quick or m.name in QUICK_METHODS],
+            step=step,
+        )
+    written = _write(found, make_folder(out))
+    Output(json_).result(
+        found.to_dict(), search_tables.study(found), "", *[wrote(path) for path in written]
+    )
+
+
+def _numbers(given: str) -> list[int]:
+    try:
+        return [int(number) for number in given.split(",")]
+    except ValueError as error:
+        raise ArgumentError(
+            f"--remove is '{given}', but must be whole numbers with commas between"
+        ) from error
+
+
+def _some(data: Data, most: int) -> Data:
+    """Sequences from all over the data."""
+    if most < 1:
+        raise ArgumentError(f"--sequences is {most}, but must be at least 1")
+    taken = min(most, data.n_sequences)
+    return data.select(data.n_sequences * place // taken for place in range(taken))
+
+
+def _write(found: SearchStudy, out: Path) -> list[Path]:
+    files = [out / "search.json", out / "search.md"]
+    found.save(files[0])
+    files[1].write_text(search_tables.study_markdown(found), encoding="utf-8")
+    figure = found.plot()
+    for suffix in (".png", ".svg"):
+        files.append(out / f"search{suffix}")
+        save_figure(figure, files[-1])
+    return files

@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The way of a search: its damage, and what is left of the model."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from prunecore.plots.style import FONT_SIZE, SERIES, Series, new_figure, tidy, words
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from prunecore.search_result import SearchResult
+
+_DAMAGES = {
+    "loss": "loss (nats per token)",
+    "logit_l2": "logit L2 distance",
+    "kl": "KL divergence (nats)",
+    "js": "JS divergence (nats)",
+    "choice_error": "share of wrong answers",
+    "choice_loss": "loss of the answers (nats per question)",
+}
+_UNITS = {
+    "attention": "attention layers",
+    "feed_forward": "feed-forward layers",
+    "block": "blocks",
+    "sublayer": "sublayers",
+}
+
+
+def search_path(found: SearchResult) -> Figure:
+    """Draws the damage along the path, on a second axis what is left of parameters and cache.
+
+    Units removed run along the horizontal axis; where most of a path is at the same number of
+    them, as that of "evolutionary" is, damages told.
+    """
+    figure = new_figure(5.6, 3.8)
+    axes = figure.subplots()
+    counts = [step.n_removed for step in found.path]
+    rising = 2 * len(set(counts)) > len(counts)
+    along = counts if rising else [step.told for step in found.path]
+    _line(axes, along, [step.damage for step in found.path], SERIES[0], "damage")
+    utility = str(found.provenance.get("utility", "damage"))
+    axes.set_ylabel(_DAMAGES.get(utility, words(utility)), fontsize=FONT_SIZE)
+    units = _UNITS.get(str(found.provenance.get("granularity")), "units")
+    axes.set_xlabel(f"{units} removed" if rising else "masks evaluated", fontsize=FONT_SIZE)
+    tidy(axes)
+    beside = axes.twinx()
+    start = found.path[0]
+    kept = [100 * step.parameters / max(1, start.parameters) for step in found.path]
+    cache = [
+        100 * step.kv_bytes_per_token / max(1, start.kv_bytes_per_token) for step in found.path
+    ]
+    _line(beside, along, kept, SERIES[1], "parameters left")
+    _line(beside, along, cache, SERIES[2], "key-value cache left")
+    beside.set_ylim(0, 105)
+    beside.set_ylabel("left, of the start (%)", fontsize=FONT_SIZE)
+    beside.spines["top"].set_visible(False)
+    beside.tick_params(labelsize=FONT_SIZE - 1)
+    _whole_numbers(axes)
+    lines = [*axes.lines, *beside.lines]
+    figure.legend(
+        lines,
+        [str(line.get_label()) for line in lines],
+        loc="outside upper center",
+        ncols=3,
+        fontsize=FONT_SIZE,
+        frameon=False,
+    )
+    return figure
+
+
+def _line(axes: Axes, along: list[int], values: list[float], style: Series, label: str) -> None:
+    axes.plot(
+        along,
+        values,
+        color=style.colour,
+        marker=style.marker,
+        linestyle=style.line,
+        markersize=4,
+        linewidth=1.3,
+        label=label,
+    )
+
+
+def _whole_numbers(axes: Axes) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))

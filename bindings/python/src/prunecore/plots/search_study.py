@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Strategies of searches: the loss that each ends with, and what each takes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from prunecore.errors import ArgumentError
+from prunecore.plots.style import FONT_SIZE, SERIES, Series, new_figure, tidy, words
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from prunecore.search_study import SearchStudy
+
+_UNITS = {
+    "attention": "attention layers",
+    "feed_forward": "feed-forward layers",
+    "block": "blocks",
+    "sublayer": "sublayers",
+}
+
+
+def search_losses(study: SearchStudy) -> Figure:
+    """Draws the held-out loss by number of units removed, and under it the cost of the search.
+
+    One column per granularity, one line per method. Costs are evaluations of sublayers on all the
+    data, on a logarithmic scale; what takes none has no line there.
+    """
+    if not study.points:
+        raise ArgumentError("the study has no points to draw")
+    granularities = list(dict.fromkeys(point.granularity for point in study.points))
+    figure = new_figure(3.8 * len(granularities) + 0.6, 6.0)
+    panels = figure.subplots(2, len(granularities), squeeze=False, sharex="col", sharey="row")
+    for column, granularity in enumerate(granularities):
+        upper, lower = panels[0][column], panels[1][column]
+        for position, method in enumerate(study.methods):
+            style = SERIES[position % len(SERIES)]
+            points = [
+                point
+                for point in study.points
+                if (point.granularity, point.method) == (granularity, method)
+            ]
+            counts = [point.n_removed for point in points]
+            _line(upper, counts, [point.loss for point in points], style, words(method))
+            costs = [point.sublayers for point in points]
+            if costs and min(costs) > 0:
+                _line(lower, counts, costs, style, words(method))
+        upper.axhline(study.loss, color="#999999", linewidth=0.8)
+        upper.set_title(_UNITS[granularity], fontsize=FONT_SIZE)
+        lower.set_xlabel(f"{_UNITS[granularity]} removed", fontsize=FONT_SIZE)
+        for panel in (upper, lower):
+            _whole_numbers(panel)
+            tidy(panel)
+    panels[0][0].set_ylabel("held-out loss (nats per token)", fontsize=FONT_SIZE)
+    panels[1][0].set_ylabel("sublayer evaluations", fontsize=FONT_SIZE)
+    panels[1][0].set_yscale("log")
+    # The column with most methods: not every granularity has an exhaustive optimum.
+    fullest = max(panels[0], key=lambda panel: len(panel.get_legend_handles_labels()[1]))
+    handles, labels = fullest.get_legend_handles_labels()
+    figure.legend(
+        handles,
+        labels,
+        loc="outside upper center",
+        ncols=min(len(labels), 3),
+        fontsize=FONT_SIZE,
+        frameon=False,
+    )
+    return figure
+
+
+def _line(panel: Axes, along: list[int], values: list[float], style: Series, label: str) -> None:
+    panel.plot(
+        along,
+        values,
+        color=style.colour,
+        marker=style.marker,
+        linestyle=style.line,
+        markersize=4,
+        linewidth=1.3,
+        label=label if values else "_none",
+    )
+
+
+def _whole_numbers(panel: Axes) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    panel.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
