@@ -25,7 +25,7 @@ test: setup-test lint test-swift test-symbols test-capi test-python test-instruc
 	@echo "all tests passed"
 
 lint:
-	$(BIN)/ruff check bindings/python Tests/Python benchmarks examples/python examples/llama_cpp scripts
+	$(BIN)/ruff check bindings/python Tests/Python benchmarks examples/python examples/c examples/llama_cpp scripts
 	$(BIN)/mypy --strict bindings/python/src/prunecore
 	scripts/check-kernels.sh
 
@@ -46,13 +46,15 @@ test-python:
 test-instructions:
 	$(BIN)/python benchmarks/instructions.py
 
-## Our speed against transformers on PyTorch and against what the machine can do, what recovery wins back, and our
-## estimators against shapiq's. Some 50 minutes on a machine that does nothing else; writes benchmarks/results/ and
-## docs/images/. All are measured even if one misses a bar. HELD_OUT=FILE measures recovery on text that people wrote.
+## Our speed against transformers on PyTorch and against what the machine can do, what recovery wins back, what a call of
+## a host costs, and our estimators against shapiq's. Some 50 minutes on a machine that does nothing else; writes
+## benchmarks/results/ and docs/images/. All are measured even if one misses a bar. HELD_OUT=FILE measures recovery on
+## text that people wrote.
 bench: setup-test
 	$(BIN)/python benchmarks/speed.py; speed=$$?; \
 	env -u OPENBLAS_CORETYPE $(BIN)/python benchmarks/recovery.py $(if $(HELD_OUT),--held-out $(HELD_OUT)); recovery=$$?; \
-	env -u OPENBLAS_CORETYPE $(BIN)/python benchmarks/estimators.py && exit $$((speed + recovery))
+	env -u OPENBLAS_CORETYPE $(BIN)/python benchmarks/callbacks.py; callbacks=$$?; \
+	env -u OPENBLAS_CORETYPE $(BIN)/python benchmarks/estimators.py && exit $$((speed + recovery + callbacks))
 
 ## A model of 13.5 GB in 4 GB of memory: takes root and 15 GB of disk.
 bench-large: setup-test
