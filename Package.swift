@@ -25,10 +25,15 @@ let package = Package(
         ),
         // Loops that Swift cannot say: relaxed reductions, and code for a CPU recognised at run time.
         .target(name: "CKernels", path: "Sources/PruneCore/CKernels", publicHeadersPath: "."),
+        // A system call that Glibc's module does not show.
+        .systemLibrary(name: "CRename", path: "Sources/PruneCore/CRename"),
         .target(
             name: "PruneCore",
-            dependencies: ["COpenBLAS", "CKernels"],
-            exclude: ["COpenBLAS", "CKernels"],
+            dependencies: ["COpenBLAS", "CKernels", "CRename"],
+            exclude: ["COpenBLAS", "CKernels", "CRename"],
+            // What an exported checkpoint needs to run in transformers, inside the library: it is one file.
+            resources: ["configuration_prunecore", "modeling_prunecore", "configuration_decilm", "modeling_decilm",
+                        "prunecore_layers"].map { .embedInCode("Export/Modelling/\($0).py") },
             swiftSettings: settings
         ),
         // DLPack's structs as they lie in memory.

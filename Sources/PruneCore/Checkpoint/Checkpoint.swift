@@ -1,7 +1,15 @@
+/// Where a model was opened: what an export takes from there beside the weights.
+struct CheckpointSource: Sendable {
+    let directory: String
+    /// config.json as it was read, so that an export fits the weights whatever becomes of the file.
+    let configuration: [UInt8]
+}
+
 /// A Hugging Face model directory, opened: its configuration and its tensors, which stay mapped and are not copied.
 public struct Checkpoint: Sendable {
     let config: ModelConfig
     let tensors: TensorTable
+    let source: CheckpointSource
 
     /// Opens `config.json` and `model.safetensors`, or the shards that `model.safetensors.index.json` names.
     ///
@@ -14,7 +22,9 @@ public struct Checkpoint: Sendable {
         let json = try MappedFile.read(configPath, limit: ModelConfig.sizeLimit)
         let config = try ModelConfig.parse(json, path: configPath)
         let tensors = try openTensors(directory)
-        return Checkpoint(config: try config.tied(asStoredIn: tensors), tensors: tensors)
+        return Checkpoint(
+            config: try config.tied(asStoredIn: tensors), tensors: tensors,
+            source: CheckpointSource(directory: directory, configuration: json))
     }
 
     private static func openTensors(_ directory: String) throws(PruneError) -> TensorTable {

@@ -50,6 +50,17 @@ final class MappedFile: @unchecked Sendable {
         madvise(UnsafeMutableRawPointer(mutating: start - offset), part.count + offset, MADV_WILLNEED)
     }
 
+    /// Lets the pages of a part go that was read and is not needed soon: they count as this process's memory, and can be
+    /// read again. No more than advice.
+    func doesNotNeed(_ part: UnsafeRawBufferPointer) {
+        guard let start = part.baseAddress else { return }
+        // Whole pages alone: what is beside the part may be in use.
+        let lead = (Self.pageSize - Int(bitPattern: start) % Self.pageSize) % Self.pageSize
+        let count = (part.count - lead) / Self.pageSize * Self.pageSize
+        guard count > 0 else { return }
+        madvise(UnsafeMutableRawPointer(mutating: start + lead), count, MADV_DONTNEED)
+    }
+
     private static let pageSize = sysconf(Int32(_SC_PAGESIZE))
 
     /// The whole file as an array, for text.

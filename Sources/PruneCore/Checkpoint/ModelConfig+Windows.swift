@@ -1,7 +1,7 @@
 extension ModelConfig {
     /// What transformers takes a missing `sliding_window` and `max_window_layers` for, where the family has them.
     private static let defaultWindow = 4096
-    private static let defaultFirstWindowBlock = 28
+    static let defaultFirstWindowBlock = 28
 
     /// The window of every block, by the rule of the architecture.
     ///

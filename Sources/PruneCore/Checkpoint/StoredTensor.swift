@@ -54,6 +54,9 @@ public struct StoredTensor: @unchecked Sendable {
     /// Has a tensor that lies in a file read into memory in the background.
     func willNeed() { (owner as? MappedFile)?.willNeed(bytes) }
 
+    /// Lets what was read of a tensor that lies in a file go from this process's memory.
+    func doesNotNeed(_ part: UnsafeRawBufferPointer) { (owner as? MappedFile)?.doesNotNeed(part) }
+
     /// Whether two matrices have the same elements, of the same type. Reading stops at the first row that differs.
     func hasElements(of other: StoredTensor) -> Bool {
         guard elementType == other.elementType, shape == other.shape, shape.count == 2 else { return false }

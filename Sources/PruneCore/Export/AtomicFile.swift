@@ -71,7 +71,8 @@ enum AtomicFile {
         }
     }
 
-    private static func append(
+    /// Writes bytes, all of them. Errors: `.file`, with the system's reason and `path`.
+    static func append(
         _ bytes: UnsafeRawBufferPointer, to descriptor: Int32, _ path: String
     ) throws(PruneError) {
         var rest = bytes[...]
@@ -84,13 +85,20 @@ enum AtomicFile {
     }
 
     /// Makes the rename last. Some file systems cannot: the file is whole all the same.
-    private static func syncDirectory(of path: String) {
-        let end = path.lastIndex(of: "/").map { path.index(after: $0) } ?? path.startIndex
-        let directory = end == path.startIndex ? "." : String(path[..<end])
+    static func syncDirectory(of path: String) {
+        let directory = parent(of: path)
         let descriptor = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
         guard descriptor >= 0 else { return }
         fsync(descriptor)
         close(descriptor)
+    }
+}
+
+extension AtomicFile {
+    /// The directory that a path is in.
+    static func parent(of path: String) -> String {
+        guard let slash = path.lastIndex(of: "/") else { return "." }
+        return slash == path.startIndex ? "/" : String(path[..<slash])
     }
 }
 

@@ -15,6 +15,8 @@ public final class NativeModel: Model {
     let config: ModelConfig
     let weights: NativeWeights
     let rotary: RotaryTable
+    /// The directory it was opened from; nil for weights that a host holds.
+    let source: CheckpointSource?
     let scratch = BufferPool()
 
     /// Opens a Hugging Face directory. Errors: as `prune_model_open`.
@@ -22,18 +24,21 @@ public final class NativeModel: Model {
     /// - Parameter compute: nil = what `ComputeType.preferred` says.
     public convenience init(directory: String, compute: ComputeType? = nil) throws(PruneError) {
         let checkpoint = try Checkpoint.open(directory: directory)
-        try self.init(checkpoint.config, checkpoint.tensors, compute: compute)
+        try self.init(checkpoint.config, checkpoint.tensors, source: checkpoint.source, compute: compute)
     }
 
     /// A model over tensors that live elsewhere; `tensors` keeps them alive.
     ///
     /// Errors: those of the weights; `.unsupported` for a compute type that this CPU lacks; `.argument` if `compute` is
     /// nil and the environment names no type.
-    init(_ config: ModelConfig, _ tensors: TensorTable, compute: ComputeType? = nil) throws(PruneError) {
+    init(
+        _ config: ModelConfig, _ tensors: TensorTable, source: CheckpointSource? = nil, compute: ComputeType? = nil
+    ) throws(PruneError) {
         if let compute, !compute.isSupported {
             throw PruneError(.unsupported, "this CPU has no instructions for \(compute) products; compute in float32")
         }
         self.config = config
+        self.source = source
         weights = try NativeWeights(config, tensors)
         shape = weights.shape(config)
         self.compute = if let compute { compute } else { try ComputeType.preferred(for: shape.elementType) }

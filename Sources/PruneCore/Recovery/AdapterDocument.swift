@@ -54,7 +54,7 @@ struct AdapterDocument {
             """
     }
 
-    private static func describe(_ adapter: Adapter, at sublayer: Int, _ report: RecoveryReport) -> JSONValue {
+    static func describe(_ adapter: Adapter, at sublayer: Int, _ report: RecoveryReport) -> JSONValue {
         .object([
             "sublayer": .string(sublayerName(sublayer)), "kind": .string(adapter.kind.name),
             "rank": .integer(adapter.rank), "input": .string(adapter.norm == nil ? "raw" : "normed"),
@@ -63,7 +63,7 @@ struct AdapterDocument {
         ])
     }
 
-    private static func describe(_ report: RecoveryReport) -> JSONValue {
+    static func describe(_ report: RecoveryReport) -> JSONValue {
         .object([
             "objective": .string(report.objective.name), "statistics_tokens": .integer(report.statisticsTokens),
             "trained_tokens": .integer(report.trainedTokens), "steps": .integer(report.steps),

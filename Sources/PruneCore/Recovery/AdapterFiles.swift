@@ -124,14 +124,7 @@ public enum AdapterFiles {
 
     /// The tensor that holds a part.
     private static func name(of part: AdapterPart, at sublayer: Int) -> String {
-        let own = switch part {
-        case .bias: "bias"
-        case .down: "down.weight"
-        case .up: "up.weight"
-        case .matrix: "linear.weight"
-        case .norm: "norm.weight"
-        }
-        return sublayerName(sublayer) + "." + own
+        sublayerName(sublayer) + "." + part.tensorName
     }
 
     /// Makes a directory, and those above it, where there is none. Errors: `.file`, with the system's reason.

@@ -16,6 +16,17 @@ public enum AdapterPart: Int32, Sendable, CaseIterable {
         case .norm: "norm"
         }
     }
+
+    /// What a file calls it, after the name of the place where the adapter stands.
+    var tensorName: String {
+        switch self {
+        case .bias: "bias"
+        case .down: "down.weight"
+        case .up: "up.weight"
+        case .matrix: "linear.weight"
+        case .norm: "norm.weight"
+        }
+    }
 }
 
 extension Adapter {

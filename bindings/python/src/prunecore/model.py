@@ -18,6 +18,7 @@ from prunecore import (
     calibration,
     choice_evaluation,
     evaluation,
+    exporting,
     generating,
     gradients,
     playing,
@@ -348,6 +349,7 @@ class Model:
     recover = recovery.recover
     vjp = gradients.vjp
     gradient = gradients.gradient
+    export = exporting.export
 
     def statistics(
         self,

@@ -1,0 +1,126 @@
+/// What an exported directory is. The raw values are those of `PRUNE_FORMAT_*`.
+public enum ExportFormat: Int32, Sendable {
+    /// `plain` where that can say it, else `custom`.
+    case huggingFace = 0
+    /// A checkpoint like any other, with fewer blocks.
+    case plain = 1
+    /// A checkpoint with a modelling file of its own.
+    case custom = 2
+    /// nemotron-nas, with `block_configs`.
+    case deci = 3
+
+    /// As prunecore.json and error texts call it.
+    var name: String {
+        switch self {
+        case .huggingFace: "hf"
+        case .plain: "hf_plain"
+        case .custom: "hf_custom"
+        case .deci: "deci"
+        }
+    }
+}
+
+/// How a model is exported.
+public struct ExportOptions {
+    public var format = ExportFormat.huggingFace
+    /// Bytes of a file of weights at most; a larger tensor is a file of its own.
+    public var shardBytes = 5_000_000_000
+    /// A JSON object kept in prunecore.json; nil = an empty one.
+    public var provenance: String?
+    /// Whether a directory that PruneCore exported before is replaced.
+    public var replaces = false
+    /// The library's version, kept in prunecore.json.
+    public var version: String
+
+    public init(version: String) { self.version = version }
+}
+
+/// What a directory is to hold, before anything is written: the same for every format.
+struct ExportPlan {
+    /// A tensor and the name it gets.
+    struct Tensor {
+        enum Content {
+            /// Copied as it is stored.
+            case stored(StoredTensor)
+            /// fp32 values, row-major.
+            case values([Float], shape: [Int])
+        }
+
+        let name: String
+        let content: Content
+
+        var elementType: ElementType {
+            switch content {
+            case .stored(let tensor): tensor.elementType
+            case .values: .float32
+            }
+        }
+
+        var shape: [Int] {
+            switch content {
+            case .stored(let tensor): tensor.shape
+            case .values(_, let shape): shape
+            }
+        }
+
+        var byteCount: Int {
+            switch content {
+            case .stored(let tensor): tensor.byteCount
+            case .values(let values, _): 4 * values.count
+            }
+        }
+    }
+
+    /// Any but `huggingFace`.
+    let format: ExportFormat
+    /// The text of config.json.
+    let config: String
+    /// In the order of the model.
+    let tensors: [Tensor]
+    /// Files that the format adds.
+    let files: [(name: String, bytes: [UInt8])]
+    /// What prunecore.json says beside what it says of every format.
+    var notes: [String: JSONValue] = [:]
+}
+
+/// What is exported: a model from a directory, what of it stays, and what stands in for the rest.
+struct ExportSubject {
+    let model: NativeModel
+    let source: CheckpointSource
+    let mask: KeepMask
+    let adapters: AdapterSet?
+
+    /// Whether every block is kept whole or removed whole.
+    var removesWholeBlocks: Bool {
+        (0..<mask.blockCount).allSatisfy { mask.keeps(2 * $0) == mask.keeps(2 * $0 + 1) }
+    }
+
+    /// config.json as it was read. Errors: none that opening the model did not throw.
+    func configText() throws(PruneError) -> ConfigText {
+        var text = try ConfigText(source.configuration, source: source.directory + "/config.json")
+        // The code that it names is not copied, and these models need none of it.
+        text.remove("auto_map")
+        // Files may call a head tied and store another: runtimes that believe them would compute another model.
+        if !model.config.tiesEmbeddings, text.value("tie_word_embeddings") == "true" {
+            text.set("tie_word_embeddings", .bool(false))
+        }
+        return text
+    }
+
+    /// The tensors of the model that no mask removes, around those of its sublayers.
+    func tensors(ofSublayers own: [ExportPlan.Tensor]) -> [ExportPlan.Tensor] {
+        let weights = model.weights
+        func stored(_ tensor: StoredTensor) -> ExportPlan.Tensor {
+            ExportPlan.Tensor(name: tensor.name, content: .stored(tensor))
+        }
+        let head = model.config.tiesEmbeddings ? [] : [stored(weights.head.tensor)]
+        return [stored(weights.embedding.tensor)] + own + [stored(weights.finalNorm.gain.tensor)] + head
+    }
+
+    /// The tensors of a kept sublayer under their own names.
+    func tensors(ofSublayer sublayer: Int) -> [ExportPlan.Tensor] {
+        model.weights.tensors(ofSublayer: sublayer).map {
+            ExportPlan.Tensor(name: $0.name, content: .stored($0))
+        }
+    }
+}

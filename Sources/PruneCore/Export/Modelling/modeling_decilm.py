@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A Llama without some of its sublayers, for transformers.
+
+Written by PruneCore; it is not NVIDIA's file of that name. vLLM and mlx have models of their own
+for this format, and do not use it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from transformers import LlamaForCausalLM
+
+from .configuration_decilm import DeciLMConfig
+from .prunecore_layers import take_out
+
+
+class DeciLMForCausalLM(LlamaForCausalLM):
+    config: DeciLMConfig
+    config_class = DeciLMConfig
+
+    def __init__(self, config: Any, *arguments: Any, **named: Any) -> None:
+        super().__init__(config, *arguments, **named)
+        take_out(self.model, config.hidden_size, set(config.removed), {})

@@ -1,0 +1,91 @@
+/// Tensors as files of weights: `model.safetensors`, or shards and the index that says which has what.
+struct ShardedWeights {
+    /// Bytes handed on at a time: a tensor is never in memory as a whole.
+    private static let pieceSize = 8 << 20
+    /// Bytes that a header takes for a tensor at most, beside its name, and for itself.
+    private static let headerEntry = 256
+
+    struct Shard {
+        let name: String
+        let tensors: [ExportPlan.Tensor]
+    }
+
+    let shards: [Shard]
+    /// Bytes of all files at most.
+    let byteCount: Int
+
+    /// Fills files in the order of the tensors, each until the next tensor would not fit.
+    ///
+    /// - Parameter limit: bytes of a file at most.
+    init(_ tensors: [ExportPlan.Tensor], limit: Int) {
+        var groups: [[ExportPlan.Tensor]] = [[]]
+        var size = Self.headerEntry
+        var total = 0
+        for tensor in tensors {
+            let own = tensor.byteCount + tensor.name.utf8.count + Self.headerEntry
+            if let last = groups.last, !last.isEmpty, size + own > limit {
+                groups.append([])
+                size = Self.headerEntry
+            }
+            groups[groups.count - 1].append(tensor)
+            size += own
+            total += own
+        }
+        byteCount = total + groups.count * Self.headerEntry
+        let width = 5
+        func padded(_ number: Int) -> String {
+            String(repeating: "0", count: max(0, width - String(number).count)) + String(number)
+        }
+        shards = groups.enumerated().map { index, tensors in
+            let name = groups.count == 1
+                ? "model.safetensors" : "model-\(padded(index + 1))-of-\(padded(groups.count)).safetensors"
+            // Of falling element size, so that every tensor is aligned when the file is mapped.
+            return Shard(
+                name: name,
+                tensors: tensors.enumerated().sorted {
+                    (-$0.element.elementType.byteCount, $0.offset) < (-$1.element.elementType.byteCount, $1.offset)
+                }.map(\.element))
+        }
+    }
+
+    /// Writes all files. Errors: `.file`; `.cancelled`.
+    func write(to directory: StagedDirectory, _ meter: ProgressMeter) throws(PruneError) {
+        for shard in shards {
+            try directory.write(shard.name) { (append) throws(PruneError) in
+                try SafetensorsWriter.write(
+                    shard.tensors.map { tensor in
+                        SafetensorsWriter.Tensor(
+                            name: tensor.name, elementType: tensor.elementType, shape: tensor.shape
+                        ) { (append) throws(PruneError) in
+                            try Self.write(tensor, append)
+                            try meter.advance()
+                        }
+                    },
+                    metadata: ["format": "pt"], append: append)
+            }
+        }
+        if shards.count > 1 { try directory.write("model.safetensors.index.json", Array(index.text.utf8)) }
+    }
+
+    private static func write(_ tensor: ExportPlan.Tensor, _ append: AtomicFile.Append) throws(PruneError) {
+        switch tensor.content {
+        case .values(let values, _): try SafetensorsWriter.write(values, append)
+        case .stored(let stored):
+            for begin in stride(from: 0, to: stored.bytes.count, by: pieceSize) {
+                let end = min(begin + pieceSize, stored.bytes.count)
+                let piece = UnsafeRawBufferPointer(rebasing: stored.bytes[begin..<end])
+                try append(piece)
+                stored.doesNotNeed(piece)
+            }
+        }
+    }
+
+    private var index: JSONValue {
+        var files: [String: JSONValue] = [:]
+        for shard in shards {
+            for tensor in shard.tensors { files[tensor.name] = .string(shard.name) }
+        }
+        let total = shards.flatMap(\.tensors).reduce(0) { $0 + $1.byteCount }
+        return .object(["metadata": .object(["total_size": .integer(total)]), "weight_map": .object(files)])
+    }
+}
