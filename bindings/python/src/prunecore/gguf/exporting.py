@@ -3,36 +3,34 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gguf
-import numpy as np
 
 import prunecore
+from prunecore._progress import ProgressFunction
 from prunecore.adapters import Adapters
 from prunecore.errors import ArgumentError, FileError, UnsupportedError
 from prunecore.gguf import metadata
-from prunecore.gguf.architecture import Architecture, choose
+from prunecore.gguf.architecture import choose
 from prunecore.gguf.layers import Layer, layers
-from prunecore.gguf.number_types import NumberType, NumberTypes, encode, row_bytes
-from prunecore.gguf.operations import operations
+from prunecore.gguf.number_types import NumberType, NumberTypes
+from prunecore.gguf.operations import Attention, operations
 from prunecore.gguf.rotary import Rotary
-from prunecore.gguf.stored_tensors import StoredTensors, read_config
-from prunecore.gguf.tensor_plan import PlannedTensor, TensorPlan
+from prunecore.gguf.tensor_plan import TensorPlan
 from prunecore.gguf.vocabulary import Vocabulary, read_vocabulary
+from prunecore.gguf.writing import Steps, write_file
 from prunecore.mask import Mask, as_keep
 from prunecore.model import Model
+from prunecore.stored_tensors import StoredTensors, read_config
 
 if TYPE_CHECKING:
     from prunecore.mask import MaskLike
-
-CHUNK_BYTES = 32 << 20  # of float32 in memory at once
 
 
 @dataclass(frozen=True)
@@ -83,6 +81,7 @@ def export_gguf(
     tokenizer: bool | None = None,
     replace: bool = False,
     provenance: Mapping[str, Any] | None = None,
+    progress: ProgressFunction | None = None,
 ) -> GGUFExport:
     """Writes a pruned or recovered model as a GGUF file, which llama.cpp runs as it is.
 
@@ -109,6 +108,9 @@ def export_gguf(
         Whether a file of that name may be replaced.
     provenance : mapping, optional
         JSON values to keep in the file under `prunecore.provenance`.
+    progress : callable, optional
+        Called as `progress(stage, done, total, seconds)`, steps being tensors; a true result stops
+        the call with `Cancelled`, an exception stops it and is raised again.
 
     Raises
     ------
@@ -125,7 +127,7 @@ def export_gguf(
         with prunecore.open(model) as opened:
             return export_gguf(
                 opened, path, mask, adapters, dtype,
-                tokenizer=tokenizer, replace=replace, provenance=provenance,
+                tokenizer=tokenizer, replace=replace, provenance=provenance, progress=progress,
             )  # fmt: skip
     directory = _directory(model)
     target = Path(path)
@@ -133,6 +135,11 @@ def export_gguf(
         raise FileError(f"{target} exists already: name another file, or give replace=True")
     keep = _mask(model, mask, adapters)
     config = read_config(directory)
+    activation = config.get("hidden_act") or "silu"
+    if activation != "silu":
+        raise UnsupportedError(
+            f"{directory}: hidden_act is {activation}, but the graphs of llama.cpp compute silu"
+        )
     shape = model.shape
     plan = layers(operations(keep, adapters))
     rotary = Rotary.read(config, shape.context_length)
@@ -166,7 +173,7 @@ def export_gguf(
             plan, rotary.divisors(shape.head_size) if architecture.reads_rope_divisors else None
         )
     )
-    digest = _write(target, writer, tensors)
+    digest = write_file(target, writer, tensors, Steps(len(tensors), progress))
     return GGUFExport(
         path=target,
         architecture=architecture.name,
@@ -240,7 +247,7 @@ def _layer_notes(plan: Sequence[Layer], n_blocks: int) -> list[str]:
         notes.append("layer 0 holds a matrix of zeros: llama.cpp needs attention in it")
     if len(plan) > n_blocks:
         notes.append(f"it has {len(plan)} layers: adapters after adapters need layers of their own")
-    if any(layer.attention is None for layer in plan):
+    if not all(isinstance(layer.attention, Attention) for layer in plan):
         notes.append("enable flash attention (-fa on): without it only keys shrink, values do not")
     return notes
 
@@ -261,73 +268,3 @@ def _records(
         except (TypeError, ValueError) as error:
             raise ArgumentError(f"provenance cannot be written as JSON: {error}") from error
     return records
-
-
-def _write(target: Path, writer: gguf.GGUFWriter, tensors: Sequence[PlannedTensor]) -> str:
-    """Writes the file beside its place and renames it; returns the checksum of the tensors."""
-    for tensor in tensors:
-        rows, row = tensor.shape[0], row_bytes(tensor.shape, tensor.type)
-        writer.add_tensor_info(tensor.name, tensor.shape, _PLAIN, rows * row, tensor.type)
-    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
-    try:
-        try:
-            writer.write_header_to_file(partial)
-            writer.write_kv_data_to_file()
-            writer.write_ti_data_to_file()
-        finally:
-            writer.close()
-        with partial.open("r+b") as file:
-            header = file.read()
-            place = header.rindex(metadata.TENSORS_SHA256.encode()) + len(metadata.TENSORS_SHA256)
-            digest = hashlib.sha256()
-            for part in _parts(len(header), tensors, writer.data_alignment, digest):
-                file.write(part)
-            file.seek(place + _STRING_HEADER)
-            file.write(digest.hexdigest().encode())
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(target)
-        _sync(target.parent)
-    except OSError as error:
-        raise FileError(f"{target} cannot be written: {error.strerror or error}") from error
-    finally:
-        partial.unlink(missing_ok=True)
-    return digest.hexdigest()
-
-
-# After a key stand its type (4 bytes) and the length of the string (8).
-_STRING_HEADER = 12
-_PLAIN = np.dtype(np.float32)
-
-
-def _parts(
-    position: int, tensors: Sequence[PlannedTensor], alignment: int, digest: Any
-) -> Iterable[bytes]:
-    """What follows the header: padding, and the tensors, each padded. The digest is over these."""
-    yield bytes(-position % alignment)
-    for tensor in tensors:
-        rows = tensor.shape[0]
-        width = tensor.shape[1] if len(tensor.shape) > 1 else 1
-        step = max(1, CHUNK_BYTES // (4 * width))
-        written = 0
-        for begin in range(0, rows, step):
-            values = tensor.rows(slice(begin, min(begin + step, rows)))
-            part = encode(tensor.name, values, tensor.type)
-            written += len(part)
-            digest.update(part)
-            yield part
-        padding = bytes(-written % alignment)
-        digest.update(padding)
-        yield padding
-
-
-def _sync(folder: Path) -> None:
-    """Makes a renaming last through a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-__all__ = ["Architecture", "GGUFExport", "export_gguf"]

@@ -10,7 +10,7 @@ import gguf
 import numpy as np
 
 from prunecore.errors import ArgumentError, NonFiniteError
-from prunecore.gguf.stored_tensors import Floats, StoredTensor
+from prunecore.stored_tensors import Floats, StoredTensor
 
 NumberType: TypeAlias = Literal["auto", "F32", "F16", "BF16", "Q8_0"]
 _Type = gguf.GGMLQuantizationType

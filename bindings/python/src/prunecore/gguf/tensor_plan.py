@@ -15,8 +15,8 @@ from prunecore.gguf.architecture import Architecture
 from prunecore.gguf.layers import ZERO_WIDTH, Layer
 from prunecore.gguf.number_types import NumberTypes
 from prunecore.gguf.operations import Attention, Linear, Vector
-from prunecore.gguf.stored_tensors import Floats, StoredTensors
 from prunecore.shape import ModelShape
+from prunecore.stored_tensors import Floats, StoredTensors
 
 if TYPE_CHECKING:
     from prunecore.adapters import Adapters

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import json
+import logging
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -76,9 +77,7 @@ class Vocabulary:
             writer.add_add_space_prefix(self.adds_space)
         if self.charsmap:
             writer.add_precompiled_charsmap(self.charsmap)
-        special = gguf.SpecialVocab(
-            directory, load_merges=self.model == "gpt2", n_vocab=len(self.tokens)
-        )
+        special = _special_tokens(directory, self.model == "gpt2", len(self.tokens))
         # What llama.cpp assumes where nothing is said differs by kind: so it is always said.
         special.add_special_token.update(_added_tokens(directory, special.special_token_ids))
         special.add_to_gguf(writer, quiet=True)
@@ -273,6 +272,16 @@ def _type(
     if model != "gpt2" and _BYTE.fullmatch(token):
         return gguf.TokenType.BYTE
     return gguf.TokenType.NORMAL
+
+
+def _special_tokens(directory: Path, with_merges: bool, rows: int) -> gguf.SpecialVocab:
+    # It warns of templates for pairs of texts, which have no meaning here.
+    logger = logging.getLogger("gguf.vocab")
+    before, logger.disabled = logger.disabled, True
+    try:
+        return gguf.SpecialVocab(directory, load_merges=with_merges, n_vocab=rows)
+    finally:
+        logger.disabled = before
 
 
 def _added_tokens(directory: Path, special: Mapping[str, int]) -> dict[str, bool]:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from prunecore.errors import FileError, FormatError, UnsupportedError
+from prunecore.errors import FileError, FormatError
 
 Floats = npt.NDArray[np.float32]
 
@@ -127,8 +127,6 @@ def read_config(directory: Path) -> dict[str, Any]:
     ------
     FileError, FormatError
         It is missing, or no JSON object.
-    UnsupportedError
-        It asks for an activation that llama.cpp's graphs do not compute.
     """
     path = directory / "config.json"
     try:
@@ -139,9 +137,4 @@ def read_config(directory: Path) -> dict[str, Any]:
         raise FormatError(f"{path} is no JSON: {error}") from error
     if not isinstance(config, dict):
         raise FormatError(f"{path} is no JSON object")
-    activation = config.get("hidden_act") or "silu"
-    if activation != "silu":
-        raise UnsupportedError(
-            f"{path}: hidden_act is {activation}, but the graphs of llama.cpp compute silu"
-        )
     return config
