@@ -23,6 +23,7 @@ from prunecore.errors import FileError, FormatError, UnsupportedError
 from prunecore.text import load_tokenizer
 
 _SPACE = "\u2581"
+_LEADING_SPACE = "text that begins with a space gets one more in front inside llama.cpp"
 _BYTE = re.compile(r"<0x[0-9A-Fa-f]{2}>")
 _CONTRACTIONS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)"
 _REST = r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -52,6 +53,8 @@ class Vocabulary:
         Whether text gets a space in front; None = not said.
     charsmap : bytes
         Of the normaliser of Unigram.
+    unknown : int or None
+        Id of the token for what has no other.
     notes : list of str
         What a user should know.
     """
@@ -63,6 +66,7 @@ class Vocabulary:
     scores: list[float] = field(default_factory=list)
     adds_space: bool | None = None
     charsmap: bytes = b""
+    unknown: int | None = None
     notes: list[str] = field(default_factory=list)
 
     def add_to(self, writer: gguf.GGUFWriter, directory: Path) -> None:
@@ -78,6 +82,8 @@ class Vocabulary:
         if self.charsmap:
             writer.add_precompiled_charsmap(self.charsmap)
         special = _special_tokens(directory, self.model == "gpt2", len(self.tokens))
+        if self.unknown is not None:
+            special.special_token_ids["unk"] = self.unknown
         # What llama.cpp assumes where nothing is said differs by kind: so it is always said.
         special.add_special_token.update(_added_tokens(directory, special.special_token_ids))
         special.add_to_gguf(writer, quiet=True)
@@ -171,7 +177,11 @@ def _sentencepiece(
     made.adds_space = any(step.get("type") == "Prepend" for step in normalizers) or any(
         _prepends(step) for step in metaspace
     )
+    if metaspace:
+        made.notes.append(_LEADING_SPACE)
     vocabulary: Mapping[str, int] = model["vocab"]
+    if sum(1 for token in vocabulary if _BYTE.fullmatch(token)) < 256:
+        raise UnsupportedError("BPE of SentencePiece without the 256 tokens of bytes")
     ranks: dict[str, int] = {}
     listed: set[tuple[str, str]] = set()
     for rank, merge in enumerate(model["merges"]):
@@ -209,6 +219,7 @@ def _unigram(content: Mapping[str, Any], steps: list[Mapping[str, Any]]) -> Voca
     if len(metaspace) != 1:
         raise UnsupportedError("Unigram that does not split at spaces as SentencePiece does")
     made.adds_space = _prepends(metaspace[0])
+    made.notes.append(_LEADING_SPACE)
     made.scores = [float(score) for _, score in content["model"]["vocab"]]
     return made
 
@@ -245,31 +256,27 @@ def _fill(
             f"{path} has the token id {max(by_id)}, but the model's embedding has {rows} rows"
         )
     unknown = model.get("unk_token")
-    unknown_id = model.get("unk_id") if unknown is None else known.get(unknown)
+    made.unknown = model.get("unk_id") if unknown is None else known.get(unknown)
     scores = dict(zip(sorted(known.values()), made.scores, strict=False))
     for number in range(rows):
         token = by_id.get(number)
         made.tokens.append(f"[PAD{number}]" if token is None else token)
-        made.types.append(_type(number, token, added.get(number), unknown_id, made.model))
+        made.types.append(_type(number, token, added.get(number), made))
     if made.scores:
         made.scores = [scores.get(number, -1e4) for number in range(rows)]
 
 
 def _type(
-    number: int,
-    token: str | None,
-    added: Mapping[str, Any] | None,
-    unknown_id: Any,
-    model: str,
+    number: int, token: str | None, added: Mapping[str, Any] | None, made: Vocabulary
 ) -> gguf.TokenType:
     if token is None:
         return gguf.TokenType.UNUSED
-    if number == unknown_id and model != "gpt2":
+    if number == made.unknown and made.model != "gpt2":
         return gguf.TokenType.UNKNOWN
     if added is not None:
         special = bool(added.get("special"))
         return gguf.TokenType.CONTROL if special else gguf.TokenType.USER_DEFINED
-    if model != "gpt2" and _BYTE.fullmatch(token):
+    if made.model != "gpt2" and _BYTE.fullmatch(token):
         return gguf.TokenType.BYTE
     return gguf.TokenType.NORMAL
 
