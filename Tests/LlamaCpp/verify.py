@@ -3,7 +3,7 @@
 
     python Tests/LlamaCpp/verify.py [--models DIRECTORY] [--table FILE.md] [--json FILE]
 
-The embedded model is exported in every way of cases.py; --models names checkpoints of other
+The embedded model is exported in every way of gguf_cases.py; --models names checkpoints of other
 architectures that write_models.py made. --table puts the results between the marks of a Markdown
 file. Exit code 1 if one differs, or a refusal is not the one that is expected.
 """
@@ -20,11 +20,14 @@ from typing import Any
 
 import numpy as np
 import prunecore as pc
-from cases import CASES, Case
 from prunecore.gguf import export_gguf, read_gguf
 from prunecore.gguf.llama_cpp_runtime import LlamaCpp, load_llama_cpp
 
 ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "Tests" / "Python"))
+
+from gguf_cases import CASES, Case  # noqa: E402
+
 TALES = ROOT / "examples" / "models" / "tales-12l"
 TOKENS = 200
 CACHE_TOKENS = 4096  # so many that what llama.cpp rounds to 0.01 MiB says bytes per token

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import ctypes
+import importlib
 import os
 import re
 from typing import TYPE_CHECKING, Any
@@ -122,9 +123,8 @@ def load_llama_cpp() -> Any:
         It is not installed.
     """
     try:
-        import llama_cpp
+        return importlib.import_module("llama_cpp")
     except ImportError as error:
         raise LoadError(
             "GGUF files are run with llama-cpp-python: scripts/setup-llama-cpp.sh compiles it"
         ) from error
-    return llama_cpp

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is exported and run inside llama.cpp: every place where its layers have a peculiarity."""
+"""What is exported as GGUF and run: every place where its layers have a peculiarity."""
 
 from __future__ import annotations
 
