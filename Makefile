@@ -25,7 +25,8 @@ test: setup-test lint test-swift test-symbols test-capi test-python test-instruc
 	@echo "all tests passed"
 
 lint:
-	$(BIN)/ruff check bindings/python Tests/Python benchmarks examples/python examples/llama_cpp scripts
+	$(BIN)/ruff check bindings/python Tests/Python benchmarks examples/python examples/llama_cpp scripts \
+	    Sources/PruneCore/Export/Modelling
 	$(BIN)/mypy --strict bindings/python/src/prunecore
 	scripts/check-kernels.sh
 

@@ -1524,7 +1524,8 @@ prune_status prune_adapters_gradient(const prune_adapters *adapters, const prune
 typedef int32_t prune_format;
 enum {
     PRUNE_FORMAT_HF = 0,        /* PRUNE_FORMAT_HF_PLAIN where that can say it, else PRUNE_FORMAT_HF_CUSTOM */
-    PRUNE_FORMAT_HF_PLAIN = 1,  /* whole blocks removed, no adapters: a checkpoint like any other, blocks renumbered */
+    PRUNE_FORMAT_HF_PLAIN = 1,  /* whole blocks removed: a checkpoint like any other, blocks renumbered. No adapters, but
+                                   biases that prune_adapters_fold() moves into output biases that the model has */
     PRUNE_FORMAT_HF_CUSTOM = 2, /* sublayers removed, adapters in their places: with a modelling file of its own, which
                                    transformers runs with trust_remote_code, and `per_layer_config` as a declaration */
     PRUNE_FORMAT_DECI = 3       /* nemotron-nas with block_configs, for vLLM and mlx: sublayers removed, no adapters */
@@ -1536,7 +1537,7 @@ typedef struct prune_export_options {
     prune_format format;
     int64_t shard_bytes;         /* a file of weights at most; 0 = 5 * 10^9. A larger tensor is a file of its own */
     const char *provenance_json; /* a JSON object kept in prunecore.json; NULL = {} */
-    int32_t replace;             /* 1 = a directory that PruneCore exported before is replaced */
+    int32_t replace;             /* 1 = a directory that PruneCore exported before is replaced, if nothing was added to it */
     int32_t reserved;            /* 0 */
     prune_progress_fn progress;  /* NULL = none; steps are tensors */
     void *user_data;
@@ -1546,16 +1547,17 @@ typedef struct prune_export_options {
 /*
  * Exports a model without what a mask removes: config.json, weights in their stored type, copied tensor by tensor, the other
  * files of the model's directory (tokenizer, generation_config.json), and prunecore.json with mask, provenance and checksums.
- * The directory appears when it is whole: written beside, synced, renamed. Whatever stops it, what was there before is there
- * still.
+ * The directory appears when it is whole: written beside, synced, renamed. Whatever stops it, a kill included, what was there
+ * before is there still; a killed one leaves a directory NAME.*.partial beside, which the next export to NAME takes away.
  *   model        opened from a directory
  *   keep, keep_count   NULL with 0 = the model's mask, or that of the adapters
  *   adapters     of the same mask; NULL = none
  *   directory    must not exist, unless options->replace
  *   options      NULL = defaults
- * Errors: PRUNE_ERR_ARGUMENT (mask and adapters do not fit), PRUNE_ERR_HANDLE, PRUNE_ERR_FILE (exists; no room; the text has the
- * system's reason), PRUNE_ERR_UNSUPPORTED (the format cannot say it, or its runtimes would compute something else: the text
- * says why and which format can; the model has no directory), PRUNE_ERR_CANCELLED, PRUNE_ERR_MEMORY.
+ * Errors: PRUNE_ERR_ARGUMENT (mask and adapters do not fit; the model has adapters attached), PRUNE_ERR_HANDLE, PRUNE_ERR_FILE
+ * (exists; no room; the text has the system's reason), PRUNE_ERR_FORMAT (bad provenance), PRUNE_ERR_UNSUPPORTED (the format
+ * cannot say it, or its runtimes would compute something else: the text says why and which format can; the model has no
+ * directory), PRUNE_ERR_CANCELLED, PRUNE_ERR_MEMORY.
  */
 prune_status prune_model_export(const prune_model *model, const uint8_t *keep, size_t keep_count,
                                 const prune_adapters *adapters, const char *directory, const prune_export_options *options);

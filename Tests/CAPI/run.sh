@@ -149,6 +149,7 @@ cpp_and_run test_hpp "$here/test_hpp.cpp" "${objects[@]}"
 cpp_and_run test_hpp_game "$here/test_hpp_game.cpp" "${objects[@]}"
 cpp_and_run test_hpp_recovery "$here/test_hpp_recovery.cpp" "${objects[@]}"
 cpp_and_run test_hpp_tensors "$here/test_hpp_tensors.cpp" "${objects[@]}"
+cpp_and_run test_hpp_export "$here/test_hpp_export.cpp" "${objects[@]}"
 
 # prunecore.hpp under other compilers and the next standard, as far as they are here; and each part of it on its own.
 for compiler in g++ clang++; do
@@ -159,7 +160,7 @@ for compiler in g++ clang++; do
     for standard in c++17 c++20; do
         step "hpp, $compiler $standard" "$compiler" -std=$standard "${warnings[@]}" -I"$root/include" \
             -I"$root/bindings/cpp" -I"$here" -fsyntax-only "$here/test_hpp.cpp" "$here/test_hpp_game.cpp" \
-            "$here/test_hpp_recovery.cpp" "$here/test_hpp_tensors.cpp"
+            "$here/test_hpp_recovery.cpp" "$here/test_hpp_tensors.cpp" "$here/test_hpp_export.cpp"
     done
 done
 parts_stand_alone() {

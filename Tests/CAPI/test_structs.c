@@ -258,6 +258,17 @@ static prune_status adapters_gradient(void *memory)
     return status;
 }
 
+static prune_status export_model(void *memory)
+{
+    int32_t replace = 1;
+    uint32_t size;
+    memcpy(&size, memory, sizeof size);
+    if (size >= sizeof(prune_export_options)) {
+        memcpy((char *)memory + offsetof(prune_export_options, replace), &replace, sizeof replace);
+    }
+    return prune_model_export(f.model, NULL, 0, NULL, "exported", memory);
+}
+
 static const struct {
     with_struct call;
     uint32_t size;
@@ -293,7 +304,8 @@ static const struct {
     { moments_solve, sizeof(prune_recover_options), "options", 0 },
     { vjp, sizeof(prune_evaluate_options), "options", 0 },
     { gradient, sizeof(prune_evaluate_options), "options", 0 },
-    { adapters_gradient, sizeof(prune_evaluate_options), "options", 0 }
+    { adapters_gradient, sizeof(prune_evaluate_options), "options", 0 },
+    { export_model, sizeof(prune_export_options), "options", 0 }
 };
 
 /* Calls with `size` in struct_size; byte `set` of the memory, if it is not 0, holds 1. */

@@ -48,8 +48,13 @@ import Testing
     }
 
     /// FIPS 180-4's examples, and messages around the length of a block, in pieces of any size.
-    @Test func digestsAreThoseOfTheStandard() {
-        func digest(_ text: String) -> String { Array(text.utf8).withUnsafeBytes { SHA256.hexadecimal(of: $0) } }
+    @Test(arguments: [false, true]) func digestsAreThoseOfTheStandard(_ isAccelerated: Bool) {
+        func digest(of bytes: UnsafeRawBufferPointer) -> String {
+            var digest = SHA256(isAccelerated: isAccelerated)
+            digest.update(bytes)
+            return digest.hexadecimal
+        }
+        func digest(_ text: String) -> String { Array(text.utf8).withUnsafeBytes { digest(of: $0) } }
         #expect(digest("") == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855")
         #expect(digest("abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad")
         #expect(
@@ -61,9 +66,9 @@ import Testing
         var random = SeededGenerator(state: 3)
         for count in [1, 55, 56, 57, 63, 64, 65, 119, 120, 128, 1000] {
             let message = (0..<count).map { _ in UInt8.random(in: 0...255, using: &random) }
-            let whole = message.withUnsafeBytes { SHA256.hexadecimal(of: $0) }
+            let whole = message.withUnsafeBytes { digest(of: $0) }
             for piece in [1, 7, 64, 100] {
-                var pieces = SHA256()
+                var pieces = SHA256(isAccelerated: isAccelerated)
                 for start in stride(from: 0, to: count, by: piece) {
                     Array(message[start..<min(count, start + piece)]).withUnsafeBytes { pieces.update($0) }
                 }

@@ -39,5 +39,6 @@
 #include "prunecore/recovery.hpp"    // RecoverOptions, Adapters, recover
 #include "prunecore/moments.hpp"     // Moments
 #include "prunecore/gradients.hpp"   // vjp, gradient
+#include "prunecore/exporting.hpp"   // Format, ExportOptions, export_model
 
 #endif  // PRUNECORE_HPP

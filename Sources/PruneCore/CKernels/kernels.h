@@ -16,6 +16,7 @@
 #include <stdint.h>
 
 #include "bf16_product.h"
+#include "sha256.h"
 
 enum { KERNEL_LEVEL_BASELINE = 0, KERNEL_LEVEL_AVX2 = 1, KERNEL_LEVEL_AVX512 = 2 };
 

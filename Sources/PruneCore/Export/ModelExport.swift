@@ -25,8 +25,8 @@ public func export(
     let target = try exportTarget(place, replaces: options.replaces)
     let others = ModelFiles.list(subject.source.directory)
     let weights = ShardedWeights(plan.tensors, limit: options.shardBytes)
-    try requireSpace(
-        weights.byteCount + others.reduce(0) { $0 + $1.byteCount } + plan.config.utf8.count, for: target.path)
+    let texts = plan.files.reduce(plan.config.utf8.count) { $0 + $1.bytes.count }
+    try requireSpace(weights.byteCount + others.reduce(texts) { $0 + $1.byteCount }, for: target.path)
     let meter = ProgressMeter(stage: "export", total: plan.tensors.count, listener: progress)
     let staged = try StagedDirectory(target.path)
     try staged.write("config.json", Array(plan.config.utf8))

@@ -1,3 +1,5 @@
+internal import CKernels
+
 /// The SHA-256 digest of bytes that come in pieces (FIPS 180-4, sections 5 and 6).
 struct SHA256 {
     private static let blockSize = 64
@@ -8,8 +10,12 @@ struct SHA256 {
     /// Bytes that do not fill a block yet.
     private var rest: [UInt8] = []
     private var byteCount: UInt64 = 0
-    /// Scratch: the message schedule of a block.
-    private var schedule = [UInt32](repeating: 0, count: 64)
+    private let isAccelerated: Bool
+
+    static let isSupportedByCPU = kernel_sha256_supported() != 0
+
+    /// - Parameter isAccelerated: with the CPU's own instructions, if it has them.
+    init(isAccelerated: Bool = true) { self.isAccelerated = isAccelerated && Self.isSupportedByCPU }
 
     /// Adds bytes at the end.
     mutating func update(_ bytes: UnsafeRawBufferPointer) {
@@ -21,14 +27,12 @@ struct SHA256 {
             bytes = bytes.dropFirst(missing.count)
             guard rest.count == Self.blockSize else { return }
             let block = rest
-            block.withUnsafeBytes { add(block: $0) }
+            block.withUnsafeBytes { add(blocks: $0) }
             rest.removeAll(keepingCapacity: true)
         }
-        while bytes.count >= Self.blockSize {
-            add(block: UnsafeRawBufferPointer(rebasing: bytes.prefix(Self.blockSize)))
-            bytes = bytes.dropFirst(Self.blockSize)
-        }
-        rest += bytes
+        let whole = bytes.prefix(bytes.count / Self.blockSize * Self.blockSize)
+        add(blocks: UnsafeRawBufferPointer(rebasing: whole))
+        rest += bytes.dropFirst(whole.count)
     }
 
     /// The digest of all bytes so far, as 64 hexadecimal digits.
@@ -51,44 +55,16 @@ struct SHA256 {
         return digest.hexadecimal
     }
 
-    /// Takes in a block of 64 bytes.
-    private mutating func add(block: UnsafeRawBufferPointer) {
-        for index in 0..<16 {
-            schedule[index] = UInt32(bigEndian: block.loadUnaligned(fromByteOffset: 4 * index, as: UInt32.self))
+    /// Takes in blocks of 64 bytes.
+    private mutating func add(blocks: UnsafeRawBufferPointer) {
+        guard let base = blocks.baseAddress, blocks.count >= Self.blockSize else { return }
+        state.withUnsafeMutableBufferPointer { state in
+            // Safe: the state has its eight words, and the blocks are the caller's for the length of the call.
+            if let words = state.baseAddress {
+                kernel_sha256(
+                    isAccelerated ? 1 : 0, words, base.assumingMemoryBound(to: UInt8.self),
+                    blocks.count / Self.blockSize)
+            }
         }
-        for index in 16..<64 {
-            let (two, fifteen) = (schedule[index - 2], schedule[index - 15])
-            let small0 = fifteen.rotated(7) ^ fifteen.rotated(18) ^ (fifteen >> 3)
-            let small1 = two.rotated(17) ^ two.rotated(19) ^ (two >> 10)
-            schedule[index] = schedule[index - 16] &+ small0 &+ schedule[index - 7] &+ small1
-        }
-        var (a, b, c, d) = (state[0], state[1], state[2], state[3])
-        var (e, f, g, h) = (state[4], state[5], state[6], state[7])
-        for index in 0..<64 {
-            let sum1 = e.rotated(6) ^ e.rotated(11) ^ e.rotated(25)
-            let choice = (e & f) ^ (~e & g)
-            let first = h &+ sum1 &+ choice &+ Self.constants[index] &+ schedule[index]
-            let sum0 = a.rotated(2) ^ a.rotated(13) ^ a.rotated(22)
-            let majority = (a & b) ^ (a & c) ^ (b & c)
-            (h, g, f, e, d, c, b, a) = (g, f, e, d &+ first, c, b, a, first &+ sum0 &+ majority)
-        }
-        for (index, value) in [a, b, c, d, e, f, g, h].enumerated() { state[index] &+= value }
     }
-
-    /// The first 32 bits of the fractional parts of the cube roots of the first 64 primes.
-    private static let constants: [UInt32] = [
-        0x428A_2F98, 0x7137_4491, 0xB5C0_FBCF, 0xE9B5_DBA5, 0x3956_C25B, 0x59F1_11F1, 0x923F_82A4, 0xAB1C_5ED5,
-        0xD807_AA98, 0x1283_5B01, 0x2431_85BE, 0x550C_7DC3, 0x72BE_5D74, 0x80DE_B1FE, 0x9BDC_06A7, 0xC19B_F174,
-        0xE49B_69C1, 0xEFBE_4786, 0x0FC1_9DC6, 0x240C_A1CC, 0x2DE9_2C6F, 0x4A74_84AA, 0x5CB0_A9DC, 0x76F9_88DA,
-        0x983E_5152, 0xA831_C66D, 0xB003_27C8, 0xBF59_7FC7, 0xC6E0_0BF3, 0xD5A7_9147, 0x06CA_6351, 0x1429_2967,
-        0x27B7_0A85, 0x2E1B_2138, 0x4D2C_6DFC, 0x5338_0D13, 0x650A_7354, 0x766A_0ABB, 0x81C2_C92E, 0x9272_2C85,
-        0xA2BF_E8A1, 0xA81A_664B, 0xC24B_8B70, 0xC76C_51A3, 0xD192_E819, 0xD699_0624, 0xF40E_3585, 0x106A_A070,
-        0x19A4_C116, 0x1E37_6C08, 0x2748_774C, 0x34B0_BCB5, 0x391C_0CB3, 0x4ED8_AA4A, 0x5B9C_CA4F, 0x682E_6FF3,
-        0x748F_82EE, 0x78A5_636F, 0x84C8_7814, 0x8CC7_0208, 0x90BE_FFFA, 0xA450_6CEB, 0xBEF9_A3F7, 0xC671_78F2,
-    ]
-}
-
-extension UInt32 {
-    /// The bits turned to the right.
-    fileprivate func rotated(_ count: UInt32) -> UInt32 { self >> count | self << (32 - count) }
 }

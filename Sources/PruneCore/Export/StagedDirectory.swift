@@ -19,6 +19,7 @@ final class StagedDirectory {
     /// Where its files are meanwhile.
     let path: String
     private let descriptor: Int32
+    private static let mostAttempts = 100
     private var isDone = false
     private(set) var files: [StagedFile] = []
 
@@ -34,22 +35,28 @@ final class StagedDirectory {
         self.place = place
         Self.clean(beside: place)
         var random = SystemRandomNumberGenerator()
-        while true {
+        for _ in 0..<Self.mostAttempts {
             let path = "\(place).\(String(random.next() as UInt32, radix: 16)).partial"
             guard mkdir(path, 0o777) == 0 else {
                 guard errno == EEXIST || errno == EINTR else { throw MappedFile.failure(place, errno) }
                 continue
             }
             let descriptor = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
-            if descriptor >= 0, Self.lock(descriptor), Self.exists(descriptor) {
+            guard descriptor >= 0 else {
+                let reason = errno
+                rmdir(path)
+                if reason == ENOENT { continue }
+                throw MappedFile.failure(place, reason)
+            }
+            if Self.lock(descriptor) != .taken, Self.exists(descriptor) {
                 self.path = path
                 self.descriptor = descriptor
                 return
             }
             // Another export took it for an abandoned one, before it could be locked.
-            let reason = errno
-            if descriptor >= 0 { close(descriptor) } else if reason != ENOENT { throw MappedFile.failure(place, reason) }
+            close(descriptor)
         }
+        throw PruneError(.file, "\(place): no directory could be made beside it")
     }
 
     deinit {
@@ -133,13 +140,23 @@ final class StagedDirectory {
             let path = parent + "/" + name
             let descriptor = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
             guard descriptor >= 0 else { continue }
-            if lock(descriptor) { remove(path) }
+            if lock(descriptor) == .had { remove(path) }
             close(descriptor)
         }
     }
 
-    /// Whether nobody else has the directory.
-    private static func lock(_ descriptor: Int32) -> Bool { flock(descriptor, LOCK_EX | LOCK_NB) == 0 }
+    private enum Lock {
+        /// Nobody else had the directory.
+        case had
+        case taken
+        /// The file system has no locks: nobody can tell, and what is left behind stays.
+        case unknown
+    }
+
+    private static func lock(_ descriptor: Int32) -> Lock {
+        if flock(descriptor, LOCK_EX | LOCK_NB) == 0 { return .had }
+        return errno == EWOULDBLOCK ? .taken : .unknown
+    }
 
     private static func exists(_ descriptor: Int32) -> Bool {
         var status = stat()

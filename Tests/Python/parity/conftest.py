@@ -3,10 +3,19 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
+
 import pytest
 import torch
-from subjects import Subjects
-from transformers.utils import logging
+
+# Modelling files that come with a checkpoint are copied there: not to the user's own directory.
+# Read when transformers is imported.
+_MODULES = tempfile.TemporaryDirectory(prefix="prunecore-modules-")
+os.environ["HF_MODULES_CACHE"] = _MODULES.name
+
+from subjects import Subjects  # noqa: E402
+from transformers.utils import logging  # noqa: E402
 
 logging.set_verbosity_error()
 logging.disable_progress_bar()

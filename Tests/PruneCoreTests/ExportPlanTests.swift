@@ -1,0 +1,100 @@
+import Testing
+
+@testable import PruneCore
+
+@Suite struct ExportPlanTests {
+    private func subject(
+        _ architecture: String = "LlamaForCausalLM", _ changes: [String: String?] = [:], removing units: [Int] = []
+    ) throws -> ExportSubject {
+        let model = try randomModel(architecture, changes)
+        let mask = units.reduce(KeepMask(blocks: model.config.blockCount)) { $0.removing(unit: $1, .sublayer) }
+        let configuration = configuration(architecture, Self.sizes.merging(changes) { $1 })
+        // The fixture's model comes from a directory that is gone.
+        let source = CheckpointSource(directory: "/nowhere", configuration: configuration)
+        return ExportSubject(model: model, source: source, mask: mask, adapters: nil)
+    }
+
+    private static let sizes: [String: String?] = [
+        "hidden_size": "24", "intermediate_size": "37", "num_hidden_layers": "2", "num_attention_heads": "4",
+        "num_key_value_heads": "2", "head_dim": "6", "vocab_size": "32",
+    ]
+
+    private func member(_ key: String, _ plan: ExportPlan) throws -> JSONValue? {
+        guard case .object(let members) = try JSONValue.parse(Array(plan.config.utf8), source: "config.json") else { return nil }
+        return members[key]
+    }
+
+    /// Windows begin at block 28 where no key says otherwise: of 30 blocks, 28 come before, and 27 if one of them goes.
+    @Test(arguments: [(0, 27), (29, 28)])
+    func theFirstWindowMovesThoughNoKeyNamesIt(_ block: Int, _ first: Int) throws {
+        let windowed: [String: String?] = [
+            "num_hidden_layers": "30", "use_sliding_window": "true", "sliding_window": "8",
+        ]
+        let subject = try subject("Qwen2ForCausalLM", windowed, removing: [2 * block, 2 * block + 1])
+        let plan = try PlainExport.plan(subject)
+        #expect(try member("max_window_layers", plan) == .integer(first))
+        let config = try ModelConfig.parse(Array(plan.config.utf8), path: "config.json")
+        let kept = (0..<30).filter { $0 != block }
+        #expect(config.windows == kept.map { subject.model.config.windows[$0] })
+    }
+
+    /// A number that stands for no block is left as it is.
+    @Test func aFirstWindowBeyondTheLastBlockStays() throws {
+        let plan = try PlainExport.plan(
+            try subject("Qwen2ForCausalLM", ["max_window_layers": "2"], removing: [0, 1]))
+        #expect(try member("max_window_layers", plan) == .integer(2))
+    }
+
+    /// A file that calls its head tied, and stores another, is exported as what it computes.
+    @Test func headsThatAreNotTiedAreNotCalledTied() throws {
+        let tied = try subject("LlamaForCausalLM", ["tie_word_embeddings": "true"])
+        #expect(try PlainExport.plan(tied).tensors.contains { $0.name == "lm_head.weight" } == false)
+        let own = try subject("LlamaForCausalLM", [:])
+        let plan = try PlainExport.plan(ExportSubject(
+            model: own.model, source: tied.source, mask: own.mask, adapters: nil))
+        #expect(try member("tie_word_embeddings", plan) == .bool(false))
+        #expect(plan.tensors.contains { $0.name == "lm_head.weight" })
+    }
+
+    @Test(arguments: [
+        ("Qwen3ForCausalLM", "attention_bias", "false", "norms"), ("Qwen2ForCausalLM", "mlp_bias", "false", "biases"),
+        ("LlamaForCausalLM", "attention_bias", "true", "biases"), ("LlamaForCausalLM", "mlp_bias", "true", "biases"),
+        ("MistralForCausalLM", "sliding_window", "9", "9 tokens"),
+    ])
+    func deciRefusesWhatItsRuntimesDoNotCompute(_ name: String, _ key: String, _ value: String, _ reason: String) throws {
+        let subject = try subject(name, [key: value])
+        expectFault(.unsupported, naming: reason, "hf_custom can") { _ = try DeciExport.plan(subject) }
+        // The other format has no such limits.
+        #expect(try CustomExport.plan(subject).tensors.count > 0)
+    }
+
+    /// Against what vLLM's `_ffn_mult_to_intermediate_size` makes of the number that is written, over many widths.
+    @Test(arguments: [24, 80]) func widthsAreReadBackAsTheyAre(_ hidden: Int) throws {
+        for width in [256, 512, 768, 2816, 255, 300] {
+            let changes: [String: String?] = [
+                "hidden_size": "\(hidden)", "head_dim": "\(hidden / 4)", "intermediate_size": "\(width)",
+                "num_hidden_layers": "1",
+            ]
+            let plan = try DeciExport.plan(try subject("LlamaForCausalLM", changes))
+            guard case .array(let blocks) = try member("block_configs", plan), case .object(let block) = blocks.first,
+                case .object(let feedForward) = block["ffn"]
+            else {
+                Issue.record("no block")
+                return
+            }
+            if width % 256 == 0 {
+                let multiple: Double? =
+                    switch feedForward["ffn_mult"] {
+                    case .number(let value): value
+                    case .integer(let value): Double(value)
+                    default: nil
+                    }
+                let least = Int(2 * (try #require(multiple)) * Double(hidden) / 3)
+                #expect(least + (256 - least % 256) % 256 == width)
+                #expect(feedForward["intermediate_size"] == nil)
+            } else {
+                #expect(feedForward["intermediate_size"] == .integer(width) && feedForward["ffn_mult"] == nil)
+            }
+        }
+    }
+}
