@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 OUT ?= out
 
 .PHONY: setup setup-test demo test test-swift test-symbols test-capi test-python test-instructions lint \
-    bench bench-large bench-sublayers example-llama-cpp install clean
+    bench bench-large bench-sublayers example-llama-cpp verify-llama-cpp install clean
 
 ## What a user needs: system packages, the virtual environment, the library, the Python package.
 setup:
@@ -25,8 +25,8 @@ test: setup-test lint test-swift test-symbols test-capi test-python test-instruc
 	@echo "all tests passed"
 
 lint:
-	$(BIN)/ruff check bindings/python Tests/Python benchmarks examples/python examples/llama_cpp scripts \
-	    Sources/PruneCore/Export/Modelling
+	$(BIN)/ruff check bindings/python Tests/Python Tests/LlamaCpp benchmarks examples/python examples/c \
+	    examples/llama_cpp scripts Sources/PruneCore/Export/Modelling
 	$(BIN)/mypy --strict bindings/python/src/prunecore
 	scripts/check-kernels.sh
 
@@ -47,13 +47,15 @@ test-python:
 test-instructions:
 	$(BIN)/python benchmarks/instructions.py
 
-## Our speed against transformers on PyTorch and against what the machine can do, what recovery wins back, and our
-## estimators against shapiq's. Some 50 minutes on a machine that does nothing else; writes benchmarks/results/ and
-## docs/images/. All are measured even if one misses a bar. HELD_OUT=FILE measures recovery on text that people wrote.
+## Our speed against transformers on PyTorch and against what the machine can do, what recovery wins back, what a call of
+## a host costs, and our estimators against shapiq's. Some 50 minutes on a machine that does nothing else; writes
+## benchmarks/results/ and docs/images/. All are measured even if one misses a bar. HELD_OUT=FILE measures recovery on
+## text that people wrote.
 bench: setup-test
 	$(BIN)/python benchmarks/speed.py; speed=$$?; \
 	env -u OPENBLAS_CORETYPE $(BIN)/python benchmarks/recovery.py $(if $(HELD_OUT),--held-out $(HELD_OUT)); recovery=$$?; \
-	env -u OPENBLAS_CORETYPE $(BIN)/python benchmarks/estimators.py && exit $$((speed + recovery))
+	env -u OPENBLAS_CORETYPE $(BIN)/python benchmarks/callbacks.py; callbacks=$$?; \
+	env -u OPENBLAS_CORETYPE $(BIN)/python benchmarks/estimators.py && exit $$((speed + recovery + callbacks))
 
 ## A model of 13.5 GB in 4 GB of memory: takes root and 15 GB of disk.
 bench-large: setup-test
@@ -77,6 +79,12 @@ example-llama-cpp: setup
 	$(LLAMA) $(LLAMA_EXAMPLE)/write_gguf.py examples/models/tales-12l build/tales-12l-q8_0.gguf --type q8_0
 	$(LLAMA) $(LLAMA_EXAMPLE)/score_gguf.py build/tales-12l-q8_0.gguf --tokens examples/data/tales_tokens.txt \
 	    --compare examples/models/tales-12l --tolerance 0.02
+
+## Exports as GGUF, run by llama.cpp, against our own logits: the table in docs/export.md. Compiles llama.cpp first: minutes.
+verify-llama-cpp: setup-test
+	scripts/setup-llama-cpp.sh
+	$(BIN)/python Tests/LlamaCpp/write_models.py build/llama-cpp-models
+	$(LLAMA) Tests/LlamaCpp/verify.py --models build/llama-cpp-models --table docs/export.md
 
 ## Header, library, C++ wrapper, pkg-config and CMake files: make install PREFIX=/usr/local
 PREFIX ?= /usr/local

@@ -156,7 +156,7 @@ typedef void (*prune_close_fn)(void *user_data);
 typedef struct prune_model_options {
     uint32_t struct_size;
     prune_compute compute;
-    prune_close_fn on_close;   /* of prune_model_from_tensors() and _from_dlpack(): the tensors' memory may go now. Calls under
+    prune_close_fn on_close;   /* of prune_model_from_tensors() and _from_dlpack() alone: the tensors' memory may go now. Calls under
                                   way, and models attached to this one, use it beyond prune_model_release(). Not called if the
                                   model was not made. NULL = none */
     void *user_data;           /* of on_close */

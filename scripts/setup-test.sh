@@ -1,15 +1,23 @@
 #!/usr/bin/env bash
-# Adds what the tests need: valgrind, which counts instructions, as a system package (as root); in .venv the tools and
-# oracles of Tests/requirements.txt, and PyTorch for the CPU.
+# Adds what the tests need: as system packages (as root) valgrind, which counts instructions, and what a C program needs to
+# embed Python; in .venv the tools and oracles of Tests/requirements.txt, and PyTorch for the CPU.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-if ! command -v valgrind >/dev/null || [ ! -e /usr/include/valgrind/callgrind.h ]; then
+packages=()
+command -v valgrind >/dev/null && [ -e /usr/include/valgrind/callgrind.h ] || packages+=(valgrind)
+# Of the Python that .venv was made with; one that the system's packages do not bring has its headers beside it.
+.venv/bin/python -c '
+import glob, os, sys, sysconfig
+has = os.path.exists(os.path.join(sysconfig.get_path("include"), "Python.h")) and glob.glob(
+    os.path.join(sysconfig.get_config_var("LIBDIR"), "libpython" + sysconfig.get_config_var("LDVERSION") + ".*"))
+sys.exit(0 if has or sys.base_prefix != "/usr" else 1)' || packages+=(libpython3-dev)
+if [ ${#packages[@]} -gt 0 ]; then
     if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
-        echo "setup: installing valgrind"
+        echo "setup: installing ${packages[*]}"
         apt-get update -qq
-        DEBIAN_FRONTEND=noninteractive apt-get install -y -qq valgrind >/dev/null
+        DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "${packages[@]}" >/dev/null
     else
-        echo "setup: valgrind is missing; install it and run again: apt-get install valgrind" >&2
+        echo "setup: these packages are missing; install them and run again: apt-get install ${packages[*]}" >&2
         exit 1
     fi
 fi

@@ -55,7 +55,11 @@ public func prune_model_open(
     return guarded { () throws(PruneError) in
         let directory = String(cString: try need(directory, "directory"))
         let out = try need(out_model, "out_model")
-        let compute = try readModelOptions(options).compute
+        let (compute, notice) = try readModelOptions(options)
+        guard notice.callback == nil else {
+            throw PruneError(
+                .argument, "options.on_close is of models over tensors that the host lends; a directory has none to give back")
+        }
         out.pointee = HandleTable.add(ModelHandle(try NativeModel(directory: directory, compute: compute)))
     }
 }

@@ -145,11 +145,9 @@ for source in "$here"/test_*.c; do
 done
 c_and_run double_include "$here/double_include_a.c" "$here/double_include_b.c"
 cpp_and_run header_cxx17 "$here/header_cxx17.cpp"
-cpp_and_run test_hpp "$here/test_hpp.cpp" "${objects[@]}"
-cpp_and_run test_hpp_game "$here/test_hpp_game.cpp" "${objects[@]}"
-cpp_and_run test_hpp_recovery "$here/test_hpp_recovery.cpp" "${objects[@]}"
-cpp_and_run test_hpp_tensors "$here/test_hpp_tensors.cpp" "${objects[@]}"
-cpp_and_run test_hpp_export "$here/test_hpp_export.cpp" "${objects[@]}"
+for source in "$here"/test_hpp*.cpp; do
+    cpp_and_run "$(basename "$source" .cpp)" "$source" "${objects[@]}"
+done
 
 # prunecore.hpp under other compilers and the next standard, as far as they are here; and each part of it on its own.
 for compiler in g++ clang++; do
@@ -159,8 +157,7 @@ for compiler in g++ clang++; do
     fi
     for standard in c++17 c++20; do
         step "hpp, $compiler $standard" "$compiler" -std=$standard "${warnings[@]}" -I"$root/include" \
-            -I"$root/bindings/cpp" -I"$here" -fsyntax-only "$here/test_hpp.cpp" "$here/test_hpp_game.cpp" \
-            "$here/test_hpp_recovery.cpp" "$here/test_hpp_tensors.cpp" "$here/test_hpp_export.cpp"
+            -I"$root/bindings/cpp" -I"$here" -fsyntax-only "$here"/test_hpp*.cpp
     done
 done
 parts_stand_alone() {

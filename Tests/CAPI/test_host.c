@@ -201,6 +201,7 @@ static void evaluate_alone(void)
     CHECK_NEAR(evaluation.perplexity, exp(evaluation.loss), 1e-9);
     CHECK_FAILS(operation_statics(model, f.data, theirs, &m), PRUNE_ERR_UNSUPPORTED, "embed");
     CHECK_FAILS(operation_leave_one_out(model, f.data, theirs, &m), PRUNE_ERR_UNSUPPORTED, "embed");
+    CHECK_FAILS(operation_low_rank(model, f.data, theirs, &m), PRUNE_ERR_UNSUPPORTED, "embed");
     h.fails = HOST_EVALUATE, h.fails_with = 77, h.fails_at = h.calls[HOST_EVALUATE];
     CHECK_FAILS(operation_evaluate(model, f.data, theirs, &m), PRUNE_ERR_HOST, "evaluate");
     h.poison = NAN;
@@ -276,7 +277,7 @@ static void whole_blocks(void)
     CHECK_FAILS(operation_evaluate(model, f.data, theirs, &m), PRUNE_ERR_UNSUPPORTED, "block 0");
     CHECK_FAILS(operation_leave_one_out(model, f.data, theirs, &m), PRUNE_ERR_UNSUPPORTED, "block 0");
     CHECK_FAILS(operation_shapley(model, f.data, theirs, &m), PRUNE_ERR_UNSUPPORTED, "block");
-    CHECK_FAILS(operation_statics(model, f.data, theirs, &m), PRUNE_ERR_DATA, "attn.0");
+    CHECK_FAILS(operation_statics(model, f.data, theirs, &m), PRUNE_ERR_UNSUPPORTED, "score blocks");
     prune_model_release(model);
 }
 

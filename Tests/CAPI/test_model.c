@@ -12,6 +12,11 @@ enum {
 static void shape(const fixture *f)
 {
     prune_model_shape shape = PRUNE_MODEL_SHAPE_INIT;
+    prune_model_options options = PRUNE_MODEL_OPTIONS_INIT;
+    prune_model *refused = f->model;
+    options.on_close = free;
+    CHECK_FAILS(prune_model_open("tiny", &options, &refused), PRUNE_ERR_ARGUMENT, "on_close");
+    CHECK(refused == NULL);
     CHECK_OK(prune_model_info(f->model, &shape));
     CHECK(shape.struct_size == sizeof shape);
     CHECK(shape.abilities == (PRUNE_ABILITY_READ_STATES | PRUNE_ABILITY_MAGNITUDE | PRUNE_ABILITY_GENERATE |

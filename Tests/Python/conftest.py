@@ -36,3 +36,13 @@ def tales(tales_dir: Path) -> Iterator[pc.Model]:
 
     with prunecore.open(tales_dir) as model:
         yield model
+
+
+@pytest.fixture
+def one_torch_thread() -> Iterator[None]:
+    """PyTorch on one thread: tiny models take many times longer where threads wait for others."""
+    torch = pytest.importorskip("torch")
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

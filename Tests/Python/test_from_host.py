@@ -79,6 +79,8 @@ def test_shape(model: pc.HostModel) -> None:
     assert shape.has_gradients
     assert not shape.can_read_weights
     assert not shape.can_generate
+    assert shape.runs_sublayers
+    assert shape.removes_sublayers
     assert model.directory is None
     assert model.provenance["name"] == "numpy"
     assert repr(model) == "HostModel('numpy', 3 blocks)"
@@ -215,6 +217,8 @@ def test_a_host_without_norms(decoder: Decoder, data: pc.Data) -> None:
 
 def test_whole_blocks(decoder: Decoder, opened: pc.Model, data: pc.Data) -> None:
     with pc.from_host(WholeBlocksHost(decoder)) as model:
+        assert model.shape.runs_sublayers
+        assert not model.shape.removes_sublayers
         for metric in ("cosine", "relative_l2", "leave_one_out_loss"):
             found, wanted = (m.score(data, metric, "block") for m in (model, opened))
             near(found[metric], wanted[metric])
@@ -228,9 +232,10 @@ def test_whole_blocks(decoder: Decoder, opened: pc.Model, data: pc.Data) -> None
         with pytest.raises(pc.UnsupportedError, match="block 1"):
             model.evaluate(data, [1, 1, 0, 1, 1, 1])
         for granularity in ("sublayer", "attention", "feed_forward"):
-            for metric in ("cosine", "leave_one_out_loss"):
-                with pytest.raises(pc.UnsupportedError, match="whole blocks"):
-                    model.score(data, metric, granularity)
+            with pytest.raises(pc.UnsupportedError, match="whole blocks"):
+                model.score(data, "leave_one_out_loss", granularity)
+            with pytest.raises(pc.UnsupportedError, match="score blocks"):
+                model.score(data, "cosine", granularity)
 
 
 def test_a_host_that_evaluates_alone(decoder: Decoder, opened: pc.Model, data: pc.Data) -> None:
@@ -249,6 +254,7 @@ def test_a_host_that_evaluates_alone(decoder: Decoder, opened: pc.Model, data: p
         with pytest.raises(pc.UnsupportedError, match="embed, apply"):
             model.score(data, "cosine")
         assert host.calls > 0
+        assert not model.shape.runs_sublayers
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,8 @@ import prunecore as pc
 import pytest
 from numpy_decoder import Decoder, Sizes
 from numpy_host import EvaluatingHost, NumpyHost, WholeBlocksHost
+from prunecore import _failures
+from prunecore._library import _check
 
 MASK = np.array([1, 0, 1, 1], dtype=np.uint8)
 
@@ -237,6 +239,19 @@ def test_no_exception_comes_out_of_a_later_call() -> None:
         with pytest.raises(pc.DataError, match="vocabulary"):
             model.evaluate(pc.Data([[10, 11]]))
         evaluate(model)
+
+
+def test_calls_without_progress_raise_what_is_kept_for_them_alone() -> None:
+    """Calls without a progress function go by the status: only a host's failure is the host's."""
+    error = Oops("kept")
+    _failures.kept.exception = error
+    with pytest.raises(pc.DataError):
+        _check(pc.DataError.status)
+    with pytest.raises(Oops) as caught:
+        _check(pc.HostError.status)
+    assert caught.value is error
+    with pytest.raises(pc.HostError):
+        _check(pc.HostError.status)
 
 
 class SlowHost(NumpyHost):

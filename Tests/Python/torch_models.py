@@ -132,7 +132,9 @@ def skipping(model: Any, name: str, keep: Any) -> Any:
                     continue
                 if architecture in ("gemma2", "gemma3", "olmo2"):
                     hook(
-                        layer.post_feedforward_layernorm if place else layer.post_attention_layernorm,
+                        layer.post_feedforward_layernorm
+                        if place
+                        else layer.post_attention_layernorm,
                         nothing,
                     )
                 elif architecture == "opt":
@@ -141,7 +143,12 @@ def skipping(model: Any, name: str, keep: Any) -> Any:
                         norm = layer.final_layer_norm if place else layer.self_attn_layer_norm
                         hook(norm, as_given)
                 else:
-                    hook(layer.mlp if place else getattr(layer, ATTENTION.get(architecture, "self_attn")), nothing)
+                    hook(
+                        layer.mlp
+                        if place
+                        else getattr(layer, ATTENTION.get(architecture, "self_attn")),
+                        nothing,
+                    )
         yield model
 
 

@@ -7,6 +7,7 @@
 ///    Using one that was moved from throws Error, as NULL does in C.
 ///  - A status other than PRUNE_OK is thrown as prune::Error, with the library's sentence as what().
 ///  - Sizes that C cannot see are checked before the call: tokens against sequence lengths, masks of unequal length.
+///  - Programs that run a model themselves derive from Host; their exceptions come out of the call that led to them.
 ///  - Buffers are sized by asking the library, so nothing has to be known in advance.
 ///
 /// Threads: as in C. const member functions may run on several threads at once; others need the object to themselves.
@@ -20,7 +21,7 @@
 #endif
 
 #include "prunecore/library.hpp"     // Error, version, runtime_info, set_threads
-#include "prunecore/span.hpp"        // span
+#include "prunecore/span.hpp"        // span, mutable_span
 #include "prunecore/handle.hpp"      // owners of handles
 #include "prunecore/progress.hpp"    // Progress
 #include "prunecore/mask.hpp"        // Granularity, Mask
@@ -34,6 +35,8 @@
 #include "prunecore/element.hpp"     // ElementType
 #include "prunecore/rows.hpp"        // Rows
 #include "prunecore/tensors.hpp"     // Tensor
+#include "prunecore/kinds.hpp"       // AdapterKind, Objective
+#include "prunecore/host.hpp"        // Host, HostShape
 #include "prunecore/model.hpp"       // LendOptions, Model
 #include "prunecore/statistics.hpp"  // Statistics
 #include "prunecore/recovery.hpp"    // RecoverOptions, Adapters, recover

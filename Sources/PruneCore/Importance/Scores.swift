@@ -24,17 +24,11 @@ public struct ScoreRequest: Sendable {
 ///
 /// Metrics of states share one forward pass; leave-one-out takes a pass per unit; taylor one pass forward and backward.
 /// Errors: `.argument` if data is missing for a metric that needs it; `.unsupported` if the weights cannot be read for
-/// magnitude, the model gives no gradients for taylor, or it runs whole blocks and parts of them are to be scored; those
-/// of the passes.
+/// magnitude, or the model gives no gradients for taylor; those of the passes.
 public func score(
     _ model: any Model, _ data: TokenData?, _ request: ScoreRequest, progress: ProgressMeter.Listener? = nil
 ) throws(PruneError) -> [[Double]] {
     try model.shape.check(request.mask)
-    guard !model.shape.hasWholeBlocks || request.granularity == .block else {
-        throw PruneError(
-            .unsupported,
-            "scores of \(request.granularity) units cannot be had: this model's host runs whole blocks; score blocks")
-    }
     let begin = ProgressMeter.now()
     let metrics = Set(request.metrics)
     var rows: [Metric: [Double]] = [:]
@@ -52,6 +46,10 @@ public func score(
     }
     let ofStates = Metric.ofStates.filter(metrics.contains)
     if !ofStates.isEmpty {
+        guard !model.shape.hasWholeBlocks || request.granularity == .block else {
+            throw PruneError(
+                .unsupported, "this model's host runs whole blocks, and tells nothing of their sublayers; score blocks")
+        }
         var statistics = ModelStatistics(blocks: model.shape.blockCount, selection: request.selection)
         let batches = data.batches(of: request.batchTokens)
         let steps = ModelStatistics.steps(batches, under: request.mask)

@@ -111,10 +111,18 @@ public struct StateRows: @unchecked Sendable {
 
     /// Widens values that do not follow each other, column by column: neighbours in memory are read together.
     private func gather(_ rows: Range<Int>, from base: UnsafeRawPointer, into out: UnsafeMutablePointer<Float>) {
+        let first = base + rows.lowerBound * rowBytes
         for column in 0..<width {
-            for (place, row) in rows.enumerated() {
-                // Safe: `init` saw to it that no offset overflows, and the host vouched for the memory.
-                Kernels.widen(base + row * rowBytes + column * columnBytes, type, into: out + place * width + column, 1)
+            var next = first + column * columnBytes
+            for place in stride(from: column, to: column + rows.count * width, by: width) {
+                // Safe: `init` saw to it that no offset overflows, the host vouched for the memory, and `out` has room
+                // for as many rows.
+                switch type {
+                case .float32: out[place] = next.loadUnaligned(as: Float.self)
+                case .bfloat16: out[place] = Float(bitPattern: UInt32(next.loadUnaligned(as: UInt16.self)) << 16)
+                case .float16: Kernels.widen(next, type, into: out + place, 1)
+                }
+                next += rowBytes
             }
         }
     }

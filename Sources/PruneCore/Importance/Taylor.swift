@@ -11,6 +11,10 @@ func taylor(
     _ model: any Model, _ data: TokenData, _ granularity: Granularity, under mask: KeepMask, batchTokens: Int,
     memory: Int? = nil, progress: ProgressMeter.Listener? = nil
 ) throws(PruneError) -> [Double] {
+    guard model.readsWeights else {
+        throw PruneError(
+            .unsupported, "taylor needs the weights and their gradients, which only models that PruneCore runs itself give")
+    }
     guard model.hasGradients else { throw model.noGradients }
     let batches = data.batches(of: batchTokens)
     try checkPredicts(batches)

@@ -148,7 +148,7 @@ public final class HostModel: Model {
 
     /// What a caller learns who needs more than the host offers.
     func missing(_ callback: String, _ ability: String) -> PruneError {
-        PruneError(.unsupported, "this needs the host's \(callback), which \(ability); its callback is NULL")
+        PruneError(.unsupported, "this needs the host's \(callback), which \(ability), and the host does not offer it")
     }
 
     func own(_ state: any HiddenState) throws(PruneError) -> HostState {

@@ -13,6 +13,10 @@ public func recover(
     step: ((TrainingProgress) -> Bool)? = nil
 ) throws(PruneError) -> AdapterSet {
     try model.shape.check(mask)
+    guard model.runsSublayers else {
+        throw PruneError(
+            .unsupported, "adapters need a model that runs sublayer by sublayer; this host offers evaluate, but not embed, apply and release")
+    }
     try options.check(hiddenSize: model.shape.hiddenSize)
     // Asked for early: it also says that a mask removes nothing, or that a norm is not to be had.
     let slots = try adapterSlots(model, under: mask, options)

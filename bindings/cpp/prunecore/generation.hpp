@@ -5,11 +5,11 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <exception>
 #include <functional>
 #include <vector>
 
 #include "prunecore.h"
+#include "call.hpp"
 #include "handle.hpp"
 #include "library.hpp"
 #include "progress.hpp"
@@ -89,7 +89,7 @@ class Generation : public detail::Owner<prune_generation, prune_generation_relea
 
 namespace detail {
 
-/// Carries both callbacks of a call through C, which hands them one user_data; the first exception is kept.
+/// Carries both callbacks of a call through C, which hands them one user_data.
 class GenerateBridge {
  public:
   explicit GenerateBridge(const GenerateOptions &options) : options_(options) {}
@@ -113,34 +113,23 @@ class GenerateBridge {
   }
 
   /// Hands a status on, unless a callback threw: that comes first.
-  prune_status status(prune_status status) const {
-    if (thrown_) std::rethrow_exception(thrown_);
-    return status;
-  }
+  prune_status status(prune_status status) const { return call_.status(status); }
 
  private:
   static std::int32_t token(void *user_data, const prune_token *token) noexcept {
     auto *bridge = static_cast<GenerateBridge *>(user_data);
-    try {
+    return bridge->call_.answer(std::int32_t{-1}, [&] {
       return bridge->options_.on_token(*token) ? PRUNE_TOKEN_END_SEQUENCE : PRUNE_TOKEN_CONTINUE;
-    } catch (...) {
-      bridge->thrown_ = std::current_exception();
-      return -1;
-    }
+    });
   }
 
   static std::int32_t progress(void *user_data, const prune_progress *report) noexcept {
     auto *bridge = static_cast<GenerateBridge *>(user_data);
-    try {
-      return bridge->options_.progress(*report) ? 1 : 0;
-    } catch (...) {
-      bridge->thrown_ = std::current_exception();
-      return 1;
-    }
+    return bridge->call_.answer(std::int32_t{1}, [&] { return bridge->options_.progress(*report) ? 1 : 0; });
   }
 
   const GenerateOptions &options_;
-  std::exception_ptr thrown_;
+  Call call_;
 };
 
 }  // namespace detail

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -17,6 +18,8 @@
 #include "game.hpp"
 #include "generation.hpp"
 #include "handle.hpp"
+#include "host.hpp"
+#include "host_calls.hpp"
 #include "library.hpp"
 #include "mask.hpp"
 #include "progress.hpp"
@@ -26,9 +29,6 @@
 #include "tensors.hpp"
 
 namespace prune {
-
-/// One sublayer: what removing it saves.
-using Sublayer = prune_sublayer;
 
 /// What is left of a model under a mask.
 using Cost = prune_cost;
@@ -68,7 +68,9 @@ struct ModelShape {
   bool can_read_states;  ///< static metrics work
   bool can_magnitude;    ///< the magnitude metric works
   bool can_generate;     ///< Model::generate() works
-  bool has_gradients;    ///< training, gradients and the taylor metric work
+  bool has_gradients;    ///< training and gradients work, and the taylor metric of models that are not a host's
+  bool has_sublayers;    ///< sublayers can be removed one by one; without it, both of a block or none
+  bool has_states;       ///< it runs sublayer by sublayer; without it, only losses of whole masks can be had
 };
 
 /// A decoder-only language model. In every function below that takes a `mask`, an empty one stands for the mask that
@@ -108,6 +110,14 @@ class Model : public detail::Owner<prune_model, prune_model_release> {
     });
   }
 
+  /// A model that the program runs (prune_model_from_host). It offers what HostType overrides of Host. The host is shared
+  /// for as long as calls under way, and models attached to this one, use it. Throws Error with PRUNE_ERR_ARGUMENT for a
+  /// size out of range and for a function that is needed but not overridden; and what Host::shape() throws.
+  template <typename HostType>
+  static Model from_host(std::shared_ptr<HostType> host) {
+    return adopt(detail::model_of_host(std::move(host)));
+  }
+
   /// Takes over a handle made in C.
   static Model adopt(prune_model *handle) noexcept { return Model(handle, detail::Adopted{}); }
 
@@ -133,7 +143,9 @@ class Model : public detail::Owner<prune_model, prune_model_release> {
                       (c.abilities & PRUNE_ABILITY_READ_STATES) != 0,
                       (c.abilities & PRUNE_ABILITY_MAGNITUDE) != 0,
                       (c.abilities & PRUNE_ABILITY_GENERATE) != 0,
-                      (c.abilities & PRUNE_ABILITY_GRADIENTS) != 0};
+                      (c.abilities & PRUNE_ABILITY_GRADIENTS) != 0,
+                      (c.abilities & PRUNE_ABILITY_SUBLAYERS) != 0,
+                      (c.abilities & PRUNE_ABILITY_STATES) != 0};
   }
 
   /// The 2 * n_blocks sublayers in order (prune_model_sublayers).

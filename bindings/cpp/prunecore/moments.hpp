@@ -61,7 +61,8 @@ class Moments : public detail::Owner<prune_moments, prune_moments_release> {
     detail::RecoverBridge bridge(options);
     const prune_recover_options c = bridge.to_c();
     prune_moments *handle = nullptr;
-    detail::check(prune_moments_create(model.get(), detail::or_null(mask), mask.size(), &c, &handle));
+    detail::check(
+        bridge.status(prune_moments_create(model.get(), detail::or_null(mask), mask.size(), &c, &handle)));
     return handle;
   }
 };

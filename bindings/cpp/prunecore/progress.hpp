@@ -4,10 +4,10 @@
 #define PRUNECORE_PROGRESS_HPP
 
 #include <cstdint>
-#include <exception>
 #include <functional>
 
 #include "prunecore.h"
+#include "call.hpp"
 
 namespace prune {
 
@@ -17,7 +17,7 @@ using Progress = std::function<bool(const prune_progress &)>;
 
 namespace detail {
 
-/// Carries a callback through C: no exception crosses the library, the first one is kept and thrown afterwards.
+/// Carries a callback through C for the time of a call, and the exceptions of all callbacks back.
 /// A Report is what C++ is told, made from what C tells.
 template <typename Report, typename CReport>
 class CallbackBridge {
@@ -30,25 +30,17 @@ class CallbackBridge {
   Function function() const noexcept { return callback_ ? &CallbackBridge::call : nullptr; }
   void *user_data() noexcept { return this; }
 
-  /// Hands a status on, unless the callback threw: that comes first.
-  prune_status status(prune_status status) const {
-    if (thrown_) std::rethrow_exception(thrown_);
-    return status;
-  }
+  /// Hands a status on, unless a callback of the call threw: that comes first.
+  prune_status status(prune_status status) const { return call_.status(status); }
 
  private:
   static std::int32_t call(void *user_data, const CReport *report) noexcept {
     auto *bridge = static_cast<CallbackBridge *>(user_data);
-    try {
-      return bridge->callback_(Report(*report)) ? 1 : 0;
-    } catch (...) {
-      bridge->thrown_ = std::current_exception();
-      return 1;
-    }
+    return bridge->call_.answer(std::int32_t{1}, [&] { return bridge->callback_(Report(*report)) ? 1 : 0; });
   }
 
   const Callback &callback_;
-  std::exception_ptr thrown_;
+  Call call_;
 };
 
 using ProgressBridge = CallbackBridge<prune_progress, prune_progress>;

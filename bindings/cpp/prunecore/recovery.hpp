@@ -5,15 +5,16 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <exception>
 #include <functional>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "prunecore.h"
+#include "call.hpp"
 #include "data.hpp"
 #include "handle.hpp"
+#include "kinds.hpp"
 #include "library.hpp"
 #include "mask.hpp"
 #include "model.hpp"
@@ -21,23 +22,6 @@
 #include "span.hpp"
 
 namespace prune {
-
-/// What an adapter computes from the hidden state.
-enum class AdapterKind : prune_adapter_kind {
-  by_default = PRUNE_ADAPTER_DEFAULT,  ///< low_rank
-  bias = PRUNE_ADAPTER_BIAS,           ///< a constant: the emulated update
-  low_rank = PRUNE_ADAPTER_LOW_RANK,   ///< a constant and a matrix of low rank
-  linear = PRUNE_ADAPTER_LINEAR        ///< a constant and a whole matrix
-};
-
-/// What adapters are made to bring near the full model. Definitions beside PRUNE_OBJECTIVE_* in prunecore.h.
-enum class Objective : prune_objective {
-  closed_form = PRUNE_OBJECTIVE_CLOSED_FORM,  ///< least squares of each update alone; solved, not trained
-  mse = PRUNE_OBJECTIVE_MSE,
-  ce = PRUNE_OBJECTIVE_CE,
-  kl = PRUNE_OBJECTIVE_KL,
-  js = PRUNE_OBJECTIVE_JS
-};
 
 /// What the matrix of an adapter is applied to.
 enum class AdapterInput : std::int32_t { normed = PRUNE_INPUT_NORMED, raw = PRUNE_INPUT_RAW };
@@ -205,7 +189,7 @@ inline FoldedAdapters Adapters::fold() const {
 
 namespace detail {
 
-/// Carries both callbacks of a call through C, which hands them one user_data; the first exception is kept.
+/// Carries both callbacks of a call through C, which hands them one user_data.
 class RecoverBridge {
  public:
   explicit RecoverBridge(const RecoverOptions &options) : options_(options) {}
@@ -244,20 +228,12 @@ class RecoverBridge {
   }
 
   /// Hands a status on, unless a callback threw: that comes first.
-  prune_status status(prune_status status) const {
-    if (thrown_) std::rethrow_exception(thrown_);
-    return status;
-  }
+  prune_status status(prune_status status) const { return call_.status(status); }
 
  private:
   template <typename Callback, typename Report>
   static std::int32_t tell(RecoverBridge *bridge, const Callback &callback, const Report *report) noexcept {
-    try {
-      return callback(*report) ? 1 : 0;
-    } catch (...) {
-      bridge->thrown_ = std::current_exception();
-      return 1;
-    }
+    return bridge->call_.answer(std::int32_t{1}, [&] { return callback(*report) ? 1 : 0; });
   }
 
   static std::int32_t step(void *user_data, const prune_training_progress *report) noexcept {
@@ -271,7 +247,7 @@ class RecoverBridge {
   }
 
   const RecoverOptions &options_;
-  std::exception_ptr thrown_;
+  Call call_;
 };
 
 }  // namespace detail

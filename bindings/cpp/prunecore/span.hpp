@@ -1,5 +1,5 @@
 /// \file span.hpp
-/// A borrowed run of elements. Part of prunecore.hpp, which is what programs include.
+/// Borrowed runs of elements. Part of prunecore.hpp, which is what programs include.
 #ifndef PRUNECORE_SPAN_HPP
 #define PRUNECORE_SPAN_HPP
 
@@ -35,6 +35,25 @@ class span {
 
  private:
   const T *data_ = nullptr;
+  std::size_t size_ = 0;
+};
+
+/// A borrowed run of elements to fill in.
+template <typename T>
+class mutable_span {
+ public:
+  constexpr mutable_span() noexcept = default;
+  constexpr mutable_span(T *data, std::size_t size) noexcept : data_(data), size_(size) {}
+
+  constexpr T *data() const noexcept { return data_; }
+  constexpr std::size_t size() const noexcept { return size_; }
+  constexpr bool empty() const noexcept { return size_ == 0; }
+  constexpr T *begin() const noexcept { return data_; }
+  constexpr T *end() const noexcept { return data_ + size_; }
+  constexpr T &operator[](std::size_t index) const noexcept { return data_[index]; }
+
+ private:
+  T *data_ = nullptr;
   std::size_t size_ = 0;
 };
 

@@ -72,6 +72,7 @@ from prunecore.statistics import Statistics
 from prunecore.task_measuring import compare_tasks
 from prunecore.tasks import Compromise, TaskComparison
 from prunecore.utilities import Utilities, WalkReport
+from prunecore.verifying import Verification
 
 __version__ = header_version()
 
@@ -139,6 +140,7 @@ __all__ = [
     "TrainingRecord",
     "UnsupportedError",
     "Utilities",
+    "Verification",
     "WalkReport",
     "__version__",
     "compare_tasks",

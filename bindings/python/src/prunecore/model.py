@@ -23,6 +23,7 @@ from prunecore import (
     gradients,
     playing,
     recovery,
+    verifying,
 )
 from prunecore import utilities as coalitions
 from prunecore._compute import Compute, compute_value
@@ -350,6 +351,7 @@ class Model:
     vjp = gradients.vjp
     gradient = gradients.gradient
     export = exporting.export
+    verify_export = verifying.verify_export
 
     def statistics(
         self,

@@ -58,7 +58,7 @@ class ModelShape:
 
     @property
     def can_read_states(self) -> bool:
-        """Whether hidden states can be read: static metrics work."""
+        """Whether hidden states can be read or compared: static metrics work."""
         return bool(self.abilities & ffi.integer_const("PRUNE_ABILITY_READ_STATES"))
 
     @property
@@ -75,6 +75,16 @@ class ModelShape:
     def has_gradients(self) -> bool:
         """Whether gradients can be had: training and the taylor metric work."""
         return bool(self.abilities & ffi.integer_const("PRUNE_ABILITY_GRADIENTS"))
+
+    @property
+    def runs_sublayers(self) -> bool:
+        """Whether the model runs sublayer by sublayer; without, there are losses of masks only."""
+        return bool(self.abilities & ffi.integer_const("PRUNE_ABILITY_STATES"))
+
+    @property
+    def removes_sublayers(self) -> bool:
+        """Whether sublayers can be removed one by one; without, both of a block or none."""
+        return bool(self.abilities & ffi.integer_const("PRUNE_ABILITY_SUBLAYERS"))
 
     def to_dict(self) -> dict[str, Any]:
         """All fields, for JSON."""

@@ -22,6 +22,8 @@ _TYPES: dict[str, tuple[str, Any]] = {
     "F32": ("fp32", np.dtype("<f4")),
 }
 
+_PART = 1 << 24  # bytes compared at once
+
 
 class StoredTensor:
     """A tensor in a mapped safetensors file.
@@ -51,6 +53,17 @@ class StoredTensor:
         return np.asarray(stored, dtype=np.float32)
 
 
+    def equals(self, other: StoredTensor) -> bool:
+        """Whether both are stored alike, bit for bit; read a part at a time."""
+        if (self.element_type, self.shape) != (other.element_type, other.shape):
+            return False
+        rows = max(1, _PART // max(1, self._stored[:1].nbytes))
+        return all(
+            self._stored[at : at + rows].tobytes() == other._stored[at : at + rows].tobytes()
+            for at in range(0, self.shape[0], rows)
+        )
+
+
 class StoredTensors:
     """All tensors of a directory with `model.safetensors`, or with the shards of its index.
 
@@ -73,6 +86,11 @@ class StoredTensors:
 
     def __contains__(self, name: str) -> bool:
         return name in self._found
+
+    @property
+    def names(self) -> list[str]:
+        """Names of all tensors."""
+        return list(self._found)
 
     def get(self, name: str) -> StoredTensor | None:
         """A tensor; None if there is none of that name."""

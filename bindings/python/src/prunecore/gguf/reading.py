@@ -16,6 +16,8 @@ from prunecore.errors import FileError, FormatError
 from prunecore.gguf.metadata import TENSORS_SHA256
 from prunecore.mask import Mask
 
+_COARSENESS = {"F32": 0, "F16": 1, "BF16": 2, "Q8_0": 3}  # BF16 has fewer digits than F16
+
 
 @dataclass(frozen=True)
 class GGUFFile:
@@ -35,6 +37,8 @@ class GGUFFile:
         Digest of the adapters in it.
     tensors_sha256 : str or None
         The checksum that it states.
+    coarsest_type : str
+        Of the types of its matrices, that with the fewest digits: "F32", "F16", "BF16" or "Q8_0".
     """
 
     path: Path
@@ -43,6 +47,7 @@ class GGUFFile:
     mask: Mask | None
     adapters_sha256: str | None
     tensors_sha256: str | None
+    coarsest_type: str
 
     def check(self) -> None:
         """Raises `FormatError` if its tensors are not those that were written."""
@@ -84,6 +89,11 @@ def read_gguf(path: str | os.PathLike[str]) -> GGUFFile:
         mask=None if mask is None else Mask.from_json(mask),
         adapters_sha256=None if adapters is None else json.loads(adapters)["sha256"],
         tensors_sha256=values.get(TENSORS_SHA256),
+        coarsest_type=max(
+            (tensor.tensor_type.name for tensor in reader.tensors if len(tensor.shape) > 1),
+            key=lambda name: _COARSENESS.get(name, len(_COARSENESS)),
+            default="F32",
+        ),
     )
 
 

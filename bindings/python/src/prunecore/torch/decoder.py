@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,9 @@ from prunecore.torch.stand_ins import StandIn
 
 Arguments = dict[str, Any]
 """What a decoder layer is called with besides the hidden state, by name."""
+
+_locks: WeakKeyDictionary[nn.Module, threading.RLock] = WeakKeyDictionary()
+_locks_lock = threading.Lock()
 
 
 class Decoder:
@@ -53,7 +57,7 @@ class Decoder:
         self.layers = _decoder_layers(model, self.config.num_hidden_layers)
         self._signatures: dict[type, inspect.Signature] = {}
         self._tuples = False
-        self._lock = threading.RLock()
+        self._lock = _lock_of(model)
 
     @property
     def blocks(self) -> list[nn.Module]:
@@ -219,6 +223,12 @@ class Decoder:
             for index, layer in enumerate(self.layers):
                 stack.callback(stand_in(index, layer).remove)
             yield
+
+
+def _lock_of(model: nn.Module) -> threading.RLock:
+    """One for each model, also where it is wrapped several times."""
+    with _locks_lock:
+        return _locks.setdefault(model, threading.RLock())
 
 
 def _decoder_layers(model: Any, count: int) -> nn.ModuleList:

@@ -43,7 +43,8 @@ def distances(kind: Distance, logits: Tensor, reference: Tensor) -> Tensor:
     """Distance of each row of logits to that of the reference, in fp32; see `Host.distances`."""
     logits, reference = logits.float(), reference.float().to(logits.device)
     if kind == "l2":
-        return torch.linalg.vector_norm(logits - reference, dim=-1)
+        norms: Tensor = torch.linalg.vector_norm(logits - reference, dim=-1)
+        return norms
     found, wanted = log_softmax(logits, -1), log_softmax(reference, -1)
     if kind == "kl":
         return _divergence(wanted, found)

@@ -151,7 +151,7 @@ class TorchHost(Host):
         return values
 
     def write(self, like: TorchState, values: Values) -> TorchState:
-        return like.with_rows(torch.tensor(values))
+        return like.with_values(torch.tensor(values))
 
     def norm(self, sublayer: int) -> tuple[Values, float] | None:
         if self.parts is None:

@@ -58,12 +58,17 @@ class TorchState:
         cells = self.layout.cells(rows, flat.device)
         return flat if cells is None else flat.index_select(0, cells)
 
-    def with_rows(self, values: Tensor, rows: npt.NDArray[np.int64] | None = None) -> TorchState:
-        """A state like it, with other values in some rows, or in all."""
+    def with_values(self, values: Tensor) -> TorchState:
+        """A state like it, with other values: shape (n_tokens, hidden_size).
+
+        Padding becomes zeros: in a gradient, anything else would flow into the tokens before it.
+        """
         flat = self._flat()
+        cells = self.layout.cells(None, flat.device)
         values = values.to(flat)
-        cells = self.layout.cells(rows, flat.device)
-        return self._with_flat(values if cells is None else flat.index_copy(0, cells, values))
+        if cells is not None:
+            values = torch.zeros_like(flat).index_copy_(0, cells, values)
+        return self._with_flat(values)
 
     def sum_of_rows(self, values: Tensor, rows: npt.NDArray[np.int64]) -> TorchState:
         """Zeros like this state, plus values in some rows, which may repeat; no sources."""
