@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What exported directories say of themselves, and whether their files are those that were written."""
+"""What exported directories say of themselves, and whether their files are as written."""
 
 from __future__ import annotations
 
@@ -129,9 +129,7 @@ def _width(block: Mapping[str, Any], config: Mapping[str, Any]) -> int | None:
     return -(-least // 256) * 256
 
 
-def _tensor_faults(
-    found: StoredTensors, mask: Mask, source: StoredTensors
-) -> Iterator[str]:
+def _tensor_faults(found: StoredTensors, mask: Mask, source: StoredTensors) -> Iterator[str]:
     names = {name for name in source.names if _is_kept(name, mask)}
     for name in sorted(names ^ set(found.names)):
         yield f"tensor {name} is {'missing' if name in names else 'there, but was removed'}"

@@ -52,7 +52,6 @@ class StoredTensor:
             return made
         return np.asarray(stored, dtype=np.float32)
 
-
     def equals(self, other: StoredTensor) -> bool:
         """Whether both are stored alike, bit for bit; read a part at a time."""
         if (self.element_type, self.shape) != (other.element_type, other.shape):
