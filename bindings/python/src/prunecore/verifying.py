@@ -113,9 +113,15 @@ def verify_export(
     LoadError
         The runtime is not installed.
     UnsupportedError
-        The model did not come from a directory.
+        The model did not come from a directory, or is a recovered one.
     """
+    from prunecore.recovered_model import RecoveredModel
+
     path = Path(export)
+    if isinstance(self, RecoveredModel):
+        raise UnsupportedError(
+            "this model is recovered: verify with the model that it was made from, and adapters="
+        )
     if self.directory is None:
         raise UnsupportedError(
             "a model that did not come from a directory has no export to be compared with"
@@ -254,8 +260,8 @@ def _directory(path: Path, source: Path) -> _Subject:
 def _record_faults(subject: _Subject, mask: Mask, adapters: Adapters | None) -> Iterator[str]:
     """Where what the export says of itself is not what is asked for."""
     if subject.mask != mask:
-        removed = ", ".join(subject.mask.removed) or "nothing"
-        yield f"it says that {removed} was removed, but the mask removes {mask.removed}"
+        said, asked = (", ".join(m.removed) or "nothing" for m in (subject.mask, mask))
+        yield f"it was made without {said}, but the mask removes {asked}"
     known = subject.adapters_sha256
     if adapters is not None and known is not None and known != adapters.digest:
         yield "it says that it holds other adapters"

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -53,4 +54,7 @@ def convert(
         make_folder(out.parent)
         out.write_text(text, encoding="utf-8")
     record = {**json.loads(mask.to_json()), "notation": to, "text": text}
-    Output(json_).result(record, text.rstrip("\n") if out is None else wrote(out))
+    if out is None and not json_:
+        sys.stdout.write(text)  # as it is: tables are broken into lines
+        return
+    Output(json_).result(record, *([] if out is None else [wrote(out)]))

@@ -27,6 +27,7 @@ from prunecore.gguf.vocabulary import Vocabulary, read_vocabulary
 from prunecore.gguf.writing import Steps, write_file
 from prunecore.mask import Mask, as_keep
 from prunecore.model import Model
+from prunecore.recovered_model import RecoveredModel
 from prunecore.stored_tensors import StoredTensors, read_config
 
 if TYPE_CHECKING:
@@ -187,6 +188,11 @@ def export_gguf(
 
 
 def _directory(model: Model) -> Path:
+    if isinstance(model, RecoveredModel):
+        raise UnsupportedError(
+            "a recovered model is not exported itself: export the model that it was made from, and "
+            "give the adapters"
+        )
     if model.directory is None:
         raise UnsupportedError(
             "a model that did not come from a directory is not exported as GGUF: its weights and "
