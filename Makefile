@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 OUT ?= out
 
 .PHONY: setup setup-test demo test test-swift test-symbols test-capi test-python test-instructions lint \
-    bench bench-large bench-sublayers example-llama-cpp verify-llama-cpp install clean
+    bench bench-large bench-sublayers example-llama-cpp verify-llama-cpp test-lm-eval install clean
 
 ## What a user needs: system packages, the virtual environment, the library, the Python package.
 setup:
@@ -25,7 +25,7 @@ test: setup-test lint test-swift test-symbols test-capi test-python test-instruc
 	@echo "all tests passed"
 
 lint:
-	$(BIN)/ruff check bindings/python Tests/Python Tests/LlamaCpp benchmarks examples/python examples/c \
+	$(BIN)/ruff check bindings/python Tests/Python Tests/LlamaCpp Tests/LmEval benchmarks examples/python examples/c \
 	    examples/llama_cpp scripts Sources/PruneCore/Export/Modelling
 	$(BIN)/mypy --strict bindings/python/src/prunecore
 	scripts/check-kernels.sh
@@ -85,6 +85,11 @@ verify-llama-cpp: setup-test
 	scripts/setup-llama-cpp.sh
 	$(BIN)/python Tests/LlamaCpp/write_models.py build/llama-cpp-models
 	$(LLAMA) Tests/LlamaCpp/verify.py --models build/llama-cpp-models --table docs/export.md
+
+## Our model in lm-evaluation-harness against the harness's own class for transformers. Installs the harness first.
+test-lm-eval: setup-test
+	scripts/setup-lm-eval.sh
+	HF_DATASETS_OFFLINE=1 HF_DATASETS_CACHE=$(CURDIR)/build/datasets .venv-lm-eval/bin/python -m pytest -q Tests/LmEval
 
 ## Header, library, C++ wrapper, pkg-config and CMake files: make install PREFIX=/usr/local
 PREFIX ?= /usr/local
