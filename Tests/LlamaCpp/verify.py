@@ -162,7 +162,7 @@ def table(rows: list[dict[str, Any]]) -> str:
     own = [row for row in rows if row["model"] == "tales-12l" and "difference" in row]
     lines += [
         f"| {row['case']} | {row['dtype']} | {row['architecture']}, {row['layers']} "
-        f"| {row['difference']:.1e} | {row['kv_bytes_expected']} |"
+        f"| {row['difference']:.1e} | {row['kv_bytes_per_token']:.0f} |"
         for row in own
     ]
     others = sorted({row["model"] for row in rows} - {"tales-12l"})
@@ -174,7 +174,7 @@ def table(rows: list[dict[str, Any]]) -> str:
         done = [row["difference"] for row in mine if "difference" in row]
         lines.append(
             f"| {name.removesuffix('-float32')} | {len(done)} | {len(mine) - len(done)} "
-            f"| {max(done, default=float('nan')):.1e} |"
+            f"| {f'{max(done):.1e}' if done else '-'} |"
         )
     return "\n".join(lines)
 

@@ -33,14 +33,12 @@ class DeciLMConfig(LlamaConfig):
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name == "block_configs" and value is not None:
-            value = [
-                Fields({part: Fields(members) for part, members in block.items()}) for block in value
-            ]
+            value = [Fields({part: Fields(own) for part, own in block.items()}) for block in value]
         super().__setattr__(name, value)
 
     @property
     def removed(self) -> list[str]:
-        """Layers that do nothing: "attn.3" is the attention of layer 3, "ffn.3" its feed-forward."""
+        """What does nothing: "attn.3" is the attention of layer 3, "ffn.3" its feed-forward."""
         return [
             f"{name}.{number}"
             for number, block in enumerate(getattr(self, "block_configs", None) or [])
