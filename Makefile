@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 OUT ?= out
 
 .PHONY: setup setup-test demo test test-swift test-symbols test-capi test-python test-instructions lint \
-    bench bench-large bench-sublayers example-llama-cpp install clean
+    bench bench-large bench-sublayers example-llama-cpp verify-llama-cpp test-lm-eval install clean
 
 ## What a user needs: system packages, the virtual environment, the library, the Python package.
 setup:
@@ -25,8 +25,8 @@ test: setup-test lint test-swift test-symbols test-capi test-python test-instruc
 	@echo "all tests passed"
 
 lint:
-	$(BIN)/ruff check bindings/python Tests/Python benchmarks examples/python examples/c examples/llama_cpp scripts \
-	    Sources/PruneCore/Export/Modelling
+	$(BIN)/ruff check bindings/python Tests/Python Tests/LlamaCpp Tests/LmEval benchmarks examples/python examples/c \
+	    examples/llama_cpp scripts Sources/PruneCore/Export/Modelling
 	$(BIN)/mypy --strict bindings/python/src/prunecore
 	scripts/check-kernels.sh
 
@@ -83,6 +83,17 @@ example-llama-cpp: setup
 	$(LLAMA) $(LLAMA_EXAMPLE)/write_gguf.py examples/models/tales-12l build/tales-12l-q8_0.gguf --type q8_0
 	$(LLAMA) $(LLAMA_EXAMPLE)/score_gguf.py build/tales-12l-q8_0.gguf --tokens examples/data/tales_tokens.txt \
 	    --compare examples/models/tales-12l --tolerance 0.02
+
+## Exports as GGUF, run by llama.cpp, against our own logits: the table in docs/export.md. Compiles llama.cpp first: minutes.
+verify-llama-cpp: setup-test
+	scripts/setup-llama-cpp.sh
+	$(BIN)/python Tests/LlamaCpp/write_models.py build/llama-cpp-models
+	$(LLAMA) Tests/LlamaCpp/verify.py --models build/llama-cpp-models --table docs/export.md
+
+## Our model in lm-evaluation-harness against the harness's own class for transformers. Installs the harness first.
+test-lm-eval: setup-test
+	scripts/setup-lm-eval.sh
+	HF_DATASETS_OFFLINE=1 HF_DATASETS_CACHE=$(CURDIR)/build/datasets .venv-lm-eval/bin/python -m pytest -q Tests/LmEval
 
 ## Header, library, C++ wrapper, pkg-config and CMake files: make install PREFIX=/usr/local
 PREFIX ?= /usr/local

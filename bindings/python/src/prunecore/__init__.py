@@ -82,6 +82,7 @@ from prunecore.task_measuring import compare_tasks
 from prunecore.tasks import Compromise, TaskComparison
 from prunecore.token_times import TokenTimes
 from prunecore.utilities import Utilities, WalkReport
+from prunecore.verifying import Verification
 
 __version__ = header_version()
 
@@ -158,6 +159,7 @@ __all__ = [
     "TrainingRecord",
     "UnsupportedError",
     "Utilities",
+    "Verification",
     "WalkReport",
     "__version__",
     "compare_tasks",

@@ -96,9 +96,26 @@ def _provenance(provenance: Mapping[str, Any] | None) -> bytes:
         raise ArgumentError(f"provenance cannot be written as JSON: {error}") from error
 
 
+def write_gguf(export: Export) -> None:
+    """Writes a file for llama.cpp: see `prunecore.gguf.export_gguf`, which has more options."""
+    from prunecore.gguf import export_gguf
+
+    if export.shard_bytes is not None:
+        raise ArgumentError("shard_bytes is given, but a GGUF export is one file")
+    export_gguf(
+        export.model,
+        export.path,
+        export.mask,
+        export.adapters,
+        replace=export.replace,
+        provenance=export.provenance,
+        progress=export.progress,
+    )
+
+
 EXPORT_FORMATS: dict[str, Callable[[Export], None]] = {
     name: partial(write_checkpoint, format=name) for name in ("hf", "hf_plain", "hf_custom", "deci")
-}
+} | {"gguf": write_gguf}
 """What writes each format. docs/export.md says what they are."""
 
 

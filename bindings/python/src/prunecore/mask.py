@@ -163,6 +163,24 @@ class Mask:
         except (FormatError, UnsupportedError) as error:
             raise type(error)(f"{path} cannot be read: {error}") from error
 
+    @classmethod
+    def read(
+        cls,
+        source: str | os.PathLike[str],
+        notation: str | None = None,
+        n_blocks: int | None = None,
+    ) -> Mask:
+        """Reads a mask that another tool wrote: see `prunecore.mask_notations.read_mask`."""
+        from prunecore.mask_notations import read_mask
+
+        return read_mask(source, notation, n_blocks)
+
+    def write(self, notation: str = "prunecore", *, model: str | None = None) -> str:
+        """The text of the mask for another tool: see `prunecore.mask_notations.write_mask`."""
+        from prunecore.mask_notations import write_mask
+
+        return write_mask(self, notation, model=model)
+
 
 def sublayer_index(sublayer: int | str, n_blocks: int, *, after: bool = False) -> int:
     """Index of a sublayer that is given by that or by its name, such as "attn.3".

@@ -24,6 +24,7 @@ from prunecore import (
     playing,
     recovery,
     searching,
+    verifying,
 )
 from prunecore import token_times as timing
 from prunecore import utilities as coalitions
@@ -354,6 +355,7 @@ class Model:
     vjp = gradients.vjp
     gradient = gradients.gradient
     export = exporting.export
+    verify_export = verifying.verify_export
 
     def statistics(
         self,

@@ -2,7 +2,7 @@
 """The commands' names, and how the process ends.
 
 Exit code 0 is success; 2 is bad input, with one sentence on standard error; 130 is a cancelled run;
-1 is a fault of PruneCore itself.
+1 is a fault of PruneCore itself, or an export that `verify` finds to differ.
 """
 
 from __future__ import annotations
@@ -15,7 +15,18 @@ import typer
 from typer.main import get_command
 
 import prunecore
-from prunecore.cli import commands, demo, generate, recover, search, shapley, study, tasks
+from prunecore.cli import (
+    commands,
+    demo,
+    export,
+    generate,
+    mask,
+    recover,
+    search,
+    shapley,
+    study,
+    tasks,
+)
 from prunecore.errors import Cancelled, Error, InternalError
 
 EXIT_BAD_INPUT = 2
@@ -41,6 +52,9 @@ app.command("evaluate")(commands.evaluate)
 app.command("curve")(commands.curve)
 app.command("recover")(recover.recover)
 app.command("generate")(generate.generate)
+app.command("export")(export.export)
+app.command("verify")(export.verify)
+app.add_typer(mask.app, name="mask")
 app.command("tasks")(tasks.tasks)
 app.add_typer(study.app, name="study")
 app.command("demo")(demo.demo)

@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command `mask`: masks of other tools."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from prunecore.cli.options import JsonOption
+from prunecore.cli.output import Output, make_folder, wrote
+from prunecore.mask import Mask
+from prunecore.mask_notations import NOTATIONS
+
+NotationHelp = f"{', '.join(NOTATIONS)}."
+app = typer.Typer(name="mask", help="Masks of other tools, in and out.", no_args_is_help=True)
+
+
+@app.callback()
+def _group() -> None:
+    """Keeps `convert` a command of its own, although there is only one."""
+
+
+@app.command("convert")
+def convert(
+    source: Annotated[
+        str, typer.Argument(metavar="SOURCE", help="A file, or the text itself: 3,7,11.")
+    ],
+    to: Annotated[str, typer.Option("--to", metavar="NOTATION", help=NotationHelp)] = "prunecore",
+    from_: Annotated[
+        str | None,
+        typer.Option("--from", metavar="NOTATION", help="Default: what the text looks like."),
+    ] = None,
+    blocks: Annotated[
+        int | None,
+        typer.Option("--blocks", metavar="N", help="Of the model, where the text does not say it."),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option("--model", metavar="NAME", help="What mergekit calls the model."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="Default: standard output.")
+    ] = None,
+    json_: JsonOption = False,
+) -> None:
+    """Rewrite a mask in another notation."""
+    mask = Mask.read(source, from_, blocks)
+    text = mask.write(to, model=model)
+    if out is not None:
+        make_folder(out.parent)
+        out.write_text(text, encoding="utf-8")
+    record = {**json.loads(mask.to_json()), "notation": to, "text": text}
+    if out is None and not json_:
+        sys.stdout.write(text)  # as it is: tables are broken into lines
+        return
+    Output(json_).result(record, *([] if out is None else [wrote(out)]))
