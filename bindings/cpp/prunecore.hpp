@@ -3,7 +3,7 @@
 ///
 /// Header-only, no logic beyond conversion: every function here calls the C function that its comment names, and that
 /// function's comment in prunecore.h is the contract (shapes, units, errors). What is added:
-///  - Model, Data, Statistics, Generation, Game, Adapters and Moments own one handle each. They can be moved, not copied.
+///  - Model, Data, Statistics, Generation, Game, Search, Adapters and Moments own one handle each. They can be moved, not copied.
 ///    Using one that was moved from throws Error, as NULL does in C.
 ///  - A status other than PRUNE_OK is thrown as prune::Error, with the library's sentence as what().
 ///  - Sizes that C cannot see are checked before the call: tokens against sequence lengths, masks of unequal length.
@@ -31,6 +31,7 @@
 #include "prunecore/coalitions.hpp"  // Utility, CoalitionOptions, Utilities
 #include "prunecore/game.hpp"        // Estimator, GameOptions, Game
 #include "prunecore/shapley.hpp"     // ShapleyOptions, GameProgress
+#include "prunecore/search.hpp"      // Strategy, SearchOptions, Search
 #include "prunecore/generation.hpp"  // GenerateOptions, Generation
 #include "prunecore/element.hpp"     // ElementType
 #include "prunecore/rows.hpp"        // Rows

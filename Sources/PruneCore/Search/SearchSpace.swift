@@ -42,7 +42,8 @@ struct SearchSpace: Sendable {
     let budget: SearchBudget
     private let canGo: [Bool]
 
-    /// Errors: `.argument` if the budget cannot be met, saying what is left when all that may go is gone.
+    /// Errors: `.argument` if the budget cannot be met, saying what is left when all that may go is gone, or bounds a cost
+    /// that is not known.
     init(_ options: SearchOptions) throws(PruneError) {
         let costs = options.costs, budget = options.budget, granularity = options.granularity, start = options.start
         self.granularity = granularity
@@ -56,14 +57,21 @@ struct SearchSpace: Sendable {
         removable = canGo.indices.filter { canGo[$0] }
         quotas = budget.remove > 0
             ? [budget.remove] : budget.countsKinds ? [budget.removeAttention, budget.removeFeedForward] : []
-        bounds = Self.bounds(budget, costs, granularity, start)
+        bounds = try Self.bounds(budget, costs, granularity, start)
         try checkReachable()
     }
 
     private static func bounds(
         _ budget: SearchBudget, _ costs: SearchCosts, _ granularity: Granularity, _ start: KeepMask
-    ) -> [Bound] {
-        func bound(_ name: String, limit: Int, scale: Double = 1, fixed: Int, _ cost: (Int) -> Int) -> Bound {
+    ) throws(PruneError) -> [Bound] {
+        func bound(
+            _ name: String, limit: Int, scale: Double = 1, fixed: Int, _ cost: (Int) -> Int
+        ) throws(PruneError) -> Bound {
+            // A host need not say what its sublayers cost; then any bound would seem to hold.
+            guard costs.sublayers.indices.contains(where: { cost($0) > 0 }) else {
+                throw PruneError(
+                    .argument, "there is a bound on \(name), but it is not known what of that any sublayer takes")
+            }
             let units = 0..<granularity.unitCount(blocks: costs.blockCount)
             return Bound(
                 name: name, limit: limit, start: start.kept.reduce(fixed) { $0 + cost($1) },
@@ -75,17 +83,17 @@ struct SearchSpace: Sendable {
             // A share such as 0.3 is no binary fraction: what rounding adds to it is not asked for.
             let share = Double(all) * budget.removeParameters * (1 - 1e-12)
             let most = Int(clampingToDouble: (Double(all) - share).rounded(.down))
-            bounds.append(bound("parameters", limit: most, fixed: costs.fixed.parameters) {
+            bounds.append(try bound("parameters", limit: most, fixed: costs.fixed.parameters) {
                 costs.sublayers[$0].parameters
             })
         }
         if budget.parameterBytes > 0 {
-            bounds.append(bound("parameter_bytes", limit: budget.parameterBytes, fixed: costs.fixed.parameterBytes) {
+            bounds.append(try bound("parameter_bytes", limit: budget.parameterBytes, fixed: costs.fixed.parameterBytes) {
                 costs.sublayers[$0].parameterBytes
             })
         }
         if budget.keyValueBytes > 0 {
-            bounds.append(bound("kv_bytes_per_token", limit: budget.keyValueBytes, fixed: 0) {
+            bounds.append(try bound("kv_bytes_per_token", limit: budget.keyValueBytes, fixed: 0) {
                 costs.sublayers[$0].keyValueBytes
             })
         }
@@ -95,7 +103,7 @@ struct SearchSpace: Sendable {
             ("decode_milliseconds", budget.decodeMilliseconds, \TokenTime.decode),
         ] where most > 0 {
             let own = budget.times.map { picoseconds($0[keyPath: time]) }
-            bounds.append(bound(name, limit: picoseconds(most), scale: 1e9, fixed: own.last ?? 0) { own[$0] })
+            bounds.append(try bound(name, limit: picoseconds(most), scale: 1e9, fixed: own.last ?? 0) { own[$0] })
         }
         return bounds
     }

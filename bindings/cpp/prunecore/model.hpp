@@ -24,6 +24,7 @@
 #include "mask.hpp"
 #include "progress.hpp"
 #include "scores.hpp"
+#include "search.hpp"
 #include "shapley.hpp"
 #include "span.hpp"
 #include "tensors.hpp"
@@ -269,6 +270,30 @@ class Model : public detail::Owner<prune_model, prune_model_release> {
     const prune_shapley_options c = detail::to_c(options, bridge, coalitions_bridge);
     const prune_status status = prune_model_shapley(get(), data.get(), game.get(), &c);
     detail::check(bridge.status(coalitions_bridge.status(status)));
+  }
+
+  /// Runs a search on the model until it is done, from where it stands (prune_model_search). The search is whole after every
+  /// error, and may be continued.
+  void search(const Data &data, Search &search, const SearchRunOptions &options = {}) const {
+    detail::SearchProgressBridge bridge(options.progress);
+    detail::ProgressBridge coalitions_bridge(options.coalitions.progress);
+    const prune_search_run_options c = detail::to_c(options, bridge, coalitions_bridge);
+    const prune_status status = prune_model_search(get(), data.get(), search.get(), &c);
+    detail::check(bridge.status(coalitions_bridge.status(status)));
+  }
+
+  /// What a token takes on this machine in every sublayer, and in all the rest (prune_model_times).
+  std::vector<TokenTime> times(const TimeOptions &options = {}) const {
+    detail::ProgressBridge bridge(options.progress);
+    prune_time_options c = PRUNE_TIME_OPTIONS_INIT;
+    c.repetitions = options.repetitions;
+    c.prompt_tokens = options.prompt_tokens;
+    c.context = options.context;
+    c.progress = bridge.function();
+    c.user_data = bridge.user_data();
+    std::vector<TokenTime> times(2 * static_cast<std::size_t>(shape().n_blocks) + 1);
+    detail::check(bridge.status(prune_model_times(get(), &c, times.data(), times.size(), nullptr)));
+    return times;
   }
 
  private:
