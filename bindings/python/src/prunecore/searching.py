@@ -81,7 +81,8 @@ def search(
         Calibration text.
     strategy, granularity, protect, start, candidates, exchanges, seed, offspring, generations, \
 patience
-        See `Search`. With 16 sequences of data or more, "evolutionary" uses parts of them.
+        See `Search`. With 16 sequences of data or more, "evolutionary" uses the first ones alone,
+        too: mix sequences of several kinds.
     remove, remove_attention, remove_feed_forward, remove_parameters, parameter_bytes, kv_bytes, \
 prefill_milliseconds, decode_milliseconds, max_loss_increase, max_damage
         The budget: see `Search`. Where there are several, all must hold.

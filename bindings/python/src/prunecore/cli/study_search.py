@@ -6,6 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import typer
 
 from prunecore._progress import ProgressFunction
@@ -139,11 +140,12 @@ def _numbers(given: str) -> list[int]:
 
 
 def _some(data: Data, most: int) -> Data:
-    """Sequences from all over the data."""
+    """Sequences from all over the data, mixed: strategies look at the first ones alone, too."""
     if most < 1:
         raise ArgumentError(f"--sequences is {most}, but must be at least 1")
     taken = min(most, data.n_sequences)
-    return data.select(data.n_sequences * place // taken for place in range(taken))
+    mixed = np.random.default_rng(0).permutation(taken)
+    return data.select(data.n_sequences * int(place) // taken for place in mixed)
 
 
 def _write(found: SearchStudy, out: Path) -> list[Path]:

@@ -14,6 +14,21 @@ if TYPE_CHECKING:
 
     from prunecore.search_study import SearchStudy
 
+# One colour for a strategy, the other lines of which are broken in other ways.
+METHOD_SERIES: dict[str, Series] = {
+    "exhaustive": Series("#000000", "D", ":"),
+    "evolutionary": Series("#D55E00", "s", "-"),
+    "greedy": Series("#0072B2", "o", "-"),
+    "greedy, no exchanges": Series("#0072B2", "x", "--"),
+    "greedy, 6 candidates": Series("#0072B2", "+", ":"),
+    "one-shot, leave-one-out loss": Series("#009E73", "^", "-"),
+    "one-shot, cosine": Series("#009E73", "v", "--"),
+    "one-shot, relative L2": Series("#009E73", "<", ":"),
+    "window, loss": Series("#CC79A7", "P", "-"),
+    "window, angular": Series("#CC79A7", "X", "--"),
+    "tail": Series("#E69F00", ">", "-."),
+    "random": Series("#999999", "*", (0, (3, 3))),
+}
 _UNITS = {
     "attention": "attention layers",
     "feed_forward": "feed-forward layers",
@@ -25,8 +40,8 @@ _UNITS = {
 def search_losses(study: SearchStudy) -> Figure:
     """Draws the held-out loss by number of units removed, and under it the cost of the search.
 
-    One column per granularity, one line per method. Costs are evaluations of sublayers on all the
-    data, on a logarithmic scale; what takes none has no line there.
+    One column per granularity, one line per method, logarithmic scales. Costs are evaluations of
+    sublayers on all the data; what takes none has no line there.
     """
     if not study.points:
         raise ArgumentError("the study has no points to draw")
@@ -36,7 +51,7 @@ def search_losses(study: SearchStudy) -> Figure:
     for column, granularity in enumerate(granularities):
         upper, lower = panels[0][column], panels[1][column]
         for position, method in enumerate(study.methods):
-            style = SERIES[position % len(SERIES)]
+            style = METHOD_SERIES.get(method, SERIES[position % len(SERIES)])
             points = [
                 point
                 for point in study.points
@@ -55,6 +70,7 @@ def search_losses(study: SearchStudy) -> Figure:
             tidy(panel)
     panels[0][0].set_ylabel("held-out loss (nats per token)", fontsize=FONT_SIZE)
     panels[1][0].set_ylabel("sublayer evaluations", fontsize=FONT_SIZE)
+    _scale_losses(panels[0][0])
     panels[1][0].set_yscale("log")
     # The column with most methods: not every granularity has an exhaustive optimum.
     fullest = max(panels[0], key=lambda panel: len(panel.get_legend_handles_labels()[1]))
@@ -81,6 +97,15 @@ def _line(panel: Axes, along: list[int], values: list[float], style: Series, lab
         linewidth=1.3,
         label=label if values else "_none",
     )
+
+
+def _scale_losses(panel: Axes) -> None:
+    from matplotlib.ticker import MaxNLocator, NullLocator, ScalarFormatter
+
+    panel.set_yscale("log")
+    panel.yaxis.set_major_locator(MaxNLocator(nbins=8))
+    panel.yaxis.set_minor_locator(NullLocator())
+    panel.yaxis.set_major_formatter(ScalarFormatter())
 
 
 def _whole_numbers(panel: Axes) -> None:
