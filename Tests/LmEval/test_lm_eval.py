@@ -148,7 +148,8 @@ def test_the_full_model(tasks: TaskManager, model: pc.Model) -> None:
     assert {str(value) for value in greedy} == {"True", "False"}
     assert 0.2 < found["results"]["tales_choice"]["acc,none"] < 1
     written = [sample["resps"][0][0] for sample in found["samples"]["tales_write"]]
-    assert all(text and "." not in text for text in written)
+    assert sum(bool(text) for text in written) > 8
+    assert all("." not in text for text in written)
 
 
 def test_a_pruned_model_against_its_export(
