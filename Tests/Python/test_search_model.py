@@ -47,7 +47,7 @@ def block_masks(count: int) -> np.ndarray:
 @pytest.fixture(scope="module")
 def text(model: pc.Model, tales_dir: Path) -> pc.Data:
     """One of the sequences that benchmarks/search.py takes eight of."""
-    return pc.Data.from_text(tales_dir / "plays.jsonl", model, 64, limit=1)
+    return pc.Data.from_text(tales_dir / "plays.jsonl", model, 128, limit=1)
 
 
 @pytest.mark.parametrize("count", [2, 4, 6])
