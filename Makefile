@@ -40,8 +40,10 @@ test-symbols:
 test-capi:
 	PYTHON=$(BIN)/python Tests/CAPI/run.sh
 
+## Files side by side; the demo by itself, since it is timed.
 test-python:
-	$(BIN)/python -m pytest -q Tests/Python
+	$(BIN)/python -m pytest -q Tests/Python/test_cli_demo.py
+	$(BIN)/python -m pytest -q -n auto --dist loadfile --ignore Tests/Python/test_cli_demo.py Tests/Python
 
 ## Instructions of the hot loops, under valgrind: none may take 10 % more than benchmarks/instructions.json says.
 test-instructions:
