@@ -31,7 +31,7 @@ from prunecore.torch.masking import check_whole
 from prunecore.torch.states import TorchState, together
 from prunecore.torch.sublayers import attention, feed_forward, root_mean_square_norm
 
-_CPU_TOKENS = 4096
+_CPU_TOKENS = 2048
 _ACCELERATOR_TOKENS = 16384
 """Tokens that a sublayer computes together at most, unless one state has more."""
 
