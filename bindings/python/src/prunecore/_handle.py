@@ -4,10 +4,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from prunecore._library import _check, ffi
 from prunecore.errors import HandleError
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 class Handle:
@@ -56,3 +59,32 @@ class Handle:
         pointer, self._pointer = self._pointer, None
         if pointer is not None:
             ffi.release(pointer)
+
+
+class Owner:
+    """What objects that own one handle have in common. A subclass makes `_handle`."""
+
+    _handle: Handle
+
+    @property
+    def handle(self) -> Any:
+        """The C handle, for the raw layer. Borrowed; raises `HandleError` after `close()`."""
+        return self._handle.pointer
+
+    @property
+    def closed(self) -> bool:
+        """Whether this was closed."""
+        return self._handle.closed
+
+    def close(self) -> None:
+        """Gives the memory back. Closing twice is allowed; any other use raises `HandleError`.
+
+        What was made of this, such as recovered models of adapters, keeps what it needs.
+        """
+        self._handle.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from prunecore import gradients
-from prunecore._handle import Handle
+from prunecore._handle import Handle, Owner
 from prunecore._json_files import read_json_file
 from prunecore._library import _check, ffi, lib, new_struct
 from prunecore._recovery import recovery_name, recovery_value
@@ -25,8 +25,6 @@ from prunecore.errors import ArgumentError
 from prunecore.mask import Mask, as_keep, sublayer_index
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
-
     from prunecore._recovery import Part
     from prunecore.mask import MaskLike
     from prunecore.model import Model
@@ -39,7 +37,7 @@ JSON_FILE = "adapters.json"
 Row = TypeVar("Row")
 
 
-class Adapters:
+class Adapters(Owner):
     """Adapters for the removed sublayers of one model, and the mask that removes them.
 
     `Model.recover`, `Moments.solve` and `Adapters.load` make them. An adapter stands in the place
@@ -59,21 +57,6 @@ class Adapters:
     ) -> None:
         self._handle = Handle("adapters", "prune_adapters", make, lib.prune_adapters_release)
         self._provenance = dict(provenance or {})
-
-    @property
-    def handle(self) -> Any:
-        """The C handle, for the raw layer. Borrowed; raises `HandleError` after `close()`."""
-        return self._handle.pointer
-
-    def close(self) -> None:
-        """Gives the memory back; recovered models keep theirs. Closing twice is allowed."""
-        self._handle.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     @property
     def summary(self) -> RecoverySummary:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Carries the progress of a game from C to Python and to its checkpoint."""
+"""What is told of a game that a model plays."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from prunecore._batch_watch import BatchWatch
 from prunecore._library import ffi
 from prunecore._progress import Watch
 from prunecore.checkpoint import Checkpoint
@@ -41,61 +42,25 @@ GameProgressFunction = Callable[[GameProgress], object]
 """Called as `progress(found)`; a true result stops the game."""
 
 
-class GameWatch:
-    """The callback of a game: saves it, tells of it, and carries exceptions back.
+def watch_game(
+    progress: GameProgressFunction | None,
+    game: Shapley,
+    checkpoint: Checkpoint | None,
+    inner: Watch,
+) -> BatchWatch:
+    """The callback of a game: see `BatchWatch`."""
+    count = game.players
 
-    Parameters
-    ----------
-    progress : callable or None
-        Told of the game after every batch.
-    game : Shapley
-        The game that is played.
-    checkpoint : Checkpoint or None
-        Where it is saved after every batch.
-    inner : Watch
-        The callback of the batches, which may have failed, too.
-    """
-
-    def __init__(
-        self,
-        progress: GameProgressFunction | None,
-        game: Shapley,
-        checkpoint: Checkpoint | None,
-        inner: Watch,
-    ) -> None:
-        self._progress = progress
-        self._game = game
-        self._checkpoint = checkpoint
-        self._inner = inner
-        self._failure: BaseException | None = None
-        self.callback = ffi.callback(
-            "prune_game_progress_fn", self._step, error=1, onerror=self._keep
-        )
-
-    def _step(self, _user_data: Any, report: Any) -> int:
-        if self._checkpoint is not None:
-            self._checkpoint.save(self._game.save())
-        if self._progress is None:
-            return 0
-        count = self._game.players
+    def found(report: Any) -> GameProgress:
         known = bool(report.has_estimate)
-        found = GameProgress(
+        return GameProgress(
             values=_copied(report.values, count) if known else None,
             standard_errors=_copied(report.standard_errors, count) if known else None,
             state=read_state(report.state),
             seconds=report.seconds,
         )
-        return 1 if self._progress(found) else 0
 
-    def _keep(self, _kind: Any, value: BaseException, traceback: Any) -> None:
-        self._failure = value.with_traceback(traceback)
-
-    def check(self, status: int) -> None:
-        """Raises what stopped the game: a callback's exception, or else the status's."""
-        if self._failure is not None:
-            failure, self._failure = self._failure, None
-            raise failure
-        self._inner.check(status)
+    return BatchWatch("prune_game_progress_fn", game.save, found, progress, checkpoint, inner)
 
 
 def _copied(pointer: Any, count: int) -> npt.NDArray[np.float64]:

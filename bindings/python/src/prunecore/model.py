@@ -29,7 +29,7 @@ from prunecore import (
 from prunecore import token_times as timing
 from prunecore import utilities as coalitions
 from prunecore._compute import Compute, compute_value
-from prunecore._handle import Handle
+from prunecore._handle import Handle, Owner
 from prunecore._library import _check, ffi, lib, new_struct
 from prunecore._progress import ProgressFunction
 from prunecore.choice_evaluation import ChoiceEvaluation
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from prunecore.shapley_scores import ShapleyScores
 
 
-class Model:
+class Model(Owner):
     """A decoder-only language model. `prunecore.open` makes one from a directory.
 
     Several threads may measure one model at once. Setting its mask, and closing it, is for one
@@ -127,26 +127,6 @@ class Model:
 
     def _own(self, make: Callable[[Any], int]) -> None:
         self._handle = Handle("model", "prune_model", make, lib.prune_model_release)
-
-    @property
-    def handle(self) -> Any:
-        """The C handle, for the raw layer. Borrowed; raises `HandleError` after `close()`."""
-        return self._handle.pointer
-
-    @property
-    def closed(self) -> bool:
-        """Whether the model was closed."""
-        return self._handle.closed
-
-    def close(self) -> None:
-        """Gives the model back. Closing twice is allowed; any other use raises `HandleError`."""
-        self._handle.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         state = "closed" if self.closed else f"{self.shape.n_blocks} blocks"

@@ -3,9 +3,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
-from prunecore._handle import Handle
+from prunecore._handle import Handle, Owner
 from prunecore._library import _check, ffi, lib
 from prunecore._progress import ProgressFunction, Watch
 from prunecore._recovery import Input, Kind, Slot
@@ -15,14 +15,12 @@ from prunecore.mask import as_keep, keep_pointer
 from prunecore.recovery_options import RecoverOptions
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
-
     from prunecore.data import Data
     from prunecore.mask import MaskLike
     from prunecore.model import Model
 
 
-class Moments:
+class Moments(Owner):
     """Means and covariances of the inputs and updates of removed sublayers, as running sums.
 
     Over the full model's stream, in double. Parts of the data, gathered apart and merged, give
@@ -69,21 +67,6 @@ class Moments:
             ),
             lib.prune_moments_release,
         )
-
-    @property
-    def handle(self) -> Any:
-        """The C handle, for the raw layer. Borrowed."""
-        return self._handle.pointer
-
-    def close(self) -> None:
-        """Gives the memory back. Closing twice is allowed."""
-        self._handle.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def collect(
         self,

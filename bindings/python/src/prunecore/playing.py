@@ -16,7 +16,7 @@ from prunecore.checkpoint import Checkpoint
 from prunecore.errors import ArgumentError, DataError, Error, UnsupportedError
 from prunecore.game_options import GameOptions
 from prunecore.game_state import Values
-from prunecore.game_watch import GameProgressFunction, GameWatch
+from prunecore.game_watch import GameProgressFunction, watch_game
 from prunecore.mask import Mask, as_keep
 from prunecore.players import Players, granularity_players, grouped_players
 from prunecore.shapley import Shapley
@@ -160,7 +160,7 @@ def shapley(
         else:
             played.close()
             played = _continued(file, saved, who)
-    tell = GameWatch(progress, played, file, watch)
+    tell = watch_game(progress, played, file, watch)
     options.progress = tell.callback
     try:
         tell.check(lib.prune_model_shapley(self.handle, data.handle, played.handle, options))

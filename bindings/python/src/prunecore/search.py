@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from prunecore._coalitions import told_worths
-from prunecore._handle import Handle
+from prunecore._handle import Handle, Owner
 from prunecore._library import _check, ffi, lib, new_struct
 from prunecore._numbers import checked_count
 from prunecore.errors import ArgumentError
@@ -31,7 +31,7 @@ ASKED_BYTES = 1 << 24
 """Masks are fetched in pieces of this size, however many are asked for."""
 
 
-class Search:
+class Search(Owner):
     """A search under way: it asks for the damages of masks, is told them, and chooses.
 
     Masks can be evaluated anywhere and told in any order: the same seed and the same damages give
@@ -177,26 +177,6 @@ class Search:
     def _begin(self, make: Any) -> None:
         self._handle = Handle("search", "prune_search", make, lib.prune_search_release)
         self._sublayers = 2 * self.state.n_blocks
-
-    @property
-    def handle(self) -> Any:
-        """The C handle, for the raw layer. Borrowed; raises `HandleError` after `close()`."""
-        return self._handle.pointer
-
-    @property
-    def closed(self) -> bool:
-        """Whether the search was closed."""
-        return self._handle.closed
-
-    def close(self) -> None:
-        """Gives the search back. Closing twice is allowed; any other use raises `HandleError`."""
-        self._handle.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         if self.closed:

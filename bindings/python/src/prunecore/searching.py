@@ -22,7 +22,7 @@ from prunecore.search import Search
 from prunecore.search_budget import SearchBudget
 from prunecore.search_options import Protected, ScoresLike, SearchOptions
 from prunecore.search_result import SearchResult
-from prunecore.search_watch import SearchProgressFunction, SearchWatch
+from prunecore.search_watch import SearchProgressFunction, watch_search
 from prunecore.shapley_scores import ShapleyScores
 from prunecore.token_times import TokenTimes
 from prunecore.utilities import cap_value, set_coalition_options
@@ -202,7 +202,7 @@ prefill_milliseconds, decode_milliseconds, max_loss_increase, max_damage
         provenance.update(given)
     else:
         provenance["strategy"] = found.state.strategy
-    tell = SearchWatch(progress, found, file, watch)
+    tell = watch_search(progress, found, file, watch)
     options.on_batch = tell.callback
     try:
         tell.check(lib.prune_model_search(self.handle, data.handle, found.handle, options))

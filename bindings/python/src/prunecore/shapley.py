@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from prunecore._coalitions import player_names, told_worths
-from prunecore._handle import Handle
+from prunecore._handle import Handle, Owner
 from prunecore._library import _check, ffi, lib, new_struct
 from prunecore._numbers import checked_count, checked_positive
 from prunecore.errors import ArgumentError
@@ -24,7 +24,7 @@ ASKED_BYTES = 1 << 24
 """Coalitions are fetched in pieces of this size, however many are asked for."""
 
 
-class Shapley:
+class Shapley(Owner):
     """A game under way: it asks for the worths of coalitions, is told them, and estimates.
 
     Coalitions can be evaluated anywhere and told in any order: the same seed and the same worths
@@ -108,26 +108,6 @@ class Shapley:
         self._handle = Handle("game", "prune_game", make, lib.prune_game_release)
         self._players = self.state.n_players
         self._names: tuple[str, ...] = names(self._players)
-
-    @property
-    def handle(self) -> Any:
-        """The C handle, for the raw layer. Borrowed; raises `HandleError` after `close()`."""
-        return self._handle.pointer
-
-    @property
-    def closed(self) -> bool:
-        """Whether the game was closed."""
-        return self._handle.closed
-
-    def close(self) -> None:
-        """Gives the game back. Closing twice is allowed; any other use raises `HandleError`."""
-        self._handle.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         if self.closed:

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from prunecore._activations import paired_rows, rows_struct, unit_of
-from prunecore._handle import Handle
+from prunecore._handle import Handle, Owner
 from prunecore._library import _check, ffi, lib, new_struct
 from prunecore._metrics import (
     STATISTICS_METRICS,
@@ -31,15 +31,13 @@ from prunecore.mask import as_keep, keep_pointer
 from prunecore.scores import Scores
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
-
     from prunecore._tensor_views import TensorView
     from prunecore.data import Data
     from prunecore.mask import MaskLike
     from prunecore.model import Model
 
 
-class Statistics:
+class Statistics(Owner):
     """Running sums of the static metrics (all but magnitude) of every sublayer and block.
 
     Two halves of a data set, gathered apart and merged, give the scores of the whole to 1e-12.
@@ -88,21 +86,6 @@ class Statistics:
     def n_blocks(self) -> int:
         """Number of blocks."""
         return self._n_blocks
-
-    @property
-    def handle(self) -> Any:
-        """The C handle, for the raw layer. Borrowed."""
-        return self._handle.pointer
-
-    def close(self) -> None:
-        """Gives the memory back. Closing twice is allowed."""
-        self._handle.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def collect(
         self,
