@@ -3,19 +3,17 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from prunecore._json_files import read_json_file
 from prunecore._metrics import Granularity, parse_granularity
 from prunecore._numbers import checked_count
 from prunecore._progress import ProgressFunction
 from prunecore._recovery import Kind, Objective, Start
-from prunecore.errors import ArgumentError, FormatError, UnsupportedError
+from prunecore._study import Study
+from prunecore.errors import ArgumentError
 from prunecore.mask import Mask
 from prunecore.recovery_options import TrainingProgress
 
@@ -25,7 +23,6 @@ if TYPE_CHECKING:
     from prunecore.data import Data
     from prunecore.model import Model
 
-FORMAT = "prunecore.recovery"
 STUDIED: tuple[Granularity, ...] = ("attention", "feed_forward", "block")
 SCORING_SEQUENCES = 48
 """Sequences that leave-one-out losses are taken from at most: they need order, not digits."""
@@ -104,7 +101,7 @@ class RecoveryPoint:
 
 
 @dataclass(frozen=True)
-class RecoveryStudy:
+class RecoveryStudy(Study[RecoveryPoint]):
     """What each kind of adapter wins back.
 
     Attributes
@@ -117,67 +114,13 @@ class RecoveryStudy:
         Model, data and options, as JSON values.
     """
 
+    format: ClassVar[str] = "prunecore.recovery"
+    noun: ClassVar[str] = "recovery study"
+    point: ClassVar[type[RecoveryPoint]] = RecoveryPoint
+
     loss: float
     points: tuple[RecoveryPoint, ...]
     provenance: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def methods(self) -> list[str]:
-        """The methods, "pruned" first."""
-        return list(dict.fromkeys(point.method for point in self.points))
-
-    @property
-    def removals(self) -> list[tuple[str, int]]:
-        """What was removed, in order: granularity and number."""
-        return list(dict.fromkeys((point.granularity, point.n_removed) for point in self.points))
-
-    def at(self, granularity: str, n_removed: int, method: str) -> RecoveryPoint:
-        """The point of a removal and a method."""
-        for point in self.points:
-            if (point.granularity, point.n_removed, point.method) == (
-                granularity,
-                n_removed,
-                method,
-            ):
-                return point
-        raise ArgumentError(f"the study has no {method} with {n_removed} of {granularity} removed")
-
-    def to_dict(self) -> dict[str, Any]:
-        """The study as JSON values."""
-        return {
-            "format": FORMAT,
-            "version": 1,
-            "loss": self.loss,
-            "points": [{**asdict(point), "removed": list(point.removed)} for point in self.points],
-            "provenance": self.provenance,
-        }
-
-    @classmethod
-    def from_dict(cls, record: Any) -> RecoveryStudy:
-        """Reads a study from what `to_dict` gives."""
-        if not isinstance(record, dict) or record.get("format") != FORMAT:
-            raise FormatError(f'no recovery study: "format" is not "{FORMAT}"')
-        if record.get("version") != 1:
-            raise UnsupportedError(
-                f"a recovery study of version {record.get('version')}, but this version reads 1"
-            )
-        try:
-            points = tuple(
-                RecoveryPoint(**{**point, "removed": tuple(point["removed"])})
-                for point in record["points"]
-            )
-            return cls(float(record["loss"]), points, dict(record.get("provenance", {})))
-        except (KeyError, TypeError, ValueError) as error:
-            raise FormatError(f"a damaged recovery study: {error}") from error
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes the study as JSON to a file."""
-        Path(path).write_text(json.dumps(self.to_dict(), indent=2) + "\n", encoding="utf-8")
-
-    @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> RecoveryStudy:
-        """Reads a study from a file that `save` wrote."""
-        return read_json_file(path, cls.from_dict)
 
     def plot(self, path: str | os.PathLike[str] | None = None) -> Figure:
         """Draws the losses, and the share won back; saved where a path is given."""
