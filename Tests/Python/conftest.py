@@ -39,6 +39,22 @@ def tales(tales_dir: Path) -> Iterator[pc.Model]:
 
 
 @pytest.fixture
+def folder(tales_dir: Path, tmp_path: Path) -> Path:
+    """Where commands run; `model`, `text.jsonl` and `other.jsonl` lead to the embedded model."""
+    (tmp_path / "model").symlink_to(tales_dir)
+    (tmp_path / "text.jsonl").symlink_to(tales_dir / "maths.jsonl")
+    (tmp_path / "other.jsonl").symlink_to(tales_dir / "plays.jsonl")
+    return tmp_path
+
+
+@pytest.fixture
+def workplace(repository_root: Path, tmp_path: Path) -> Path:
+    """Where a page of the documentation is tried: its paths lead to the embedded model."""
+    (tmp_path / "examples").symlink_to(repository_root / "examples")
+    return tmp_path
+
+
+@pytest.fixture
 def one_torch_thread() -> Iterator[None]:
     """PyTorch on one thread: tiny models take many times longer where threads wait for others."""
     torch = pytest.importorskip("torch")

@@ -3,19 +3,16 @@
 
 from __future__ import annotations
 
+import json
 import os
-import pty
 import signal
 import subprocess
-import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import prunecore as pc
 import pytest
-
-COMMAND = [sys.executable, "-m", "prunecore"]
+from commands import COMMAND, on_terminal, wait_until
 
 
 @pytest.fixture
@@ -116,15 +113,6 @@ def test_faults_of_the_library_are_exit_code_1(
     assert capsys.readouterr().err == "prunecore: something is broken\n"
 
 
-def wait_until(condition: Callable[[], bool], seconds: float) -> bool:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if condition():
-            return True
-        time.sleep(0.02)
-    return False
-
-
 def test_ctrl_c_is_exit_code_130_and_writes_nothing(files: Path) -> None:
     arguments = "score model --data text.jsonl --metric all --out scores-new.json --json"
     process = subprocess.Popen(
@@ -147,36 +135,7 @@ def test_ctrl_c_is_exit_code_130_and_writes_nothing(files: Path) -> None:
 
 
 def test_progress_is_shown_on_a_terminal_only_and_keeps_json_clean(files: Path) -> None:
-    import json
-
     arguments = "score model --data text.jsonl --metric all --limit 40 --json"
-    leader, follower = pty.openpty()
-    process = subprocess.Popen(
-        [*COMMAND, *arguments.split()],
-        stdout=subprocess.PIPE,
-        stderr=follower,
-        cwd=files,
-        env={**os.environ, "TERM": "xterm"},
-    )
-    os.close(follower)
-    shown = bytearray()
-    assert process.stdout is not None
-    output = bytearray()
-
-    def drain() -> None:
-        try:
-            while part := os.read(leader, 4096):
-                shown.extend(part)
-        except OSError:  # the other end is closed
-            pass
-
-    import threading
-
-    reader = threading.Thread(target=drain)
-    reader.start()
-    output.extend(process.stdout.read())
-    assert process.wait() == 0
-    reader.join()
-    os.close(leader)
+    output, shown = on_terminal(files, arguments)
     assert json.loads(output)["metrics"].keys() == set(pc.METRICS)
     assert b"%" in shown

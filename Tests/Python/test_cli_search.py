@@ -4,48 +4,16 @@
 from __future__ import annotations
 
 import json
-import os
-import pty
 import random
 import re
 import signal
-import subprocess
-import sys
-import threading
-import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import prunecore as pc
 import pytest
+from commands import on_terminal, only_json, run, stopped
 from PIL import Image
 from prunecore.cli.app import main
-
-COMMAND = [sys.executable, "-m", "prunecore"]
-
-
-@pytest.fixture
-def folder(tales_dir: Path, tmp_path: Path) -> Path:
-    """Where commands run; `model` and `text.jsonl` lead to the embedded model."""
-    (tmp_path / "model").symlink_to(tales_dir)
-    (tmp_path / "text.jsonl").symlink_to(tales_dir / "maths.jsonl")
-    (tmp_path / "other.jsonl").symlink_to(tales_dir / "plays.jsonl")
-    return tmp_path
-
-
-def run(folder: Path, arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(
-        [*COMMAND, *arguments.split()], check=False, capture_output=True, text=True, cwd=folder
-    )
-    assert done.returncode == code, done.stderr
-    return done
-
-
-def only_json(done: subprocess.CompletedProcess[str]) -> Any:
-    assert done.stderr == ""  # no terminal: no progress
-    return json.loads(done.stdout, parse_constant=lambda name: pytest.fail(name))
-
 
 SMALL = "--data text.jsonl --sequence-length 24 --limit 2"
 
@@ -181,42 +149,15 @@ def told_of(file: Path) -> int:
         return search.state.told
 
 
-def wait_until(condition: Callable[[], bool], seconds: float) -> bool:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if condition():
-            return True
-        time.sleep(0.005)
-    return False
-
-
-def stopped(folder: Path, arguments: str, how: signal.Signals, wait: float) -> tuple[int, str]:
-    """Begins a command, waits for its next checkpoint and some more, and stops it."""
-    before = told_of(folder / "kept")
-    process = subprocess.Popen(
-        [*COMMAND, *arguments.split()],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=folder,
-    )
-    further = wait_until(
-        lambda: told_of(folder / "kept") > before or process.poll() is not None, 120
-    )
-    assert further, "no batch was ever done"
-    time.sleep(wait)
-    process.send_signal(how)
-    _, errors = process.communicate(timeout=120)
-    return process.returncode, errors
-
-
 def test_killed_searches_end_with_the_same_mask(folder: Path) -> None:
     arguments = f"search model {LONG}"
     whole = only_json(run(folder, f"{arguments} --json"))
     arguments += " --checkpoint kept --out parts.json"
     rng, told = random.Random(1), [0]
     for _ in range(3):
-        code, _ = stopped(folder, arguments, signal.SIGKILL, rng.uniform(0, 0.2))
+        code, _ = stopped(
+            folder, arguments, lambda: told_of(folder / "kept"), signal.SIGKILL, rng.uniform(0, 0.2)
+        )
         if code == 0:
             break
         assert code == -signal.SIGKILL and not (folder / "parts.json").exists()
@@ -230,7 +171,7 @@ def test_killed_searches_end_with_the_same_mask(folder: Path) -> None:
 
 def test_ctrl_c_is_exit_code_130_and_keeps_the_checkpoint(folder: Path) -> None:
     arguments = f"search model {LONG} --checkpoint kept --out mask.json"
-    code, errors = stopped(folder, arguments, signal.SIGINT, 0)
+    code, errors = stopped(folder, arguments, lambda: told_of(folder / "kept"), signal.SIGINT, 0)
     assert (code, errors) == (130, "prunecore: cancelled\n")
     told = told_of(folder / "kept")
     assert told > 0 and not (folder / "mask.json").exists()
@@ -241,30 +182,6 @@ def test_ctrl_c_is_exit_code_130_and_keeps_the_checkpoint(folder: Path) -> None:
 
 
 def test_progress_is_shown_on_a_terminal(folder: Path) -> None:
-    leader, follower = pty.openpty()
-    process = subprocess.Popen(
-        [*COMMAND, *f"search model {LONG} --json".split()],
-        stdout=subprocess.PIPE,
-        stderr=follower,
-        cwd=folder,
-        env={**os.environ, "TERM": "xterm", "COLUMNS": "120"},
-    )
-    os.close(follower)
-    shown = bytearray()
-
-    def drain() -> None:
-        try:
-            while part := os.read(leader, 4096):
-                shown.extend(part)
-        except OSError:  # the other end is closed
-            pass
-
-    reader = threading.Thread(target=drain)
-    reader.start()
-    assert process.stdout is not None
-    output = process.stdout.read()
-    assert process.wait() == 0
-    reader.join()
-    os.close(leader)
+    output, shown = on_terminal(folder, f"search model {LONG} --json")
     assert len(json.loads(output)["removed"]) == 5
     assert b"masks" in shown and b"damage" in shown and b"removed" in shown

@@ -17,13 +17,6 @@ def text(repository_root: Path) -> str:
     return (repository_root / "docs" / "generation.md").read_text(encoding="utf-8")
 
 
-@pytest.fixture
-def workplace(repository_root: Path, tmp_path: Path) -> Path:
-    """A folder in which the page's paths lead to the embedded model."""
-    (tmp_path / "examples").symlink_to(repository_root / "examples")
-    return tmp_path
-
-
 def test_python_examples(text: str, workplace: Path) -> None:
     code = "".join(re.findall(r"```python\n(.*?)```", text, re.DOTALL))
     done = subprocess.run(

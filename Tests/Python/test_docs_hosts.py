@@ -20,13 +20,6 @@ import pytest
 from prunecore._library import LIBRARY_PATH
 
 
-@pytest.fixture
-def workplace(repository_root: Path, tmp_path: Path) -> Path:
-    """A folder in which the pages' paths lead to the embedded model."""
-    (tmp_path / "examples").symlink_to(repository_root / "examples")
-    return tmp_path
-
-
 def snippets(root: Path, page: str, language: str) -> list[str]:
     text = (root / "docs" / page).read_text(encoding="utf-8")
     return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)

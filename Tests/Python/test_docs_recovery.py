@@ -18,13 +18,6 @@ def text(repository_root: Path) -> str:
     return (repository_root / "docs" / "recovery.md").read_text(encoding="utf-8")
 
 
-@pytest.fixture
-def workplace(repository_root: Path, tmp_path: Path) -> Path:
-    """A folder in which the page's paths lead to the embedded model."""
-    (tmp_path / "examples").symlink_to(repository_root / "examples")
-    return tmp_path
-
-
 def test_python_examples(text: str, workplace: Path) -> None:
     pytest.importorskip("torch")
     code = "".join(re.findall(r"```python\n(.*?)```", text, re.DOTALL))

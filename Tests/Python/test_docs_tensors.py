@@ -22,13 +22,6 @@ def text(repository_root: Path) -> str:
     return (repository_root / "docs" / "models-from-tensors.md").read_text(encoding="utf-8")
 
 
-@pytest.fixture
-def workplace(repository_root: Path, tmp_path: Path) -> Path:
-    """A folder in which the page's paths lead to the embedded model."""
-    (tmp_path / "examples").symlink_to(repository_root / "examples")
-    return tmp_path
-
-
 def run(workplace: Path, *command: str | Path) -> list[str]:
     done = subprocess.run(
         list(map(str, command)), cwd=workplace, capture_output=True, encoding="utf-8", check=False

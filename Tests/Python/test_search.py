@@ -166,9 +166,7 @@ def test_order_and_batches_do_not_matter(model: pc.Model, strategy: str) -> None
 
 
 @pytest.mark.parametrize("strategy", ["greedy", "evolutionary", "window", "one_shot", "random"])
-def test_saved_searches_go_on_as_if_they_had_never_stopped(
-    model: pc.Model, strategy: str
-) -> None:
+def test_saved_searches_go_on_as_if_they_had_never_stopped(model: pc.Model, strategy: str) -> None:
     damages = Damages(4)
     options: dict[str, Any] = {"remove": 4, "seed": 1}
     if strategy == "one_shot":

@@ -181,9 +181,7 @@ def test_masks_say_where_they_come_from(model: pc.Model, data: pc.Data, tmp_path
     assert other.provenance["seed"] == 6
 
 
-def test_measured_times_are_part_of_the_result(
-    model: pc.Model, data: pc.Data, file: Path
-) -> None:
+def test_measured_times_are_part_of_the_result(model: pc.Model, data: pc.Data, file: Path) -> None:
     stages: set[str] = set()
     probe = model.token_times(repetitions=1)
     budget = 0.9 * probe.decode()

@@ -281,9 +281,7 @@ def test_nobody_loads_it_with_random_weights(subjects: Subjects, tmp_path: Path)
     """Without the modelling file, transformers refuses a checkpoint with gaps."""
     subject = subjects("tales-12l")
     for format in ("hf_custom", "deci"):
-        out = subject.model.export(
-            tmp_path / format, pc.Mask.remove("attn.5", 12), format=format
-        )
+        out = subject.model.export(tmp_path / format, pc.Mask.remove("attn.5", 12), format=format)
         with pytest.raises(ValueError, match="trust_remote_code"):
             load(out, trusting=False)
         text = "Once upon a time"
