@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # PruneCore. `make demo` and `make test` do all their own set-up.
 SHELL := /bin/bash
 PYTHON ?= python3

@@ -1,4 +1,5 @@
 // swift-tools-version: 6.2
+// SPDX-License-Identifier: Apache-2.0
 import PackageDescription
 
 /// Settings of every Swift target: a name is visible only where its module is imported, and existentials are spelled out.
@@ -32,8 +33,10 @@ let package = Package(
             dependencies: ["COpenBLAS", "CKernels", "CRename"],
             exclude: ["COpenBLAS", "CKernels", "CRename"],
             // What an exported checkpoint needs to run in transformers, inside the library: it is one file.
-            resources: ["configuration_prunecore", "modeling_prunecore", "configuration_decilm", "modeling_decilm",
-                        "prunecore_layers"].map { .embedInCode("Export/Modelling/\($0).py") },
+            resources: [
+                "configuration_prunecore", "modeling_prunecore", "configuration_decilm", "modeling_decilm",
+                "prunecore_layers",
+            ].map { .embedInCode("Export/Modelling/\($0).py") },
             swiftSettings: settings
         ),
         // DLPack's structs as they lie in memory.

@@ -11,7 +11,9 @@
 #include <stdlib.h>
 #include <time.h>
 
-enum { WIDTH = 1 };
+enum {
+    WIDTH = 1
+};
 
 typedef struct host {
     long calls, live;

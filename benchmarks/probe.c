@@ -17,7 +17,11 @@
 #include <sys/mman.h>
 #include <time.h>
 
-enum { PASSES = 6, MOST_THREADS = 256, LANES = 64 };
+enum {
+    PASSES = 6,
+    MOST_THREADS = 256,
+    LANES = 64
+};
 static const size_t BYTES = (size_t)1 << 30; /* far beyond every cache */
 static const long DOT_ROUNDS = 60 * 1000 * 1000;
 
@@ -28,16 +32,18 @@ typedef struct part {
     uint64_t sum; /* kept, so that the reading is not optimised away */
 } part;
 
-static double now(void) {
+static double now(void)
+{
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
 /* Sums independent lanes, so that no addition waits for the one before. */
-static void *read_part(void *argument) {
+static void *read_part(void *argument)
+{
     part *p = argument;
-    uint64_t lanes[LANES] = {0};
+    uint64_t lanes[LANES] = { 0 };
     pthread_barrier_wait(p->barrier);
     for (size_t i = 0; i + LANES <= p->count; i += LANES)
         for (int j = 0; j < LANES; j++) lanes[j] += p->words[i + j];
@@ -46,7 +52,8 @@ static void *read_part(void *argument) {
     return NULL;
 }
 
-static void *dot_part(void *argument) {
+static void *dot_part(void *argument)
+{
     part *p = argument;
     pthread_barrier_wait(p->barrier);
 #ifdef __AVX512BF16__
@@ -67,14 +74,15 @@ static void *dot_part(void *argument) {
 }
 
 /* Seconds between all threads' starting and all threads' being done. */
-static double pass(void *(*work)(void *), const uint64_t *words, int n) {
+static double pass(void *(*work)(void *), const uint64_t *words, int n)
+{
     pthread_t threads[MOST_THREADS];
     part parts[MOST_THREADS];
     pthread_barrier_t barrier;
     pthread_barrier_init(&barrier, NULL, (unsigned)n + 1);
     size_t each = words ? BYTES / sizeof *words / (size_t)n / LANES * LANES : 0;
     for (int t = 0; t < n; t++) {
-        parts[t] = (part){words ? words + (size_t)t * each : NULL, each, &barrier, 0};
+        parts[t] = (part){ words ? words + (size_t)t * each : NULL, each, &barrier, 0 };
         if (pthread_create(&threads[t], NULL, work, &parts[t])) exit(1);
     }
     double start = now();
@@ -86,7 +94,8 @@ static double pass(void *(*work)(void *), const uint64_t *words, int n) {
     return seconds;
 }
 
-static double best_rate(void *(*work)(void *), const uint64_t *words, int n, double amount) {
+static double best_rate(void *(*work)(void *), const uint64_t *words, int n, double amount)
+{
     double best = 0;
     for (int i = 0; i < PASSES; i++) {
         double rate = amount / pass(work, words, n);
@@ -96,7 +105,8 @@ static double best_rate(void *(*work)(void *), const uint64_t *words, int n, dou
 }
 
 /* Memory that is read: large pages, as far as they can be had. */
-static uint64_t *read_memory(void) {
+static uint64_t *read_memory(void)
+{
     uint64_t *words = mmap(NULL, BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (words == MAP_FAILED) exit(1);
     madvise(words, BYTES, MADV_HUGEPAGE);
@@ -104,14 +114,16 @@ static uint64_t *read_memory(void) {
     return words;
 }
 
-static double mean_read_rate(const uint64_t *words, int n) {
+static double mean_read_rate(const uint64_t *words, int n)
+{
     double taken = 0;
     int passes = 0;
     for (; taken < 0.5; passes++) taken += pass(read_part, words, n);
     return passes * (double)BYTES / taken;
 }
 
-int main(int argc, char **argv) {
+int main(int argc, char **argv)
+{
     int n = argc == 3 ? atoi(argv[2]) : 0;
     if (n < 1 || n > MOST_THREADS) {
         fprintf(stderr, "usage: probe read|dot THREADS\n");

@@ -16,7 +16,10 @@
 
 #include "bf16_product.h"
 
-enum { REPEATS = 5, MOST_THREADS = 256 };
+enum {
+    REPEATS = 5,
+    MOST_THREADS = 256
+};
 
 typedef struct product {
     size_t m, n, k;
@@ -25,27 +28,31 @@ typedef struct product {
     atomic_size_t next;
 } product;
 
-static double now(void) {
+static double now(void)
+{
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-static void *memory(size_t bytes) {
+static void *memory(size_t bytes)
+{
     void *found = aligned_alloc(64, (bytes + 63) / 64 * 64);
     if (!found) exit(1);
     return found;
 }
 
 /* Values near 1: no subnormals, no infinities. */
-static uint16_t *values(size_t count) {
+static uint16_t *values(size_t count)
+{
     uint16_t *found = memory(count * 2);
     for (size_t i = 0; i < count; i++) found[i] = (uint16_t)(0x3f80 + i * 2654435761u % 64);
     return found;
 }
 
 /* Takes panels of 64 outputs until none is left. */
-static void *take_panels(void *argument) {
+static void *take_panels(void *argument)
+{
     product *p = argument;
     uint16_t *panel = memory(p->k * BF16_PANEL_COLUMNS * 2);
     for (;;) {
@@ -53,13 +60,15 @@ static void *take_panels(void *argument) {
         if (first >= p->n) break;
         kernel_bf16_pack_rows(p->weights + first * p->k, p->k, STORED_BF16, BF16_PANEL_COLUMNS, p->k, 0,
                               BF16_PANEL_COLUMNS, panel);
-        kernel_bf16_multiply(p->x, p->k, panel, p->k / 2, NULL, 0, NULL, p->out + first, p->n, p->m, BF16_PANEL_COLUMNS);
+        kernel_bf16_multiply(p->x, p->k, panel, p->k / 2, NULL, 0, NULL, p->out + first, p->n, p->m,
+                             BF16_PANEL_COLUMNS);
     }
     free(panel);
     return NULL;
 }
 
-static double seconds(product *p, int n_threads) {
+static double seconds(product *p, int n_threads)
+{
     pthread_t threads[MOST_THREADS];
     double start = now();
     p->next = 0;
@@ -70,7 +79,8 @@ static double seconds(product *p, int n_threads) {
     return now() - start;
 }
 
-int main(int argc, char **argv) {
+int main(int argc, char **argv)
+{
     int n_threads = argc > 1 ? atoi(argv[1]) : 0;
     if (n_threads < 1 || n_threads > MOST_THREADS || argc < 5 || (argc - 2) % 3) {
         fprintf(stderr, "usage: products THREADS M N K [M N K ..]\n");

@@ -1,4 +1,6 @@
 /*
+ * SPDX-License-Identifier: Apache-2.0
+ *
  * prunecore.h: depth pruning of decoder-only language models, in process.
  *
  * PruneCore opens a language model, says how much each block, attention layer and feed-forward layer matters, removes

@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
 # Builds build/lib/libprunecore.so.1: the Swift core and its runtime in one file that exports prune_* and nothing else.
 #   scripts/build-library.sh [swift build options]
 set -euo pipefail

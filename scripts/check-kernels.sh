@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
 # The C loops compile without a warning for x86-64 and for arm64, whatever machine this is: objects only, no libraries.
 set -euo pipefail
 cd "$(dirname "$0")/../Sources/PruneCore/CKernels"

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Checks that header, library and Python binding name the same functions.
 
 Compares the functions that ``include/prunecore.h`` declares, those that the built library exports

@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
 # Installs the C library for C and C++ programs: headers, library, pkg-config file and CMake package.
 #
 #   scripts/install.sh [--prefix DIR]

@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
 # Sets up what the llama.cpp example needs, in a virtual environment of its own: .venv-llama. Does nothing where it is there
 # already. The first time llama.cpp is compiled: some minutes, and a C++ compiler and CMake (scripts/setup.sh has both).
 set -euo pipefail

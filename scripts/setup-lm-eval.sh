@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
 # Sets up lm-evaluation-harness, for `make test-lm-eval`, in a virtual environment of its own: .venv-lm-eval. PyTorch, transformers
 # and prunecore are those of .venv, which scripts/setup-test.sh makes. Does nothing where it is there already.
 set -euo pipefail

@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
 # Adds what the tests need: as system packages (as root) valgrind, which counts instructions, and what a C program needs to
 # embed Python; in .venv the tools and oracles of Tests/requirements.txt, and PyTorch for the CPU.
 set -euo pipefail

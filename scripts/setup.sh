@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
 # Sets up what PruneCore needs, and does nothing where it is there already: system packages (as root), the virtual
 # environment .venv, the library build/lib/libprunecore.so.1, and the Python package in the environment.
 set -euo pipefail

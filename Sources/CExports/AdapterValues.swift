@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 public import CPruneCore
 import PruneCore
 import Synchronization
@@ -57,7 +58,8 @@ private func write<Element>(
             outCount?.pointee = 0
             return
         }
-        try room(for: elements.count, in: buffer, capacity, outCount, name).update(from: elements, count: elements.count)
+        try room(for: elements.count, in: buffer, capacity, outCount, name).update(
+            from: elements, count: elements.count)
     }
 }
 

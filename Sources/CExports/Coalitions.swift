@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 public import CPruneCore
 import PruneCore
 
@@ -22,7 +23,8 @@ func coalitionOptions(
     let isDefault = options.cap == PRUNE_CAP_DEFAULT
     guard isDefault || options.cap == PRUNE_CAP_NONE || options.cap > 0 else {
         throw PruneError(
-            .argument, "options.cap is \(options.cap); it must be positive, PRUNE_CAP_DEFAULT (0) or PRUNE_CAP_NONE (-1)")
+            .argument,
+            "options.cap is \(options.cap); it must be positive, PRUNE_CAP_DEFAULT (0) or PRUNE_CAP_NONE (-1)")
     }
     guard options.memory_budget >= 0 else {
         throw PruneError(
@@ -52,7 +54,8 @@ public func prune_model_utilities(
     guarded { () throws(PruneError) in
         let handle = try HandleTable.object(model, ModelHandle.self, "model")
         let data = try HandleTable.object(data, TokenData.self, "data")
-        var given = try readStruct(options, prune_coalition_options(), least: coalitionOptionsSize, "options")
+        var given =
+            try readStruct(options, prune_coalition_options(), least: coalitionOptionsSize, "options")
             ?? prune_coalition_options()
         given.struct_size = 0
         let asked = try coalitionOptions(given, handle)

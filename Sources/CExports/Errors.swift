@@ -1,10 +1,11 @@
+// SPDX-License-Identifier: Apache-2.0
 import CPruneCore
 import PruneCore
 
 #if canImport(Glibc)
-import Glibc
+    import Glibc
 #elseif canImport(Darwin)
-import Darwin
+    import Darwin
 #endif
 
 /// A text of which each thread has its own.

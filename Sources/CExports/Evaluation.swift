@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 public import CPruneCore
 import PruneCore
 
@@ -45,7 +46,9 @@ func masks(
         }
         return [handle.currentMask]
     }
-    guard length == handle.model.shape.sublayerCount else { throw wrongMaskLength(length, handle, "a row of keep_masks") }
+    guard length == handle.model.shape.sublayerCount else {
+        throw wrongMaskLength(length, handle, "a row of keep_masks")
+    }
     guard count >= 1, !count.multipliedReportingOverflow(by: length).overflow else {
         throw PruneError(.argument, "n_masks is \(UInt(bitPattern: count)); it must be at least 1")
     }
@@ -68,11 +71,14 @@ private func forTokens(
         let options = try evaluateOptions(options)
         let mask = try mask(keep, keepCount, or: handle)
         let (count, overflow) = data.tokens.count.multipliedReportingOverflow(by: perToken(handle.model.shape))
-        guard !overflow else { throw PruneError(.argument, "\(name) would have more elements than memory has addresses") }
+        guard !overflow else {
+            throw PruneError(.argument, "\(name) would have more elements than memory has addresses")
+        }
         let out = try room(for: count, in: out, capacity, outCount, name)
         // Made apart and copied when whole, so that a failure leaves the caller's buffer as it was.
         let values = try body(
-            handle.model, data, mask, try batchTokens(options.batch_tokens), listener(options.progress, options.user_data))
+            handle.model, data, mask, try batchTokens(options.batch_tokens),
+            listener(options.progress, options.user_data))
         values.copy(to: out)
     }
 }

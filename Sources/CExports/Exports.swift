@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 public import CPruneCore
 import PruneCore
 
@@ -28,7 +29,8 @@ public func prune_model_export(
     guarded { () throws(PruneError) in
         let handle = try HandleTable.object(model, ModelHandle.self, "model")
         let directory = String(cString: try need(directory, "directory"))
-        let given = try readStruct(options, prune_export_options(), least: exportOptionsSize, "options")
+        let given =
+            try readStruct(options, prune_export_options(), least: exportOptionsSize, "options")
             ?? prune_export_options()
         let asked = try exportOptions(given)
         let set = adapters == nil ? nil : try HandleTable.object(adapters, AdaptersHandle.self, "adapters").current

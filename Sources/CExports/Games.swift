@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 public import CPruneCore
 import PruneCore
 
@@ -14,11 +15,13 @@ private func read(_ options: UnsafePointer<prune_game_options>?, players: Int64)
     let given = try readStruct(options, prune_game_options(), least: gameOptionsSize, "options") ?? prune_game_options()
     let estimator: EstimatorKind = given.estimator == 0 ? .usual : try choice(given.estimator, "options.estimator")
     return try GameOptions(
-        players: Int(clamping: players), estimator: estimator, seed: given.seed, budget: try count(given.budget, "budget"),
+        players: Int(clamping: players), estimator: estimator, seed: given.seed,
+        budget: try count(given.budget, "budget"),
         targetError: given.target_error, leastCount: try count(given.least_count, "least_count"),
         certainty: given.certainty, keepProbability: given.keep_probability,
         subnetworkSize: try count(given.subnetwork_size, "subnetwork_size"),
-        subnetworksPerRound: try count(given.subnetworks_per_round, "subnetworks_per_round"), truncation: given.truncation)
+        subnetworksPerRound: try count(given.subnetworks_per_round, "subnetworks_per_round"),
+        truncation: given.truncation)
 }
 
 private func shared(_ game: OpaquePointer?) throws(PruneError) -> SharedGame {
@@ -41,14 +44,17 @@ public func prune_game_release(_ game: OpaquePointer!) { HandleTable.release(gam
 
 @c @implementation
 public func prune_game_ask(
-    _ game: OpaquePointer!, _ most: Int, _ out_masks: UnsafeMutablePointer<UInt8>!, _ out_count: UnsafeMutablePointer<Int>!
+    _ game: OpaquePointer!, _ most: Int, _ out_masks: UnsafeMutablePointer<UInt8>!,
+    _ out_count: UnsafeMutablePointer<Int>!
 ) -> prune_status {
     guarded { () throws(PruneError) in
         let game = try shared(game)
         let outCount = try need(out_count, "out_count")
         let out = try need(out_masks, "out_masks")
         // A count beyond what a buffer can hold is read as negative; both ask for nothing sensible.
-        guard most >= 0 else { throw PruneError(.argument, "most is \(UInt(bitPattern: most)), more than memory has room for") }
+        guard most >= 0 else {
+            throw PruneError(.argument, "most is \(UInt(bitPattern: most)), more than memory has room for")
+        }
         let coalitions = try game.with { (game) throws(PruneError) in game.ask(most) }
         for (row, coalition) in coalitions.enumerated() {
             (out + row * coalition.count).update(from: coalition, count: coalition.count)
@@ -150,7 +156,8 @@ public func prune_game_banzhaf(
 
 @c @implementation
 public func prune_game_save(
-    _ game: OpaquePointer!, _ out_bytes: UnsafeMutableRawPointer!, _ capacity: Int, _ out_count: UnsafeMutablePointer<Int>!
+    _ game: OpaquePointer!, _ out_bytes: UnsafeMutableRawPointer!, _ capacity: Int,
+    _ out_count: UnsafeMutablePointer<Int>!
 ) -> prune_status {
     guarded { () throws(PruneError) in
         let bytes = try shared(game).with { (game) throws(PruneError) in GameDocument.write(game) }
@@ -176,7 +183,8 @@ private func listener(_ options: prune_shapley_options) -> ((PlayProgress) -> Bo
     guard let callback = options.progress else { return nil }
     return { progress in
         var state = cState(progress.state)
-        let values = progress.estimate?.values ?? [], errors = progress.estimate?.standardErrors ?? []
+        let values = progress.estimate?.values ?? []
+        let errors = progress.estimate?.standardErrors ?? []
         return withUnsafePointer(to: &state) { state in
             values.withUnsafeBufferPointer { values in
                 errors.withUnsafeBufferPointer { errors in
@@ -201,7 +209,8 @@ public func prune_model_shapley(
         let handle = try HandleTable.object(model, ModelHandle.self, "model")
         let data = try HandleTable.object(data, TokenData.self, "data")
         let game = try shared(game)
-        let given = try readStruct(options, prune_shapley_options(), least: shapleyOptionsSize, "options")
+        let given =
+            try readStruct(options, prune_shapley_options(), least: shapleyOptionsSize, "options")
             ?? prune_shapley_options()
         let shape = handle.model.shape
         let players: Players
@@ -213,7 +222,8 @@ public func prune_model_shapley(
         } else {
             guard given.player_count == 0 else {
                 throw PruneError(
-                    .argument, "options.player_of_sublayer is NULL, but its count is \(UInt(bitPattern: given.player_count))")
+                    .argument,
+                    "options.player_of_sublayer is NULL, but its count is \(UInt(bitPattern: given.player_count))")
             }
             players = Players(try choice(given.granularity, "options.granularity"), blocks: shape.blockCount)
         }
@@ -221,7 +231,9 @@ public func prune_model_shapley(
         let size = MemoryLayout<prune_coalition_options>.size
         guard options == nil || Int(coalitions.struct_size) == size else {
             throw PruneError(
-                .argument, "options.coalitions.struct_size is \(coalitions.struct_size); set it to \(size), or use the _INIT macro")
+                .argument,
+                "options.coalitions.struct_size is \(coalitions.struct_size); set it to \(size), or use the _INIT macro"
+            )
         }
         let (utility, cap, isDefaultCap, reference, walk) = try coalitionOptions(coalitions, handle)
         let budget = try count(given.sublayer_budget, "options.sublayer_budget")

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 public import CPruneCore
 import PruneCore
 
@@ -53,7 +54,8 @@ public func prune_model_generate(
         let handle = try HandleTable.object(model, ModelHandle.self, "model")
         let prompts = try HandleTable.object(prompts, TokenData.self, "prompts")
         let out = try need(out_generation, "out_generation")
-        let given = try readStruct(options, prune_generate_options(), least: optionsSize, "options")
+        let given =
+            try readStruct(options, prune_generate_options(), least: optionsSize, "options")
             ?? prune_generate_options()
         let asked = try read(given)
         let mask = try mask(keep, keep_count, or: handle)

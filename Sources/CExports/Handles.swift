@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 import CPruneCore
 import PruneCore
 import Synchronization
@@ -42,7 +43,9 @@ enum HandleTable {
     ) throws(PruneError) -> Object {
         guard let handle else { throw PruneError(.argument, "\(name) is NULL") }
         let number = UInt(bitPattern: handle)
-        guard let found = entries.withLock({ $0.objects[number] }) else { throw PruneError(.handle, "\(name) is not a handle of this library, or was released") }
+        guard let found = entries.withLock({ $0.objects[number] }) else {
+            throw PruneError(.handle, "\(name) is not a handle of this library, or was released")
+        }
         guard let object = found as? Object else {
             throw PruneError(.handle, "\(name) is a handle of another kind")
         }

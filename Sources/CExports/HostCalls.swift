@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 import CPruneCore
 import PruneCore
 
@@ -14,7 +15,9 @@ private func ask(_ name: String, _ place: String = "", _ call: () -> prune_statu
     guard status != PRUNE_OK else { return }
     let sentence = hostSentence.take()
     let kind = FailureKind(rawValue: status) ?? .host
-    let reason = sentence ?? (kind == .host ? "it returned \(status)" : "it returned \(String(cString: prune_status_name(status)))")
+    let reason =
+        sentence
+        ?? (kind == .host ? "it returned \(status)" : "it returned \(String(cString: prune_status_name(status)))")
     throw PruneError(kind, "the host's \(name) failed\(place): \(reason)")
 }
 
@@ -56,7 +59,8 @@ final class CHost: HostCallbacks, @unchecked Sendable {
         self.host = host
         let given: [(Bool, HostOffers)] = [
             (host.embed != nil, .embed), (host.apply != nil, .apply), (host.release != nil, .release),
-            (host.token_losses != nil, .tokenLosses), (host.logits != nil, .logits), (host.distances != nil, .distances),
+            (host.token_losses != nil, .tokenLosses), (host.logits != nil, .logits),
+            (host.distances != nil, .distances),
             (host.compare != nil, .compare), (host.read != nil, .read), (host.write != nil, .write),
             (host.norm != nil, .norm), (host.apply_adapter != nil, .applyAdapter), (host.vjp != nil, .vjp),
             (host.head_vjp != nil, .headVJP), (host.evaluate != nil, .evaluate),
@@ -83,7 +87,9 @@ final class CHost: HostCallbacks, @unchecked Sendable {
 
     func tokenLosses(_ state: HostHandle, at rows: [Int], of tokens: [Int32]) throws(PruneError) -> [Float] {
         let call = try offered(host.token_losses, "token_losses")
-        return try floats(rows.count, "token_losses") { call(user, state, rows.map(Int64.init), tokens, rows.count, $0) }
+        return try floats(rows.count, "token_losses") {
+            call(user, state, rows.map(Int64.init), tokens, rows.count, $0)
+        }
     }
 
     func logits(_ state: HostHandle, at rows: Range<Int>, into out: UnsafeMutablePointer<Float>) throws(PruneError) {
@@ -172,14 +178,17 @@ final class CHost: HostCallbacks, @unchecked Sendable {
             switch objective {
             case .crossEntropy(let tokens):
                 call(
-                    user, state, prune_objective(PRUNE_OBJECTIVE_CE), nil, places, tokens, weights, rows.count, losses, &out)
+                    user, state, prune_objective(PRUNE_OBJECTIVE_CE), nil, places, tokens, weights, rows.count, losses,
+                    &out)
             case .kl(let reference):
                 call(
-                    user, state, prune_objective(PRUNE_OBJECTIVE_KL), reference, places, nil, weights, rows.count, losses,
+                    user, state, prune_objective(PRUNE_OBJECTIVE_KL), reference, places, nil, weights, rows.count,
+                    losses,
                     &out)
             case .js(let reference):
                 call(
-                    user, state, prune_objective(PRUNE_OBJECTIVE_JS), reference, places, nil, weights, rows.count, losses,
+                    user, state, prune_objective(PRUNE_OBJECTIVE_JS), reference, places, nil, weights, rows.count,
+                    losses,
                     &out)
             }
         }
@@ -256,7 +265,8 @@ private func withAdapter(
                 struct_size: UInt32(MemoryLayout<prune_host_adapter>.size), kind: adapter.kind.rawValue,
                 sublayer: Int64(sublayer), hidden_size: Int64(adapter.width), rank: Int64(adapter.rank),
                 bias: part(adapter.biasRange), down: part(adapter.downRange), up: part(adapter.upRange),
-                matrix: part(adapter.matrixRange), norm_gain: gain, norm_epsilon: adapter.norm?.epsilon ?? 0, reserved: 0)
+                matrix: part(adapter.matrixRange), norm_gain: gain, norm_epsilon: adapter.norm?.epsilon ?? 0,
+                reserved: 0)
             return body(&lent)
         }
     }

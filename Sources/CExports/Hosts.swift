@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 public import CPruneCore
 import PruneCore
 
@@ -49,11 +50,12 @@ private func shape(of host: prune_host) throws(PruneError) -> ModelShape {
     for index in 0..<2 * blocks {
         let own = costs?[index] ?? prune_sublayer()
         let name = "sublayers[\(index)]"
-        sublayers.append(SublayerCost(
-            parameters: try count(own.parameters, "\(name).parameters"),
-            parameterBytes: try count(own.parameter_bytes, "\(name).parameter_bytes"),
-            keyValueBytes: try count(own.kv_bytes_per_token, "\(name).kv_bytes_per_token"),
-            window: own.window == 0 ? nil : try count(own.window, "\(name).window")))
+        sublayers.append(
+            SublayerCost(
+                parameters: try count(own.parameters, "\(name).parameters"),
+                parameterBytes: try count(own.parameter_bytes, "\(name).parameter_bytes"),
+                keyValueBytes: try count(own.kv_bytes_per_token, "\(name).kv_bytes_per_token"),
+                window: own.window == 0 ? nil : try count(own.window, "\(name).window")))
     }
     return ModelShape(
         host: host.architecture.map { String(cString: $0) } ?? "host",

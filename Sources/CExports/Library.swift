@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 public import CPruneCore
 import PruneCore
 
@@ -36,7 +37,8 @@ private let runtimeSize = MemoryLayout<prune_runtime>.offset(of: \.bf16_kernels)
 public func prune_runtime_info(_ out_runtime: UnsafeMutablePointer<prune_runtime>!) -> prune_status {
     guarded { () throws(PruneError) in
         let runtime = prune_runtime(
-            struct_size: 0, threads: Int32(clamping: ThreadPool.threads), processors: Int32(clamping: ThreadPool.processors),
+            struct_size: 0, threads: Int32(clamping: ThreadPool.threads),
+            processors: Int32(clamping: ThreadPool.processors),
             reserved: 0, blas: runtimeStrings.blas.pointer, blas_kernels: runtimeStrings.kernels.pointer,
             blas_forced: runtimeStrings.forced.pointer, cpu_features: runtimeStrings.features.pointer,
             advice: runtimeStrings.advice.pointer, bf16_kernels: runtimeStrings.bf16.pointer,

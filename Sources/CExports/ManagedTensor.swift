@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 internal import CDLPack
 import PruneCore
 
@@ -19,7 +20,8 @@ struct ManagedTensor: @unchecked Sendable {
         guard managed.major == UInt32(DLPACK_LAYOUT_MAJOR) else {
             throw PruneError(
                 .unsupported,
-                "tensor \(name.quoted) is of DLPack version \(managed.major).\(managed.minor); this library reads version 1")
+                "tensor \(name.quoted) is of DLPack version \(managed.major).\(managed.minor); this library reads version 1"
+            )
         }
         let tensor = managed.tensor
         func unusable(_ kind: FailureKind, _ why: String) -> LentTensor {
@@ -30,7 +32,8 @@ struct ManagedTensor: @unchecked Sendable {
         }
         guard Self.readable.contains(tensor.device_type) else {
             return unusable(
-                .unsupported, "lies on a device of DLPack type \(tensor.device_type), number \(tensor.device_id); copy it to the CPU")
+                .unsupported,
+                "lies on a device of DLPack type \(tensor.device_type), number \(tensor.device_id); copy it to the CPU")
         }
         guard let type = Self.elementType(tensor) else {
             return unusable(
@@ -53,7 +56,8 @@ struct ManagedTensor: @unchecked Sendable {
         guard let data = tensor.data else { return nil }
         let (address, overflow) = UInt(bitPattern: data).addingReportingOverflow(UInt(tensor.byte_offset))
         guard !overflow else {
-            throw PruneError(.argument, "tensor \(name.quoted) has a byte_offset of \(tensor.byte_offset), beyond all memory")
+            throw PruneError(
+                .argument, "tensor \(name.quoted) has a byte_offset of \(tensor.byte_offset), beyond all memory")
         }
         return UnsafeRawPointer(bitPattern: address)
     }

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 public import CPruneCore
 import PruneCore
 import Synchronization
@@ -9,7 +10,8 @@ public func prune_model_mask_set(
     guarded { () throws(PruneError) in
         let handle = try HandleTable.object(model, ModelHandle.self, "model")
         let everything = keep == nil && keep_count == 0
-        let new = everything
+        let new =
+            everything
             ? KeepMask(blocks: handle.model.shape.blockCount) : try mask(try need(keep, "keep"), keep_count, or: handle)
         handle.mask.withLock { $0 = new }
     }
@@ -22,7 +24,8 @@ public func prune_model_mask_get(
 ) -> prune_status {
     guarded { () throws(PruneError) in
         let bytes = try HandleTable.object(model, ModelHandle.self, "model").currentMask.bytes
-        try room(for: bytes.count, in: out_keep, capacity, out_count, "out_keep").update(from: bytes, count: bytes.count)
+        try room(for: bytes.count, in: out_keep, capacity, out_count, "out_keep").update(
+            from: bytes, count: bytes.count)
     }
 }
 
@@ -35,7 +38,8 @@ public func prune_mask_cost(
         let handle = try HandleTable.object(model, ModelHandle.self, "model")
         let cost = handle.model.shape.cost(under: try mask(keep, keep_count, or: handle))
         let out = prune_cost(
-            struct_size: 0, sublayers_removed: Int32(clamping: cost.sublayersRemoved), parameters: Int64(cost.parameters),
+            struct_size: 0, sublayers_removed: Int32(clamping: cost.sublayersRemoved),
+            parameters: Int64(cost.parameters),
             parameter_bytes: Int64(cost.parameterBytes), kv_bytes_per_token: Int64(cost.keyValueBytes))
         try writeStruct(out, to: out_cost, least: MemoryLayout<prune_cost>.size, "out_cost")
     }
@@ -59,8 +63,11 @@ public func prune_mask_remove_lowest(
         let out = try need(out_keep, "out_keep")
         let scores = try array(try need(scores, "scores"), n_scores, "scores")
         let granularity: Granularity = try choice(granularity, "granularity")
-        guard n_remove >= 0 else { throw PruneError(.argument, "n_remove is \(UInt(bitPattern: n_remove)), more than any model has") }
-        let start = keep_in == nil
+        guard n_remove >= 0 else {
+            throw PruneError(.argument, "n_remove is \(UInt(bitPattern: n_remove)), more than any model has")
+        }
+        let start =
+            keep_in == nil
             ? KeepMask(blocks: keep_count / 2) : try KeepMask(bytes: try array(keep_in, keep_count, "keep_in"))
         let bytes = try start.removingLowest(n_remove, by: scores, granularity).bytes
         out.update(from: bytes, count: bytes.count)
@@ -91,6 +98,7 @@ public func prune_mask_from_json(
 ) -> prune_status {
     guarded { () throws(PruneError) in
         let bytes = try MaskDocument.read(String(cString: try need(text, "text"))).bytes
-        try room(for: bytes.count, in: out_keep, capacity, out_count, "out_keep").update(from: bytes, count: bytes.count)
+        try room(for: bytes.count, in: out_keep, capacity, out_count, "out_keep").update(
+            from: bytes, count: bytes.count)
     }
 }

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 public import CPruneCore
 import PruneCore
 
@@ -11,7 +12,8 @@ public func prune_model_times(
 ) -> prune_status {
     guarded { () throws(PruneError) in
         let handle = try HandleTable.object(model, ModelHandle.self, "model")
-        let given = try readStruct(options, prune_time_options(), least: timeOptionsSize, "options") ?? prune_time_options()
+        let given =
+            try readStruct(options, prune_time_options(), least: timeOptionsSize, "options") ?? prune_time_options()
         let asked = try TimeOptions(
             repetitions: given.repetitions == 0 ? TimeOptions.usualRepetitions : Int(given.repetitions),
             promptTokens: given.prompt_tokens == 0 ? TimeOptions.usualTokens : Int(clamping: given.prompt_tokens),
@@ -35,7 +37,8 @@ public func prune_model_search(
         let handle = try HandleTable.object(model, ModelHandle.self, "model")
         let data = try HandleTable.object(data, TokenData.self, "data")
         let shared = try HandleTable.object(search, SharedSearch.self, "search")
-        let given = try readStruct(options, prune_search_run_options(), least: runOptionsSize, "options")
+        let given =
+            try readStruct(options, prune_search_run_options(), least: runOptionsSize, "options")
             ?? prune_search_run_options()
         try checkReserved(given.reserved, "options")
         let coalitions = given.coalitions
@@ -43,7 +46,8 @@ public func prune_model_search(
         guard options == nil || Int(coalitions.struct_size) == size else {
             throw PruneError(
                 .argument,
-                "options.coalitions.struct_size is \(coalitions.struct_size); set it to \(size), or use the _INIT macro")
+                "options.coalitions.struct_size is \(coalitions.struct_size); set it to \(size), or use the _INIT macro"
+            )
         }
         let (utility, cap, _, reference, walk) = try coalitionOptions(coalitions, handle)
         guard given.batch_masks >= 0 else {
@@ -53,7 +57,8 @@ public func prune_model_search(
         if given.metric != 0 {
             metric = Metric(rawValue: given.metric)
             guard metric != nil else {
-                throw PruneError(.argument, "options.metric is \(given.metric); it must be 0 or one bit of PRUNE_METRIC_*")
+                throw PruneError(
+                    .argument, "options.metric is \(given.metric); it must be 0 or one bit of PRUNE_METRIC_*")
             }
         }
         let run = SearchRun(

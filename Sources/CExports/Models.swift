@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 public import CPruneCore
 import PruneCore
 import Synchronization
@@ -6,7 +7,8 @@ import Synchronization
 private let modelOptionsSize =
     MemoryLayout<prune_model_options>.offset(of: \.on_close) ?? MemoryLayout<prune_model_options>.size
 /// The shape of the first version ended before `compute`.
-private let modelShapeSize = MemoryLayout<prune_model_shape>.offset(of: \.compute) ?? MemoryLayout<prune_model_shape>.size
+private let modelShapeSize =
+    MemoryLayout<prune_model_shape>.offset(of: \.compute) ?? MemoryLayout<prune_model_shape>.size
 
 /// The compute type that a C value names; nil = automatic. Errors: `.argument` for another value.
 private func computeType(_ value: prune_compute, _ name: String) throws(PruneError) -> ComputeType? {
@@ -58,7 +60,8 @@ public func prune_model_open(
         let (compute, notice) = try readModelOptions(options)
         guard notice.callback == nil else {
             throw PruneError(
-                .argument, "options.on_close is of models over tensors that the host lends; a directory has none to give back")
+                .argument,
+                "options.on_close is of models over tensors that the host lends; a directory has none to give back")
         }
         out.pointee = HandleTable.add(ModelHandle(try NativeModel(directory: directory, compute: compute)))
     }
@@ -132,7 +135,8 @@ public func prune_data_create(
             try array(values, tokens, "options.token_weights")
         }
         out.pointee = HandleTable.add(
-            try TokenData(tokens: try array(ids, tokens, "token_ids"), lengths: lengths.map { Int($0) }, weights: weights))
+            try TokenData(
+                tokens: try array(ids, tokens, "token_ids"), lengths: lengths.map { Int($0) }, weights: weights))
     }
 }
 

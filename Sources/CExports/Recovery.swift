@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 public import CPruneCore
 import PruneCore
 
@@ -20,13 +21,16 @@ func recoverOptions(
     _ options: UnsafePointer<prune_recover_options>?, width: Int
 ) throws(PruneError) -> RecoverOptions {
     var asked = RecoverOptions()
-    asked.given = try readStruct(options, prune_recover_options(), least: recoverOptionsSize, "options")
+    asked.given =
+        try readStruct(options, prune_recover_options(), least: recoverOptionsSize, "options")
         ?? prune_recover_options()
     let given = asked.given
     try checkReserved(given.reserved, "options")
     asked.adapters = try adapterOptions(given, width: width)
-    asked.heldOut = given.held_out == nil ? nil : try HandleTable.object(given.held_out, TokenData.self, "options.held_out")
-    asked.initial = given.initial == nil
+    asked.heldOut =
+        given.held_out == nil ? nil : try HandleTable.object(given.held_out, TokenData.self, "options.held_out")
+    asked.initial =
+        given.initial == nil
         ? nil : try HandleTable.object(given.initial, AdaptersHandle.self, "options.initial").current
     let objective: RecoveryObjective = try choice(given.objective, "options.objective")
     let training = try trainingOptions(given, objective)

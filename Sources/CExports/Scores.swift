@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 public import CPruneCore
 import PruneCore
 import Synchronization
@@ -7,20 +8,25 @@ private let statisticsOptionsSize = MemoryLayout<prune_statistics_options>.size
 
 /// Options of a caller as a request. `keep`, and with it the model, may be left out where no pass is made.
 private func request(
-    _ options: UnsafePointer<prune_score_options>?, usual: [Metric], allowed: [Metric], for model: ModelHandle?, blocks: Int
+    _ options: UnsafePointer<prune_score_options>?, usual: [Metric], allowed: [Metric], for model: ModelHandle?,
+    blocks: Int
 ) throws(PruneError) -> (ScoreRequest, prune_score_options) {
-    let options = try readStruct(options, prune_score_options(), least: scoreOptionsSize, "options") ?? prune_score_options()
+    let options =
+        try readStruct(options, prune_score_options(), least: scoreOptionsSize, "options") ?? prune_score_options()
     let metrics = options.metrics == 0 ? usual : Metric.allCases.filter { options.metrics & $0.rawValue != 0 }
     let known = allowed.reduce(0) { $0 | $1.rawValue }
     guard options.metrics & ~known == 0 else {
         throw PruneError(
-            .argument, "options.metrics is \(options.metrics); the bits \(options.metrics & ~known) are no metrics of this call")
+            .argument,
+            "options.metrics is \(options.metrics); the bits \(options.metrics & ~known) are no metrics of this call")
     }
     let request = ScoreRequest(
         metrics: metrics, granularity: try choice(options.granularity, "options.granularity"),
         relativeTo: try choice(options.relative_to, "options.relative_to"),
         selection: try choice(options.tokens, "options.tokens"),
-        mask: try model.map { model throws(PruneError) in try mask(options.keep, options.keep_count, or: model, "options.keep") }
+        mask: try model.map { model throws(PruneError) in
+            try mask(options.keep, options.keep_count, or: model, "options.keep")
+        }
             ?? KeepMask(blocks: blocks),
         batchTokens: try batchTokens(options.batch_tokens))
     return (request, options)
@@ -28,7 +34,8 @@ private func request(
 
 /// Writes rows of scores one after the other. Errors: `.buffer`.
 private func write(
-    _ rows: [[Double]], to buffer: UnsafeMutablePointer<Double>?, _ capacity: Int, _ outCount: UnsafeMutablePointer<Int>?
+    _ rows: [[Double]], to buffer: UnsafeMutablePointer<Double>?, _ capacity: Int,
+    _ outCount: UnsafeMutablePointer<Int>?
 ) throws(PruneError) {
     let values = rows.flatMap { $0 }
     try room(for: values.count, in: buffer, capacity, outCount, "out_scores").update(from: values, count: values.count)
@@ -62,7 +69,8 @@ public func prune_statistics_create(
     out_statistics?.pointee = nil
     return guarded { () throws(PruneError) in
         let out = try need(out_statistics, "out_statistics")
-        let options = try readStruct(options, prune_statistics_options(), least: statisticsOptionsSize, "options")
+        let options =
+            try readStruct(options, prune_statistics_options(), least: statisticsOptionsSize, "options")
             ?? prune_statistics_options()
         try checkReserved(options.reserved, "options")
         guard n_blocks >= 1, n_blocks <= KeepMask.mostBlocks else {
@@ -71,8 +79,11 @@ public func prune_statistics_create(
         guard (0...1).contains(options.windows) else {
             throw PruneError(.argument, "options.windows is \(options.windows); it must be 0 or 1")
         }
-        out.pointee = HandleTable.add(StatisticsHandle(ModelStatistics(
-            blocks: Int(n_blocks), selection: try choice(options.tokens, "options.tokens"), windows: options.windows == 1)))
+        out.pointee = HandleTable.add(
+            StatisticsHandle(
+                ModelStatistics(
+                    blocks: Int(n_blocks), selection: try choice(options.tokens, "options.tokens"),
+                    windows: options.windows == 1)))
     }
 }
 
@@ -99,7 +110,8 @@ public func prune_statistics_collect(
                 .argument, "statistics are for \(before.blockCount) blocks, but the model has \(shape.blockCount)")
         }
         // Gathered apart and merged when whole, so that a failure adds nothing.
-        var gathered = ModelStatistics(blocks: shape.blockCount, selection: before.selection, windows: before.hasWindows)
+        var gathered = ModelStatistics(
+            blocks: shape.blockCount, selection: before.selection, windows: before.hasWindows)
         let batches = data.batches(of: request.batchTokens)
         let meter = ProgressMeter(
             stage: "collect", total: ModelStatistics.steps(batches, under: request.mask),
@@ -139,7 +151,8 @@ public func prune_statistics_windows(
     _ out_count: UnsafeMutablePointer<Int>!
 ) -> prune_status {
     guarded { () throws(PruneError) in
-        let distances = try HandleTable.object(statistics, StatisticsHandle.self, "statistics").current.windowDistances()
+        let distances = try HandleTable.object(statistics, StatisticsHandle.self, "statistics").current
+            .windowDistances()
         try room(for: distances.count, in: out_distances, capacity, out_count, "out_distances")
             .update(from: distances, count: distances.count)
     }

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 public import CPruneCore
 import PruneCore
 
@@ -33,7 +34,9 @@ public func prune_search_ask(
         let outCount = try need(out_count, "out_count")
         let out = try need(out_masks, "out_masks")
         // A count beyond what a buffer can hold is read as negative; both ask for nothing sensible.
-        guard most >= 0 else { throw PruneError(.argument, "most is \(UInt(bitPattern: most)), more than memory has room for") }
+        guard most >= 0 else {
+            throw PruneError(.argument, "most is \(UInt(bitPattern: most)), more than memory has room for")
+        }
         let takesShares = out_share != nil
         let (masks, share) = try search.with { (search) throws(PruneError) in
             try search.ask(most, takesShares: takesShares)
@@ -88,7 +91,8 @@ public func prune_search_mask(
 ) -> prune_status {
     guarded { () throws(PruneError) in
         let bytes = try shared(search).with { (search) throws(PruneError) in search.mask.bytes }
-        try room(for: bytes.count, in: out_keep, capacity, out_count, "out_keep").update(from: bytes, count: bytes.count)
+        try room(for: bytes.count, in: out_keep, capacity, out_count, "out_keep").update(
+            from: bytes, count: bytes.count)
     }
 }
 
@@ -124,7 +128,8 @@ public func prune_search_save(
 ) -> prune_status {
     guarded { () throws(PruneError) in
         let bytes = try shared(search).with { (search) throws(PruneError) in SearchDocument.write(search) }
-        try room(for: bytes.count, in: out_bytes, capacity, out_count, "out_bytes").update(from: bytes, count: bytes.count)
+        try room(for: bytes.count, in: out_bytes, capacity, out_count, "out_bytes").update(
+            from: bytes, count: bytes.count)
     }
 }
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 import CPruneCore
 import PruneCore
 
@@ -43,16 +44,20 @@ private func structSize(
     let size = Int(raw.loadUnaligned(as: UInt32.self))
     guard size >= least else {
         throw PruneError(
-            .argument, "\(name).struct_size is \(size), but at least \(least) are needed; set it to sizeof, or use the _INIT macro")
+            .argument,
+            "\(name).struct_size is \(size), but at least \(least) are needed; set it to sizeof, or use the _INIT macro"
+        )
     }
     // A size beyond any version is an uninitialised field, not a newer header.
     guard size <= 1 << 16 else {
-        throw PruneError(.argument, "\(name).struct_size is \(size), which no version has; set it to sizeof, or use the _INIT macro")
+        throw PruneError(
+            .argument, "\(name).struct_size is \(size), which no version has; set it to sizeof, or use the _INIT macro")
     }
     for offset in stride(from: known, to: size, by: 1) where raw.load(fromByteOffset: offset, as: UInt8.self) != 0 {
         throw PruneError(
             .argument,
-            "\(name).struct_size is \(size) and sets fields that this version (\(known) bytes) does not know; use a newer library")
+            "\(name).struct_size is \(size) and sets fields that this version (\(known) bytes) does not know; use a newer library"
+        )
     }
     return size
 }
@@ -79,7 +84,9 @@ func mask(
 func wrongMaskLength(_ count: Int, _ model: ModelHandle, _ name: String) -> PruneError {
     let shape = model.model.shape
     return PruneError(
-        .argument, "\(name) has \(count) entries; this model has \(shape.sublayerCount) sublayers (2 x \(shape.blockCount) blocks)")
+        .argument,
+        "\(name) has \(count) entries; this model has \(shape.sublayerCount) sublayers (2 x \(shape.blockCount) blocks)"
+    )
 }
 
 /// A batch size given by the caller: 0 = the usual. Errors: `.argument` if it is negative.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 public import CPruneCore
 import PruneCore
 
@@ -71,7 +72,10 @@ private func lentTensor(_ tensor: prune_tensor, _ place: String) throws(PruneErr
     let count = Int(tensor.n_dimensions)
     let shape = try array(try need(tensor.shape, "\(place).shape, of tensor \(name.quoted),"), count, "\(place).shape")
     let strides = try tensor.strides.map { strides throws(PruneError) in try array(strides, count, "\(place).strides") }
-    return LentTensor(name: name, data: data, try elementType(tensor.element_type, "\(place).element_type, of tensor \(name.quoted),"), shape: shape, strides: strides)
+    return LentTensor(
+        name: name, data: data,
+        try elementType(tensor.element_type, "\(place).element_type, of tensor \(name.quoted),"), shape: shape,
+        strides: strides)
 }
 
 /// Calls `body` with every element of a caller's array, and with what error texts call it, "tensors[3]".

@@ -1,7 +1,8 @@
+// SPDX-License-Identifier: Apache-2.0
 #if canImport(Glibc)
-internal import Glibc
+    internal import Glibc
 #elseif canImport(Darwin)
-internal import Darwin
+    internal import Darwin
 #endif
 
 /// How far a long call has come.
@@ -47,7 +48,8 @@ public final class ProgressMeter {
         guard done >= total || seconds - last >= 0.04 || last < 0 else { return }
         last = seconds
         if listener(Progress(stage: stage, done: min(done, total), total: total, seconds: seconds)) {
-            throw PruneError(.cancelled, "cancelled by the progress callback during \"\(stage)\" (\(done) of \(total) steps)")
+            throw PruneError(
+                .cancelled, "cancelled by the progress callback during \"\(stage)\" (\(done) of \(total) steps)")
         }
     }
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// What a failure is about. The raw values are those of `prune_status` in `prunecore.h`.
 public enum FailureKind: Int32, Sendable {
     /// An argument is missing, out of range, or of the wrong length.

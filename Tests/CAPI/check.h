@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Checks of the C tests. A check that fails prints its place and what it saw, and makes check_report() return 1.
  * The counters belong to one program: include this header in one translation unit of it, and check on one thread.
@@ -36,7 +37,7 @@ static inline void check_status(prune_status got, prune_status expected, const c
 
 /* A refusal: the status, and a sentence that has `part` in it. */
 static inline void check_fails(prune_status got, prune_status expected, const char *part, const char *file, int line,
-                        const char *what)
+                               const char *what)
 {
     int named = strstr(prune_last_error(), part) != NULL;
     check_status(got, expected, file, line, what);
@@ -60,18 +61,17 @@ static inline void check_near(double got, double expected, double tolerance, con
 #define CHECK(condition) check_count((condition) ? 1 : 0, __FILE__, __LINE__, #condition)
 #define CHECK_OK(call) check_status((call), PRUNE_OK, __FILE__, __LINE__, #call)
 #define CHECK_FAILS(call, expected, part) check_fails((call), (expected), (part), __FILE__, __LINE__, #call)
-#define CHECK_NEAR(got, expected, tolerance) \
-    check_near((got), (expected), (tolerance), __FILE__, __LINE__, #got)
+#define CHECK_NEAR(got, expected, tolerance) check_near((got), (expected), (tolerance), __FILE__, __LINE__, #got)
 
 /* For what the rest of a test cannot do without. */
-#define REQUIRE(condition)                                                 \
-    do {                                                                   \
-        if (!(condition)) {                                                \
-            check_count(0, __FILE__, __LINE__, #condition);                \
-            printf("    last error: \"%s\"\n", prune_last_error());        \
+#define REQUIRE(condition)                                                    \
+    do {                                                                      \
+        if (!(condition)) {                                                   \
+            check_count(0, __FILE__, __LINE__, #condition);                   \
+            printf("    last error: \"%s\"\n", prune_last_error());           \
             printf("%d passed, %d failed\n", check_n_passed, check_n_failed); \
-            exit(1);                                                       \
-        }                                                                  \
+            exit(1);                                                          \
+        }                                                                     \
     } while (0)
 
 /* The last line of a test program; its value is the exit status. */

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /*
  * What the C++ tests share: checks that something throws, and the fixture's tokens as prune::Data. Include after
  * prunecore.hpp.

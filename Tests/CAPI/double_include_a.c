@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The public header included twice, and in two translation units of one program: see double_include_b.c. */
 #include "prunecore.h"
 #include "prunecore.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What the tests of exports share: directories, and the tensors of a safetensors file. Include after check.h. */
 #ifndef EXPORTED_H
 #define EXPORTED_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "fixture.h"
 
 const int32_t fixture_ids[FIXTURE_TOKENS] = { 1, 5, 9, 30, 2, 17, 9, 1, 8, 8, 31, 0, 1, 22, 13, 4 };
@@ -15,10 +16,7 @@ void fixture_open_shape(fixture *f, const char *directory, tiny_shape shape)
     (void)prune_data_create(fixture_ids, fixture_lengths, FIXTURE_SEQUENCES, NULL, &f->data);
 }
 
-void fixture_open(fixture *f, const char *directory)
-{
-    fixture_open_shape(f, directory, tiny_default_shape());
-}
+void fixture_open(fixture *f, const char *directory) { fixture_open_shape(f, directory, tiny_default_shape()); }
 
 void fixture_close(fixture *f)
 {

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What most tests start from: a tiny model on disk and open, and a few sequences of tokens for it. */
 #ifndef FIXTURE_H
 #define FIXTURE_H

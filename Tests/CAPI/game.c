@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "game.h"
 
 #include <math.h>
@@ -14,15 +15,9 @@ static size_t size_of(size_t coalition)
     return size;
 }
 
-static int has(size_t coalition, int64_t player)
-{
-    return (int)(coalition >> player & 1);
-}
+static int has(size_t coalition, int64_t player) { return (int)(coalition >> player & 1); }
 
-static double factorial(double n)
-{
-    return tgamma(n + 1.0);
-}
+static double factorial(double n) { return tgamma(n + 1.0); }
 
 /* splitmix64, as a number in [0, 1) */
 static double next_random(uint64_t *state)
@@ -111,10 +106,7 @@ size_t coalition_of(const uint8_t *mask, int64_t n)
     return s;
 }
 
-double worth_of(const table_game *table, const uint8_t *mask)
-{
-    return table->worth[coalition_of(mask, table->n)];
-}
+double worth_of(const table_game *table, const uint8_t *mask) { return table->worth[coalition_of(mask, table->n)]; }
 
 void exact_shapley(const table_game *table, double *values)
 {
@@ -181,9 +173,9 @@ void exact_interactions(const table_game *table, double *interactions)
                 if (!has(s, i) && !has(s, j)) {
                     size_t with_i = s | (size_t)1 << i, with_j = s | (size_t)1 << j;
                     double size = (double)size_of(s);
-                    *out += factorial(size) * factorial(n - size - 2.0) / factorial(n - 1.0) *
-                            (table->worth[with_i | with_j] - table->worth[with_i] - table->worth[with_j] +
-                             table->worth[s]);
+                    *out +=
+                        factorial(size) * factorial(n - size - 2.0) / factorial(n - 1.0) *
+                        (table->worth[with_i | with_j] - table->worth[with_i] - table->worth[with_j] + table->worth[s]);
                 }
             }
         }

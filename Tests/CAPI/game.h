@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Games given as a table of worths, their exact values by enumeration, and playing them by ask and tell. */
 #ifndef GAME_H
 #define GAME_H

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The public header as C++17: it compiles, its functions have C linkage, and its initialisers fill every field.
 #include "prunecore.h"
 #include "prunecore.h"

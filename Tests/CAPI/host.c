@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "host.h"
 
 #include <math.h>
@@ -282,9 +283,10 @@ static prune_status apply_adapter(void *user_data, const prune_host_adapter *ada
         free(x);
         return status;
     }
-    if (adapter->struct_size != sizeof *adapter || adapter->hidden_size != d || adapter->reserved != 0
-        || (adapter->kind == PRUNE_ADAPTER_LOW_RANK) != (adapter->down != NULL && adapter->up != NULL && adapter->rank > 0)
-        || (adapter->kind == PRUNE_ADAPTER_LINEAR) != (adapter->matrix != NULL)) {
+    if (adapter->struct_size != sizeof *adapter || adapter->hidden_size != d || adapter->reserved != 0 ||
+        (adapter->kind == PRUNE_ADAPTER_LOW_RANK) !=
+            (adapter->down != NULL && adapter->up != NULL && adapter->rank > 0) ||
+        (adapter->kind == PRUNE_ADAPTER_LINEAR) != (adapter->matrix != NULL)) {
         abort();
     }
     made = copy(h, given);
@@ -294,9 +296,9 @@ static prune_status apply_adapter(void *user_data, const prune_host_adapter *ada
             squares += row[i] * row[i];
         }
         for (i = 0; i < d; i++) {
-            x[i] = adapter->norm_gain == NULL
-                ? row[i]
-                : (double)adapter->norm_gain[i] * row[i] / sqrt(squares / (double)d + (double)adapter->norm_epsilon);
+            x[i] = adapter->norm_gain == NULL ? row[i]
+                                              : (double)adapter->norm_gain[i] * row[i] /
+                                                    sqrt(squares / (double)d + (double)adapter->norm_epsilon);
         }
         for (i = 0; i < d; i++) {
             row[i] += (double)adapter->bias[i];
@@ -370,7 +372,8 @@ static prune_status head_vjp(void *user_data, prune_host_state given, prune_obje
     prune_status status = enter(h, HOST_HEAD_VJP);
     state *made = NULL;
     size_t r;
-    if ((objective == PRUNE_OBJECTIVE_CE) != (tokens != NULL) || (objective == PRUNE_OBJECTIVE_CE) != (reference == NULL)) {
+    if ((objective == PRUNE_OBJECTIVE_CE) != (tokens != NULL) ||
+        (objective == PRUNE_OBJECTIVE_CE) != (reference == NULL)) {
         abort();
     }
     if (status == PRUNE_OK && !gives_nothing(h, HOST_HEAD_VJP)) {
@@ -382,8 +385,7 @@ static prune_status head_vjp(void *user_data, prune_host_state given, prune_obje
             head(h, reference, rows[r], b);
         }
         head(h, own, rows[r], a);
-        out_losses[r] =
-            (float)(tokens != NULL ? reference_loss(a, entries, tokens[r]) : distance(kind, a, b, entries));
+        out_losses[r] = (float)(tokens != NULL ? reference_loss(a, entries, tokens[r]) : distance(kind, a, b, entries));
         for (i = 0; i < width(h); i++) {
             int sign;
             for (sign = -1; sign <= 1; sign += 2) {

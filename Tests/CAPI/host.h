@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A program that runs the reference model itself, behind the callbacks of prune_host: states are doubles of its own. It
  * offers every callback; tests take away what they want missing. Gradients are differences, so that they owe nothing to
@@ -11,8 +12,21 @@
 
 /* The callbacks, as places in `calls`. */
 enum {
-    HOST_EMBED, HOST_APPLY, HOST_RELEASE, HOST_TOKEN_LOSSES, HOST_LOGITS, HOST_DISTANCES, HOST_COMPARE, HOST_READ, HOST_WRITE,
-    HOST_NORM, HOST_APPLY_ADAPTER, HOST_VJP, HOST_HEAD_VJP, HOST_EVALUATE, HOST_CALLBACKS
+    HOST_EMBED,
+    HOST_APPLY,
+    HOST_RELEASE,
+    HOST_TOKEN_LOSSES,
+    HOST_LOGITS,
+    HOST_DISTANCES,
+    HOST_COMPARE,
+    HOST_READ,
+    HOST_WRITE,
+    HOST_NORM,
+    HOST_APPLY_ADAPTER,
+    HOST_VJP,
+    HOST_HEAD_VJP,
+    HOST_EVALUATE,
+    HOST_CALLBACKS
 };
 
 typedef struct host {
@@ -23,9 +37,9 @@ typedef struct host {
     int fails;                  /* the callback that fails; -1 = none */
     long fails_at;              /* at its call of this number, from 0 */
     prune_status fails_with;
-    const char *sentence;       /* told before failing; NULL = none */
-    int gives_null;             /* instead of failing, it gives no state */
-    double poison;              /* added to the first value of what apply and token_losses give: NaN spoils them */
+    const char *sentence; /* told before failing; NULL = none */
+    int gives_null;       /* instead of failing, it gives no state */
+    double poison;        /* added to the first value of what apply and token_losses give: NaN spoils them */
     /* Called by every callback but release, before anything else; NULL = none. */
     void (*inside)(void *data);
     void *inside_data;

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A tiny model in the host's own memory, as prune_model_from_tensors() takes it. Include after check.h. */
 #ifndef LENT_H
 #define LENT_H
@@ -5,7 +6,9 @@
 #include "check.h"
 #include "fixture.h"
 
-enum { LENT_MOST = 48 };
+enum {
+    LENT_MOST = 48
+};
 
 /* How the elements lie. */
 typedef struct lent_layout {
@@ -23,10 +26,7 @@ typedef struct lent_model {
     int n_closed; /* how often on_close was called */
 } lent_model;
 
-static inline size_t lent_size(prune_element_type type)
-{
-    return type == PRUNE_ELEMENT_FLOAT32 ? 4 : 2;
-}
+static inline size_t lent_size(prune_element_type type) { return type == PRUNE_ELEMENT_FLOAT32 ? 4 : 2; }
 
 /* A value of a tiny model, which every type holds exactly. */
 static inline void lent_store(prune_element_type type, float value, unsigned char *out)
@@ -54,7 +54,8 @@ static inline unsigned char *lent_element(const lent_model *lent, size_t tensor,
 {
     size_t from_first = row * (size_t)lent->strides[tensor][0] + column;
     const unsigned char *first = lent->tensors[tensor].data;
-    return lent->memory[tensor] + (first - lent->memory[tensor]) + from_first * lent_size(lent->tensors[tensor].element_type);
+    return lent->memory[tensor] + (first - lent->memory[tensor]) +
+           from_first * lent_size(lent->tensors[tensor].element_type);
 }
 
 /* Copies the weights, and the configuration that `directory` holds. Names are borrowed from `model`. */
@@ -103,10 +104,7 @@ static inline void lent_free(lent_model *lent)
     lent->n_tensors = 0;
 }
 
-static inline void lent_closed(void *user_data)
-{
-    ((lent_model *)user_data)->n_closed++;
-}
+static inline void lent_closed(void *user_data) { ((lent_model *)user_data)->n_closed++; }
 
 static inline prune_status lent_open(lent_model *lent, prune_compute compute, prune_model **out_model)
 {

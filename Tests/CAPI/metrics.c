@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "metrics.h"
 
 #include <math.h>
@@ -5,7 +6,11 @@
 
 #include "reference.h"
 
-enum { HIDDEN = FIXTURE_HIDDEN, LONGEST = 7, STATES = FIXTURE_SUBLAYERS + 1 };
+enum {
+    HIDDEN = FIXTURE_HIDDEN,
+    LONGEST = 7,
+    STATES = FIXTURE_SUBLAYERS + 1
+};
 
 static double cosine(const double *h, const double *g)
 {

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The static metrics computed in double from the reference model's hidden states. */
 #ifndef METRICS_H
 #define METRICS_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What a host's model is asked to do in tests, each as a list of numbers. Include after check.h. */
 #ifndef OPERATIONS_H
 #define OPERATIONS_H
@@ -181,15 +182,16 @@ static inline prune_status operation_gradient(const prune_model *model, const pr
 {
     static float gradient[FIXTURE_TOKENS * FIXTURE_HIDDEN];
     size_t i;
-    prune_status status = prune_model_gradient(model, data, operation_keep, FIXTURE_SUBLAYERS, PRUNE_OBJECTIVE_JS, 0, NULL,
-                                               gradient, FIXTURE_TOKENS * FIXTURE_HIDDEN, count, NULL);
+    prune_status status = prune_model_gradient(model, data, operation_keep, FIXTURE_SUBLAYERS, PRUNE_OBJECTIVE_JS, 0,
+                                               NULL, gradient, FIXTURE_TOKENS * FIXTURE_HIDDEN, count, NULL);
     for (i = 0; status == PRUNE_OK && i < *count; i++) {
         values[i] = (double)gradient[i];
     }
     return status;
 }
 
-static inline prune_status operation_vjp(const prune_model *model, const prune_data *data, double *values, size_t *count)
+static inline prune_status operation_vjp(const prune_model *model, const prune_data *data, double *values,
+                                         size_t *count)
 {
     static float states[FIXTURE_TOKENS * FIXTURE_HIDDEN], slopes[FIXTURE_TOKENS * FIXTURE_HIDDEN],
         out[FIXTURE_TOKENS * FIXTURE_HIDDEN];
@@ -257,6 +259,8 @@ static const struct {
     { "vjp", operation_vjp, 1e-3 },
 };
 
-enum { OPERATIONS = sizeof operations / sizeof operations[0] };
+enum {
+    OPERATIONS = sizeof operations / sizeof operations[0]
+};
 
 #endif

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What the tests of adapters share. Include after check.h. */
 #ifndef RECOVERY_H
 #define RECOVERY_H
@@ -44,8 +45,8 @@ static inline int recovery_equal(const prune_adapters *a, const prune_adapters *
         return 0;
     }
     for (i = 0; i < n; i++) {
-        if (ours[i].sublayer != theirs[i].sublayer || ours[i].kind != theirs[i].kind || ours[i].rank != theirs[i].rank
-            || ours[i].input != theirs[i].input) {
+        if (ours[i].sublayer != theirs[i].sublayer || ours[i].kind != theirs[i].kind ||
+            ours[i].rank != theirs[i].rank || ours[i].input != theirs[i].input) {
             return 0;
         }
         for (part = PRUNE_PART_BIAS; part <= PRUNE_PART_NORM; part++) {

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A slow, plain Llama in double precision, straight from the equations: the oracle that the library's numbers are held
  * against. Rotary embeddings are of the default type with base 10000, rotating the two halves of a head.

@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
 # Tests of the C API: compiles the C and C++ tests against build/lib/libprunecore.so.1 and runs them, runs the examples,
 # and builds programs against an installed tree. Closes with "N passed, M failed"; exits non-zero if anything failed.
 #

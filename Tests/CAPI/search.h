@@ -1,10 +1,14 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Making searches for a model, and going through them by hand. Include after check.h, in one translation unit. */
 #ifndef SEARCH_H
 #define SEARCH_H
 
 #include "check.h"
 
-enum { SEARCH_MOST = 64, SEARCH_SUBLAYERS = 16 };
+enum {
+    SEARCH_MOST = 64,
+    SEARCH_SUBLAYERS = 16
+};
 
 static inline prune_search *new_search(const prune_model *model, const prune_search_options *options)
 {
@@ -58,8 +62,8 @@ static inline int same_search(const prune_search *a, const prune_search *b)
     size_t n = 0, m = 0;
     CHECK_OK(prune_search_mask(a, left, sizeof left, &n));
     CHECK_OK(prune_search_mask(b, right, sizeof right, &m));
-    return n == m && memcmp(left, right, n) == 0 && x.told == y.told && x.steps == y.steps && x.done == y.done
-        && x.met == y.met && (x.damage == y.damage || (isnan(x.damage) && isnan(y.damage)));
+    return n == m && memcmp(left, right, n) == 0 && x.told == y.told && x.steps == y.steps && x.done == y.done &&
+           x.met == y.met && (x.damage == y.damage || (isnan(x.damage) && isnan(y.damage)));
 }
 
 #endif

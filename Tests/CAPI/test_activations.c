@@ -1,10 +1,15 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Statistics from rows of the host: against passes of the library over the same states, and against the definitions. */
 #include <pthread.h>
 
 #include "check.h"
 #include "fixture.h"
 
-enum { ROWS = 300, WIDTH = 37, STATE = FIXTURE_TOKENS * FIXTURE_HIDDEN };
+enum {
+    ROWS = 300,
+    WIDTH = 37,
+    STATE = FIXTURE_TOKENS * FIXTURE_HIDDEN
+};
 
 static const prune_granularity kinds[3] = { PRUNE_GRANULARITY_SUBLAYER, PRUNE_GRANULARITY_ATTENTION,
                                             PRUNE_GRANULARITY_FEED_FORWARD };
@@ -188,11 +193,13 @@ static void defined(double out[6])
 /* How the rows of a test lie in memory. */
 typedef struct layout {
     int64_t row_stride, column_stride;
-    int64_t origin;  /* element of row 0, column 0 */
-    size_t shift;    /* bytes by which all of it is moved off its alignment */
+    int64_t origin; /* element of row 0, column 0 */
+    size_t shift;   /* bytes by which all of it is moved off its alignment */
 } layout;
 
-enum { MOST = 2 * ROWS * (WIDTH + 3) };
+enum {
+    MOST = 2 * ROWS * (WIDTH + 3)
+};
 
 /* Writes one of the two states in a layout; gaps are NaN, so that a wrong read shows. */
 static prune_rows laid_out(unsigned char *memory, prune_element_type type, const layout *as, int after)
@@ -230,13 +237,13 @@ static void score_unit(const prune_rows *before, const prune_rows *after, double
 static void layouts(void)
 {
     static const layout ways[8] = {
-        { WIDTH, 1, 0, 0 },                                    /* row after row */
-        { WIDTH + 3, 1, 2, 0 },                                /* of a wider matrix */
-        { WIDTH, 1, 0, 1 },                                    /* not aligned */
-        { -WIDTH, 1, (ROWS - 1) * WIDTH, 0 },                  /* from the last row to the first */
-        { WIDTH, -1, WIDTH - 1, 0 },                           /* from the last column to the first */
-        { 1, ROWS, 0, 0 },                                     /* transposed */
-        { 2 * WIDTH, 2, 1, 3 },                                /* every other element */
+        { WIDTH, 1, 0, 0 },                                      /* row after row */
+        { WIDTH + 3, 1, 2, 0 },                                  /* of a wider matrix */
+        { WIDTH, 1, 0, 1 },                                      /* not aligned */
+        { -WIDTH, 1, (ROWS - 1) * WIDTH, 0 },                    /* from the last row to the first */
+        { WIDTH, -1, WIDTH - 1, 0 },                             /* from the last column to the first */
+        { 1, ROWS, 0, 0 },                                       /* transposed */
+        { 2 * WIDTH, 2, 1, 3 },                                  /* every other element */
         { -1, -(ROWS + 5), (WIDTH - 1) * (ROWS + 5) + ROWS, 0 }, /* transposed, backwards, with gaps */
     };
     unsigned char *h = malloc((MOST + 1) * 4), *g = malloc((MOST + 1) * 4);
@@ -376,7 +383,8 @@ static void refusals(void)
     with_windows.windows = 1;
     CHECK_OK(prune_statistics_create(2, &with_windows, &windows));
     CHECK_FAILS(prune_statistics_update(windows, 0, 0, &good, &good), PRUNE_ERR_ARGUMENT, "windows");
-    CHECK_FAILS(prune_statistics_scores(statistics, NULL, out, 12, NULL), PRUNE_ERR_DATA, "attn.0"); /* none was added */
+    CHECK_FAILS(prune_statistics_scores(statistics, NULL, out, 12, NULL), PRUNE_ERR_DATA,
+                "attn.0"); /* none was added */
     prune_statistics_release(windows);
     prune_statistics_release(statistics);
     CHECK_FAILS(prune_statistics_update(statistics, 0, 0, &good, &good), PRUNE_ERR_HANDLE, "statistics");
@@ -412,7 +420,8 @@ static void *adds(void *failures)
     prune_rows before = rows_of(h, 4, 2), after = rows_of(g, 4, 2);
     int i;
     for (i = 0; i < 500; i++) {
-        *(int *)failures += prune_statistics_update(shared, PRUNE_GRANULARITY_SUBLAYER, i % 2, &before, &after) != PRUNE_OK;
+        *(int *)failures +=
+            prune_statistics_update(shared, PRUNE_GRANULARITY_SUBLAYER, i % 2, &before, &after) != PRUNE_OK;
     }
     return NULL;
 }

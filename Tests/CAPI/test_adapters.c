@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Adapters as values: described, read, changed, saved, loaded, folded, attached; and what is refused. */
 #include "recovery.h"
 
@@ -128,7 +129,8 @@ static void saved(void)
         }
     }
     text = read_file("saved/deep", "adapters.json", NULL);
-    CHECK(strstr(text, "\"provenance\": {\"seed\": 3}") != NULL && strstr(text, "\"removed\": [\"ffn.0\", \"attn.1\"]"));
+    CHECK(strstr(text, "\"provenance\": {\"seed\": 3}") != NULL &&
+          strstr(text, "\"removed\": [\"ffn.0\", \"attn.1\"]"));
     free(text);
     CHECK_FAILS(prune_adapters_save(adapters, "saved/deep", "[1]"), PRUNE_ERR_FORMAT, "provenance");
     CHECK_FAILS(prune_adapters_save(adapters, "tiny/config.json/below", NULL), PRUNE_ERR_FILE, "tiny/config.json");
@@ -233,7 +235,8 @@ static void attached(void)
     REQUIRE(model != NULL);
     CHECK_OK(prune_model_info(f.model, &full));
     CHECK_OK(prune_model_info(model, &shape));
-    CHECK(shape.abilities == full.abilities && shape.n_blocks == 2 && strcmp(shape.architecture, full.architecture) == 0);
+    CHECK(shape.abilities == full.abilities && shape.n_blocks == 2 &&
+          strcmp(shape.architecture, full.architecture) == 0);
     CHECK_OK(prune_model_sublayers(f.model, own, 4, NULL));
     CHECK_OK(prune_model_sublayers(model, sublayers, 4, NULL));
     CHECK(sublayers[1].parameters == H + H * H + H && sublayers[1].parameter_bytes == 4 * sublayers[1].parameters);
@@ -241,7 +244,8 @@ static void attached(void)
     CHECK(shape.kv_bytes_per_token == full.kv_bytes_per_token / 2);
     for (sublayer = 1; sublayer <= 2; sublayer++) {
         CHECK_OK(prune_model_hidden_states(model, f.data, NULL, 0, sublayer, NULL, before, FIXTURE_TOKENS * H, NULL));
-        CHECK_OK(prune_model_hidden_states(model, f.data, NULL, 0, sublayer + 1, NULL, after, FIXTURE_TOKENS * H, NULL));
+        CHECK_OK(
+            prune_model_hidden_states(model, f.data, NULL, 0, sublayer + 1, NULL, after, FIXTURE_TOKENS * H, NULL));
         for (t = 0; t < FIXTURE_TOKENS; t++) {
             double expected[H];
             expected_after(adapters, sublayer, before + t * H, expected);

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Configurations that are damaged, contradict themselves or their weights, or name what is not computed. */
 #include "check.h"
 #include "fixture.h"
@@ -56,25 +57,25 @@ static const struct {
 static const struct {
     const char *text, *part;
     prune_status status;
-} texts[] = {
-    { "", "empty", PRUNE_ERR_FORMAT },
-    { "{", "JSON", PRUNE_ERR_FORMAT },
-    { "{\"a\": }", "JSON", PRUNE_ERR_FORMAT },
-    { "{\"a\": 1,}", "JSON", PRUNE_ERR_FORMAT },
-    { "{\"a\": 1} x", "JSON", PRUNE_ERR_FORMAT },
-    { "[]", "object", PRUNE_ERR_FORMAT },
-    { "null", "object", PRUNE_ERR_FORMAT },
-    { "\"text", "JSON", PRUNE_ERR_FORMAT },
-    { "{}", "architectures", PRUNE_ERR_FORMAT },
-    { "{\"architectures\": []}", "architectures", PRUNE_ERR_FORMAT },
-    { "{\"\\uD800\": 1}", "JSON", PRUNE_ERR_FORMAT },
-    { "{\"\xC3\": 1}", "UTF-8", PRUNE_ERR_FORMAT }
-};
+} texts[] = { { "", "empty", PRUNE_ERR_FORMAT },
+              { "{", "JSON", PRUNE_ERR_FORMAT },
+              { "{\"a\": }", "JSON", PRUNE_ERR_FORMAT },
+              { "{\"a\": 1,}", "JSON", PRUNE_ERR_FORMAT },
+              { "{\"a\": 1} x", "JSON", PRUNE_ERR_FORMAT },
+              { "[]", "object", PRUNE_ERR_FORMAT },
+              { "null", "object", PRUNE_ERR_FORMAT },
+              { "\"text", "JSON", PRUNE_ERR_FORMAT },
+              { "{}", "architectures", PRUNE_ERR_FORMAT },
+              { "{\"architectures\": []}", "architectures", PRUNE_ERR_FORMAT },
+              { "{\"\\uD800\": 1}", "JSON", PRUNE_ERR_FORMAT },
+              { "{\"\xC3\": 1}", "UTF-8", PRUNE_ERR_FORMAT } };
 
 /* Nesting deep enough to overflow the stack of a careless reader. */
 static void deep(const refusal_bench *bench, const char *opening, const char *directory)
 {
-    enum { DEPTH = 300000 };
+    enum {
+        DEPTH = 300000
+    };
     size_t length = strlen(opening), i;
     char *text = malloc(DEPTH * length + 1);
     REQUIRE(text != NULL);

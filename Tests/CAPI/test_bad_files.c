@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Damaged and missing weight files: each is refused with a status and a sentence that names file and tensor. */
 #include <sys/stat.h>
 #include <unistd.h>
@@ -80,8 +81,10 @@ static void truncated(const refusal_bench *bench)
 
 static void header_lengths(const refusal_bench *bench)
 {
-    static const uint64_t absurd[] = { 0, 1, 7, UINT64_C(100000001), UINT64_C(1) << 31, UINT64_C(1) << 32,
-                                       UINT64_C(1) << 63, UINT64_MAX - 7, UINT64_MAX };
+    static const uint64_t absurd[] = {
+        0,         1, 7, UINT64_C(100000001), UINT64_C(1) << 31, UINT64_C(1) << 32, UINT64_C(1) << 63, UINT64_MAX - 7,
+        UINT64_MAX
+    };
     tiny_model model = fresh();
     char *bytes;
     size_t size, i, k;
@@ -235,15 +238,14 @@ static void shards(const refusal_bench *bench)
     static const struct {
         const char *text, *part;
         prune_status status;
-    } cases[] = {
-        { "{", "JSON", PRUNE_ERR_FORMAT },
-        { "[]", "object", PRUNE_ERR_FORMAT },
-        { "{}", "weight_map", PRUNE_ERR_FORMAT },
-        { "{\"weight_map\": []}", "object", PRUNE_ERR_FORMAT },
-        { "{\"weight_map\": {\"model.norm.weight\": 1}}", "string", PRUNE_ERR_FORMAT },
-        { "{\"weight_map\": {\"model.norm.weight\": \"../secret\"}}", "../secret", PRUNE_ERR_FORMAT },
-        { "{\"weight_map\": {\"model.norm.weight\": \"/etc/hostname\"}}", "/etc/hostname", PRUNE_ERR_FORMAT }
-    };
+    } cases[] = { { "{", "JSON", PRUNE_ERR_FORMAT },
+                  { "[]", "object", PRUNE_ERR_FORMAT },
+                  { "{}", "weight_map", PRUNE_ERR_FORMAT },
+                  { "{\"weight_map\": []}", "object", PRUNE_ERR_FORMAT },
+                  { "{\"weight_map\": {\"model.norm.weight\": 1}}", "string", PRUNE_ERR_FORMAT },
+                  { "{\"weight_map\": {\"model.norm.weight\": \"../secret\"}}", "../secret", PRUNE_ERR_FORMAT },
+                  { "{\"weight_map\": {\"model.norm.weight\": \"/etc/hostname\"}}", "/etc/hostname",
+                    PRUNE_ERR_FORMAT } };
     tiny_model model = fresh();
     size_t i;
     tiny_model_write_shards(&model, "shards");

@@ -1,9 +1,14 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Multiple-choice items: log-likelihoods against a plain computation in double, choices, utilities, refusals. */
 #include "check.h"
 #include "fixture.h"
 #include "reference.h"
 
-enum { V = FIXTURE_VOCABULARY, ITEMS = 4, CANDIDATES = 11 };
+enum {
+    V = FIXTURE_VOCABULARY,
+    ITEMS = 4,
+    CANDIDATES = 11
+};
 
 /* Items 0 and 3 have candidates of one token, the others longer ones too. */
 static const int32_t context_ids[] = { 1, 5, 9, /**/ 30, 2, /**/ 8, /**/ 1, 22, 13, 4, 17 };
@@ -12,7 +17,9 @@ static const int64_t n_candidates[ITEMS] = { 4, 2, 3, 2 };
 static const int32_t candidate_ids[] = { 3, 9, 31, 0, /**/ 7, 7, 1, 12, /**/ 5, 6, 20, 21, 2, 19, /**/ 14, 11 };
 static const int64_t candidate_lengths[CANDIDATES] = { 1, 1, 1, 1, /**/ 3, 1, /**/ 1, 2, 3, /**/ 1, 1 };
 static const int64_t answers[ITEMS] = { 1, 0, 2, 1 };
-enum { ANSWER_TOKENS = 1 + 3 + 3 + 1 };
+enum {
+    ANSWER_TOKENS = 1 + 3 + 3 + 1
+};
 
 static prune_choices items(int32_t score)
 {
@@ -173,12 +180,12 @@ static void refused(prune_choices choices, prune_status expected, const char *pa
     } while (0)
 
 /* One entry of an array replaced: the text names the item. */
-#define REFUSED_ENTRY(type, field, at, value, part)                        \
-    do {                                                                   \
-        type changed[sizeof field / sizeof field[0]];                      \
-        memcpy(changed, field, sizeof field);                              \
-        changed[at] = value;                                               \
-        REFUSED(field, changed, PRUNE_ERR_DATA, part);                     \
+#define REFUSED_ENTRY(type, field, at, value, part)    \
+    do {                                               \
+        type changed[sizeof field / sizeof field[0]];  \
+        memcpy(changed, field, sizeof field);          \
+        changed[at] = value;                           \
+        REFUSED(field, changed, PRUNE_ERR_DATA, part); \
     } while (0)
 
 static void refusals(const fixture *f)

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What products multiply in: the option, the environment variable, what a model says of itself, and bf16 itself. */
 #include "check.h"
 #include "fixture.h"

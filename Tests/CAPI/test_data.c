@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Token sequences: what is taken in, what is refused, and what is checked when they meet a model. */
 #include "check.h"
 #include "fixture.h"

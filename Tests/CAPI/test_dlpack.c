@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* prune_model_from_dlpack(): results, ownership, and what is refused. The structs below are those of dlpack.h, version 1.0,
    under its own names: they say that the header's forward declaration is of the same struct. */
 #include "lent.h"
@@ -38,10 +39,7 @@ static DLManagedTensorVersioned managed[LENT_MOST], *pointers[LENT_MOST];
 static const char *names[LENT_MOST];
 static int n_deleted[LENT_MOST];
 
-static void deleted(DLManagedTensorVersioned *self)
-{
-    n_deleted[(int *)self->manager_ctx - n_deleted]++;
-}
+static void deleted(DLManagedTensorVersioned *self) { n_deleted[(int *)self->manager_ctx - n_deleted]++; }
 
 /* Whether each tensor's deleter was called so many times. */
 static int all_deleted(int times)
@@ -162,7 +160,8 @@ static void refusals(void)
     static const struct {
         uint8_t code, bits;
         uint16_t lanes;
-    } types[] = { { 0, 32, 1 }, { 1, 16, 1 }, { 2, 64, 1 }, { 2, 8, 1 }, { 4, 32, 1 }, { 2, 32, 2 }, { 2, 32, 0 }, { 255, 255, 65535 } };
+    } types[] = { { 0, 32, 1 }, { 1, 16, 1 }, { 2, 64, 1 }, { 2, 8, 1 },
+                  { 4, 32, 1 }, { 2, 32, 2 }, { 2, 32, 0 }, { 255, 255, 65535 } };
     static const int32_t devices[] = { 0, 2, 4, 8, 14, -1, INT32_MAX };
     static const int32_t dimensions[] = { 0, 3, 1000, INT32_MAX };
     DLManagedTensorVersioned *own, was;
@@ -230,7 +229,8 @@ static void arguments(void)
     CHECK(model == NULL);
     CHECK_FAILS(prune_model_from_dlpack(lent.config, NULL, pointers, n, NULL, &model), PRUNE_ERR_ARGUMENT, "names");
     CHECK_FAILS(prune_model_from_dlpack(lent.config, names, NULL, n, NULL, &model), PRUNE_ERR_ARGUMENT, "tensors");
-    CHECK_FAILS(prune_model_from_dlpack(lent.config, names, pointers, SIZE_MAX, NULL, &model), PRUNE_ERR_ARGUMENT, "names");
+    CHECK_FAILS(prune_model_from_dlpack(lent.config, names, pointers, SIZE_MAX, NULL, &model), PRUNE_ERR_ARGUMENT,
+                "names");
     CHECK_FAILS(prune_model_from_dlpack(lent.config, names, pointers, n, NULL, NULL), PRUNE_ERR_ARGUMENT, "out_model");
     CHECK_FAILS(prune_model_from_dlpack(lent.config, NULL, NULL, 0, NULL, &model), PRUNE_ERR_FORMAT, "missing");
     CHECK(all_deleted(0));

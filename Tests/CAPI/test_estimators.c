@@ -1,13 +1,16 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What every estimator makes of games whose values are known by hand, or by enumeration. */
 #include "check.h"
 #include "game.h"
 
 /* All that estimate Shapley values. */
-static const prune_estimator shapley[] = { PRUNE_ESTIMATOR_DEFAULT,    PRUNE_ESTIMATOR_EXACT,
+static const prune_estimator shapley[] = { PRUNE_ESTIMATOR_DEFAULT,     PRUNE_ESTIMATOR_EXACT,
                                            PRUNE_ESTIMATOR_PERMUTATION, PRUNE_ESTIMATOR_ANTITHETIC,
-                                           PRUNE_ESTIMATOR_TRUNCATED,  PRUNE_ESTIMATOR_STRATIFIED,
+                                           PRUNE_ESTIMATOR_TRUNCATED,   PRUNE_ESTIMATOR_STRATIFIED,
                                            PRUNE_ESTIMATOR_KERNEL_SHAP, PRUNE_ESTIMATOR_SURROGATE };
-enum { N_SHAPLEY = sizeof shapley / sizeof shapley[0] };
+enum {
+    N_SHAPLEY = sizeof shapley / sizeof shapley[0]
+};
 
 static prune_game *played(int64_t n, prune_estimator estimator, uint64_t seed, int64_t budget, const table_game *table)
 {

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Losses, perplexities, logits and hidden states, against a plain computation in double. */
 #include "check.h"
 #include "fixture.h"
@@ -16,8 +17,8 @@ static void expected_losses(const fixture *f, const uint8_t *keep, double *losse
         reference_run(&f->weights, fixture_ids + start, fixture_lengths[s], keep, NULL, logits);
         losses[start] = 0.0;
         for (t = 1; t < fixture_lengths[s]; t++) {
-            losses[start + t] = reference_loss(logits + (t - 1) * FIXTURE_VOCABULARY, FIXTURE_VOCABULARY,
-                                               fixture_ids[start + t]);
+            losses[start + t] =
+                reference_loss(logits + (t - 1) * FIXTURE_VOCABULARY, FIXTURE_VOCABULARY, fixture_ids[start + t]);
         }
         start += fixture_lengths[s];
     }
@@ -73,8 +74,8 @@ static void all_removed(const fixture *f)
             for (v = 0; v < FIXTURE_VOCABULARY; v++) {
                 double logit = 0.0;
                 for (i = 0; i < FIXTURE_HIDDEN; i++) {
-                    logit += (double)h[i] / sqrt(squares / FIXTURE_HIDDEN + 1e-5) * (double)norm[i]
-                             * (double)embedding[v * FIXTURE_HIDDEN + i];
+                    logit += (double)h[i] / sqrt(squares / FIXTURE_HIDDEN + 1e-5) * (double)norm[i] *
+                             (double)embedding[v * FIXTURE_HIDDEN + i];
                 }
                 total += exp(logit);
                 if (v == fixture_ids[start + t + 1]) {
@@ -177,8 +178,7 @@ static void refusals(const fixture *f)
     CHECK_FAILS(prune_model_evaluate(f->model, f->data, two, 0, 4, NULL, e), PRUNE_ERR_ARGUMENT, "n_masks");
     CHECK_FAILS(prune_model_token_losses(f->model, f->data, two + 4, 4, NULL, floats, 600, NULL), PRUNE_ERR_ARGUMENT,
                 "2");
-    CHECK_FAILS(prune_model_token_losses(f->model, f->data, NULL, 0, NULL, floats, 15, &count), PRUNE_ERR_BUFFER,
-                "16");
+    CHECK_FAILS(prune_model_token_losses(f->model, f->data, NULL, 0, NULL, floats, 15, &count), PRUNE_ERR_BUFFER, "16");
     CHECK(count == 16 && floats[1] == 0.0f);
     CHECK_FAILS(prune_model_logits(f->model, f->data, NULL, 0, NULL, floats, 511, &count), PRUNE_ERR_BUFFER, "512");
     CHECK(count == 512 && floats[0] == 0.0f);

@@ -16,8 +16,7 @@ static prune_status export_as(const prune_model *model, const uint8_t *keep, con
 }
 
 /* A tensor of the export has the bits of one of the model's file. */
-static void same_tensor(const tensor_file *ours, const char *name, const tensor_file *theirs,
-                        const tiny_tensor *tensor)
+static void same_tensor(const tensor_file *ours, const char *name, const tensor_file *theirs, const tiny_tensor *tensor)
 {
     char shape[64];
     size_t size = (size_t)(tensor->end - tensor->begin), found = 0;
@@ -81,15 +80,20 @@ static void configuration(void)
 {
     static const char config[] =
         "\"architectures\": [\"Qwen2ForCausalLM\"],\n  \"huge\" : 123456789012345678901234567890,\n"
-        "  \"tiny\": 9.999999974752427e-07, \"text\": \"a \\\"b\\\", [c]\\u00e9\", \"nested\": {\"a\": [1.50, {\"b\": null}]},\n"
+        "  \"tiny\": 9.999999974752427e-07, \"text\": \"a \\\"b\\\", [c]\\u00e9\", \"nested\": {\"a\": [1.50, {\"b\": "
+        "null}]},\n"
         "  \"layer_types\": [\"full_attention\", \"sliding_attention\"],\n  \"use_sliding_window\": true,\n"
         "  \"sliding_window\": 8, \"max_window_layers\": 1, \"auto_map\": {\"AutoConfig\": \"x.Y\"},";
-    static const char *const kept[] = {
-        "\"huge\": 123456789012345678901234567890,", "\"tiny\": 9.999999974752427e-07,",
-        "\"text\": \"a \\\"b\\\", [c]\\u00e9\",", "\"nested\": {\"a\": [1.50, {\"b\": null}]},",
-        "\"layer_types\": [\"sliding_attention\"],", "\"max_window_layers\": 0,", "\"rms_norm_eps\": 1e-05,",
-        "\"sliding_window\": 8,", "\"num_hidden_layers\": 1,", "\"rope_theta\": 10000.0,"
-    };
+    static const char *const kept[] = { "\"huge\": 123456789012345678901234567890,",
+                                        "\"tiny\": 9.999999974752427e-07,",
+                                        "\"text\": \"a \\\"b\\\", [c]\\u00e9\",",
+                                        "\"nested\": {\"a\": [1.50, {\"b\": null}]},",
+                                        "\"layer_types\": [\"sliding_attention\"],",
+                                        "\"max_window_layers\": 0,",
+                                        "\"rms_norm_eps\": 1e-05,",
+                                        "\"sliding_window\": 8,",
+                                        "\"num_hidden_layers\": 1,",
+                                        "\"rope_theta\": 10000.0," };
     tiny_model weights;
     prune_model *model = NULL;
     char *text;
@@ -114,8 +118,8 @@ static void configuration(void)
     }
     tiny_model_lay_out(&weights);
     tiny_model_write(&weights, "qwen");
-    tiny_model_write_config(&weights, "qwen", "\"architectures\": [\"LlamaForCausalLM\"],\n  \"model_type\": \"llama\",",
-                            config);
+    tiny_model_write_config(&weights, "qwen",
+                            "\"architectures\": [\"LlamaForCausalLM\"],\n  \"model_type\": \"llama\",", config);
     CHECK_OK(prune_model_open("qwen", NULL, &model));
     REQUIRE(model != NULL);
     CHECK_OK(export_as(model, block0, NULL, "plain", PRUNE_FORMAT_HF_PLAIN));
@@ -148,8 +152,8 @@ static void custom(prune_adapter_kind kind, const char *described, int n_adapter
     theirs = tensor_file_open("tiny", "model.safetensors");
     for (i = 0; i < f.weights.n_tensors; i++) {
         const tiny_tensor *tensor = &f.weights.tensors[i];
-        int lost = strstr(tensor->name, "layers.0.mlp") != NULL || strstr(tensor->name, "layers.0.post") != NULL
-                   || strstr(tensor->name, "layers.1.self_attn") != NULL || strstr(tensor->name, "layers.1.input") != NULL;
+        int lost = strstr(tensor->name, "layers.0.mlp") != NULL || strstr(tensor->name, "layers.0.post") != NULL ||
+                   strstr(tensor->name, "layers.1.self_attn") != NULL || strstr(tensor->name, "layers.1.input") != NULL;
         if (!lost) {
             same_tensor(&ours, tensor->name, &theirs, tensor);
             expected++;
@@ -213,12 +217,14 @@ static void deci(void)
         CHECK_OK(export_as(f.model, keep, NULL, "deci", PRUNE_FORMAT_DECI));
         CHECK(file_says("deci", "config.json", attention));
         CHECK(file_says("deci", "config.json", no_attention));
-        CHECK(file_says("deci", "config.json",
-                        wide ? "\"ffn\": {\"ffn_mult\": 48.0, \"no_op\": false, \"replace_with_linear\": false, \"sparsify\": null}"
-                             : "\"ffn\": {\"intermediate_size\": 24, \"no_op\": false, \"replace_with_linear\": false, "
-                               "\"sparsify\": null}"));
-        CHECK(file_says("deci", "prunecore.json", wide ? "{\"feed_forward_width\": \"ffn_mult\"}"
-                                                       : "{\"feed_forward_width\": \"intermediate_size\"}"));
+        CHECK(file_says(
+            "deci", "config.json",
+            wide ? "\"ffn\": {\"ffn_mult\": 48.0, \"no_op\": false, \"replace_with_linear\": false, \"sparsify\": null}"
+                 : "\"ffn\": {\"intermediate_size\": 24, \"no_op\": false, \"replace_with_linear\": false, "
+                   "\"sparsify\": null}"));
+        CHECK(file_says("deci", "prunecore.json",
+                        wide ? "{\"feed_forward_width\": \"ffn_mult\"}"
+                             : "{\"feed_forward_width\": \"intermediate_size\"}"));
         CHECK(file_says("deci", "config.json", "\"architectures\": [\"DeciLMForCausalLM\"]"));
         CHECK(file_says("deci", "config.json", "\"model_type\": \"nemotron-nas\""));
         CHECK(file_says("deci", "configuration_decilm.py", "class DeciLMConfig"));
@@ -234,10 +240,9 @@ static void deci(void)
 /* The files of the directory that go along, and those that do not. */
 static void other_files(void)
 {
-    static const char *const taken[] = { "tokenizer.json", "tokenizer_config.json", "generation_config.json", "merges.txt",
-                                         "LICENSE" };
-    static const char *const left[] = { "README.md", "tokenizer.py", "pytorch_model.bin", "notes.txt",
-                                        "original" };
+    static const char *const taken[] = { "tokenizer.json", "tokenizer_config.json", "generation_config.json",
+                                         "merges.txt", "LICENSE" };
+    static const char *const left[] = { "README.md", "tokenizer.py", "pytorch_model.bin", "notes.txt", "original" };
     fixture f;
     size_t i;
     char path[256];
@@ -365,7 +370,8 @@ int main(void)
     whole_blocks("BF16", 0);
     whole_blocks("F16", 0);
     configuration();
-    custom(PRUNE_ADAPTER_BIAS, "\"ffn.0\": {\"epsilon\": null, \"input\": \"raw\", \"kind\": \"bias\", \"rank\": 0}", 2);
+    custom(PRUNE_ADAPTER_BIAS, "\"ffn.0\": {\"epsilon\": null, \"input\": \"raw\", \"kind\": \"bias\", \"rank\": 0}",
+           2);
     custom(PRUNE_ADAPTER_LOW_RANK, "\"input\": \"normed\", \"kind\": \"low_rank\", \"rank\": 2}", 8);
     custom(PRUNE_ADAPTER_LINEAR, "\"input\": \"normed\", \"kind\": \"linear\", \"rank\": 0}", 6);
     deci();

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What exports refuse, and what they leave behind when something stops them: nothing, with what was there before untouched.
  * Full disks, files too large, targets that are there, cancelling at every step, and kill -9 at moments of no choosing.
@@ -41,7 +42,8 @@ static uint64_t fingerprint(const char *directory)
         char path[2048];
         size_t size = 0, i;
         char *bytes;
-        if (entry->d_name[0] == '.' || snprintf(path, sizeof path, "%s/%s", directory, entry->d_name) >= (int)sizeof path) {
+        if (entry->d_name[0] == '.' ||
+            snprintf(path, sizeof path, "%s/%s", directory, entry->d_name) >= (int)sizeof path) {
             continue;
         }
         for (i = 0; entry->d_name[i] != '\0'; i++) {
@@ -66,7 +68,8 @@ static void arguments(const fixture *f)
     CHECK_FAILS(prune_model_export(NULL, NULL, 0, NULL, "new", NULL), PRUNE_ERR_ARGUMENT, "model");
     CHECK_FAILS(prune_model_export((prune_model *)f->data, NULL, 0, NULL, "new", NULL), PRUNE_ERR_HANDLE, "model");
     CHECK_FAILS(prune_model_export(f->model, NULL, 0, NULL, NULL, NULL), PRUNE_ERR_ARGUMENT, "directory");
-    CHECK_FAILS(prune_model_export(f->model, NULL, 0, (prune_adapters *)f->data, "new", NULL), PRUNE_ERR_HANDLE, "adapters");
+    CHECK_FAILS(prune_model_export(f->model, NULL, 0, (prune_adapters *)f->data, "new", NULL), PRUNE_ERR_HANDLE,
+                "adapters");
     CHECK_FAILS(prune_model_export(f->model, everything, 3, NULL, "new", NULL), PRUNE_ERR_ARGUMENT, "3");
     CHECK_FAILS(prune_model_export(f->model, NULL, 4, NULL, "new", NULL), PRUNE_ERR_ARGUMENT, "keep");
     CHECK_FAILS(prune_model_export(f->model, wrong, 4, NULL, "new", NULL), PRUNE_ERR_ARGUMENT, "ffn.0");
@@ -160,7 +163,8 @@ static void formats(const fixture *f)
         for (window = 63; window <= 64; window++) {
             char family[160];
             snprintf(family, sizeof family,
-                     "\"architectures\": [\"MistralForCausalLM\"], \"model_type\": \"mistral\", \"sliding_window\": %d", window);
+                     "\"architectures\": [\"MistralForCausalLM\"], \"model_type\": \"mistral\", \"sliding_window\": %d",
+                     window);
             tiny_model_write(&f->weights, "mistral");
             tiny_model_write_config(&f->weights, "mistral",
                                     "\"architectures\": [\"LlamaForCausalLM\"],\n  \"model_type\": \"llama\"", family);
@@ -285,10 +289,10 @@ static void full_files(const fixture *f)
             struct rlimit limit = { limits[i], limits[i] };
             int fine;
             signal(SIGXFSZ, SIG_IGN);
-            fine = setrlimit(RLIMIT_FSIZE, &limit) == 0
-                   && export_to(f->model, block0, "full/out", 1) == PRUNE_ERR_FILE
-                   && strstr(prune_last_error(), "File too large") != NULL
-                   && export_to(f->model, half, "full/new", 0) == PRUNE_ERR_FILE;
+            fine = setrlimit(RLIMIT_FSIZE, &limit) == 0 &&
+                   export_to(f->model, block0, "full/out", 1) == PRUNE_ERR_FILE &&
+                   strstr(prune_last_error(), "File too large") != NULL &&
+                   export_to(f->model, half, "full/new", 0) == PRUNE_ERR_FILE;
             _exit(fine ? 0 : 1);
         }
         CHECK(waitpid(child, &state, 0) == child && WIFEXITED(state) && WEXITSTATUS(state) == 0);

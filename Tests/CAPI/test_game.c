@@ -1,16 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The ask and tell protocol: what is asked, in which order it may be told, and what the state says. */
 #include "check.h"
 #include "game.h"
 
-enum { N = 6, ALL = 1 << N, MOST = 300 };
-
-static const prune_estimator estimators[] = {
-    PRUNE_ESTIMATOR_DEFAULT,     PRUNE_ESTIMATOR_EXACT,      PRUNE_ESTIMATOR_LEAVE_ONE_OUT,
-    PRUNE_ESTIMATOR_RANDOM_SUBNETWORKS, PRUNE_ESTIMATOR_PERMUTATION, PRUNE_ESTIMATOR_ANTITHETIC,
-    PRUNE_ESTIMATOR_TRUNCATED,   PRUNE_ESTIMATOR_STRATIFIED, PRUNE_ESTIMATOR_KERNEL_SHAP,
-    PRUNE_ESTIMATOR_SURROGATE,   PRUNE_ESTIMATOR_BANZHAF,    PRUNE_ESTIMATOR_PAIR_DIFFERENCES
+enum {
+    N = 6,
+    ALL = 1 << N,
+    MOST = 300
 };
-enum { N_ESTIMATORS = sizeof estimators / sizeof estimators[0] };
+
+static const prune_estimator estimators[] = { PRUNE_ESTIMATOR_DEFAULT,       PRUNE_ESTIMATOR_EXACT,
+                                              PRUNE_ESTIMATOR_LEAVE_ONE_OUT, PRUNE_ESTIMATOR_RANDOM_SUBNETWORKS,
+                                              PRUNE_ESTIMATOR_PERMUTATION,   PRUNE_ESTIMATOR_ANTITHETIC,
+                                              PRUNE_ESTIMATOR_TRUNCATED,     PRUNE_ESTIMATOR_STRATIFIED,
+                                              PRUNE_ESTIMATOR_KERNEL_SHAP,   PRUNE_ESTIMATOR_SURROGATE,
+                                              PRUNE_ESTIMATOR_BANZHAF,       PRUNE_ESTIMATOR_PAIR_DIFFERENCES };
+enum {
+    N_ESTIMATORS = sizeof estimators / sizeof estimators[0]
+};
 
 static table_game table;
 

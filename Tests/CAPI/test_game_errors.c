@@ -1,8 +1,11 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Games that are made, asked, told and read wrongly: each is refused by name, and nothing changes. */
 #include "check.h"
 #include "game.h"
 
-enum { N = 5 };
+enum {
+    N = 5
+};
 
 static table_game table;
 
@@ -31,8 +34,8 @@ static void refused(prune_game *game, const uint8_t *masks, const double *values
     after = saved_game(game, &n_after);
     check_count(n_before == n_after && memcmp(before, after, n_before) == 0, __FILE__, line, "the game is as it was");
     now = state_of(game);
-    check_count(now.asked == then.asked && now.told == then.told && now.outstanding == then.outstanding, __FILE__,
-                line, "the counts are as they were");
+    check_count(now.asked == then.asked && now.told == then.told && now.outstanding == then.outstanding, __FILE__, line,
+                "the counts are as they were");
     free(before);
     free(after);
 }
@@ -128,19 +131,17 @@ static void creation(void)
         int64_t n;
         prune_estimator estimator;
         const char *part;
-    } cases[] = {
-        { 0, PRUNE_ESTIMATOR_DEFAULT, "n_players is 0" },
-        { -1, PRUNE_ESTIMATOR_DEFAULT, "n_players is -1" },
-        { INT64_MIN, PRUNE_ESTIMATOR_EXACT, "n_players" },
-        { INT64_MAX, PRUNE_ESTIMATOR_DEFAULT, "n_players" },
-        { INT64_MAX, PRUNE_ESTIMATOR_EXACT, "" },
-        { 8193, PRUNE_ESTIMATOR_PERMUTATION, "8192" },
-        { 21, PRUNE_ESTIMATOR_EXACT, "20" },
-        { 8192, PRUNE_ESTIMATOR_EXACT, "20" },
-        { 5, 12, "12" },
-        { 5, -1, "-1" },
-        { 5, INT32_MAX, "estimator" }
-    };
+    } cases[] = { { 0, PRUNE_ESTIMATOR_DEFAULT, "n_players is 0" },
+                  { -1, PRUNE_ESTIMATOR_DEFAULT, "n_players is -1" },
+                  { INT64_MIN, PRUNE_ESTIMATOR_EXACT, "n_players" },
+                  { INT64_MAX, PRUNE_ESTIMATOR_DEFAULT, "n_players" },
+                  { INT64_MAX, PRUNE_ESTIMATOR_EXACT, "" },
+                  { 8193, PRUNE_ESTIMATOR_PERMUTATION, "8192" },
+                  { 21, PRUNE_ESTIMATOR_EXACT, "20" },
+                  { 8192, PRUNE_ESTIMATOR_EXACT, "20" },
+                  { 5, 12, "12" },
+                  { 5, -1, "-1" },
+                  { 5, INT32_MAX, "estimator" } };
     size_t i;
     for (i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         prune_game_options options = PRUNE_GAME_OPTIONS_INIT;
@@ -159,11 +160,11 @@ static void option(prune_game_options options, const char *part, int line)
     check_count(game == NULL, __FILE__, line, "the handle becomes NULL");
 }
 
-#define OPTION(field, value)                                 \
-    do {                                                     \
-        prune_game_options o = PRUNE_GAME_OPTIONS_INIT;      \
-        o.field = value;                                     \
-        option(o, #field, __LINE__);                         \
+#define OPTION(field, value)                            \
+    do {                                                \
+        prune_game_options o = PRUNE_GAME_OPTIONS_INIT; \
+        o.field = value;                                \
+        option(o, #field, __LINE__);                    \
     } while (0)
 
 static void options(void)

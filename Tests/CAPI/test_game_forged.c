@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Saved games with a good checksum and bad contents: what an attacker, not an accident, would send. Each is refused, or
  * is a game that works; no call traps, hangs, or takes memory that the bytes do not account for.
@@ -7,7 +8,9 @@
 #include "check.h"
 #include "game.h"
 
-enum { N = 6 };
+enum {
+    N = 6
+};
 
 static table_game table;
 static int n_loaded, n_refused, n_wrong;
@@ -33,8 +36,8 @@ static void use(prune_game *game, const char *what, size_t at)
     prune_game_state state = state_of(game);
     size_t count = 0, i;
     unsigned char *bytes;
-    int round, fine = state.n_players >= 1 && state.n_players <= 8192 && state.told >= 0 &&
-                      state.outstanding >= 0 && state.asked >= state.told;
+    int round, fine = state.n_players >= 1 && state.n_players <= 8192 && state.told >= 0 && state.outstanding >= 0 &&
+                      state.asked >= state.told;
     (void)prune_game_result(game, values, errors, 8192);
     (void)prune_game_strata(game, square, 4096, &count);
     (void)prune_game_interactions(game, square, 4096, &count);
@@ -77,10 +80,25 @@ static void forged(unsigned char *bytes, size_t n_bytes, const char *what, size_
 static void of_estimator(prune_estimator estimator)
 {
     static const unsigned char values[] = { 0x00, 0x01, 0x02, 0x7F, 0x80, 0xF0, 0xFF };
-    static const uint64_t words[] = { 0, 1, 2, 63, 64, 8192, 8193, 1u << 20, UINT64_C(1) << 32, UINT64_C(1) << 47,
-                                      UINT64_C(1) << 48, UINT64_C(1) << 60, UINT64_C(1) << 62, UINT64_C(1) << 63,
-                                      UINT64_MAX, UINT64_C(0x7FF0000000000000), UINT64_C(0x7FF8000000000000),
-                                      UINT64_C(0xBFF0000000000000), UINT64_C(0x3FF0000000000000) };
+    static const uint64_t words[] = { 0,
+                                      1,
+                                      2,
+                                      63,
+                                      64,
+                                      8192,
+                                      8193,
+                                      1u << 20,
+                                      UINT64_C(1) << 32,
+                                      UINT64_C(1) << 47,
+                                      UINT64_C(1) << 48,
+                                      UINT64_C(1) << 60,
+                                      UINT64_C(1) << 62,
+                                      UINT64_C(1) << 63,
+                                      UINT64_MAX,
+                                      UINT64_C(0x7FF0000000000000),
+                                      UINT64_C(0x7FF8000000000000),
+                                      UINT64_C(0xBFF0000000000000),
+                                      UINT64_C(0x3FF0000000000000) };
     prune_game *game = new_game(N, estimator, 5, 30);
     unsigned char *bytes, *copy;
     size_t n_bytes, i, k, b;

@@ -1,8 +1,13 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Saved games: they go on as if they had never stopped, and damaged ones are refused. */
 #include "check.h"
 #include "game.h"
 
-enum { N = 6, BATCH = 5, BUDGET = 40 };
+enum {
+    N = 6,
+    BATCH = 5,
+    BUDGET = 40
+};
 
 static table_game table;
 
@@ -108,9 +113,10 @@ static void options(void)
     size_t n_bytes;
     int i;
     for (i = 0; i < 4; i++) {
-        options.estimator = i == 0 ? PRUNE_ESTIMATOR_TRUNCATED
-                                   : i == 1 ? PRUNE_ESTIMATOR_RANDOM_SUBNETWORKS
-                                            : i == 2 ? PRUNE_ESTIMATOR_BANZHAF : PRUNE_ESTIMATOR_ANTITHETIC;
+        options.estimator = i == 0   ? PRUNE_ESTIMATOR_TRUNCATED
+                            : i == 1 ? PRUNE_ESTIMATOR_RANDOM_SUBNETWORKS
+                            : i == 2 ? PRUNE_ESTIMATOR_BANZHAF
+                                     : PRUNE_ESTIMATOR_ANTITHETIC;
         options.seed = UINT64_MAX - 5;
         options.budget = 55;
         options.target_error = i == 3 ? 0.15 : 0.0;

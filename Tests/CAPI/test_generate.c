@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Generation: greedy text against recomputed logits, batching, ends, callbacks, buffers, and what is refused. */
 #include "check.h"
 #include "fixture.h"
@@ -6,10 +7,7 @@
 
 static fixture f;
 
-static int64_t prompt_start(int64_t prompt)
-{
-    return prompt == 0 ? 0 : prompt == 1 ? 7 : 12;
-}
+static int64_t prompt_start(int64_t prompt) { return prompt == 0 ? 0 : prompt == 1 ? 7 : 12; }
 
 /* The next token by recomputing the whole sequence: the first largest logit of the last row. */
 static int32_t recomputed(const int32_t *ids, int64_t length, const uint8_t *keep)
@@ -19,8 +17,8 @@ static int32_t recomputed(const int32_t *ids, int64_t length, const uint8_t *kee
     const float *last = logits + (length - 1) * FIXTURE_VOCABULARY;
     int32_t best = 0, token;
     CHECK_OK(prune_data_create(ids, &length, 1, NULL, &data));
-    CHECK_OK(prune_model_logits(f.model, data, keep, keep == NULL ? 0 : 4, NULL, logits, 64 * FIXTURE_VOCABULARY,
-                                NULL));
+    CHECK_OK(
+        prune_model_logits(f.model, data, keep, keep == NULL ? 0 : 4, NULL, logits, 64 * FIXTURE_VOCABULARY, NULL));
     prune_data_release(data);
     for (token = 1; token < FIXTURE_VOCABULARY; token++) {
         best = last[token] > last[best] ? token : best;
@@ -168,8 +166,7 @@ static void ends(void)
     options.batch_tokens = 1;
     CHECK_OK(prune_model_generate(f.model, f.data, NULL, 0, &options, &generation));
     CHECK_OK(prune_generation_sequence(generation, 0, tokens, NULL, NEW_TOKENS, &count, &end));
-    for (place = 0; expected[place] != expected[5]; place++) {
-    }
+    for (place = 0; expected[place] != expected[5]; place++) {}
     CHECK(count == place + 1 && end == PRUNE_END_STOP && memcmp(tokens, expected, count * sizeof *tokens) == 0);
     prune_generation_release(generation);
     prune_generation_release(whole);
@@ -247,10 +244,10 @@ static void refused(void)
     CHECK_FAILS(prune_model_generate(f.model, f.data, NULL, 4, NULL, &generation), PRUNE_ERR_ARGUMENT, "keep");
     CHECK_FAILS(prune_model_generate(f.model, f.data, keep, 4, NULL, &generation), PRUNE_ERR_ARGUMENT, "ffn.1");
     CHECK_FAILS(prune_model_generate(f.model, f.data, keep, 3, NULL, &generation), PRUNE_ERR_ARGUMENT, "keep");
-#define WITH(field, value, part)                                                                                 \
-    do {                                                                                                         \
-        options = (prune_generate_options)PRUNE_GENERATE_OPTIONS_INIT;                                           \
-        options.field = (value);                                                                                 \
+#define WITH(field, value, part)                                                                                      \
+    do {                                                                                                              \
+        options = (prune_generate_options)PRUNE_GENERATE_OPTIONS_INIT;                                                \
+        options.field = (value);                                                                                      \
         CHECK_FAILS(prune_model_generate(f.model, f.data, NULL, 0, &options, &generation), PRUNE_ERR_ARGUMENT, part); \
     } while (0)
     WITH(reserved, 1, "reserved");

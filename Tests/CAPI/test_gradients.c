@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Gradients against central differences of the reference model, which computes in double; and what is refused. */
 #include "recovery.h"
 #include "reference.h"
@@ -16,10 +17,7 @@ static float *embedding(int32_t token, int place)
     return &tiny_model_tensor(&f.weights, "model.embed_tokens.weight")->values[token * H + place];
 }
 
-static int64_t start_of(int sequence)
-{
-    return sequence == 0 ? 0 : sequence == 1 ? 7 : 12;
-}
+static int64_t start_of(int sequence) { return sequence == 0 ? 0 : sequence == 1 ? 7 : 12; }
 
 /* A scalar of the states after sublayer u alone: sum of c[t] * h[t], all sequences. */
 static double weighted_states(int64_t u, const float *c)
@@ -58,8 +56,7 @@ static double objective_of(prune_objective objective, const uint8_t *keep, const
             }
             for (k = 0; k < V; k++) {
                 double p = exp(-reference_loss(full, V, k)), q = exp(-reference_loss(own, V, k)), m = (p + q) / 2.0;
-                sum += objective == PRUNE_OBJECTIVE_KL ? p * log(p / q)
-                                                       : (p * log(p / m) + q * log(q / m)) / 2.0;
+                sum += objective == PRUNE_OBJECTIVE_KL ? p * log(p / q) : (p * log(p / m) + q * log(q / m)) / 2.0;
             }
         }
     }
@@ -200,8 +197,7 @@ static double recovered_objective(const prune_adapters *adapters, prune_objectiv
             }
             for (k = 0; k < V; k++) {
                 double p = exp(-reference_loss(theirs, V, k)), q = exp(-reference_loss(ours, V, k)), m = (p + q) / 2.0;
-                sum += objective == PRUNE_OBJECTIVE_KL ? p * log(p / q)
-                                                       : (p * log(p / m) + q * log(q / m)) / 2.0;
+                sum += objective == PRUNE_OBJECTIVE_KL ? p * log(p / q) : (p * log(p / m) + q * log(q / m)) / 2.0;
             }
         }
     }

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Handles that were released, released twice, of another kind, or never made. */
 #include "check.h"
 #include "fixture.h"
@@ -184,8 +185,16 @@ static void other_kinds(const fixture *f)
 static void garbage(const fixture *f)
 {
     static uint64_t memory[64];
-    const uintptr_t values[] = { 1, 8, 0x10, 0xDEADBEEF, UINTPTR_MAX, UINTPTR_MAX / 2 + 1, (uintptr_t)memory,
-                                 (uintptr_t)memory + 3, (uintptr_t)f->model + 8, (uintptr_t)f->model ^ 1 };
+    const uintptr_t values[] = { 1,
+                                 8,
+                                 0x10,
+                                 0xDEADBEEF,
+                                 UINTPTR_MAX,
+                                 UINTPTR_MAX / 2 + 1,
+                                 (uintptr_t)memory,
+                                 (uintptr_t)memory + 3,
+                                 (uintptr_t)f->model + 8,
+                                 (uintptr_t)f->model ^ 1 };
     size_t i;
     for (i = 0; i < sizeof values / sizeof values[0]; i++) {
         bad_model(f, (prune_model *)values[i]);

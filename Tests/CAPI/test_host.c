@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* prune_model_from_host(): what a host computes by itself against the engine's own numbers, and what a host may lack. */
 #include "operations.h"
 
@@ -24,9 +25,11 @@ static void same_as_engine(host *h, const prune_model *model, size_t operation)
     CHECK(n == m && n > 0);
     for (i = 0; i < n; i++) {
         largest = fmax(largest, fabs(ours[i]));
-        difference = fabs(ours[i] - theirs[i]) > difference || isnan(theirs[i]) ? fabs(ours[i] - theirs[i]) : difference;
+        difference =
+            fabs(ours[i] - theirs[i]) > difference || isnan(theirs[i]) ? fabs(ours[i] - theirs[i]) : difference;
     }
-    check_near(difference, 0.0, operations[operation].tolerance * largest, __FILE__, __LINE__, operations[operation].name);
+    check_near(difference, 0.0, operations[operation].tolerance * largest, __FILE__, __LINE__,
+               operations[operation].name);
     CHECK(h->live == 0);
 }
 
@@ -78,8 +81,9 @@ static void shape_and_abilities(void)
     prune_model *model;
     prune_model_shape shape = PRUNE_MODEL_SHAPE_INIT;
     prune_cost cost = PRUNE_COST_INIT;
-    prune_sublayer sublayers[FIXTURE_SUBLAYERS] = { { 0, 0, 10, 40, 8, 0 }, { 0, 1, 20, 80, 0, 0 }, { 1, 0, 10, 40, 8, 5 },
-                                                    { 1, 1, 20, 80, 0, 0 } };
+    prune_sublayer sublayers[FIXTURE_SUBLAYERS] = {
+        { 0, 0, 10, 40, 8, 0 }, { 0, 1, 20, 80, 0, 0 }, { 1, 0, 10, 40, 8, 5 }, { 1, 1, 20, 80, 0, 0 }
+    };
     prune_sublayer listed[FIXTURE_SUBLAYERS];
     host_init(&h, &f.weights, &calls);
     calls.context_length = 99;
@@ -94,8 +98,8 @@ static void shape_and_abilities(void)
     CHECK(shape.n_blocks == 2 && shape.hidden_size == FIXTURE_HIDDEN && shape.vocabulary_size == FIXTURE_VOCABULARY);
     CHECK(shape.context_length == 99 && shape.parameters == 67 && shape.parameter_bytes == 254);
     CHECK(shape.kv_bytes_per_token == 16 && shape.n_heads == 0 && shape.compute == PRUNE_COMPUTE_FLOAT32);
-    CHECK(shape.abilities
-          == (PRUNE_ABILITY_READ_STATES | PRUNE_ABILITY_GRADIENTS | PRUNE_ABILITY_SUBLAYERS | PRUNE_ABILITY_STATES));
+    CHECK(shape.abilities ==
+          (PRUNE_ABILITY_READ_STATES | PRUNE_ABILITY_GRADIENTS | PRUNE_ABILITY_SUBLAYERS | PRUNE_ABILITY_STATES));
     CHECK_OK(prune_mask_cost(model, operation_keep, FIXTURE_SUBLAYERS, &cost));
     CHECK(cost.parameters == 37 && cost.kv_bytes_per_token == 8);
     CHECK_OK(prune_model_sublayers(model, listed, FIXTURE_SUBLAYERS, NULL));
@@ -109,8 +113,8 @@ static void missing_calls_are_named(void)
     static const struct {
         size_t operation;
         const char *name;
-    } cases[] = { { 0, "compare" }, { 2, "token_losses" }, { 3, "token_losses" }, { 6, "token_losses" }, { 8, "read" },
-                  { 13, "vjp" } };
+    } cases[] = { { 0, "compare" },      { 2, "token_losses" }, { 3, "token_losses" },
+                  { 6, "token_losses" }, { 8, "read" },         { 13, "vjp" } };
     host h;
     prune_host calls;
     prune_model *model;
@@ -129,7 +133,8 @@ static void missing_calls_are_named(void)
     CHECK_OK(prune_model_info(model, &shape));
     CHECK(shape.abilities == (PRUNE_ABILITY_SUBLAYERS | PRUNE_ABILITY_STATES));
     for (i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        CHECK_FAILS(operations[cases[i].operation].run(model, f.data, values, &n), PRUNE_ERR_UNSUPPORTED, cases[i].name);
+        CHECK_FAILS(operations[cases[i].operation].run(model, f.data, values, &n), PRUNE_ERR_UNSUPPORTED,
+                    cases[i].name);
         CHECK(h.live == 0);
     }
     options.metrics = PRUNE_METRIC_MAGNITUDE;
@@ -145,7 +150,8 @@ static void missing_calls_are_named(void)
     CHECK_FAILS(operation_train_kl(model, f.data, values, &n), PRUNE_ERR_UNSUPPORTED, "head_vjp");
     CHECK_OK(operation_train_mse(model, f.data, values, &n));
     options.metrics = PRUNE_METRIC_TAYLOR;
-    CHECK_FAILS(prune_model_score(model, f.data, &options, values, OPERATION_VALUES, NULL), PRUNE_ERR_UNSUPPORTED, "taylor");
+    CHECK_FAILS(prune_model_score(model, f.data, &options, values, OPERATION_VALUES, NULL), PRUNE_ERR_UNSUPPORTED,
+                "taylor");
     /* All that can be had of states, without magnitude. */
     options.metrics = 0;
     CHECK_OK(prune_model_score(model, f.data, &options, values, OPERATION_VALUES, &n));
@@ -197,7 +203,8 @@ static void evaluate_alone(void)
     calls.evaluate = all.evaluate;
     model = made(&calls);
     CHECK_OK(prune_model_info(model, &shape));
-    CHECK(strcmp(shape.architecture, "host") == 0 && shape.abilities == PRUNE_ABILITY_SUBLAYERS && shape.hidden_size == 0);
+    CHECK(strcmp(shape.architecture, "host") == 0 && shape.abilities == PRUNE_ABILITY_SUBLAYERS &&
+          shape.hidden_size == 0);
     for (i = 0; i < sizeof works / sizeof works[0]; i++) {
         CHECK_OK(operations[works[i]].run(f.model, f.data, ours, &n));
         CHECK_OK(operations[works[i]].run(model, f.data, theirs, &m));
@@ -269,8 +276,8 @@ static void whole_blocks(void)
     CHECK_OK(prune_model_info(model, &shape));
     CHECK((shape.abilities & PRUNE_ABILITY_SUBLAYERS) == 0);
     options.granularity = PRUNE_GRANULARITY_BLOCK;
-    options.metrics = (PRUNE_METRIC_ALL_STATIC & ~PRUNE_METRIC_MAGNITUDE) | PRUNE_METRIC_LEAVE_ONE_OUT_LOSS
-        | PRUNE_METRIC_LEAVE_ONE_OUT_LOGIT_L2;
+    options.metrics = (PRUNE_METRIC_ALL_STATIC & ~PRUNE_METRIC_MAGNITUDE) | PRUNE_METRIC_LEAVE_ONE_OUT_LOSS |
+                      PRUNE_METRIC_LEAVE_ONE_OUT_LOGIT_L2;
     CHECK_OK(prune_model_score(f.model, f.data, &options, ours, OPERATION_VALUES, &n));
     CHECK_OK(prune_model_score(model, f.data, &options, theirs, OPERATION_VALUES, &m));
     CHECK(n == m && n == 16);
@@ -307,12 +314,12 @@ static void refusals(void)
     CHECK_FAILS(prune_model_from_host(NULL, &model), PRUNE_ERR_ARGUMENT, "host");
     CHECK(model == NULL);
     CHECK_FAILS(prune_model_from_host(&calls, NULL), PRUNE_ERR_ARGUMENT, "out_model");
-#define REFUSED(field, value, part)                                                        \
-    do {                                                                                   \
-        wrong = calls;                                                                     \
-        wrong.field = value;                                                               \
-        CHECK_FAILS(prune_model_from_host(&wrong, &model), PRUNE_ERR_ARGUMENT, part);      \
-        CHECK(model == NULL);                                                              \
+#define REFUSED(field, value, part)                                                   \
+    do {                                                                              \
+        wrong = calls;                                                                \
+        wrong.field = value;                                                          \
+        CHECK_FAILS(prune_model_from_host(&wrong, &model), PRUNE_ERR_ARGUMENT, part); \
+        CHECK(model == NULL);                                                         \
     } while (0)
     REFUSED(struct_size, 8, "struct_size");
     REFUSED(whole_blocks, 2, "whole_blocks");

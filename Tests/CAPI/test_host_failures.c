@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Hosts that fail: every callback at every position once. The status and the sentence come back, no state is left, and the
    next call works. Also hosts that give no state or no number, cancelling, and callbacks that call the library. */
 #include "operations.h"
@@ -8,8 +9,8 @@ static fixture f;
 static double values[OPERATION_VALUES];
 
 static const char *const names[HOST_CALLBACKS] = {
-    "embed", "apply", "release", "token_losses", "logits", "distances", "compare", "read", "write", "norm", "apply_adapter",
-    "vjp", "head_vjp", "evaluate",
+    "embed", "apply", "release", "token_losses",  "logits", "distances", "compare",
+    "read",  "write", "norm",    "apply_adapter", "vjp",    "head_vjp",  "evaluate",
 };
 
 static prune_model *opened(host *h)
@@ -69,9 +70,9 @@ static void states_that_are_not_there(void)
     static const struct {
         int callback;
         operation_fn run;
-    } cases[] = { { HOST_EMBED, operation_evaluate }, { HOST_APPLY, operation_leave_one_out },
+    } cases[] = { { HOST_EMBED, operation_evaluate },  { HOST_APPLY, operation_leave_one_out },
                   { HOST_WRITE, operation_train_mse }, { HOST_APPLY_ADAPTER, operation_closed_form },
-                  { HOST_VJP, operation_gradient }, { HOST_HEAD_VJP, operation_gradient } };
+                  { HOST_VJP, operation_gradient },    { HOST_HEAD_VJP, operation_gradient } };
     host h;
     prune_model *model = opened(&h);
     size_t i, n;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // prunecore.hpp: every function reached, ownership, exceptions, and the same numbers as through C.
 #include <prunecore.hpp>
 
@@ -8,7 +9,6 @@
 #include <string>
 #include <type_traits>
 #include <vector>
-
 
 #include "check.hpp"
 
@@ -51,7 +51,7 @@ void ownership() {
   target = std::move(moved);
   CHECK(target.get() == handle);
   prune_model_shape shape = PRUNE_MODEL_SHAPE_INIT;
-  CHECK(prune_model_info(replaced, &shape) == PRUNE_ERR_HANDLE);  // what it held before was given back
+  CHECK(prune_model_info(replaced, &shape) == PRUNE_ERR_HANDLE); // what it held before was given back
   prune::Model &same = target;
   target = std::move(same);
   CHECK(target.get() == handle && target.shape().n_blocks == 2);
@@ -228,7 +228,7 @@ void evaluating() {
   CHECK_NEAR(sum / FIXTURE_PREDICTED, expected.loss, 1e-6);
   CHECK(model.logits(data, mask).size() == FIXTURE_TOKENS * FIXTURE_VOCABULARY);
   CHECK(model.hidden_states(data, 4, mask).size() == FIXTURE_TOKENS * FIXTURE_HIDDEN);
-  CHECK(model.hidden_states(data, 3, mask) == model.hidden_states(data, 4, mask));  // sublayer 3 is removed
+  CHECK(model.hidden_states(data, 3, mask) == model.hidden_states(data, 4, mask)); // sublayer 3 is removed
   CHECK_THROWS(PRUNE_ERR_ARGUMENT, "sublayer", model.hidden_states(data, 5));
 
   const std::vector<float> weights(FIXTURE_TOKENS, 2.0f);
@@ -248,7 +248,7 @@ void progress() {
   prune::EvaluateOptions options;
   options.progress = [&](const prune_progress &report) {
     ++calls;
-    return report.total < report.done;  // never
+    return report.total < report.done; // never
   };
   CHECK(model.evaluate(data, {}, options).tokens == FIXTURE_PREDICTED && calls >= 1);
   options.progress = [](const prune_progress &) { return true; };
@@ -335,7 +335,7 @@ void generating() {
   }
 }
 
-}  // namespace
+} // namespace
 
 int main() {
   fixture f;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // prunecore.hpp: exports; exceptions of callbacks come out of them, and leave nothing behind.
 #include <prunecore.hpp>
 
@@ -15,8 +16,7 @@ extern "C" {
 namespace {
 
 // Runs `body`, which must throw prune::Error with this status and a text that has `part` in it.
-template <typename Body>
-void check_throws(prune_status expected, const std::string &part, int line, Body &&body) {
+template <typename Body> void check_throws(prune_status expected, const std::string &part, int line, Body &&body) {
   try {
     body();
     check_count(0, __FILE__, line, "nothing was thrown");
@@ -92,7 +92,7 @@ void refusals() {
   CHECK_THROWS(PRUNE_ERR_FILE, "new_hpp", (void)prune::Model("new_hpp"));
 }
 
-}  // namespace
+} // namespace
 
 int main() {
   fixture f;

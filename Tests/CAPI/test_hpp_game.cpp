@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // prunecore.hpp: games, utilities, multiple choice, Shapley values; exceptions of callbacks; the same numbers as in C.
 #include <prunecore.hpp>
 
@@ -7,7 +8,6 @@
 #include <string>
 #include <type_traits>
 #include <vector>
-
 
 #include "check.hpp"
 
@@ -233,7 +233,7 @@ void shapley() {
   CHECK(by_block.done() && by_block.result().values != grouped.result().values);
 }
 
-}  // namespace
+} // namespace
 
 int main() {
   fixture f;

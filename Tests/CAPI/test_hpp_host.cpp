@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // prune::Host: a C++ program that runs the model itself has the engine's numbers; what it does not override is not asked of
 // it; states and hosts are let go, each in its time.
 #include "tiny_host.hpp"
@@ -56,7 +57,7 @@ void everything_offered() {
 
 // Offers all but what can be computed from the rest.
 class Sparing : public prune::Host<TinyState> {
- public:
+public:
   explicit Sparing(const tiny_model &model) : whole(model) {}
   prune::HostShape shape() const override { return whole.shape(); }
   TinyState embed(const prune::HostBatch &batch) override { return whole.embed(batch); }
@@ -69,7 +70,7 @@ class Sparing : public prune::Host<TinyState> {
   TinyHost whole;
 };
 class LessSparing : public Sparing {
- public:
+public:
   using Sparing::Sparing;
   void read(const TinyState &state, prune::mutable_span<float> values) override { whole.read(state, values); }
   TinyState write(const TinyState &like, prune::span<float> values) override { return whole.write(like, values); }
@@ -78,8 +79,8 @@ class LessSparing : public Sparing {
                              prune::States<TinyState> gradients) noexcept override {
     return whole.vjp(sublayer, states, gradients);
   }
-  TinyState head_vjp(const TinyState &state, prune::Objective objective, const TinyState *reference, TinyHost::Rows rows,
-                     prune::span<std::int32_t> tokens, prune::span<float> weights,
+  TinyState head_vjp(const TinyState &state, prune::Objective objective, const TinyState *reference,
+                     TinyHost::Rows rows, prune::span<std::int32_t> tokens, prune::span<float> weights,
                      prune::mutable_span<float> losses) override {
     return whole.head_vjp(state, objective, reference, rows, tokens, weights, losses);
   }
@@ -105,12 +106,13 @@ void what_is_overridden_is_offered() {
   std::int64_t rows[] = {0};
   float value = 0.0f;
   const TinyState state = less->embed({prune::span<std::int32_t>(fixture_ids, 1), prune::span<std::int64_t>(rows)});
-  CHECK_THROWS(PRUNE_ERR_UNSUPPORTED, "distances", less->distances(state, state, prune::Distance::l2, rows, {&value, 1}));
+  CHECK_THROWS(PRUNE_ERR_UNSUPPORTED, "distances",
+               less->distances(state, state, prune::Distance::l2, rows, {&value, 1}));
 }
 
 // Evaluates whole masks, and no more. It has no states.
 class WholeMasks : public prune::Host<> {
- public:
+public:
   prune::HostShape shape() const override {
     prune::HostShape shape;
     shape.n_blocks = FIXTURE_BLOCKS;
@@ -142,7 +144,8 @@ class WholeMasks : public prune::Host<> {
 void evaluate_alone() {
   std::vector<float> weights(FIXTURE_TOKENS);
   for (std::size_t i = 0; i < weights.size(); i++) weights[i] = static_cast<float>(i % 3);
-  const prune::Data weighted(prune::span<std::int32_t>(fixture_ids), prune::span<std::int64_t>(fixture_lengths), weights);
+  const prune::Data weighted(prune::span<std::int32_t>(fixture_ids), prune::span<std::int64_t>(fixture_lengths),
+                             weights);
   const prune::Model opened("tiny");
   auto host = std::make_shared<WholeMasks>();
   const prune::Model model = prune::Model::from_host(host);
@@ -212,7 +215,7 @@ void lifetimes() {
 
 // States that cannot be copied.
 class MoveOnly : public prune::Host<std::unique_ptr<TinyState>> {
- public:
+public:
   explicit MoveOnly(const tiny_model &model) : whole(model) {}
   prune::HostShape shape() const override { return whole.shape(); }
   std::unique_ptr<TinyState> embed(const prune::HostBatch &batch) override {
@@ -258,7 +261,7 @@ void results_that_cannot_be() {
 
 // A host whose shape is what a test wants.
 class Shaped : public prune::Host<> {
- public:
+public:
   explicit Shaped(prune::HostShape shape) : shape_(std::move(shape)) {}
   prune::HostShape shape() const override {
     if (shape_.n_blocks == -7) throw std::underflow_error("shape");
@@ -267,7 +270,7 @@ class Shaped : public prune::Host<> {
   void evaluate(const prune::HostBatch &, prune::span<float>, prune::span<prune::span<std::uint8_t>>,
                 prune::mutable_span<double>) override {}
 
- private:
+private:
   prune::HostShape shape_;
 };
 
@@ -307,7 +310,7 @@ void refusals() {
   }
 }
 
-}  // namespace
+} // namespace
 
 int main() {
   fixture_open(&f, "tiny");

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // prune::Host: exceptions of its functions come out of the calls that led to them, as themselves: of every function at every
 // position, of hosts below hosts, in several threads.
 #include "tiny_host.hpp"
@@ -94,47 +95,47 @@ const std::vector<std::pair<const char *, Task>> tasks{
      }},
 };
 
-const std::vector<std::string> functions{"embed", "apply", "token_losses", "logits", "distances", "compare",
-                                         "read", "write", "norm", "apply_adapter", "vjp", "head_vjp"};
+const std::vector<std::string> functions{"embed", "apply", "token_losses", "logits",        "distances", "compare",
+                                         "read",  "write", "norm",         "apply_adapter", "vjp",       "head_vjp"};
 
 // The exceptions that a host throws in turn: each type, and the address of the object.
 void raise(long kind, const std::string &callback, long at, const void *&address) {
   switch (kind % 5) {
-    case 0:
-      try {
-        throw Peculiar{callback, at};
-      } catch (const Peculiar &thrown) {
-        address = &thrown;
-        throw;
-      }
-    case 1:
-      try {
-        throw std::range_error(callback);
-      } catch (const std::range_error &thrown) {
-        address = &thrown;
-        throw;
-      }
-    case 2:
-      try {
-        throw prune::Error(PRUNE_ERR_UNSUPPORTED, callback);
-      } catch (const prune::Error &thrown) {
-        address = &thrown;
-        throw;
-      }
-    case 3:
-      try {
-        throw std::bad_alloc();
-      } catch (const std::bad_alloc &thrown) {
-        address = &thrown;
-        throw;
-      }
-    default:
-      try {
-        throw prune::Error(PRUNE_OK, callback);
-      } catch (const prune::Error &thrown) {
-        address = &thrown;
-        throw;
-      }
+  case 0:
+    try {
+      throw Peculiar{callback, at};
+    } catch (const Peculiar &thrown) {
+      address = &thrown;
+      throw;
+    }
+  case 1:
+    try {
+      throw std::range_error(callback);
+    } catch (const std::range_error &thrown) {
+      address = &thrown;
+      throw;
+    }
+  case 2:
+    try {
+      throw prune::Error(PRUNE_ERR_UNSUPPORTED, callback);
+    } catch (const prune::Error &thrown) {
+      address = &thrown;
+      throw;
+    }
+  case 3:
+    try {
+      throw std::bad_alloc();
+    } catch (const std::bad_alloc &thrown) {
+      address = &thrown;
+      throw;
+    }
+  default:
+    try {
+      throw prune::Error(PRUNE_OK, callback);
+    } catch (const prune::Error &thrown) {
+      address = &thrown;
+      throw;
+    }
   }
 }
 
@@ -211,7 +212,8 @@ void exceptions_as_c_sees_them() {
               "no norms today");
   // None of them is left for a later call.
   host->inside = nullptr;
-  CHECK_THROWS(PRUNE_ERR_ARGUMENT, "mask", (void)model.evaluate(fixture_data(), prune::Mask(std::vector<std::uint8_t>(3))));
+  CHECK_THROWS(PRUNE_ERR_ARGUMENT, "mask",
+               (void)model.evaluate(fixture_data(), prune::Mask(std::vector<std::uint8_t>(3))));
   CHECK(host->live == 0);
 }
 
@@ -330,7 +332,7 @@ void threads() {
   CHECK(fine[0] == 61 && fine[1] == 61 && shared->live == 0);
 }
 
-}  // namespace
+} // namespace
 
 int main() {
   fixture_open(&f, "tiny");

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // prunecore.hpp: adapters, moments, gradients; exceptions of callbacks; the same numbers as in C.
 #include <prunecore.hpp>
 
@@ -8,7 +9,6 @@
 #include <type_traits>
 #include <utility>
 #include <vector>
-
 
 #include "check.hpp"
 
@@ -121,7 +121,8 @@ void options() {
     prune::RecoverOptions options = low_rank(data);
     options.objective = prune::Objective::ce;
     change(options);
-    check_throws(PRUNE_ERR_ARGUMENT, part, __FILE__, __LINE__, [&] { (void)prune::recover(model, data, keep, options); });
+    check_throws(PRUNE_ERR_ARGUMENT, part, __FILE__, __LINE__,
+                 [&] { (void)prune::recover(model, data, keep, options); });
   };
   refused("kind", [](auto &o) { o.kind = static_cast<prune::AdapterKind>(9); });
   refused("objective", [](auto &o) { o.objective = static_cast<prune::Objective>(9); });
@@ -177,7 +178,7 @@ void moments_and_gradients() {
   CHECK_NEAR(own.loss, made.attach(model).evaluate(data).loss, 1e-5);
 }
 
-}  // namespace
+} // namespace
 
 int main() {
   tiny_model weights;

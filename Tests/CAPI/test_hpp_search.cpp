@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // prunecore.hpp: searches by ask and tell and on a model, times; exceptions of callbacks; the same numbers as in C.
 #include <prunecore.hpp>
 
@@ -17,8 +18,7 @@ static_assert(std::is_nothrow_move_assignable_v<prune::Search>);
 
 namespace {
 
-template <typename Body>
-void check_throws(prune_status expected, const std::string &part, int line, Body &&body) {
+template <typename Body> void check_throws(prune_status expected, const std::string &part, int line, Body &&body) {
   try {
     body();
     check_count(0, __FILE__, line, "nothing was thrown");
@@ -59,7 +59,8 @@ void ask_and_tell(const prune::Model &model) {
   CHECK(first.size() == 2);
   const std::vector<double> two = {0.0, 1.0};
   CHECK_THROWS(PRUNE_ERR_ARGUMENT, "2 damages for 1", search.tell({first[0]}, two));
-  CHECK_THROWS(PRUNE_ERR_ARGUMENT, "entries", search.tell({prune::Mask::all_kept(1)}, prune::span<double>(two.data(), 1)));
+  CHECK_THROWS(PRUNE_ERR_ARGUMENT, "entries",
+               search.tell({prune::Mask::all_kept(1)}, prune::span<double>(two.data(), 1)));
   prune::Search loaded = prune::Search::load(search.save());
   play(loaded, 3);
   search.tell(first, std::vector<double>{damage(first[0]), damage(first[1])});
@@ -127,7 +128,7 @@ void on_a_model(const prune::Model &model, const prune::Data &data) {
   for (const prune::TokenTime &time : measured) CHECK(time.prefill_milliseconds > 0 && time.decode_milliseconds > 0);
 }
 
-}  // namespace
+} // namespace
 
 int main() {
   fixture f;

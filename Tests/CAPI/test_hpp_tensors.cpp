@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // prunecore.hpp: models over memory of the program; who owns what, and the same numbers as from files.
 #include <prunecore.hpp>
 
@@ -8,7 +9,6 @@
 #include <string>
 #include <utility>
 #include <vector>
-
 
 #include "check.hpp"
 
@@ -62,7 +62,7 @@ void from_tensors() {
   std::vector<prune::Tensor> lent = tensors();
   {
     prune::Model model = prune::Model::from_tensors(config, lent, watch.options());
-    lent.clear();  // only the array is done with
+    lent.clear(); // only the array is done with
     CHECK(model.logits(data) == opened.logits(data));
     CHECK(model.shape().parameter_bytes == opened.shape().parameter_bytes && model.shape().tied_embeddings);
     const prune::Model moved = std::move(model);
@@ -125,7 +125,7 @@ void refusals() {
   CHECK_THROWS(PRUNE_ERR_ARGUMENT, "NUL", (void)prune::Model::from_tensors(config, lent, watch.options()));
   CHECK_THROWS(PRUNE_ERR_FORMAT, "config_json", (void)prune::Model::from_tensors("[]", tensors(), watch.options()));
   CHECK_THROWS(PRUNE_ERR_FORMAT, "missing", (void)prune::Model::from_tensors(config, {}, watch.options()));
-  CHECK(*watch.calls == 0 && watch.calls.use_count() == 1);  // the functions are gone, and were not called
+  CHECK(*watch.calls == 0 && watch.calls.use_count() == 1); // the functions are gone, and were not called
 }
 
 void from_dlpack() {
@@ -164,7 +164,7 @@ void from_dlpack() {
   CHECK(n_deleted == static_cast<int>(managed.size()) && *watch.calls == 1);
 }
 
-}  // namespace
+} // namespace
 
 int main() {
   fixture_open(&f, "tiny");

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Version, status names, runtime description, thread count. */
 #include "check.h"
 
@@ -12,10 +13,9 @@ static void versions(void)
 static void status_names(void)
 {
     static const char *const names[] = {
-        "PRUNE_OK",           "PRUNE_ERR_ARGUMENT",    "PRUNE_ERR_HANDLE", "PRUNE_ERR_MEMORY",
-        "PRUNE_ERR_FILE",     "PRUNE_ERR_FORMAT",      "PRUNE_ERR_UNSUPPORTED", "PRUNE_ERR_DATA",
-        "PRUNE_ERR_NONFINITE", "PRUNE_ERR_CANCELLED",  "PRUNE_ERR_BUFFER", "PRUNE_ERR_INTERNAL",
-        "PRUNE_ERR_HOST"
+        "PRUNE_OK",         "PRUNE_ERR_ARGUMENT",    "PRUNE_ERR_HANDLE", "PRUNE_ERR_MEMORY",    "PRUNE_ERR_FILE",
+        "PRUNE_ERR_FORMAT", "PRUNE_ERR_UNSUPPORTED", "PRUNE_ERR_DATA",   "PRUNE_ERR_NONFINITE", "PRUNE_ERR_CANCELLED",
+        "PRUNE_ERR_BUFFER", "PRUNE_ERR_INTERNAL",    "PRUNE_ERR_HOST"
     };
     static const prune_status unknown[] = { 13, -1, INT32_MAX, INT32_MIN };
     size_t i;

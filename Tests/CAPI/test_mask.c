@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Masks as memory: the model's own, what they cost, removing the lowest. JSON is in test_mask_json.c. */
 #include "check.h"
 #include "fixture.h"
@@ -135,8 +136,8 @@ static void remove_lowest_refusals(void)
     CHECK_FAILS(prune_mask_remove_lowest(scores, 3, PRUNE_GRANULARITY_BLOCK, 1, start, keep, 6), PRUNE_ERR_ARGUMENT,
                 "attn.2");
     scores[1] = NAN;
-    CHECK_FAILS(prune_mask_remove_lowest(scores, 3, PRUNE_GRANULARITY_ATTENTION, 1, NULL, keep, 6),
-                PRUNE_ERR_NONFINITE, "attn.1");
+    CHECK_FAILS(prune_mask_remove_lowest(scores, 3, PRUNE_GRANULARITY_ATTENTION, 1, NULL, keep, 6), PRUNE_ERR_NONFINITE,
+                "attn.1");
     CHECK_FAILS(prune_mask_remove_lowest(scores, 3, PRUNE_GRANULARITY_BLOCK, 1, NULL, keep, 6), PRUNE_ERR_NONFINITE,
                 "block.1");
     scores[1] = 0.0;

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Masks as JSON. */
 #include "check.h"
 
@@ -59,34 +60,32 @@ static void bad_texts(void)
     static const struct {
         const char *text; /* put behind `head` where it begins with a quote */
         const char *part; /* what the message must name */
-    } cases[] = {
-        { "", "JSON" },
-        { "{", "JSON" },
-        { "null", "object" },
-        { "[]", "object" },
-        { "{}", "format" },
-        { "{\"format\": \"other\", \"version\": 1, \"n_blocks\": 2, \"removed\": []}", "format" },
-        { "{\"format\": 3, \"version\": 1, \"n_blocks\": 2, \"removed\": []}", "format" },
-        { "{\"format\": \"prunecore.mask\", \"n_blocks\": 2, \"removed\": []}", "version" },
-        { "\"removed\": []}", "n_blocks" },
-        { "\"n_blocks\": 0, \"removed\": []}", "n_blocks" },
-        { "\"n_blocks\": -2, \"removed\": []}", "n_blocks" },
-        { "\"n_blocks\": 1.5, \"removed\": []}", "n_blocks" },
-        { "\"n_blocks\": \"2\", \"removed\": []}", "n_blocks" },
-        { "\"n_blocks\": 1000000000000000000, \"removed\": []}", "n_blocks" },
-        { "\"n_blocks\": 9223372036854775807, \"removed\": []}", "n_blocks" },
-        { "\"n_blocks\": 1e300, \"removed\": []}", "n_blocks" },
-        { "\"n_blocks\": 2}", "removed" },
-        { "\"n_blocks\": 2, \"removed\": \"attn.0\"}", "removed" },
-        { "\"n_blocks\": 2, \"removed\": [0]}", "removed" },
-        { "\"n_blocks\": 2, \"removed\": [\"attn.2\"]}", "attn.2" },
-        { "\"n_blocks\": 2, \"removed\": [\"attn.-1\"]}", "attn.-1" },
-        { "\"n_blocks\": 2, \"removed\": [\"attn.99999999999999999999\"]}", "attn.99999999999999999999" },
-        { "\"n_blocks\": 2, \"removed\": [\"attn\"]}", "attn" },
-        { "\"n_blocks\": 2, \"removed\": [\"mlp.0\"]}", "mlp.0" },
-        { "\"n_blocks\": 2, \"removed\": [\"attn.00\"]}", "attn.00" },
-        { "\"n_blocks\": 2, \"n_blocks\": 3, \"removed\": []}", "twice" }
-    };
+    } cases[] = { { "", "JSON" },
+                  { "{", "JSON" },
+                  { "null", "object" },
+                  { "[]", "object" },
+                  { "{}", "format" },
+                  { "{\"format\": \"other\", \"version\": 1, \"n_blocks\": 2, \"removed\": []}", "format" },
+                  { "{\"format\": 3, \"version\": 1, \"n_blocks\": 2, \"removed\": []}", "format" },
+                  { "{\"format\": \"prunecore.mask\", \"n_blocks\": 2, \"removed\": []}", "version" },
+                  { "\"removed\": []}", "n_blocks" },
+                  { "\"n_blocks\": 0, \"removed\": []}", "n_blocks" },
+                  { "\"n_blocks\": -2, \"removed\": []}", "n_blocks" },
+                  { "\"n_blocks\": 1.5, \"removed\": []}", "n_blocks" },
+                  { "\"n_blocks\": \"2\", \"removed\": []}", "n_blocks" },
+                  { "\"n_blocks\": 1000000000000000000, \"removed\": []}", "n_blocks" },
+                  { "\"n_blocks\": 9223372036854775807, \"removed\": []}", "n_blocks" },
+                  { "\"n_blocks\": 1e300, \"removed\": []}", "n_blocks" },
+                  { "\"n_blocks\": 2}", "removed" },
+                  { "\"n_blocks\": 2, \"removed\": \"attn.0\"}", "removed" },
+                  { "\"n_blocks\": 2, \"removed\": [0]}", "removed" },
+                  { "\"n_blocks\": 2, \"removed\": [\"attn.2\"]}", "attn.2" },
+                  { "\"n_blocks\": 2, \"removed\": [\"attn.-1\"]}", "attn.-1" },
+                  { "\"n_blocks\": 2, \"removed\": [\"attn.99999999999999999999\"]}", "attn.99999999999999999999" },
+                  { "\"n_blocks\": 2, \"removed\": [\"attn\"]}", "attn" },
+                  { "\"n_blocks\": 2, \"removed\": [\"mlp.0\"]}", "mlp.0" },
+                  { "\"n_blocks\": 2, \"removed\": [\"attn.00\"]}", "attn.00" },
+                  { "\"n_blocks\": 2, \"n_blocks\": 3, \"removed\": []}", "twice" } };
     char text[256];
     uint8_t keep[4] = { 9, 9, 9, 9 };
     size_t i;
@@ -110,7 +109,9 @@ static void bad_texts(void)
 /* Nesting deep enough to overflow the stack of a careless reader. */
 static void deep(void)
 {
-    enum { DEPTH = 200000 };
+    enum {
+        DEPTH = 200000
+    };
     char *text = malloc(2 * DEPTH + 1);
     uint8_t keep[4];
     REQUIRE(text != NULL);

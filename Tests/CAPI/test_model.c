@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Opening models, what they say of themselves, storage types, shards. */
 #include "check.h"
 #include "fixture.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Moments: gathered in parts, merged, solved; and what is refused. */
 #include "recovery.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Weights that are NaN or infinite, or so large that the hidden state overflows: the layer is named. */
 #include "check.h"
 #include "fixture.h"

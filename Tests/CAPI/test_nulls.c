@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* NULL for every pointer argument of every function, one by one. */
 #include "check.h"
 #include "fixture.h"
@@ -5,10 +6,7 @@
 /* `call` must be refused as NULL for the argument `name`. */
 #define CHECK_NULL(call, name) CHECK_FAILS((call), PRUNE_ERR_ARGUMENT, name)
 
-static void library(void)
-{
-    CHECK_NULL(prune_runtime_info(NULL), "out_runtime");
-}
+static void library(void) { CHECK_NULL(prune_runtime_info(NULL), "out_runtime"); }
 
 static void models(const fixture *f)
 {

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Progress callbacks: what they are told, on which thread, and stopping from them. */
 #include <pthread.h>
 
@@ -45,7 +46,15 @@ static log_book fresh(int stop_at)
 }
 
 /* Every long call, with outputs that are all zero bytes unless the call writes them. */
-enum { SCORE, LEAVE_ONE_OUT, EVALUATE, TOKEN_LOSSES, LOGITS, HIDDEN_STATES, N_CALLS };
+enum {
+    SCORE,
+    LEAVE_ONE_OUT,
+    EVALUATE,
+    TOKEN_LOSSES,
+    LOGITS,
+    HIDDEN_STATES,
+    N_CALLS
+};
 static union {
     unsigned char bytes[FIXTURE_TOKENS * FIXTURE_VOCABULARY * sizeof(float)];
     double doubles[40];

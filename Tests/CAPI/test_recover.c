@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* prune_model_recover(): closed forms by their definitions, training, cancelling, going on from a checkpoint, refusals. */
 #include "recovery.h"
 
@@ -229,7 +230,8 @@ static void stopped_and_continued(void)
     char *bytes;
     options.checkpoint = "state.training";
     options.checkpoint_every = 5;
-    CHECK_FAILS(prune_model_recover(f.model, f.data, recovery_keep, 4, &options, &continued), PRUNE_ERR_CANCELLED, "17");
+    CHECK_FAILS(prune_model_recover(f.model, f.data, recovery_keep, 4, &options, &continued), PRUNE_ERR_CANCELLED,
+                "17");
     CHECK(continued == NULL && w.calls == 17);
     bytes = read_file(".", "state.training", &size);
     CHECK(size > 0);
@@ -287,13 +289,13 @@ static int32_t stop_at_once(void *user_data, const prune_progress *progress)
 }
 
 /* `call` with options that differ from the defaults in one field. */
-#define REFUSED(change, status, part)                                                                    \
-    do {                                                                                                 \
-        prune_recover_options options = training(PRUNE_OBJECTIVE_CE, NULL);                              \
-        prune_adapters *made = (prune_adapters *)(uintptr_t)0x10;                                        \
-        change;                                                                                          \
+#define REFUSED(change, status, part)                                                                       \
+    do {                                                                                                    \
+        prune_recover_options options = training(PRUNE_OBJECTIVE_CE, NULL);                                 \
+        prune_adapters *made = (prune_adapters *)(uintptr_t)0x10;                                           \
+        change;                                                                                             \
         CHECK_FAILS(prune_model_recover(f.model, f.data, recovery_keep, 4, &options, &made), status, part); \
-        CHECK(made == NULL);                                                                             \
+        CHECK(made == NULL);                                                                                \
     } while (0)
 
 static void refused(void)
@@ -337,7 +339,8 @@ static void refused(void)
     REFUSED(options.held_out = (prune_data *)(void *)f.model, PRUNE_ERR_HANDLE, "held_out");
     REFUSED(options.initial = (prune_adapters *)(void *)f.data, PRUNE_ERR_HANDLE, "initial");
     REFUSED(options.progress = stop_at_once, PRUNE_ERR_CANCELLED, "cancelled");
-    REFUSED((options.objective = PRUNE_OBJECTIVE_CLOSED_FORM, options.initial = adapters), PRUNE_ERR_ARGUMENT, "trained");
+    REFUSED((options.objective = PRUNE_OBJECTIVE_CLOSED_FORM, options.initial = adapters), PRUNE_ERR_ARGUMENT,
+            "trained");
     options.initial = adapters;
     CHECK_FAILS(prune_model_recover(f.model, f.data, other, 4, &options, &made), PRUNE_ERR_ARGUMENT, "mask");
     options.initial = NULL;
@@ -397,7 +400,8 @@ static void not_finite(void)
     for (objective = PRUNE_OBJECTIVE_CLOSED_FORM; objective <= PRUNE_OBJECTIVE_JS; objective++) {
         prune_recover_options options = training(objective, NULL);
         prune_adapters *made = NULL;
-        CHECK_FAILS(prune_model_recover(model, f.data, recovery_keep, 4, &options, &made), PRUNE_ERR_NONFINITE, "ffn.0");
+        CHECK_FAILS(prune_model_recover(model, f.data, recovery_keep, 4, &options, &made), PRUNE_ERR_NONFINITE,
+                    "ffn.0");
         CHECK(made == NULL);
     }
     prune_model_release(model);

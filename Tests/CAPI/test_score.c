@@ -1,9 +1,12 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Scores of every metric and granularity, against computations in double. */
 #include "check.h"
 #include "fixture.h"
 #include "metrics.h"
 
-enum { ALL_WITH_DATA = PRUNE_METRIC_ALL_STATIC & ~PRUNE_METRIC_MAGNITUDE };
+enum {
+    ALL_WITH_DATA = PRUNE_METRIC_ALL_STATIC & ~PRUNE_METRIC_MAGNITUDE
+};
 
 static size_t units_of(prune_granularity granularity)
 {
@@ -214,11 +217,11 @@ static void refusals(const fixture *f)
     double got[28] = { 7.0 };
     prune_score_options options = PRUNE_SCORE_OPTIONS_INIT;
     size_t count = 0;
-#define REFUSED(field, value, part)                                                                                 \
-    do {                                                                                                            \
-        prune_score_options o = options;                                                                            \
-        o.field = value;                                                                                            \
-        CHECK_FAILS(prune_model_score(f->model, f->data, &o, got, 28, NULL), PRUNE_ERR_ARGUMENT, part);             \
+#define REFUSED(field, value, part)                                                                     \
+    do {                                                                                                \
+        prune_score_options o = options;                                                                \
+        o.field = value;                                                                                \
+        CHECK_FAILS(prune_model_score(f->model, f->data, &o, got, 28, NULL), PRUNE_ERR_ARGUMENT, part); \
     } while (0)
     REFUSED(granularity, 4, "granularity");
     REFUSED(granularity, -1, "granularity");

@@ -1,10 +1,14 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Searches on a model: each strategy in one call and by hand, budgets, cancelling, saving, hosts, times. */
 #include "check.h"
 #include "fixture.h"
 #include "host.h"
 #include "search.h"
 
-enum { BLOCKS = 4, N = 2 * BLOCKS };
+enum {
+    BLOCKS = 4,
+    N = 2 * BLOCKS
+};
 
 static fixture f;
 
@@ -42,8 +46,9 @@ static double best_by_trying_all(int remove)
 /* One call does what asking and telling do, and says what it computed; both find what trying all masks finds. */
 static void in_one_call_and_by_hand(void)
 {
-    static const prune_strategy strategies[] = { PRUNE_STRATEGY_DEFAULT, PRUNE_STRATEGY_GREEDY, PRUNE_STRATEGY_TAIL,
-                                                 PRUNE_STRATEGY_EVOLUTIONARY, PRUNE_STRATEGY_RANDOM, PRUNE_STRATEGY_WINDOW };
+    static const prune_strategy strategies[] = { PRUNE_STRATEGY_DEFAULT, PRUNE_STRATEGY_GREEDY,
+                                                 PRUNE_STRATEGY_TAIL,    PRUNE_STRATEGY_EVOLUTIONARY,
+                                                 PRUNE_STRATEGY_RANDOM,  PRUNE_STRATEGY_WINDOW };
     size_t i, batch;
     for (i = 0; i < sizeof strategies / sizeof strategies[0]; i++) {
         prune_search_options options = for_strategy(strategies[i], 3);
@@ -228,7 +233,10 @@ static void cancelled_saved_and_continued(void)
 /* With enough sequences an evolution is told on shares of them; by hand the first sequences, rounded up, are the share. */
 static void shares_of_the_data(void)
 {
-    enum { SEQUENCES = 18, LENGTH = 6 };
+    enum {
+        SEQUENCES = 18,
+        LENGTH = 6
+    };
     int32_t ids[SEQUENCES * LENGTH];
     int64_t lengths[SEQUENCES];
     uint8_t masks[SEARCH_MOST * N];
@@ -261,7 +269,8 @@ static void shares_of_the_data(void)
         prune_data_release(part);
     }
     CHECK(least == 1.0 / 16 && same_search(whole, hand) && search_state(whole).met);
-    CHECK_OK(prune_model_utilities(f.model, data, (prune_search_mask(whole, masks, N, NULL), masks), 1, N, NULL, damages, NULL));
+    CHECK_OK(prune_model_utilities(f.model, data, (prune_search_mask(whole, masks, N, NULL), masks), 1, N, NULL,
+                                   damages, NULL));
     CHECK_NEAR(search_state(whole).damage, damages[0], 0);
     prune_search_release(whole);
     prune_search_release(hand);

@@ -1,9 +1,12 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Searches that are made, asked, told, read and run wrongly: each is refused by name, and nothing changes. */
 #include "check.h"
 #include "fixture.h"
 #include "search.h"
 
-enum { N = FIXTURE_SUBLAYERS };
+enum {
+    N = FIXTURE_SUBLAYERS
+};
 
 static fixture f;
 
@@ -21,11 +24,11 @@ static void refused(const prune_search_options *options, prune_status expected, 
     check_count(search == NULL, __FILE__, line, "the handle becomes NULL");
 }
 /* Sets one field of good options so that they are refused. */
-#define REFUSED(set, expected, part)                         \
-    do {                                                     \
-        prune_search_options options = removing(1);          \
-        set;                                                 \
-        refused(&options, (expected), (part), __LINE__);     \
+#define REFUSED(set, expected, part)                     \
+    do {                                                 \
+        prune_search_options options = removing(1);      \
+        set;                                             \
+        refused(&options, (expected), (part), __LINE__); \
     } while (0)
 
 static const uint8_t keep[N] = { 1, 1, 1, 1 }, odd[N] = { 1, 2, 1, 1 };
@@ -61,12 +64,12 @@ static void options_are_checked(void)
     REFUSED((options.protect = keep, options.protect_count = N), PRUNE_ERR_ARGUMENT, "only 0");
     REFUSED(options.score_count = 1, PRUNE_ERR_ARGUMENT, "scores");
     REFUSED((options.scores = scores, options.score_count = N), PRUNE_ERR_ARGUMENT, "scores");
-    REFUSED((options.strategy = PRUNE_STRATEGY_ONE_SHOT, options.scores = scores, options.score_count = 3), PRUNE_ERR_ARGUMENT,
-            "3 entries");
-    REFUSED((options.strategy = PRUNE_STRATEGY_ONE_SHOT, options.scores = bad, options.score_count = N), PRUNE_ERR_NONFINITE,
-            "attn.1");
-    REFUSED((options.strategy = PRUNE_STRATEGY_WINDOW, options.scores = scores, options.score_count = N), PRUNE_ERR_ARGUMENT,
-            "blocks");
+    REFUSED((options.strategy = PRUNE_STRATEGY_ONE_SHOT, options.scores = scores, options.score_count = 3),
+            PRUNE_ERR_ARGUMENT, "3 entries");
+    REFUSED((options.strategy = PRUNE_STRATEGY_ONE_SHOT, options.scores = bad, options.score_count = N),
+            PRUNE_ERR_NONFINITE, "attn.1");
+    REFUSED((options.strategy = PRUNE_STRATEGY_WINDOW, options.scores = scores, options.score_count = N),
+            PRUNE_ERR_ARGUMENT, "blocks");
     REFUSED((options.strategy = PRUNE_STRATEGY_TAIL, options.candidates = 1), PRUNE_ERR_ARGUMENT, "candidates");
     REFUSED((options.strategy = PRUNE_STRATEGY_TAIL, options.exchanges = -1), PRUNE_ERR_ARGUMENT, "exchanges");
     REFUSED(options.candidates = -1, PRUNE_ERR_ARGUMENT, "candidates");
@@ -74,8 +77,8 @@ static void options_are_checked(void)
     REFUSED(options.offspring = 4, PRUNE_ERR_ARGUMENT, "offspring");
     REFUSED(options.generations = 4, PRUNE_ERR_ARGUMENT, "generations");
     REFUSED(options.patience = INT64_MIN, PRUNE_ERR_ARGUMENT, "patience");
-    REFUSED((options.strategy = PRUNE_STRATEGY_EVOLUTIONARY, options.remove = 0, options.max_damage = 1), PRUNE_ERR_ARGUMENT,
-            "evolutionary");
+    REFUSED((options.strategy = PRUNE_STRATEGY_EVOLUTIONARY, options.remove = 0, options.max_damage = 1),
+            PRUNE_ERR_ARGUMENT, "evolutionary");
 }
 
 static void handles_and_pointers(void)

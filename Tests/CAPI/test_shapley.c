@@ -1,9 +1,12 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Games of a tiny model: what prune_model_shapley() finds, against enumeration with prune_model_utilities(). */
 #include "check.h"
 #include "fixture.h"
 #include "game.h"
 
-enum { U = FIXTURE_SUBLAYERS };
+enum {
+    U = FIXTURE_SUBLAYERS
+};
 
 static fixture f;
 static prune_data *spoken; /* what the model itself would say: whole, it does better than guessing; damaged, worse */
@@ -149,9 +152,9 @@ static void the_models_mask(void)
 /* Every estimator of Shapley values, once it may ask for all 16 coalitions; orders come near. Options may be NULL. */
 static void estimators(void)
 {
-    static const prune_estimator all[] = { PRUNE_ESTIMATOR_DEFAULT,     PRUNE_ESTIMATOR_PERMUTATION,
-                                           PRUNE_ESTIMATOR_ANTITHETIC,  PRUNE_ESTIMATOR_TRUNCATED,
-                                           PRUNE_ESTIMATOR_STRATIFIED,  PRUNE_ESTIMATOR_KERNEL_SHAP,
+    static const prune_estimator all[] = { PRUNE_ESTIMATOR_DEFAULT,    PRUNE_ESTIMATOR_PERMUTATION,
+                                           PRUNE_ESTIMATOR_ANTITHETIC, PRUNE_ESTIMATOR_TRUNCATED,
+                                           PRUNE_ESTIMATOR_STRATIFIED, PRUNE_ESTIMATOR_KERNEL_SHAP,
                                            PRUNE_ESTIMATOR_SURROGATE };
     table_game table;
     double values[U], errors[U], expected[U];

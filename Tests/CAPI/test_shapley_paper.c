@@ -1,9 +1,12 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Games of a tiny model as arXiv 2407.16286 plays them: one sublayer left out at a time, and random sub-networks. */
 #include "check.h"
 #include "fixture.h"
 #include "game.h"
 
-enum { U = FIXTURE_SUBLAYERS };
+enum {
+    U = FIXTURE_SUBLAYERS
+};
 
 static fixture f;
 

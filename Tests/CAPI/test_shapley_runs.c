@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Runs of prune_model_shapley(): progress, cancelling and going on, saving on the way, several at once. */
 #include <pthread.h>
 
@@ -5,7 +6,9 @@
 #include "fixture.h"
 #include "game.h"
 
-enum { U = FIXTURE_SUBLAYERS };
+enum {
+    U = FIXTURE_SUBLAYERS
+};
 
 static fixture f;
 

@@ -1,9 +1,13 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The work of prune_model_shapley(): batches, what the walk shares, budgets; and options that do not fit. */
 #include "check.h"
 #include "fixture.h"
 #include "game.h"
 
-enum { U = FIXTURE_SUBLAYERS, B = 4 };
+enum {
+    U = FIXTURE_SUBLAYERS,
+    B = 4
+};
 
 static fixture f;          /* 2 blocks, 3 sequences */
 static fixture deep;       /* 4 blocks */
@@ -149,18 +153,18 @@ static void refusals(void)
     static const int64_t length = 2;
     prune_data *foreign = NULL;
     before = saved_game(game, &n_before);
-#define REFUSED(player_list, count, part)                                                                        \
-    do {                                                                                                         \
-        prune_shapley_options o = PRUNE_SHAPLEY_OPTIONS_INIT;                                                    \
-        o.player_of_sublayer = player_list;                                                                      \
-        o.player_count = count;                                                                                  \
-        CHECK_FAILS(prune_model_shapley(f.model, f.data, game, &o), PRUNE_ERR_ARGUMENT, part);                   \
+#define REFUSED(player_list, count, part)                                                      \
+    do {                                                                                       \
+        prune_shapley_options o = PRUNE_SHAPLEY_OPTIONS_INIT;                                  \
+        o.player_of_sublayer = player_list;                                                    \
+        o.player_count = count;                                                                \
+        CHECK_FAILS(prune_model_shapley(f.model, f.data, game, &o), PRUNE_ERR_ARGUMENT, part); \
     } while (0)
-#define WITH(field, value, expected, part)                                                                       \
-    do {                                                                                                         \
-        prune_shapley_options o = PRUNE_SHAPLEY_OPTIONS_INIT;                                                    \
-        o.field = value;                                                                                         \
-        CHECK_FAILS(prune_model_shapley(f.model, f.data, game, &o), expected, part);                             \
+#define WITH(field, value, expected, part)                                           \
+    do {                                                                             \
+        prune_shapley_options o = PRUNE_SHAPLEY_OPTIONS_INIT;                        \
+        o.field = value;                                                             \
+        CHECK_FAILS(prune_model_shapley(f.model, f.data, game, &o), expected, part); \
     } while (0)
     REFUSED(high, U, "player");
     REFUSED(low, U, "player");

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Statistics: gathered in parts, merged, read; windows of blocks. */
 #include "check.h"
 #include "fixture.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* struct_size: 0 and too small are refused, a larger one only with a zero tail. For every struct that has the field. */
 #include "check.h"
 #include "fixture.h"
@@ -252,8 +253,8 @@ static prune_status adapters_gradient(void *memory)
     float out[FIXTURE_HIDDEN];
     options.kind = PRUNE_ADAPTER_BIAS;
     CHECK_OK(prune_model_recover(f.model, f.data, without, 4, &options, &adapters));
-    status = prune_adapters_gradient(adapters, f.model, f.data, PRUNE_OBJECTIVE_CE, 1, memory, out, FIXTURE_HIDDEN, NULL,
-                                     NULL);
+    status = prune_adapters_gradient(adapters, f.model, f.data, PRUNE_OBJECTIVE_CE, 1, memory, out, FIXTURE_HIDDEN,
+                                     NULL, NULL);
     prune_adapters_release(adapters);
     return status;
 }
@@ -274,39 +275,37 @@ static const struct {
     uint32_t size;
     const char *name; /* what the message calls the argument */
     uint32_t first;   /* size in the first version that had the struct; 0 = as it is now */
-} cases[] = {
-    { runtime_info, sizeof(prune_runtime), "out_runtime", offsetof(prune_runtime, bf16_kernels) },
-    { model_info, sizeof(prune_model_shape), "out_shape", offsetof(prune_model_shape, compute) },
-    { mask_cost, sizeof(prune_cost), "out_cost", 0 },
-    { model_open, sizeof(prune_model_options), "options", offsetof(prune_model_options, on_close) },
-    { data_create, sizeof(prune_data_options), "options", 0 },
-    { score, sizeof(prune_score_options), "options", 0 },
-    { statistics_create, sizeof(prune_statistics_options), "options", 0 },
-    { collect, sizeof(prune_score_options), "options", 0 },
-    { read_scores, sizeof(prune_score_options), "options", 0 },
-    { evaluate, sizeof(prune_evaluate_options), "options", 0 },
-    { token_losses, sizeof(prune_evaluate_options), "options", 0 },
-    { logits, sizeof(prune_evaluate_options), "options", 0 },
-    { hidden_states, sizeof(prune_evaluate_options), "options", 0 },
-    { utilities, sizeof(prune_coalition_options), "options", 0 },
-    { walk_report, sizeof(prune_walk_report), "out_report", 0 },
-    { choices, sizeof(prune_choices), "choices", 0 },
-    { choices_options, sizeof(prune_evaluate_options), "options", 0 },
-    { game_create, sizeof(prune_game_options), "options", 0 },
-    { game_info, sizeof(prune_game_state), "out_state", 0 },
-    { shapley, sizeof(prune_shapley_options), "options", 0 },
-    { generate, sizeof(prune_generate_options), "options", 0 },
-    { generation_info, sizeof(prune_generation_report), "out_report", 0 },
-    { recover, sizeof(prune_recover_options), "options", 0 },
-    { adapters_info, sizeof(prune_adapters_summary), "out_summary", 0 },
-    { moments_create, sizeof(prune_recover_options), "options", 0 },
-    { moments_collect, sizeof(prune_evaluate_options), "options", 0 },
-    { moments_solve, sizeof(prune_recover_options), "options", 0 },
-    { vjp, sizeof(prune_evaluate_options), "options", 0 },
-    { gradient, sizeof(prune_evaluate_options), "options", 0 },
-    { adapters_gradient, sizeof(prune_evaluate_options), "options", 0 },
-    { export_model, sizeof(prune_export_options), "options", 0 }
-};
+} cases[] = { { runtime_info, sizeof(prune_runtime), "out_runtime", offsetof(prune_runtime, bf16_kernels) },
+              { model_info, sizeof(prune_model_shape), "out_shape", offsetof(prune_model_shape, compute) },
+              { mask_cost, sizeof(prune_cost), "out_cost", 0 },
+              { model_open, sizeof(prune_model_options), "options", offsetof(prune_model_options, on_close) },
+              { data_create, sizeof(prune_data_options), "options", 0 },
+              { score, sizeof(prune_score_options), "options", 0 },
+              { statistics_create, sizeof(prune_statistics_options), "options", 0 },
+              { collect, sizeof(prune_score_options), "options", 0 },
+              { read_scores, sizeof(prune_score_options), "options", 0 },
+              { evaluate, sizeof(prune_evaluate_options), "options", 0 },
+              { token_losses, sizeof(prune_evaluate_options), "options", 0 },
+              { logits, sizeof(prune_evaluate_options), "options", 0 },
+              { hidden_states, sizeof(prune_evaluate_options), "options", 0 },
+              { utilities, sizeof(prune_coalition_options), "options", 0 },
+              { walk_report, sizeof(prune_walk_report), "out_report", 0 },
+              { choices, sizeof(prune_choices), "choices", 0 },
+              { choices_options, sizeof(prune_evaluate_options), "options", 0 },
+              { game_create, sizeof(prune_game_options), "options", 0 },
+              { game_info, sizeof(prune_game_state), "out_state", 0 },
+              { shapley, sizeof(prune_shapley_options), "options", 0 },
+              { generate, sizeof(prune_generate_options), "options", 0 },
+              { generation_info, sizeof(prune_generation_report), "out_report", 0 },
+              { recover, sizeof(prune_recover_options), "options", 0 },
+              { adapters_info, sizeof(prune_adapters_summary), "out_summary", 0 },
+              { moments_create, sizeof(prune_recover_options), "options", 0 },
+              { moments_collect, sizeof(prune_evaluate_options), "options", 0 },
+              { moments_solve, sizeof(prune_recover_options), "options", 0 },
+              { vjp, sizeof(prune_evaluate_options), "options", 0 },
+              { gradient, sizeof(prune_evaluate_options), "options", 0 },
+              { adapters_gradient, sizeof(prune_evaluate_options), "options", 0 },
+              { export_model, sizeof(prune_export_options), "options", 0 } };
 
 /* Calls with `size` in struct_size; byte `set` of the memory, if it is not 0, holds 1. */
 static prune_status call(size_t i, uint32_t size, uint32_t set, unsigned char *memory, size_t room)
@@ -321,7 +320,9 @@ static prune_status call(size_t i, uint32_t size, uint32_t set, unsigned char *m
 
 static void sizes(void)
 {
-    enum { ROOM = 512 };
+    enum {
+        ROOM = 512
+    };
     union {
         unsigned char bytes[ROOM];
         void *aligned;

@@ -1,8 +1,12 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The estimator of arXiv 2407.16286: coalitions of one size, mean worth with a player less mean worth without it. */
 #include "check.h"
 #include "game.h"
 
-enum { N = 6, ALL = (1 << N) - 1 };
+enum {
+    N = 6,
+    ALL = (1 << N) - 1
+};
 
 static prune_game *begin(int64_t size, int64_t per_round, int64_t budget)
 {

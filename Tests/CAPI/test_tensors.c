@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Weights in the host's memory: the results of a model that was opened from files, to the last bit, however the elements
    lie; weights that change are seen; when the memory may go. */
 #include "lent.h"
@@ -37,7 +38,8 @@ static void compute(const prune_model *model, const prune_data *data, int64_t hi
     CHECK_OK(prune_model_token_losses(model, data, NULL, 0, NULL, out->losses, FIXTURE_TOKENS, NULL));
     CHECK_OK(prune_model_logits(model, data, NULL, 0, NULL, out->logits, FIXTURE_TOKENS * (size_t)vocabulary, NULL));
     CHECK_OK(prune_model_hidden_states(model, data, NULL, 0, 4, NULL, out->states, n_states, NULL));
-    CHECK_OK(prune_model_gradient(model, data, NULL, 0, PRUNE_OBJECTIVE_CE, 0, NULL, out->gradient, n_states, NULL, NULL));
+    CHECK_OK(
+        prune_model_gradient(model, data, NULL, 0, PRUNE_OBJECTIVE_CE, 0, NULL, out->gradient, n_states, NULL, NULL));
     writing.max_new_tokens = 8;
     CHECK_OK(prune_model_generate(model, data, NULL, 0, &writing, &generation));
     CHECK_OK(prune_generation_sequence(generation, 1, out->tokens, NULL, 8, &count, &end));

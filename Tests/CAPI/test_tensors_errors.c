@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What prune_model_from_tensors() refuses: every error of its contract, and sizes and strides that no tensor has. After each
    refusal nothing was taken over, and the same tensors set right give a model. */
 #include "lent.h"
@@ -20,7 +21,8 @@ static void refused(prune_status expected, const char *part, size_t changed, con
     int closed = lent.n_closed;
     prune_status got = lent_open(&lent, PRUNE_COMPUTE_AUTOMATIC, &model);
     check_fails(got, expected, part, __FILE__, line, "a tensor is refused");
-    check_count(strstr(prune_last_error(), lent.tensors[changed].name != NULL ? lent.tensors[changed].name : "tensors[") != NULL,
+    check_count(strstr(prune_last_error(),
+                       lent.tensors[changed].name != NULL ? lent.tensors[changed].name : "tensors[") != NULL,
                 __FILE__, line, "the tensor is named");
     check_count(model == NULL && lent.n_closed == closed, __FILE__, line, "nothing was taken over");
     if (got == PRUNE_OK) {
@@ -105,10 +107,17 @@ static void strides(void)
 {
     size_t i = lent_index(&lent, "model.layers.0.mlp.down_proj.weight"), k;
     prune_tensor was = lent.tensors[i], *own = &lent.tensors[i];
-    static const int64_t cases[][2] = {
-        { 24, 2 }, { 1, 16 }, { 23, 1 }, { 0, 1 }, { 0, 0 }, { -24, 1 }, { 24, -1 }, { 24, 0 }, { INT64_MIN, 1 },
-        { INT64_MAX, INT64_MAX }, { INT64_MIN, INT64_MIN }
-    };
+    static const int64_t cases[][2] = { { 24, 2 },
+                                        { 1, 16 },
+                                        { 23, 1 },
+                                        { 0, 1 },
+                                        { 0, 0 },
+                                        { -24, 1 },
+                                        { 24, -1 },
+                                        { 24, 0 },
+                                        { INT64_MIN, 1 },
+                                        { INT64_MAX, INT64_MAX },
+                                        { INT64_MIN, INT64_MIN } };
     static const int64_t beyond[][2] = { { INT64_MAX, 1 }, { INT64_MAX / 15, 1 }, { INT64_MAX / 60, 1 } };
     int64_t vector[1];
     prune_model *model = NULL;
@@ -143,16 +152,20 @@ static void arguments(void)
     CHECK_FAILS(prune_model_from_tensors(NULL, lent.tensors, n, NULL, &model), PRUNE_ERR_ARGUMENT, "config_json");
     CHECK(model == NULL);
     CHECK_FAILS(prune_model_from_tensors(lent.config, NULL, n, NULL, &model), PRUNE_ERR_ARGUMENT, "tensors is NULL");
-    CHECK_FAILS(prune_model_from_tensors(lent.config, NULL, SIZE_MAX / 128, NULL, &model), PRUNE_ERR_ARGUMENT, "tensors is NULL");
-    CHECK_FAILS(prune_model_from_tensors(lent.config, NULL, SIZE_MAX, NULL, &model), PRUNE_ERR_ARGUMENT, "tensors cannot");
-    CHECK_FAILS(prune_model_from_tensors(lent.config, lent.tensors, SIZE_MAX / 2, NULL, &model), PRUNE_ERR_ARGUMENT, "cannot");
+    CHECK_FAILS(prune_model_from_tensors(lent.config, NULL, SIZE_MAX / 128, NULL, &model), PRUNE_ERR_ARGUMENT,
+                "tensors is NULL");
+    CHECK_FAILS(prune_model_from_tensors(lent.config, NULL, SIZE_MAX, NULL, &model), PRUNE_ERR_ARGUMENT,
+                "tensors cannot");
+    CHECK_FAILS(prune_model_from_tensors(lent.config, lent.tensors, SIZE_MAX / 2, NULL, &model), PRUNE_ERR_ARGUMENT,
+                "cannot");
     CHECK_FAILS(prune_model_from_tensors(lent.config, lent.tensors, n, NULL, NULL), PRUNE_ERR_ARGUMENT, "out_model");
     CHECK_FAILS(prune_model_from_tensors(lent.config, NULL, 0, NULL, &model), PRUNE_ERR_FORMAT, "embed_tokens");
     CHECK_FAILS(prune_model_from_tensors(lent.config, lent.tensors, n - 1, NULL, &model), PRUNE_ERR_FORMAT,
                 "\"model.norm.weight\" is missing");
     CHECK(lent_open(&lent, 17, &model) == PRUNE_ERR_ARGUMENT && strstr(prune_last_error(), "compute") != NULL);
     options.struct_size = 4;
-    CHECK_FAILS(prune_model_from_tensors(lent.config, lent.tensors, n, &options, &model), PRUNE_ERR_ARGUMENT, "struct_size");
+    CHECK_FAILS(prune_model_from_tensors(lent.config, lent.tensors, n, &options, &model), PRUNE_ERR_ARGUMENT,
+                "struct_size");
     /* As the first version had them: without on_close. */
     options.struct_size = 8;
     options.on_close = lent_closed;
@@ -179,14 +192,15 @@ static void configurations(void)
     size_t i, bytes = (size_t)17 << 20;
     char *large;
     for (i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        CHECK_FAILS(prune_model_from_tensors(cases[i].text, lent.tensors, lent.n_tensors, NULL, &model), cases[i].expected,
-                    cases[i].part);
+        CHECK_FAILS(prune_model_from_tensors(cases[i].text, lent.tensors, lent.n_tensors, NULL, &model),
+                    cases[i].expected, cases[i].part);
     }
     large = malloc(bytes + 1);
     REQUIRE(large != NULL);
     memset(large, ' ', bytes);
     large[bytes] = '\0';
-    CHECK_FAILS(prune_model_from_tensors(large, lent.tensors, lent.n_tensors, NULL, &model), PRUNE_ERR_FORMAT, "at most");
+    CHECK_FAILS(prune_model_from_tensors(large, lent.tensors, lent.n_tensors, NULL, &model), PRUNE_ERR_FORMAT,
+                "at most");
     free(large);
 }
 

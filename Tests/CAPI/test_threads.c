@@ -1,10 +1,14 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* One const handle used by several threads at once; the last error of each thread; releasing under a running call. */
 #include <pthread.h>
 
 #include "check.h"
 #include "fixture.h"
 
-enum { THREADS = 4, ROUNDS = 25 };
+enum {
+    THREADS = 4,
+    ROUNDS = 25
+};
 
 /* Everything that a round computes from const handles. */
 typedef struct results {

@@ -1,13 +1,15 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Utilities of masks against a plain computation in double; caps, references, and what the walk over masks computes. */
 #include "check.h"
 #include "fixture.h"
 #include "reference.h"
 
-enum { V = FIXTURE_VOCABULARY };
-
-static const uint8_t masks[6][FIXTURE_SUBLAYERS] = {
-    { 1, 1, 1, 1 }, { 0, 1, 1, 1 }, { 1, 0, 0, 1 }, { 1, 1, 1, 0 }, { 0, 0, 0, 0 }, { 1, 0, 1, 0 }
+enum {
+    V = FIXTURE_VOCABULARY
 };
+
+static const uint8_t masks[6][FIXTURE_SUBLAYERS] = { { 1, 1, 1, 1 }, { 0, 1, 1, 1 }, { 1, 0, 0, 1 },
+                                                     { 1, 1, 1, 0 }, { 0, 0, 0, 0 }, { 1, 0, 1, 0 } };
 
 /* log softmax, in place */
 static void log_softmax(double *logits)
@@ -59,9 +61,9 @@ static double expected(const fixture *f, prune_utility utility, const uint8_t *k
         reference_run(&f->weights, fixture_ids + start, fixture_lengths[s], reference, NULL, other);
         for (t = 0; t + 1 < fixture_lengths[s]; t++) {
             double weight = weights == NULL ? 1.0 : (double)weights[start + t + 1];
-            sum += weight * (utility == PRUNE_UTILITY_LOSS
-                                 ? reference_loss(logits + t * V, V, fixture_ids[start + t + 1])
-                                 : distance(utility, logits + t * V, other + t * V));
+            sum +=
+                weight * (utility == PRUNE_UTILITY_LOSS ? reference_loss(logits + t * V, V, fixture_ids[start + t + 1])
+                                                        : distance(utility, logits + t * V, other + t * V));
             total += weight;
         }
         start += fixture_lengths[s];
@@ -156,7 +158,10 @@ static void caps(const fixture *f)
 static void counters(const fixture *f)
 {
     static const int64_t one_sequence[1] = { FIXTURE_TOKENS };
-    enum { B = 4, N = 2 * B };
+    enum {
+        B = 4,
+        N = 2 * B
+    };
     fixture deep;
     tiny_shape shape = tiny_default_shape();
     prune_data *data = NULL;
@@ -215,12 +220,12 @@ static void refusals(const fixture *f)
     prune_coalition_options options = PRUNE_COALITION_OPTIONS_INIT;
     double values[6] = { 7.0, 7.0, 7.0, 7.0, 7.0, 7.0 };
     int32_t bad;
-#define WITH(field, value, part)                                                                                  \
-    do {                                                                                                          \
-        prune_coalition_options o = PRUNE_COALITION_OPTIONS_INIT;                                                 \
-        o.field = value;                                                                                          \
-        CHECK_FAILS(prune_model_utilities(f->model, f->data, masks[0], 6, 4, &o, values, NULL),                   \
-                    PRUNE_ERR_ARGUMENT, part);                                                                    \
+#define WITH(field, value, part)                                                                                    \
+    do {                                                                                                            \
+        prune_coalition_options o = PRUNE_COALITION_OPTIONS_INIT;                                                   \
+        o.field = value;                                                                                            \
+        CHECK_FAILS(prune_model_utilities(f->model, f->data, masks[0], 6, 4, &o, values, NULL), PRUNE_ERR_ARGUMENT, \
+                    part);                                                                                          \
     } while (0)
     for (bad = -1; bad <= 6; bad += 7) {
         WITH(utility, bad, "utility");
@@ -241,8 +246,8 @@ static void refusals(const fixture *f)
     CHECK_FAILS(prune_model_utilities(f->model, f->data, two, 1, 4, NULL, values, NULL), PRUNE_ERR_ARGUMENT, "2");
     CHECK_FAILS(prune_model_utilities(f->model, f->data, two, 1, 3, NULL, values, NULL), PRUNE_ERR_ARGUMENT, "4");
     CHECK_FAILS(prune_model_utilities(f->model, f->data, two, 0, 4, NULL, values, NULL), PRUNE_ERR_ARGUMENT, "n_masks");
-    CHECK_FAILS(prune_model_utilities(f->model, f->data, two, SIZE_MAX / 2, 4, NULL, values, NULL),
-                PRUNE_ERR_ARGUMENT, "n_masks");
+    CHECK_FAILS(prune_model_utilities(f->model, f->data, two, SIZE_MAX / 2, 4, NULL, values, NULL), PRUNE_ERR_ARGUMENT,
+                "n_masks");
     options = (prune_coalition_options)PRUNE_COALITION_OPTIONS_INIT;
     for (bad = PRUNE_UTILITY_CHOICE_ERROR; bad <= PRUNE_UTILITY_CHOICE_LOSS; bad++) {
         options.utility = bad;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A C++ program that runs the reference model itself: what host.c is in C. States are doubles of its own; gradients are
 // differences, so that they owe nothing to anybody's algebra.
 #ifndef TINY_HOST_HPP
@@ -22,13 +23,13 @@ extern "C" {
 
 // Counts the objects of a host that are alive. Moved-from ones are alive, too.
 class Counted {
- public:
+public:
   explicit Counted(std::atomic<long> &count) : count_(&count) { ++*count_; }
   Counted(const Counted &other) : count_(other.count_) { ++*count_; }
   Counted &operator=(const Counted &) = default;
   ~Counted() { --*count_; }
 
- private:
+private:
   std::atomic<long> *count_;
 };
 
@@ -40,7 +41,7 @@ struct TinyState {
 };
 
 class TinyHost : public prune::Host<TinyState> {
- public:
+public:
   using Batch = prune::HostBatch;
   using Rows = prune::span<std::int64_t>;
 
@@ -49,10 +50,10 @@ class TinyHost : public prune::Host<TinyState> {
     if (on_destruction) on_destruction();
   }
 
-  std::atomic<long> live{0};                            // states that are out
-  std::function<void(const char *name)> inside;         // called by every function first
+  std::atomic<long> live{0};                    // states that are out
+  std::function<void(const char *name)> inside; // called by every function first
   std::function<void()> on_destruction;
-  double poison = 0.0;                                  // added to the first value of what apply gives: NaN spoils it
+  double poison = 0.0; // added to the first value of what apply gives: NaN spoils it
 
   prune::HostShape shape() const override {
     prune::HostShape shape;
@@ -152,9 +153,11 @@ class TinyHost : public prune::Host<TinyState> {
     for (std::size_t first = 0; first < made.values.size(); first += width()) {
       double *h = made.values.data() + first, squares = 0.0;
       for (std::size_t i = 0; i < width(); i++) squares += h[i] * h[i];
-      const double scale = std::sqrt(squares / static_cast<double>(width()) + static_cast<double>(adapter.norm_epsilon));
+      const double scale =
+          std::sqrt(squares / static_cast<double>(width()) + static_cast<double>(adapter.norm_epsilon));
       std::vector<double> x(h, h + width()), inner(rank, 0.0);
-      for (std::size_t i = 0; i < adapter.norm_gain.size(); i++) x[i] *= static_cast<double>(adapter.norm_gain[i]) / scale;
+      for (std::size_t i = 0; i < adapter.norm_gain.size(); i++)
+        x[i] *= static_cast<double>(adapter.norm_gain[i]) / scale;
       for (std::size_t k = 0; k < adapter.down.size(); k++) {
         inner[k / width()] += static_cast<double>(adapter.down[k]) * x[k % width()];
       }
@@ -194,7 +197,8 @@ class TinyHost : public prune::Host<TinyState> {
                      prune::mutable_span<float> losses) override {
     enter("head_vjp");
     const bool is_ce = objective == prune::Objective::ce;
-    if (is_ce != (reference == nullptr) || is_ce == tokens.empty()) throw std::logic_error("not what an objective needs");
+    if (is_ce != (reference == nullptr) || is_ce == tokens.empty())
+      throw std::logic_error("not what an objective needs");
     TinyState made = made_of(state.lengths);
     made.values.resize(state.values.size());
     TinyState moved = state;
@@ -220,8 +224,8 @@ class TinyHost : public prune::Host<TinyState> {
     return made;
   }
 
- private:
-  static constexpr double step = 1e-5;  // of central differences
+private:
+  static constexpr double step = 1e-5; // of central differences
 
   void enter(const char *name) {
     if (inside) inside(name);
@@ -258,9 +262,15 @@ class TinyHost : public prune::Host<TinyState> {
       const double p = std::exp(-reference_loss(b.data(), n, static_cast<std::int32_t>(i)));
       const double m = (p + q) / 2.0;
       switch (kind) {
-        case prune::Distance::l2: sum += (a[i] - b[i]) * (a[i] - b[i]); break;
-        case prune::Distance::kl: sum += p * std::log(p / q); break;
-        case prune::Distance::js: sum += (p * std::log(p / m) + q * std::log(q / m)) / 2.0; break;
+      case prune::Distance::l2:
+        sum += (a[i] - b[i]) * (a[i] - b[i]);
+        break;
+      case prune::Distance::kl:
+        sum += p * std::log(p / q);
+        break;
+      case prune::Distance::js:
+        sum += (p * std::log(p / m) + q * std::log(q / m)) / 2.0;
+        break;
       }
     }
     return kind == prune::Distance::l2 ? std::sqrt(sum) : sum;

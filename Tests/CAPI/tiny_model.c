@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "tiny_model.h"
 
 #include <errno.h>
@@ -215,8 +216,8 @@ void tiny_model_write_config(const tiny_model *model, const char *directory, con
              "  \"num_key_value_heads\": %d,\n  \"head_dim\": %d,\n  \"intermediate_size\": %d,\n"
              "  \"vocab_size\": %d,\n  \"max_position_embeddings\": 64,\n  \"hidden_act\": \"silu\",\n"
              "  \"rms_norm_eps\": 1e-05,\n  \"rope_theta\": 10000.0,\n  \"tie_word_embeddings\": %s\n}\n",
-             (int)s->hidden, (int)s->n_blocks, (int)s->heads, (int)s->kv_heads, (int)s->head_size,
-             (int)s->feed_forward, (int)s->vocabulary, s->tied ? "true" : "false");
+             (int)s->hidden, (int)s->n_blocks, (int)s->heads, (int)s->kv_heads, (int)s->head_size, (int)s->feed_forward,
+             (int)s->vocabulary, s->tied ? "true" : "false");
     if (old != NULL) {
         const char *at = strstr(text, old);
         must(at != NULL, "config.json does not have", old);

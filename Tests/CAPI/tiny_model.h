@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Tiny random Llama models, made in memory and written as Hugging Face directories, so that the tests need no files.
  * Weights are small multiples of 1/64: exact in fp32, fp16 and bf16 alike.
@@ -18,7 +19,7 @@ tiny_shape tiny_default_shape(void);
 
 typedef struct tiny_tensor {
     char name[96];
-    const char *type;  /* as the file declares it: "F32", "BF16", "F16", or one that is not supported */
+    const char *type; /* as the file declares it: "F32", "BF16", "F16", or one that is not supported */
     int64_t shape[2];
     size_t n_dimensions;
     int64_t begin, end; /* as the file declares them */

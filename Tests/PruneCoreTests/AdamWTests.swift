@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 import Testing
 
 @testable import PruneCore
@@ -10,7 +11,8 @@ import Testing
         mutating func move(_ gradient: Double, rate: Double, decay: Double, step: Int) {
             m = AdamW.beta1 * m + (1 - AdamW.beta1) * gradient
             v = AdamW.beta2 * v + (1 - AdamW.beta2) * gradient * gradient
-            var bias1 = 1.0, bias2 = 1.0
+            var bias1 = 1.0
+            var bias2 = 1.0
             for _ in 0..<step {
                 bias1 *= AdamW.beta1
                 bias2 *= AdamW.beta2

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 import Foundation
 import Testing
 
@@ -20,7 +21,8 @@ import Testing
         set.report.ridges = [1: 1e-3, 4: 0.25]
         set.report.explained = [1: -0.125]
         set.report.history = [
-            TrainingRecord(step: 0, loss: 5, heldOutLoss: 0.1), TrainingRecord(step: 7, loss: 0.1, heldOutLoss: 1.0 / 3.0),
+            TrainingRecord(step: 0, loss: 5, heldOutLoss: 0.1),
+            TrainingRecord(step: 7, loss: 0.1, heldOutLoss: 1.0 / 3.0),
         ]
         return set
     }
@@ -36,7 +38,10 @@ import Testing
         let place = directory.file("a/b")
         try AdapterFiles.save(adapters, to: place, provenance: #"{"tool": "x\"y", "n": [1, 2.5]}"#)
         expectSame(try AdapterFiles.load(place), adapters)
-        #expect(try FileManager.default.contentsOfDirectory(atPath: place).sorted() == ["adapters.json", "adapters.safetensors"])
+        #expect(
+            try FileManager.default.contentsOfDirectory(atPath: place).sorted() == [
+                "adapters.json", "adapters.safetensors",
+            ])
         // Over others, and with nothing to save.
         let none = AdapterSet(mask: mask(blocks: 1, without: [1]), adapters: [:], weightSample: [], hiddenSize: 4)
         try AdapterFiles.save(none, to: place)
@@ -60,10 +65,11 @@ import Testing
         let directory = try TemporaryDirectory()
         try AdapterFiles.save(adapters, to: directory.path)
         let file = try SafetensorsFile.open(directory.file("adapters.safetensors"))
-        #expect(file.tensors.mapValues(\.shape) == [
-            "attn.0.bias": [6], "ffn.0.bias": [6], "ffn.0.down.weight": [2, 6], "ffn.0.up.weight": [6, 2],
-            "ffn.0.norm.weight": [6], "attn.2.bias": [6], "attn.2.linear.weight": [6, 6], "attn.2.norm.weight": [6],
-        ])
+        #expect(
+            file.tensors.mapValues(\.shape) == [
+                "attn.0.bias": [6], "ffn.0.bias": [6], "ffn.0.down.weight": [2, 6], "ffn.0.up.weight": [6, 2],
+                "ffn.0.norm.weight": [6], "attn.2.bias": [6], "attn.2.linear.weight": [6, 6], "attn.2.norm.weight": [6],
+            ])
         #expect(file.tensors.values.allSatisfy { $0.elementType == .float32 })
     }
 
@@ -99,8 +105,9 @@ import Testing
         expectFault(.file, naming: "a file") { try AdapterFiles.save(adapters, to: path + "/below") }
         expectFault(.file) { _ = try AdapterFiles.load(path) }
         try AdapterFiles.save(adapters, to: directory.file("one"))
-        try AdapterFiles.save(randomAdapters(
-            mask(blocks: 3, without: [2]), width: 6, [2: (.bias, 0)]), to: directory.file("two"))
+        try AdapterFiles.save(
+            randomAdapters(
+                mask(blocks: 3, without: [2]), width: 6, [2: (.bias, 0)]), to: directory.file("two"))
         let numbers = directory.file("one/adapters.safetensors")
         try FileManager.default.removeItem(atPath: numbers)
         expectFault(.file, naming: "adapters.safetensors") { _ = try AdapterFiles.load(directory.file("one")) }
@@ -161,7 +168,9 @@ import Testing
             Sample(name: "attn.0.bias", dtype: "F32", shape: [2], bytes: [0, 0, 0, 0, 0, 0, 0xC0, 0x7F]),
         ] {
             try write([wrong])
-            expectFault(.format, naming: "adapters.safetensors", "attn.0.bias") { _ = try AdapterFiles.load(directory.path) }
+            expectFault(.format, naming: "adapters.safetensors", "attn.0.bias") {
+                _ = try AdapterFiles.load(directory.path)
+            }
         }
         try write([bias, Sample(name: "ffn.0.bias", dtype: "F32", shape: [2], bytes: Array(repeating: 0, count: 8))])
         expectFault(.format, naming: "ffn.0.bias") { _ = try AdapterFiles.load(directory.path) }
@@ -180,12 +189,13 @@ import Testing
         func load() {
             guard let set = try? AdapterFiles.load(directory.path) else { return }
             loaded += 1
-            #expect(set.adapters.allSatisfy { sublayer, adapter in
-                !set.mask.keeps(sublayer) && adapter.width == set.hiddenSize
-                    && adapter.parameters.count
-                        == Adapter.parameterCount(adapter.kind, width: adapter.width, rank: adapter.rank)
-                    && adapter.parameters.allSatisfy(\.isFinite)
-            })
+            #expect(
+                set.adapters.allSatisfy { sublayer, adapter in
+                    !set.mask.keeps(sublayer) && adapter.width == set.hiddenSize
+                        && adapter.parameters.count
+                            == Adapter.parameterCount(adapter.kind, width: adapter.width, rank: adapter.rank)
+                        && adapter.parameters.allSatisfy(\.isFinite)
+                })
         }
         for _ in 0..<800 {
             try directory.write("adapters.json", CheckpointFuzzTests.damage(document, &random))

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 @testable import PruneCore
 
 /// Adapters with random numbers of the size that real ones have, for the sublayers that `mask` removes, from `kinds`.

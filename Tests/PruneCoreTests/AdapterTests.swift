@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 import Foundation
 import Testing
 
@@ -82,7 +83,8 @@ struct AdapterTests {
         func scalar(_ adapter: Adapter, _ h: [Double]) -> Double {
             (0..<h.count / Self.width).reduce(0.0) { total, row in
                 let own = row * Self.width..<(row + 1) * Self.width
-                return total + zip(expected(adapter, Array(h[own])), slopes[own]).reduce(0.0) { $0 + $1.0 * Double($1.1) }
+                return total
+                    + zip(expected(adapter, Array(h[own])), slopes[own]).reduce(0.0) { $0 + $1.0 * Double($1.1) }
             }
         }
         let wide = h.map(Double.init)
@@ -125,7 +127,9 @@ struct AdapterTests {
 struct RecoveredModelTests {
     let base = HandModel(updates: [[3, 0, 0], [0, 4, 0], [1, 1, 1], [0, 0, 2]])
 
-    private func adapters(_ mask: KeepMask, _ adapters: [Int: Adapter], sample: [Float] = [], width: Int = 3) -> AdapterSet {
+    private func adapters(_ mask: KeepMask, _ adapters: [Int: Adapter], sample: [Float] = [], width: Int = 3)
+        -> AdapterSet
+    {
         AdapterSet(mask: mask, adapters: adapters, weightSample: sample, hiddenSize: width)
     }
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 import Foundation
 import Testing
 
@@ -67,7 +68,8 @@ import Testing
             case .linear: matrix = adapter.parameters[adapter.matrixRange].map(Double.init)
             case .lowRank:
                 let (up, down) = (
-                    try set.values(of: .up, atSublayer: sublayer), try set.values(of: .down, atSublayer: sublayer))
+                    try set.values(of: .up, atSublayer: sublayer), try set.values(of: .down, atSublayer: sublayer)
+                )
                 for row in 0..<128 {
                     for column in 0..<128 {
                         matrix[row * 128 + column] = (0..<adapter.rank).reduce(0) {
@@ -97,7 +99,8 @@ import Testing
         let sums = FoldedAdapters(several)
         #expect(sums.rest.sublayers == [0] && sums.biases.count == 32)
         let (three, five) = (
-            try several.values(of: .bias, atSublayer: 3), try several.values(of: .bias, atSublayer: 5))
+            try several.values(of: .bias, atSublayer: 3), try several.values(of: .bias, atSublayer: 5)
+        )
         #expect(Array(sums.biases[8..<12]) == zip(three, five).map { $0 + $1 })
     }
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 import Foundation
 import Testing
 
@@ -28,7 +29,8 @@ import Testing
     }
 
     @Test func aLinkStaysAndItsFileIsReplaced() throws {
-        let path = directory.file("state"), link = directory.file("link")
+        let path = directory.file("state")
+        let link = directory.file("link")
         try AtomicFile.write([1], to: path)
         try FileManager.default.createSymbolicLink(atPath: link, withDestinationPath: path)
         try AtomicFile.write([2], to: link)

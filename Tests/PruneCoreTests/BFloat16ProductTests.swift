@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 import CKernels
 import Dispatch
 import Foundation
@@ -28,7 +29,8 @@ private func rounded(_ value: Float) -> Float { Float(bitPattern: roundedBits(va
 
     @Test(arguments: levels, lengths)
     func roundsToNearest(_ level: Int32, _ count: Int) {
-        let x = values(count, seed: 1), weights = values(count, seed: 2)
+        let x = values(count, seed: 1)
+        let weights = values(count, seed: 2)
         var out = [UInt16](repeating: 0, count: count)
         kernel_round_bf16(level, x, 0.5, &out, count)
         #expect(out == x.map { bfloat16($0 * 0.5) })
@@ -49,8 +51,10 @@ private func rounded(_ value: Float) -> Float { Float(bitPattern: roundedBits(va
 
     @Test(arguments: levels, lengths)
     func rowsOfStoredWeightsTimesAVector(_ level: Int32, _ count: Int) {
-        let rows = 4, stride = count + 3
-        let x = values(rows * stride, seed: 3), w = values(count, seed: 4)
+        let rows = 4
+        let stride = count + 3
+        let x = values(rows * stride, seed: 3)
+        let w = values(count, seed: 4)
         func expect(_ type: Int32, _ memory: UnsafeRawBufferPointer, _ stored: [Float]) {
             var alone = [Float](repeating: 0, count: rows)
             for row in 0..<rows {
@@ -73,14 +77,16 @@ private func rounded(_ value: Float) -> Float { Float(bitPattern: roundedBits(va
         w.withUnsafeBytes { expect(Int32(STORED_FP32), $0, w) }
         w.map(bfloat16).withUnsafeBytes { expect(Int32(STORED_BF16), $0, w.map(rounded)) }
         #if !(os(macOS) && arch(x86_64))
-        let halves = w.map { Float16($0) }
-        halves.map(\.bitPattern).withUnsafeBytes { expect(Int32(STORED_FP16), $0, halves.map { Float($0) }) }
+            let halves = w.map { Float16($0) }
+            halves.map(\.bitPattern).withUnsafeBytes { expect(Int32(STORED_FP16), $0, halves.map { Float($0) }) }
         #endif
     }
 
     @Test(arguments: levels, [1, 7, 16, 32])
     func gatesMeetTheirUps(_ level: Int32, _ columns: Int) {
-        let rows = 5, half = 32, stride = 40
+        let rows = 5
+        let half = 32
+        let stride = 40
         let tile = values(rows * 2 * half, seed: 5)
         var out = [UInt16](repeating: 7, count: rows * stride)
         kernel_silu_gate_bf16(level, tile, rows, half, columns, &out, stride)
@@ -91,7 +97,8 @@ private func rounded(_ value: Float) -> Float { Float(bitPattern: roundedBits(va
                     #expect(out[row * stride + column] == 7)
                     continue
                 }
-                let gate = Double(tile[row * 2 * half + column]), up = Double(tile[row * 2 * half + half + column])
+                let gate = Double(tile[row * 2 * half + column])
+                let up = Double(tile[row * 2 * half + half + column])
                 let exact = up * gate / (1 + exp(-gate))
                 #expect(abs(Double(found) - exact) <= abs(exact) / 250 + 1e-30)
             }
@@ -162,7 +169,8 @@ struct BFloat16ProductTests {
         let (rows, outputs, inputs) = shape
         let x = values(rows * inputs, seed: 11).map(rounded)
         let (weight, exact, owner) = stored(type, rows: outputs, columns: inputs, seed: 12)
-        let start = values(rows * outputs, seed: 13), bias = try scratch.buffer(outputs)
+        let start = values(rows * outputs, seed: 13)
+        let bias = try scratch.buffer(outputs)
         for column in 0..<outputs { bias.pointer[column] = Float(column % 8) }
         var found = [Float](repeating: .nan, count: rows * outputs)
         try withExtendedLifetime(owner) {

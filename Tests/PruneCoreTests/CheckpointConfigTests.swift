@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 import Testing
 
 @testable import PruneCore
@@ -170,7 +171,8 @@ import Testing
     }
 
     @Test func takesWholeNumbersHoweverWritten() throws {
-        let config = try parse("LlamaForCausalLM", ["hidden_size": "64.0", "vocab_size": "1e3", "rope_theta": "500000"])
+        let config = try parse(
+            "LlamaForCausalLM", ["hidden_size": "64.0", "vocab_size": "1e3", "rope_theta": "500000"])
         #expect(config.hiddenSize == 64 && config.vocabularySize == 1000 && config.rotary.base == 500_000)
     }
 

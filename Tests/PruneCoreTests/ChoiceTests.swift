@@ -1,9 +1,10 @@
+// SPDX-License-Identifier: Apache-2.0
 import Testing
 
 @testable import PruneCore
 
 #if canImport(Glibc)
-import Glibc
+    import Glibc
 #endif
 
 /// Multiple-choice data: how it lies in sequences, and its utilities against plain arithmetic.
@@ -26,7 +27,9 @@ import Glibc
     func logLikelihood(_ context: [Int32], _ candidate: [Int32], _ mask: KeepMask) -> Double {
         var (last, sum) = (context.last!, 0.0)
         for token in candidate {
-            let logits = mask.kept.reduce([Double(last), 1, 0, 0]) { zip($0, model.updates[$1]).map { $0 + Double($1) } }
+            let logits = mask.kept.reduce([Double(last), 1, 0, 0]) {
+                zip($0, model.updates[$1]).map { $0 + Double($1) }
+            }
             sum += logSoftmax(logits)[Int(token)]
             last = token
         }
@@ -172,7 +175,8 @@ import Glibc
         let broken = HandModel(updates: [[0, 0, 0, 0], [1, 0, .nan, 0], [0, 0, 0, 0], [0, 0, 1, 0]])
         let error = #expect(throws: PruneError.self) {
             try utilities(
-                broken, TokenData(items), under: [all], .choiceLoss, cap: nil, reference: nil, WalkOptions(), progress: nil)
+                broken, TokenData(items), under: [all], .choiceLoss, cap: nil, reference: nil, WalkOptions(),
+                progress: nil)
         }
         #expect(error?.kind == .nonFinite && error?.message.contains("ffn.0") == true)
     }

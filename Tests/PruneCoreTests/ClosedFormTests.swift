@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 import Testing
 
 @testable import PruneCore
@@ -29,12 +30,14 @@ private final class AffineModel: Model {
     func apply(_ sublayer: Int, to states: [any HiddenState]) throws(PruneError) -> [any HiddenState] {
         states.map { state in
             let own = state as! HandModel.State
-            return HandModel.State(own.batch, own.rows.map { row in
-                row.indices.map { place in
-                    row[place] + shifts[sublayer][place]
-                        + zip(matrices[sublayer][place], row).reduce(0) { $0 + $1.0 * $1.1 }
-                }
-            })
+            return HandModel.State(
+                own.batch,
+                own.rows.map { row in
+                    row.indices.map { place in
+                        row[place] + shifts[sublayer][place]
+                            + zip(matrices[sublayer][place], row).reduce(0) { $0 + $1.0 * $1.1 }
+                    }
+                })
         }
     }
 
@@ -93,7 +96,8 @@ private final class AffineModel: Model {
     }
 
     private func options(
-        _ kind: AdapterKind, rank: Int? = 2, ridge: Double? = 0, norms: Bool = false, stream: RecoveryStream = .fullModel
+        _ kind: AdapterKind, rank: Int? = 2, ridge: Double? = 0, norms: Bool = false,
+        stream: RecoveryStream = .fullModel
     ) -> AdapterOptions {
         var options = AdapterOptions()
         options.kind = kind
@@ -172,7 +176,9 @@ private final class AffineModel: Model {
     @Test func mapsOfTheRankAreRecoveredExactly() throws {
         let model = affine()
         let text = try data(40)
-        let cases = [([1, 2], BlockSlot.attention), ([0, 1], .attention), ([0, 1, 3], .feedForward), ([2, 3], .both)]
+        let cases = [
+            ([1, 2], BlockSlot.attention), ([0, 1], .attention), ([0, 1, 3], .feedForward), ([2, 3], .both),
+        ]
         for (removed, slot) in cases {
             for stream in [RecoveryStream.fullModel, .recovered] {
                 var options = options(.linear, ridge: 1e-10, stream: stream)
@@ -263,7 +269,8 @@ private final class AffineModel: Model {
             for i in 0..<width {
                 for j in 0..<width {
                     let (xi, xj, ui) = (mean { x($0, i) }, mean { x($0, j) }, mean { u($0, i) })
-                    let own = mean { (x($0, i) - xi) * (x($0, j) - xj) }, cross = mean { (u($0, i) - ui) * (x($0, j) - xj) }
+                    let own = mean { (x($0, i) - xi) * (x($0, j) - xj) }
+                    let cross = mean { (u($0, i) - ui) * (x($0, j) - xj) }
                     #expect(abs(found.input[i, j] - own) < 1e-10)
                     #expect(abs(found.cross[i * width + j] - cross) < 1e-10)
                 }
@@ -274,8 +281,9 @@ private final class AffineModel: Model {
             }
             #expect(abs(found.update - update) < 1e-10)
         }
-        #expect(try gathered([2500]).secondMoments(aboutInput: [0, 0, 0], update: [0, 0, 0]).input[0, 1]
-            .distance(to: mean { x($0, 0) * x($0, 1) }).magnitude < 1e-6)
+        #expect(
+            try gathered([2500]).secondMoments(aboutInput: [0, 0, 0], update: [0, 0, 0]).input[0, 1]
+                .distance(to: mean { x($0, 0) * x($0, 1) }).magnitude < 1e-6)
     }
 
     /// One token, fewer tokens than places, inputs that never change, updates of nothing: bounded, and right on the data.
@@ -288,7 +296,9 @@ private final class AffineModel: Model {
                     for stream in [RecoveryStream.fullModel, .recovered] {
                         let options = options(kind, rank: rank, ridge: ridge, norms: true, stream: stream)
                         let set = try solved(model, text, mask([0, 1, 2]), options)
-                        #expect(set.adapters.values.allSatisfy { $0.parameters.allSatisfy { $0.isFinite && abs($0) < 100 } })
+                        #expect(
+                            set.adapters.values.allSatisfy { $0.parameters.allSatisfy { $0.isFinite && abs($0) < 100 } }
+                        )
                         guard kind == .linear, ridge == 0 else { continue }
                         let end = try last(RecoveredModel(model, set), text)
                         for (a, b) in zip(end, try last(model, text)) { #expect(abs(a - b) < 1e-2) }
@@ -327,7 +337,8 @@ private final class AffineModel: Model {
             ThreadPool.threads = threads
             found.append(try solved(model, text, mask([0, 3, 4], blocks: 3), options(.lowRank, rank: nil, ridge: nil)))
         }
-        #expect(found.allSatisfy { $0.adapters == found[0].adapters && $0.report.explained == found[0].report.explained })
+        #expect(
+            found.allSatisfy { $0.adapters == found[0].adapters && $0.report.explained == found[0].report.explained })
     }
 
     @Test func ridgeAndRankAreChosenByHeldOutTokens() throws {

@@ -1,7 +1,8 @@
+// SPDX-License-Identifier: Apache-2.0
 @testable import PruneCore
 
 #if canImport(Glibc)
-import Glibc
+    import Glibc
 #endif
 
 /// A small model with gradients that a reader can check: sublayer u adds tanh(matrix_u * h + carry_u) to a row's state h,
@@ -41,11 +42,13 @@ final class CurvedModel: Model {
         self.hasGradients = hasGradients
         self.brokenToken = brokenToken
         shape = ModelShape(
-            architecture: "Curved", elementType: .float32, blockCount: blocks, hiddenSize: width, feedForwardSize: width,
+            architecture: "Curved", elementType: .float32, blockCount: blocks, hiddenSize: width,
+            feedForwardSize: width,
             headCount: 1, kvHeadCount: 1, headSize: 2, vocabularySize: vocabulary, contextLength: 64,
             tiesEmbeddings: false, fixedParameters: 0, fixedParameterBytes: 0,
             sublayers: (0..<2 * blocks).map { _ in
-                SublayerCost(parameters: width * width, parameterBytes: 4 * width * width, keyValueBytes: 0, window: nil)
+                SublayerCost(
+                    parameters: width * width, parameterBytes: 4 * width * width, keyValueBytes: 0, window: nil)
             })
     }
 
@@ -61,7 +64,8 @@ final class CurvedModel: Model {
     func apply(_ sublayer: Int, to states: [any HiddenState]) throws(PruneError) -> [any HiddenState] {
         states.map { state in
             let own = state as! State
-            return State(own.batch, zip(own.rows, values(sublayer, own)).map { row, value in zip(row, value).map { $0 + $1 } })
+            return State(
+                own.batch, zip(own.rows, values(sublayer, own)).map { row, value in zip(row, value).map { $0 + $1 } })
         }
     }
 
@@ -73,12 +77,13 @@ final class CurvedModel: Model {
                 let isFirst = row == state.batch.rows(ofSequence: sequence).lowerBound
                 let token = state.batch.data.tokens[state.batch.tokens.lowerBound + row]
                 let broken: Float = sublayer == 1 && token == brokenToken ? .nan : 0
-                result.append((0..<shape.hiddenSize).map { out in
-                    var sum: Float = 0
-                    for (weight, value) in zip(matrices[sublayer][out], state.rows[row]) { sum += weight * value }
-                    if !isFirst { sum += carry * state.rows[row - 1][out] }
-                    return tanh(sum) + broken
-                })
+                result.append(
+                    (0..<shape.hiddenSize).map { out in
+                        var sum: Float = 0
+                        for (weight, value) in zip(matrices[sublayer][out], state.rows[row]) { sum += weight * value }
+                        if !isFirst { sum += carry * state.rows[row - 1][out] }
+                        return tanh(sum) + broken
+                    })
             }
         }
         return result
@@ -97,7 +102,9 @@ final class CurvedModel: Model {
                 for row in rows {
                     for out in 0..<shape.hiddenSize {
                         let slope = gradient.rows[row][out] * (1 - values[row][out] * values[row][out])
-                        for column in 0..<shape.hiddenSize { result[row][column] += slope * matrices[sublayer][out][column] }
+                        for column in 0..<shape.hiddenSize {
+                            result[row][column] += slope * matrices[sublayer][out][column]
+                        }
                         if row > rows.lowerBound { result[row - 1][out] += carry * slope }
                     }
                 }
@@ -163,7 +170,9 @@ final class CurvedModel: Model {
     }
 
     func logits(_ state: any HiddenState, at rows: Range<Int>, into out: inout MutableSpan<Float>) throws(PruneError) {
-        for (index, value) in rows.flatMap({ logits((state as! State).rows[$0]) }).enumerated() { out[index] = Float(value) }
+        for (index, value) in rows.flatMap({ logits((state as! State).rows[$0]) }).enumerated() {
+            out[index] = Float(value)
+        }
     }
 
     func read<Result>(

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 import Testing
 
 @testable import PruneCore
@@ -20,7 +21,9 @@ import Testing
     ]
 
     private func member(_ key: String, _ plan: ExportPlan) throws -> JSONValue? {
-        guard case .object(let members) = try JSONValue.parse(Array(plan.config.utf8), source: "config.json") else { return nil }
+        guard case .object(let members) = try JSONValue.parse(Array(plan.config.utf8), source: "config.json") else {
+            return nil
+        }
         return members[key]
     }
 
@@ -50,8 +53,9 @@ import Testing
         let tied = try subject("LlamaForCausalLM", ["tie_word_embeddings": "true"])
         #expect(try PlainExport.plan(tied).tensors.contains { $0.name == "lm_head.weight" } == false)
         let own = try subject("LlamaForCausalLM", [:])
-        let plan = try PlainExport.plan(ExportSubject(
-            model: own.model, source: tied.source, mask: own.mask, adapters: nil))
+        let plan = try PlainExport.plan(
+            ExportSubject(
+                model: own.model, source: tied.source, mask: own.mask, adapters: nil))
         #expect(try member("tie_word_embeddings", plan) == .bool(false))
         #expect(plan.tensors.contains { $0.name == "lm_head.weight" })
     }
@@ -61,7 +65,8 @@ import Testing
         ("LlamaForCausalLM", "attention_bias", "true", "biases"), ("LlamaForCausalLM", "mlp_bias", "true", "biases"),
         ("MistralForCausalLM", "sliding_window", "9", "9 tokens"),
     ])
-    func deciRefusesWhatItsRuntimesDoNotCompute(_ name: String, _ key: String, _ value: String, _ reason: String) throws {
+    func deciRefusesWhatItsRuntimesDoNotCompute(_ name: String, _ key: String, _ value: String, _ reason: String) throws
+    {
         let subject = try subject(name, [key: value])
         expectFault(.unsupported, naming: reason, "hf_custom can") { _ = try DeciExport.plan(subject) }
         // The other format has no such limits.

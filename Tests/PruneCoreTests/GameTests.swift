@@ -1,9 +1,10 @@
+// SPDX-License-Identifier: Apache-2.0
 import Testing
 
 @testable import PruneCore
 
 #if canImport(Glibc)
-import Glibc
+    import Glibc
 #endif
 
 @Suite struct GameTests {
@@ -68,7 +69,8 @@ import Glibc
         guard [.stratified, .kernelShap, .surrogate].contains(kind) else { return }
         var game = Game(try GameOptions(players: 5, estimator: kind, seed: 1, budget: 1000))
         try Self.play(&game)
-        let isDone = game.isDone, estimate = try game.estimate()
+        let isDone = game.isDone
+        let estimate = try game.estimate()
         #expect(game.toldCount == 32 && isDone)
         for (a, b) in zip(estimate.values, Self.exact(5).shapley) { #expect(abs(a - b) < 1e-12) }
         #expect(estimate.standardErrors.allSatisfy { $0 == 0 })
@@ -78,14 +80,16 @@ import Glibc
     func theOrderOfTellingDoesNotMatter(_ kind: EstimatorKind) throws {
         let options = try GameOptions(players: 7, estimator: kind, seed: 5, budget: 90)
         guard kind != .exact, kind != .truncated else { return }
-        var straight = Game(options), shuffled = Game(options)
+        var straight = Game(options)
+        var shuffled = Game(options)
         try Self.play(&straight, batch: 90)
         let coalitions = shuffled.ask(90)
         var random = RandomSource(seed: 2, stream: 0)
         for index in random.permutation(coalitions.count) {
             try shuffled.tell([coalitions[index]], [Self.worth(Coalition(bytes: coalitions[index][...]))])
         }
-        let a = try straight.estimate(), b = try shuffled.estimate()
+        let a = try straight.estimate()
+        let b = try shuffled.estimate()
         #expect(a.values == b.values)
         #expect(a.standardErrors == b.standardErrors)
     }
@@ -101,7 +105,9 @@ import Glibc
             _ = part.ask(3)
             var loaded = try GameDocument.read(GameDocument.write(part))
             try Self.play(&loaded, batch: 8)
-            let a = try loaded.estimate().values, b = try whole.estimate().values, isDone = loaded.isDone
+            let a = try loaded.estimate().values
+            let b = try whole.estimate().values
+            let isDone = loaded.isDone
             if kind != .truncated { #expect(a == b) }
             #expect(isDone)
         }
@@ -141,9 +147,11 @@ import Glibc
     @Test func itStopsWhenSure() throws {
         var loose = Game(try GameOptions(players: 8, estimator: .surrogate, budget: 250, targetError: 0.1))
         try Self.play(&loose, batch: 8)
-        let isDone = loose.isDone, error = try loose.estimate().standardErrors.max() ?? 1
+        let isDone = loose.isDone
+        let error = try loose.estimate().standardErrors.max() ?? 1
         #expect(isDone && loose.toldCount < 250 && error <= 0.1)
-        var certain = Game(try GameOptions(players: 8, estimator: .surrogate, budget: 250, leastCount: 1, certainty: 0.9))
+        var certain = Game(
+            try GameOptions(players: 8, estimator: .surrogate, budget: 250, leastCount: 1, certainty: 0.9))
         try Self.play(&certain, batch: 8)
         let isSure = certain.isDone
         #expect(isSure && certain.toldCount < 250)
@@ -169,7 +177,8 @@ import Glibc
 
     @Test func bigGamesDoNotTrap() throws {
         for players in [1, 2, 3, 65] {
-            for kind in Self.shapleyEstimators + [.banzhaf, .leaveOneOut, .randomSubnetworks] where kind != .exact || players < 10 {
+            for kind in Self.shapleyEstimators + [.banzhaf, .leaveOneOut, .randomSubnetworks]
+            where kind != .exact || players < 10 {
                 var game = Game(try GameOptions(players: players, estimator: kind, seed: 1, budget: 3 * players + 8))
                 var random = RandomSource(seed: 4, stream: 0)
                 for _ in 0..<200 {
@@ -190,17 +199,20 @@ import Glibc
         model.strengths = [2, 0.5, 0.3, 0.7, 0.1, 0.4]
         (model.offset, model.low, model.height, model.shape) = (-2, -7, 5, 1.5)
         let coalitions = (0..<64).map { Coalition(bits: $0, of: 6) }
-        let fitted = SaturatingModel(fitting: Array(coalitions.filter { $0.bits % 2 == 1 || $0.bits < 40 }), coalitions
-            .filter { $0.bits % 2 == 1 || $0.bits < 40 }.map { model($0) })
+        let fitted = SaturatingModel(
+            fitting: Array(coalitions.filter { $0.bits % 2 == 1 || $0.bits < 40 }),
+            coalitions
+                .filter { $0.bits % 2 == 1 || $0.bits < 40 }.map { model($0) })
         for coalition in coalitions { #expect(abs(fitted(coalition) - model(coalition)) < 2e-2) }
     }
 
     @Test func processShapleyEqualsTheTable() throws {
         var random = RandomSource(seed: 1, stream: 2)
         let coalitions = (0..<20).map { _ in Coalition(bits: random.index(below: 64), of: 6) }
-        let process = try #require(HammingProcess(
-            Array(Set(coalitions)), Set(coalitions).map { _ in random.unit() },
-            likeness: [0.1, 0.9, 0.8, 0.5, 0.95, 0.7], noise: 1e-3, wantsError: true))
+        let process = try #require(
+            HammingProcess(
+                Array(Set(coalitions)), Set(coalitions).map { _ in random.unit() },
+                likeness: [0.1, 0.9, 0.8, 0.5, 0.95, 0.7], noise: 1e-3, wantsError: true))
         let table = WorthTable(playerCount: 6, worths: (0..<64).map { process(Coalition(bits: $0, of: 6)) })
         for (a, b) in zip(process.shapley(), table.shapley) { #expect(abs(a - b) < 1e-10) }
     }

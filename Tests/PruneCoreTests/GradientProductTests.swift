@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 import Testing
 
 @testable import PruneCore
@@ -70,8 +71,11 @@ import Testing
             let out = try buffer(start)
             try withExtendedLifetime((owners, gradients)) {
                 try MatrixProduct.pullback(
-                    zip(terms, gradients).map { GradientTerm(UnsafePointer($1.pointer), $0.weight, outputs: $0.outputs) },
-                    runs: [shape.rows / 3, shape.rows - shape.rows / 3], into: out.pointer, adding: adding, scratch: scratch)
+                    zip(terms, gradients).map {
+                        GradientTerm(UnsafePointer($1.pointer), $0.weight, outputs: $0.outputs)
+                    },
+                    runs: [shape.rows / 3, shape.rows - shape.rows / 3], into: out.pointer, adding: adding,
+                    scratch: scratch)
             }
             #expect(largestError(out, exact) <= 2e-5)
         }
@@ -106,7 +110,8 @@ import Testing
         let (dy, out) = (try buffer(terms[0].gradient), try scratch.buffer(32))
         try withExtendedLifetime((owners, dy)) {
             try MatrixProduct.pullback(
-                [GradientTerm(UnsafePointer(dy.pointer), terms[0].weight)], runs: [2], into: out.pointer, scratch: scratch)
+                [GradientTerm(UnsafePointer(dy.pointer), terms[0].weight)], runs: [2], into: out.pointer,
+                scratch: scratch)
         }
         #expect(largestError(out, exact) <= 1e-2)
     }

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 import CKernels
 import Foundation
 import Testing
@@ -184,7 +185,8 @@ import Testing
         let (d, x, up) = (values[0], values[1], values[2])
         /// Checks a loop against an activation and its central difference.
         func check(
-            _ loop: (Int32, UnsafePointer<Float>, UnsafeMutablePointer<Float>, UnsafeMutablePointer<Float>, Int) -> Void,
+            _ loop: (Int32, UnsafePointer<Float>, UnsafeMutablePointer<Float>, UnsafeMutablePointer<Float>, Int) ->
+                Void,
             _ activation: (Double) -> Double
         ) {
             var (gates, ups) = (x, up)
@@ -215,7 +217,8 @@ import Testing
             #expect(abs(Double(d[index]) - exact) <= 1e-6)
         }
         var x = GradientTests.values(count, seed: 4)
-        var rounded = [UInt16](repeating: 0, count: count), out = rounded
+        var rounded = [UInt16](repeating: 0, count: count)
+        var out = rounded
         kernel_softmax_pullback_bf16(level, &x, given, 0.25, &rounded, &out, count)
         for index in 0..<count {
             #expect(abs(widened(rounded[index]) - p[index]) <= p[index] / 250)

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 @testable import PruneCore
 
 /// A model whose arithmetic a reader can do by hand: sublayer u adds `updates[u]` to every token's hidden state.
@@ -27,15 +28,18 @@ final class HandModel: Model {
             feedForwardSize: 1, headCount: 1, kvHeadCount: 1, headSize: 2, vocabularySize: width, contextLength: 16,
             tiesEmbeddings: true, fixedParameters: 5, fixedParameterBytes: 20,
             sublayers: updates.indices.map {
-                SublayerCost(parameters: $0 + 1, parameterBytes: 4 * ($0 + 1), keyValueBytes: $0 % 2 == 0 ? 8 : 0, window: nil)
+                SublayerCost(
+                    parameters: $0 + 1, parameterBytes: 4 * ($0 + 1), keyValueBytes: $0 % 2 == 0 ? 8 : 0, window: nil)
             })
     }
 
     func start(_ batch: TokenBatch) throws(PruneError) -> any HiddenState {
         let width = shape.hiddenSize
-        return State(batch, batch.data.tokens[batch.tokens].map { id in
-            [Float(id), 1] + Array(repeating: 0, count: width - 2)
-        })
+        return State(
+            batch,
+            batch.data.tokens[batch.tokens].map { id in
+                [Float(id), 1] + Array(repeating: 0, count: width - 2)
+            })
     }
 
     func apply(_ sublayer: Int, to states: [any HiddenState]) throws(PruneError) -> [any HiddenState] {
@@ -91,7 +95,7 @@ final class HandModel: Model {
 }
 
 #if canImport(Glibc)
-import Glibc
+    import Glibc
 #endif
 
 func logSumExp(_ values: [Double]) -> Double {

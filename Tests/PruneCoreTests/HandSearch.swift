@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 @testable import PruneCore
 
 /// A model of `blocks` blocks of which a search knows what it costs: sublayer u has u + 1 parameters of two bytes, and each

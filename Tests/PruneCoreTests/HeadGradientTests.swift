@@ -1,9 +1,10 @@
+// SPDX-License-Identifier: Apache-2.0
 import Testing
 
 @testable import PruneCore
 
 #if canImport(Glibc)
-import Glibc
+    import Glibc
 #endif
 
 /// The losses of logits and their gradient with respect to the hidden state before the final norm.
@@ -21,25 +22,32 @@ import Glibc
             return Sample(name: name, dtype: "F32", shape: shape, bytes: bytes)
         }
         let directory = try TemporaryDirectory()
-        try directory.write("config.json", configuration("LlamaForCausalLM", [
-            "hidden_size": "\(width)", "intermediate_size": "8", "num_hidden_layers": "1", "num_attention_heads": "2",
-            "vocab_size": "\(vocabulary)", "rms_norm_eps": "0.01",
-        ]))
+        try directory.write(
+            "config.json",
+            configuration(
+                "LlamaForCausalLM",
+                [
+                    "hidden_size": "\(width)", "intermediate_size": "8", "num_hidden_layers": "1",
+                    "num_attention_heads": "2",
+                    "vocab_size": "\(vocabulary)", "rms_norm_eps": "0.01",
+                ]))
         let layer = "model.layers.0."
-        try directory.write("model.safetensors", safetensors([
-            tensor("model.embed_tokens.weight", vocabulary, width, spread: 1),
-            tensor("lm_head.weight", vocabulary, width, spread: 1),
-            tensor("model.norm.weight", width, mean: 1, spread: 0.5),
-            tensor(layer + "input_layernorm.weight", width, spread: 1),
-            tensor(layer + "post_attention_layernorm.weight", width, spread: 1),
-            tensor(layer + "self_attn.q_proj.weight", width, width, spread: 1),
-            tensor(layer + "self_attn.k_proj.weight", width, width, spread: 1),
-            tensor(layer + "self_attn.v_proj.weight", width, width, spread: 1),
-            tensor(layer + "self_attn.o_proj.weight", width, width, spread: 1),
-            tensor(layer + "mlp.gate_proj.weight", 8, width, spread: 1),
-            tensor(layer + "mlp.up_proj.weight", 8, width, spread: 1),
-            tensor(layer + "mlp.down_proj.weight", width, 8, spread: 1),
-        ]))
+        try directory.write(
+            "model.safetensors",
+            safetensors([
+                tensor("model.embed_tokens.weight", vocabulary, width, spread: 1),
+                tensor("lm_head.weight", vocabulary, width, spread: 1),
+                tensor("model.norm.weight", width, mean: 1, spread: 0.5),
+                tensor(layer + "input_layernorm.weight", width, spread: 1),
+                tensor(layer + "post_attention_layernorm.weight", width, spread: 1),
+                tensor(layer + "self_attn.q_proj.weight", width, width, spread: 1),
+                tensor(layer + "self_attn.k_proj.weight", width, width, spread: 1),
+                tensor(layer + "self_attn.v_proj.weight", width, width, spread: 1),
+                tensor(layer + "self_attn.o_proj.weight", width, width, spread: 1),
+                tensor(layer + "mlp.gate_proj.weight", 8, width, spread: 1),
+                tensor(layer + "mlp.up_proj.weight", 8, width, spread: 1),
+                tensor(layer + "mlp.down_proj.weight", width, 8, spread: 1),
+            ]))
         // The mapped file outlives its name.
         return try NativeModel(directory: directory.path, compute: compute)
     }

@@ -1,9 +1,10 @@
+// SPDX-License-Identifier: Apache-2.0
 import Testing
 
 @testable import PruneCore
 
 #if canImport(Glibc)
-import Glibc
+    import Glibc
 #endif
 
 /// Metrics and leave-one-out on a model that is no engine of ours: they need nothing but the protocol.
@@ -69,7 +70,8 @@ import Glibc
             let watched = WatchedModel(model, rereadsWeights: true)
             let meter = ProgressMeter(stage: "test", total: 1, listener: nil)
             var (together, alone) = (
-                ModelStatistics(blocks: 2, windows: true), ModelStatistics(blocks: 2, windows: true))
+                ModelStatistics(blocks: 2, windows: true), ModelStatistics(blocks: 2, windows: true)
+            )
             try together.collect(watched, data.batches(of: 1), under: mask, meter)
             // Calls of at most 4 rows, the longest batch: no two of 3, 2, 4 and 1 go together. Then the next sublayer.
             #expect(watched.calls.map(\.sublayer) == mask.kept.flatMap { [$0, $0, $0, $0] })
@@ -100,7 +102,9 @@ import Glibc
 
     @Test func aZeroStateHasNoRelativeNorm() {
         var statistics = UnitStatistics()
-        let zero: [Float] = [0, 0], one: [Float] = [0, 1], two: [Float] = [0, 2]
+        let zero: [Float] = [0, 0]
+        let one: [Float] = [0, 1]
+        let two: [Float] = [0, 2]
         let first = statistics.add(zero, one, width: 2)
         #expect(first)
         #expect(statistics.value(.cosine, .input) == 1)
@@ -116,8 +120,10 @@ import Glibc
     @Test func nearVectorsKeepTheirDigits() {
         // g = (1 + t) h + d with d orthogonal to h: tan of the angle is |d| / ((1 + t) |h|), here down to 1e-7.
         for (growth, shift) in [(0.5, 1e-3), (0, 1e-5), (1e-3, 1e-7), (-0.25, 1e-7)] {
-            let hh = 2.0, length = 1 + growth
-            let gg = hh * length * length + shift * shift, uu = hh * growth * growth + shift * shift
+            let hh = 2.0
+            let length = 1 + growth
+            let gg = hh * length * length + shift * shift
+            let uu = hh * growth * growth + shift * shift
             let angle = atan(shift / (hh.squareRoot() * length))
             let distance = cosineDistance(squares: hh, gg, ofDifference: uu)
             let expected = 2 * sin(angle / 2) * sin(angle / 2)
@@ -128,7 +134,8 @@ import Glibc
         }
         #expect(cosineDistance(squares: 4, 9, ofDifference: 25) == 2)
         #expect(angularDistance(cosineDistance: 2) == 1 && angularDistance(cosineDistance: 0) == 0)
-        #expect(cosineDistance(squares: 0, 0, ofDifference: 0) == 0 && cosineDistance(squares: 0, 3, ofDifference: 3) == 1)
+        #expect(
+            cosineDistance(squares: 0, 0, ofDifference: 0) == 0 && cosineDistance(squares: 0, 3, ofDifference: 3) == 1)
         #expect(abs(angularDistance(cosineDistance: 1) - 0.5) < 1e-15)
     }
 
@@ -210,7 +217,10 @@ import Glibc
     @Test func progressCountsItsStepsAndCancels() throws {
         let data = try data([[0, 1, 2], [3, 1]])
         var seen: [Progress] = []
-        _ = try leaveOneOut(model, data, .sublayer, from: all, logitL2: true, WalkOptions(batchTokens: 3)) { seen.append($0); return false }
+        _ = try leaveOneOut(model, data, .sublayer, from: all, logitL2: true, WalkOptions(batchTokens: 3)) {
+            seen.append($0)
+            return false
+        }
         let last = try #require(seen.last)
         #expect(last.done == last.total)
         #expect(throws: PruneError.self) { try evaluate(model, data, under: [all]) { _ in true } }

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 import Testing
 
 @testable import PruneCore
@@ -27,10 +28,12 @@ struct LentTensorTests {
         return try TensorTable(lent: [tensor], in: lent, configuration: "config_json")
     }
 
-    @Test(arguments: [
-        ([3, 4], nil, 4), ([3, 4], [4, 1], 4), ([3, 4], [9, 1], 9), ([1, 4], [-7, 1], 4), ([3, 1], [2, 99], 2),
-        ([1, 1], [0, 0], 1), ([4], nil, 4), ([4], [1], 4), ([1], [5], 1), ([0, 4], [1, 1], 4), ([3, 0], [7, 7], 0),
-    ] as [([Int64], [Int64]?, Int)])
+    @Test(
+        arguments: [
+            ([3, 4], nil, 4), ([3, 4], [4, 1], 4), ([3, 4], [9, 1], 9), ([1, 4], [-7, 1], 4), ([3, 1], [2, 99], 2),
+            ([1, 1], [0, 0], 1), ([4], nil, 4), ([4], [1], 4), ([1], [5], 1), ([0, 4], [1, 1], 4),
+            ([3, 0], [7, 7], 0),
+        ] as [([Int64], [Int64]?, Int)])
     func stridesThatAreFollowed(_ shape: [Int64], _ strides: [Int64]?, _ rowStride: Int) throws {
         let tensor = try table(shape: shape, strides: strides).tensor("w", shape: shape.map { Int($0) })
         #expect(tensor.rowStride == rowStride)
@@ -50,7 +53,8 @@ struct LentTensorTests {
     }
 
     @Test func rowsThatLieApartAreWidenedOneByOne() throws {
-        let matrix = StoredMatrix(try table(shape: [3, 4], strides: [9, 1]).tensor("w", shape: [3, 4]), rows: 3, columns: 4)
+        let matrix = StoredMatrix(
+            try table(shape: [3, 4], strides: [9, 1]).tensor("w", shape: [3, 4]), rows: 3, columns: 4)
         var out = [Float](repeating: -1, count: 8)
         matrix.widen(first: 1, count: 2, into: &out)
         #expect(out == [9, 10, 11, 12, 18, 19, 20, 21])
@@ -100,9 +104,10 @@ struct LentTensorTests {
         let fixed = [own.embedding.tensor, own.finalNorm.gain.tensor, own.head.tensor]
         for tensor in fixed + (0..<mapped.shape.sublayerCount).flatMap({ own.tensors(ofSublayer: $0) }) {
             kept.append(tensor)
-            tensors.append(LentTensor(
-                name: tensor.name, data: tensor.bytes.baseAddress, tensor.elementType,
-                shape: tensor.shape.map { Int64($0) }, strides: nil))
+            tensors.append(
+                LentTensor(
+                    name: tensor.name, data: tensor.bytes.baseAddress, tensor.elementType,
+                    shape: tensor.shape.map { Int64($0) }, strides: nil))
         }
         let table = try TensorTable(lent: tensors, in: lent, configuration: "config_json")
         let model = try NativeModel(mapped.config, table, compute: .float32)

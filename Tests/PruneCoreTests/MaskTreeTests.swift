@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 import Testing
 
 @testable import PruneCore
@@ -67,7 +68,8 @@ import Testing
         #expect(abs(measured.means[0][0].mean - (9.0 + 64 + 441).squareRoot()) < 1e-5)
         #expect(measured.means[1][0].mean == 0)
         let other = try Measurement(
-            model, data(), under: [full], [.distance(.l2)], reference: without, WalkOptions(), stage: "test", progress: nil)
+            model, data(), under: [full], [.distance(.l2)], reference: without, WalkOptions(), stage: "test",
+            progress: nil)
         #expect(abs(other.means[0][0].mean - (9.0 + 64 + 441).squareRoot()) < 1e-5)
     }
 }

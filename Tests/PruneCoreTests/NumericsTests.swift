@@ -1,10 +1,11 @@
+// SPDX-License-Identifier: Apache-2.0
 import CKernels
 import Testing
 
 @testable import PruneCore
 
 #if canImport(Glibc)
-import Glibc
+    import Glibc
 #endif
 
 /// Every CPU level of the loops that this machine can run, against plain arithmetic in double.
@@ -18,8 +19,10 @@ import Glibc
 
     @Test(arguments: levels, lengths)
     func reductions(_ level: Int32, _ count: Int) {
-        let x = values(count, seed: 1), y = values(count, seed: 2)
-        let wide = x.map(Double.init), other = y.map(Double.init)
+        let x = values(count, seed: 1)
+        let y = values(count, seed: 2)
+        let wide = x.map(Double.init)
+        let other = y.map(Double.init)
         let squares = wide.reduce(0) { $0 + $1 * $1 }
         let dot = zip(wide, other).reduce(0) { $0 + $1.0 * $1.1 }
         #expect(abs(Double(kernel_sum_squares(level, x, count)) - squares) <= 1e-6 * squares)
@@ -31,7 +34,8 @@ import Glibc
         #expect(kernel_maximum(level, x, count) == x.max())
         let z = values(count, seed: 3)
         func same(_ norms: kernel_norms, _ vector: [Double]) {
-            let squares = vector.reduce(0) { $0 + $1 * $1 }, absolutes = vector.reduce(0) { $0 + abs($1) }
+            let squares = vector.reduce(0) { $0 + $1 * $1 }
+            let absolutes = vector.reduce(0) { $0 + abs($1) }
             #expect(abs(norms.squares - squares) <= 1e-12 * squares)
             #expect(abs(norms.absolutes - absolutes) <= 1e-12 * absolutes)
         }
@@ -82,7 +86,8 @@ import Glibc
 
     @Test(arguments: levels, lengths)
     func relativeEntropies(_ level: Int32, _ count: Int) {
-        let x = values(count, seed: 3), y = values(count, seed: 4)
+        let x = values(count, seed: 3)
+        let y = values(count, seed: 4)
         let top = x.max() ?? 0
         let sums = kernel_weighted_exp(level, x, y, top, count)
         let weights = x.map { exp(Double($0) - Double(top)) }
@@ -133,7 +138,8 @@ import Glibc
         for (pattern, value) in zip(bits, wide) { #expect(value.bitPattern == UInt32(pattern) << 16) }
         kernel_widen_fp16(level, bits, &wide, bits.count)
         for (pattern, value) in zip(bits, wide) {
-            let exponent = Int(pattern >> 10 & 31), fraction = Double(pattern & 1023)
+            let exponent = Int(pattern >> 10 & 31)
+            let fraction = Double(pattern & 1023)
             let sign = pattern >> 15 == 1 ? -1.0 : 1.0
             switch exponent {
             case 31: #expect(fraction == 0 ? Double(value) == sign * .infinity : value.isNaN)

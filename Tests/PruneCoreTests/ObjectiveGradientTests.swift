@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 import Testing
 
 @testable import PruneCore
@@ -5,7 +6,8 @@ import Testing
 @Suite struct ObjectiveGradientTests {
     /// The objective with one parameter moved, as an evaluation of its own.
     private func loss(
-        _ own: TrainingCase, _ adapters: AdapterSet, _ objective: RecoveryObjective, moving index: Int, of sublayer: Int,
+        _ own: TrainingCase, _ adapters: AdapterSet, _ objective: RecoveryObjective, moving index: Int,
+        of sublayer: Int,
         by step: Float
     ) throws -> Double {
         var moved = adapters.adapters
@@ -73,12 +75,14 @@ import Testing
         let adapters = try own.randomAdapters()
         for objective in [RecoveryObjective.mse, .closedForm] {
             expectFault(.argument, naming: objective.name) {
-                _ = try objectiveGradient(own.model, own.data, under: own.mask, objective, atSublayer: 0, batchTokens: 9)
+                _ = try objectiveGradient(
+                    own.model, own.data, under: own.mask, objective, atSublayer: 0, batchTokens: 9)
             }
         }
         for sublayer in [-1, 7] {
             expectFault(.argument, naming: "sublayer \(sublayer)") {
-                _ = try objectiveGradient(own.model, own.data, under: own.mask, .kl, atSublayer: sublayer, batchTokens: 9)
+                _ = try objectiveGradient(
+                    own.model, own.data, under: own.mask, .kl, atSublayer: sublayer, batchTokens: 9)
             }
         }
         expectFault(.argument, naming: "sublayer 0") {

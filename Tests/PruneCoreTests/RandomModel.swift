@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 @testable import PruneCore
 
 /// A model of random fp32 weights, written to a directory and opened from there.
@@ -20,12 +21,15 @@ func randomModel(
     var samples: [Sample] = []
     func add(_ name: String, _ shape: [Int], mean: Double = 0, spread: Double) {
         let values = (0..<shape.reduce(1, *)).map { _ in Float(mean + spread * (2 * random.unit() - 1)) }
-        samples.append(Sample(
-            name: name, dtype: "F32", shape: shape, bytes: values.flatMap { withUnsafeBytes(of: $0, Array.init) }))
+        samples.append(
+            Sample(
+                name: name, dtype: "F32", shape: shape, bytes: values.flatMap { withUnsafeBytes(of: $0, Array.init) }))
     }
     func addProjection(_ role: TensorRole, _ block: Int, _ outputs: Int, _ inputs: Int, biased: Bool) {
         // Outputs of variance near 1 for inputs of variance 1.
-        add(config.architecture.weight(role, block: block), [outputs, inputs], spread: (3 / Double(inputs)).squareRoot())
+        add(
+            config.architecture.weight(role, block: block), [outputs, inputs], spread: (3 / Double(inputs)).squareRoot()
+        )
         if biased { add(config.architecture.bias(role, block: block), [outputs], spread: 1) }
     }
     func addNorm(_ name: String, _ count: Int) { add(name, [count], mean: 1, spread: 0.5) }

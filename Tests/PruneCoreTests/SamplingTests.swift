@@ -1,9 +1,10 @@
+// SPDX-License-Identifier: Apache-2.0
 import Testing
 
 @testable import PruneCore
 
 #if canImport(Glibc)
-import Glibc
+    import Glibc
 #endif
 
 /// Temperature, top-k and top-p against their definitions, worked out by sorting everything.
@@ -86,7 +87,8 @@ import Glibc
 
     @Test func entriesHaveTheirShares() {
         let weights: [Float] = [0, 1, 0, 2, 1, 0]
-        #expect([0, 0.2499, 0.25, 0.7499, 0.75, 0.9999999].map { entry(of: weights.span, at: $0) } == [1, 1, 3, 3, 4, 4])
+        #expect(
+            [0, 0.2499, 0.25, 0.7499, 0.75, 0.9999999].map { entry(of: weights.span, at: $0) } == [1, 1, 3, 3, 4, 4])
         #expect(entry(of: weights.span, at: 1) == 4)
     }
 
@@ -105,7 +107,9 @@ import Glibc
         // Chi-square with at most 4 degrees of freedom: 23.5 is exceeded once in 10,000 seeds.
         var statistic = 0.0
         for (count, share) in zip(counts, wanted) {
-            if share == 0 { #expect(count == 0) } else {
+            if share == 0 {
+                #expect(count == 0)
+            } else {
                 statistic += (count - share * Double(total)) * (count - share * Double(total)) / (share * Double(total))
             }
         }
@@ -113,7 +117,8 @@ import Glibc
     }
 
     @Test(arguments: [
-        (-1.0, 0, 0.0, "temperature"), (.nan, 0, 0, "temperature"), (.infinity, 0, 0, "temperature"), (1, -1, 0, "top_k"),
+        (-1.0, 0, 0.0, "temperature"), (.nan, 0, 0, "temperature"), (.infinity, 0, 0, "temperature"),
+        (1, -1, 0, "top_k"),
         (1, 0, -0.1, "top_p"), (1, 0, 1.01, "top_p"), (1, 0, .nan, "top_p"),
     ])
     func badValuesAreNamed(_ temperature: Double, _ topK: Int, _ topP: Double, _ name: String) {

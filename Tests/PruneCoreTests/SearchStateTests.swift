@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 import Testing
 
 @testable import PruneCore
@@ -7,26 +8,57 @@ import Testing
 
     /// One search of every kind, with whatever makes it long.
     static let searches: [(name: String, make: @Sendable () throws -> Search)] = [
-        ("one-shot", { try handSearch(.oneShot, blocks: 6) {
-            $0.budget.maxDamage = 6
-            $0.scores = (0..<12).map { Double($0 * 5 % 12) }
-        } }),
+        (
+            "one-shot",
+            {
+                try handSearch(.oneShot, blocks: 6) {
+                    $0.budget.maxDamage = 6
+                    $0.scores = (0..<12).map { Double($0 * 5 % 12) }
+                }
+            }
+        ),
         ("greedy", { try handSearch(.greedy, blocks: 6) { $0.budget.remove = 5 } }),
         ("greedy for damage", { try handSearch(.greedy, blocks: 6) { $0.budget.maxIncrease = 0.7 } }),
-        ("greedy for costs", { try handSearch(.greedy, blocks: 6) { $0.budget.parameterBytes = 300; $0.budget.keyValueBytes = 40 } }),
+        (
+            "greedy for costs",
+            {
+                try handSearch(.greedy, blocks: 6) {
+                    $0.budget.parameterBytes = 300
+                    $0.budget.keyValueBytes = 40
+                }
+            }
+        ),
         ("window", { try handSearch(.window, blocks: 6) { $0.budget.maxDamage = 4 } }),
-        ("random", { try handSearch(.random, blocks: 6) { $0.budget.remove = 4; $0.seed = 3 } }),
-        ("evolutionary", { try handSearch(.evolutionary, blocks: 6) {
-            $0.budget.remove = 4
-            $0.offspring = 8
-            $0.generations = 3
-            $0.seed = 5
-        } }),
-        ("evolutionary for costs", { try handSearch(.evolutionary, blocks: 6) {
-            $0.budget.removeParameters = 0.2
-            $0.offspring = 8
-            $0.generations = 2
-        } }),
+        (
+            "random",
+            {
+                try handSearch(.random, blocks: 6) {
+                    $0.budget.remove = 4
+                    $0.seed = 3
+                }
+            }
+        ),
+        (
+            "evolutionary",
+            {
+                try handSearch(.evolutionary, blocks: 6) {
+                    $0.budget.remove = 4
+                    $0.offspring = 8
+                    $0.generations = 3
+                    $0.seed = 5
+                }
+            }
+        ),
+        (
+            "evolutionary for costs",
+            {
+                try handSearch(.evolutionary, blocks: 6) {
+                    $0.budget.removeParameters = 0.2
+                    $0.offspring = 8
+                    $0.generations = 2
+                }
+            }
+        ),
     ]
 
     static func ended(_ make: () throws -> Search, batch: Int, shares: Bool) throws -> Search {
@@ -94,7 +126,9 @@ import Testing
                 var forged = bytes
                 forged[place] = value
                 let sum = ByteChecksum(forged.dropLast(8)).value
-                for byte in 0..<8 { forged[forged.count - 8 + byte] = UInt8(truncatingIfNeeded: sum >> UInt64(8 * byte)) }
+                for byte in 0..<8 {
+                    forged[forged.count - 8 + byte] = UInt8(truncatingIfNeeded: sum >> UInt64(8 * byte))
+                }
                 do throws(PruneError) {
                     var loaded = try SearchDocument.read(forged)
                     _ = (loaded.state, loaded.mask, loaded.path.count)

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 import Testing
 
 @testable import PruneCore
@@ -23,7 +24,9 @@ import Testing
     }
 
     @Test func tailRemovesFromTheLastUnitOn() throws {
-        for (granularity, removed) in [(Granularity.sublayer, [6, 7]), (.block, [4, 5, 6, 7]), (.attention, [4, 6]), (.feedForward, [5, 7])] {
+        for (granularity, removed) in [
+            (Granularity.sublayer, [6, 7]), (.block, [4, 5, 6, 7]), (.attention, [4, 6]), (.feedForward, [5, 7]),
+        ] {
             var search = try handSearch(.tail, granularity) { $0.budget.remove = 2 }
             try search.play { mask, _ in Self.additive(mask) }
             #expect(search.mask.removed == removed)
@@ -49,7 +52,10 @@ import Testing
     }
 
     @Test func greedyAsksForTheStartAndForEveryUnit() throws {
-        var search = try handSearch(.greedy) { $0.budget.remove = 3; $0.exchanges = -1 }
+        var search = try handSearch(.greedy) {
+            $0.budget.remove = 3
+            $0.exchanges = -1
+        }
         let asked = try search.play { mask, _ in Self.additive(mask) }
         #expect(asked.count == 1 + 8 + 7 + 6)
         #expect(asked[0].mask.removed.isEmpty && asked[1].mask.removed == [0])
@@ -84,7 +90,10 @@ import Testing
         // Alone 0 and 1 are harmless; together with anything else 0 is not. Greedy takes 0 first and is caught.
         var damage = HandDamage(alone: [0.1, 0.2, 0.3, 0.4, 2, 2, 2, 2])
         for other in 1..<8 { damage.together[[0, other]] = 1 }
-        var plain = try handSearch(.greedy) { $0.budget.remove = 3; $0.exchanges = -1 }
+        var plain = try handSearch(.greedy) {
+            $0.budget.remove = 3
+            $0.exchanges = -1
+        }
         try plain.play { mask, _ in damage(mask) }
         #expect(plain.mask.removed == [0, 1, 2])
         var search = try handSearch(.greedy) { $0.budget.remove = 3 }

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 import Foundation
 import Testing
 
@@ -21,9 +22,11 @@ import Testing
         #expect(try entries(place + "/inner") == ["b"])
         #expect(try entries(home.path) == ["out"])
         #expect(staged.files.map(\.name) == ["a", "inner/b"])
-        #expect(staged.files[0].checksum == [1, 2, 3].withUnsafeBytes { _ in
-            "039058c6f2c0cb492c533b0a4d14ef77cc0f78abccced5287d84a1a2011cfb81"
-        })
+        #expect(
+            staged.files[0].checksum
+                == [1, 2, 3].withUnsafeBytes { _ in
+                    "039058c6f2c0cb492c533b0a4d14ef77cc0f78abccced5287d84a1a2011cfb81"
+                })
     }
 
     @Test func whatIsNotFinishedGoes() throws {

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 import Testing
 
 @testable import PruneCore
@@ -13,7 +14,8 @@ import Testing
             ("learning_rate", { $0.training.learningRate = 0 }), ("learning_rate", { $0.training.learningRate = .nan }),
             ("weight_decay", { $0.training.weightDecay = -1 }), ("clip_norm", { $0.training.clipNorm = .infinity }),
             ("evaluate_every", { $0.training.evaluateEvery = 0 }), ("patience", { $0.training.patience = 0 }),
-            ("checkpoint_every", { $0.training.checkpointEvery = -3 }), ("objective", { $0.training.objective = .closedForm }),
+            ("checkpoint_every", { $0.training.checkpointEvery = -3 }),
+            ("objective", { $0.training.objective = .closedForm }),
             ("rank", { $0.options.rank = 0 }), ("rank", { $0.options.rank = 7 }), ("rank", { $0.options.rank = nil }),
             ("held_out_share", { $0.options.heldOutShare = 1 }), ("held_out_share", { $0.options.heldOutShare = .nan }),
             ("batches of 0", { $0.options.batchTokens = 0 }), ("ridge", { $0.options.ridge = -1 }),
@@ -34,7 +36,8 @@ import Testing
         expectFault(.argument, naming: "4", "6") { _ = try own.run() }
         own.mask = KeepMask(blocks: 3).removing(unit: 3, .sublayer)
         expectFault(.argument, naming: "another mask", "attn.1", "ffn.1") {
-            _ = try recover(own.model, own.data, under: own.mask, own.options, initial: adapters, training: own.training)
+            _ = try recover(
+                own.model, own.data, under: own.mask, own.options, initial: adapters, training: own.training)
         }
         own = try TrainingCase()
         expectFault(.argument, naming: "trained") {
@@ -91,7 +94,8 @@ import Testing
         }
         // The last good state is there.
         let print = TrainingFingerprint(
-            own.model, data, heldOut: good, own.mask, own.options, own.training, initial: nil).value
+            own.model, data, heldOut: good, own.mask, own.options, own.training, initial: nil
+        ).value
         let layout = TrainingCheckpoint.Layout(hiddenSize: 6, mask: own.mask)
         let state = try TrainingCheckpoint.read(directory.file("training"), print, layout)
         #expect(state?.report.steps == last)

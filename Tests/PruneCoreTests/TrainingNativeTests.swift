@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 import Testing
 
 @testable import PruneCore
@@ -24,7 +25,8 @@ import Testing
         for start in [RecoveryStart.zero, .closedForm] {
             own.training.start = start
             let report = try own.run().report
-            #expect((report.heldOutBest ?? .nan) < (report.heldOutBefore ?? .nan), "\(compute) \(objective.name) \(start)")
+            #expect(
+                (report.heldOutBest ?? .nan) < (report.heldOutBefore ?? .nan), "\(compute) \(objective.name) \(start)")
             #expect((report.statisticsTokens > 0) == (start == .closedForm))
         }
     }

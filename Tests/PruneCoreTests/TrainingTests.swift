@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 import Foundation
 import Testing
 
@@ -54,7 +55,8 @@ struct TrainingCase {
         own.options.kind = kind
         own.training.objective = objective
         let report = try own.run().report
-        let before = try #require(report.heldOutBefore), best = try #require(report.heldOutBest)
+        let before = try #require(report.heldOutBefore)
+        let best = try #require(report.heldOutBest)
         #expect(best < before, "\(kind.name) \(objective.name): \(before) to \(best)")
         #expect(report.history.map(\.step) == [0, 10, 20, 30, 40])
         #expect(report.history.map(\.heldOutLoss).min() == best && report.history[0].heldOutLoss == before)
@@ -114,7 +116,8 @@ struct TrainingCase {
         let first = try own.run()
         own.options.seed = 9
         let more = try recover(
-            own.model, own.data, heldOut: own.data, under: own.mask, own.options, initial: first, training: own.training)
+            own.model, own.data, heldOut: own.data, under: own.mask, own.options, initial: first, training: own.training
+        )
         let pass = GradientPass(own.model, own.mask, .kl)
         let start = try HeldOutObjective(pass, own.data, batchTokens: 2048).loss(first.adapters)
         #expect(more.report.heldOutBefore == start)
@@ -137,7 +140,10 @@ struct TrainingCase {
         own.training.warmupSteps = 4
         own.training.evaluateEvery = nil
         var told: [TrainingProgress] = []
-        let report = try own.run { told.append($0); return false }.report
+        let report = try own.run {
+            told.append($0)
+            return false
+        }.report
         #expect(told.map(\.step) == Array(1...12))
         #expect(told.allSatisfy { $0.steps == 12 && $0.loss.isFinite && $0.tokensPerSecond > 0 && $0.seconds >= 0 })
         #expect(told.map(\.bestLoss).last == report.heldOutBest)

@@ -1,9 +1,10 @@
+// SPDX-License-Identifier: Apache-2.0
 import Testing
 
 @testable import PruneCore
 
 #if canImport(Glibc)
-import Glibc
+    import Glibc
 #endif
 
 /// Every utility of masks against plain arithmetic, and against each mask alone.
@@ -25,7 +26,8 @@ import Glibc
         _ utility: Utility, _ masks: [KeepMask], cap: Double? = nil, reference: KeepMask? = nil,
         _ options: WalkOptions = WalkOptions()
     ) throws -> [Double] {
-        try utilities(model, data(), under: masks, utility, cap: cap, reference: reference, options, progress: nil).values
+        try utilities(model, data(), under: masks, utility, cap: cap, reference: reference, options, progress: nil)
+            .values
     }
 
     /// The logits that a token predicts its successor with.
@@ -108,7 +110,8 @@ import Glibc
         let without = all.removing(unit: 2, .sublayer)
         func run(_ mask: KeepMask, reference: KeepMask) throws -> [Double] {
             try utilities(
-                broken, data, under: [mask], utility, cap: nil, reference: reference, WalkOptions(), progress: nil).values
+                broken, data, under: [mask], utility, cap: nil, reference: reference, WalkOptions(), progress: nil
+            ).values
         }
         #expect(try run(without, reference: without).allSatisfy(\.isFinite))
         for (mask, reference) in [(all, without)] + (utility == .loss ? [] : [(without, all)]) {
@@ -138,12 +141,16 @@ import Glibc
             let options = WalkOptions(batchTokens: 3)
             _ = try utilities(
                 model, data(), under: everyMask, utility, cap: nil, reference: reference, options, stage: "own"
-            ) { seen.append($0); return false }
+            ) {
+                seen.append($0)
+                return false
+            }
             let last = try #require(seen.last)
             #expect(last.done == last.total && last.stage == "own")
             let error = #expect(throws: PruneError.self) {
                 try utilities(
-                    model, data(), under: everyMask, utility, cap: nil, reference: reference, options) { _ in true }
+                    model, data(), under: everyMask, utility, cap: nil, reference: reference, options
+                ) { _ in true }
             }
             #expect(error?.kind == .cancelled)
         }

@@ -1,5 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0
 @testable import PruneCore
-
 
 /// Another model under watch: which calls it gets, and how many rows its states hold at a time. Used by one thread.
 final class WatchedModel: Model, @unchecked Sendable {

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Small games whose values are known, and how a test plays them."""
 
 from __future__ import annotations

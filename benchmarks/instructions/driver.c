@@ -14,10 +14,21 @@
 #include <string.h>
 #include <valgrind/callgrind.h>
 
-enum { TOKENS = 48, FEW_TOKENS = 12, NEW_TOKENS = 8, PLAYERS = 16, BUDGET = 128, MASKS = 6 };
-enum { MOST_SUBLAYERS = 64, MOST_SCORES = 1024 };
+enum {
+    TOKENS = 48,
+    FEW_TOKENS = 12,
+    NEW_TOKENS = 8,
+    PLAYERS = 16,
+    BUDGET = 128,
+    MASKS = 6
+};
+enum {
+    MOST_SUBLAYERS = 64,
+    MOST_SCORES = 1024
+};
 
-static void check(prune_status status, const char *doing) {
+static void check(prune_status status, const char *doing)
+{
     if (status == PRUNE_OK) return;
     fprintf(stderr, "%s: %s: %s\n", doing, prune_status_name(status), prune_last_error());
     exit(1);
@@ -27,7 +38,8 @@ static void check(prune_status status, const char *doing) {
 #define begin() CALLGRIND_ZERO_STATS
 #define end(name) CALLGRIND_DUMP_STATS_AT(name)
 
-static prune_data *read_tokens(const char *path, int64_t count) {
+static prune_data *read_tokens(const char *path, int64_t count)
+{
     int32_t ids[TOKENS];
     FILE *file = fopen(path, "r");
     if (file == NULL) {
@@ -46,7 +58,8 @@ static prune_data *read_tokens(const char *path, int64_t count) {
     return data;
 }
 
-static void evaluate(const prune_model *model, const prune_data *data, const char *name) {
+static void evaluate(const prune_model *model, const prune_data *data, const char *name)
+{
     prune_evaluation found;
     begin();
     check(prune_model_evaluate(model, data, NULL, 1, 0, NULL, &found), name);
@@ -57,7 +70,8 @@ static void evaluate(const prune_model *model, const prune_data *data, const cha
     }
 }
 
-static void token_losses(const prune_model *model, const prune_data *data) {
+static void token_losses(const prune_model *model, const prune_data *data)
+{
     float losses[TOKENS];
     size_t count = 0;
     begin();
@@ -65,7 +79,8 @@ static void token_losses(const prune_model *model, const prune_data *data) {
     end("token losses");
 }
 
-static void score(const prune_model *model, const prune_data *data, uint64_t metrics, const char *name) {
+static void score(const prune_model *model, const prune_data *data, uint64_t metrics, const char *name)
+{
     static double scores[MOST_SCORES];
     prune_score_options options = PRUNE_SCORE_OPTIONS_INIT;
     size_t count = 0;
@@ -77,7 +92,8 @@ static void score(const prune_model *model, const prune_data *data, uint64_t met
 
 /* Distances of the logits under some masks: each lacks one sublayer more, from the last one on. */
 static void utilities(const prune_model *model, const prune_data *data, prune_utility utility, size_t sublayers,
-                      const char *name) {
+                      const char *name)
+{
     uint8_t masks[MASKS * MOST_SUBLAYERS];
     double values[MASKS];
     prune_coalition_options options = PRUNE_COALITION_OPTIONS_INIT;
@@ -91,7 +107,8 @@ static void utilities(const prune_model *model, const prune_data *data, prune_ut
     end(name);
 }
 
-static void generate(const prune_model *model, const prune_data *prompts) {
+static void generate(const prune_model *model, const prune_data *prompts)
+{
     prune_generate_options options = PRUNE_GENERATE_OPTIONS_INIT;
     prune_generation *generation = NULL;
     prune_generation_report report = PRUNE_GENERATION_REPORT_INIT;
@@ -108,14 +125,16 @@ static void generate(const prune_model *model, const prune_data *prompts) {
 }
 
 /* A game with a known worth: players add different amounts, and some of them in pairs. */
-static double worth(const uint8_t *mask) {
+static double worth(const uint8_t *mask)
+{
     double sum = 0;
     for (int i = 0; i < PLAYERS; i++) sum += mask[i] ? 1.0 / (1 + i) : 0;
     for (int i = 0; i + 1 < PLAYERS; i += 2) sum += mask[i] && mask[i + 1] ? 0.1 * (i % 5) : 0;
     return log1p(sum);
 }
 
-static void play(prune_estimator estimator, const char *name) {
+static void play(prune_estimator estimator, const char *name)
+{
     static uint8_t masks[BUDGET * PLAYERS];
     double values[PLAYERS], errors[PLAYERS];
     prune_game_options options = PRUNE_GAME_OPTIONS_INIT;
@@ -138,7 +157,8 @@ static void play(prune_estimator estimator, const char *name) {
     prune_game_release(game);
 }
 
-int main(int argc, char **argv) {
+int main(int argc, char **argv)
+{
     prune_runtime runtime = PRUNE_RUNTIME_INIT;
     prune_model_shape shape = PRUNE_MODEL_SHAPE_INIT;
     prune_model *model = NULL;

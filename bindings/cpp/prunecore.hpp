@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// \file prunecore.hpp
 /// C++17 door to PruneCore: owners that give their handle back, values, and exceptions over prunecore.h.
 ///
@@ -20,29 +21,29 @@
 #error "prunecore.hpp needs C++17"
 #endif
 
-#include "prunecore/library.hpp"     // Error, version, runtime_info, set_threads
-#include "prunecore/span.hpp"        // span, mutable_span
-#include "prunecore/handle.hpp"      // owners of handles
-#include "prunecore/progress.hpp"    // Progress
-#include "prunecore/mask.hpp"        // Granularity, Mask
-#include "prunecore/data.hpp"        // Data, ChoiceItem
-#include "prunecore/scores.hpp"      // Metric, ScoreOptions, Scores
-#include "prunecore/evaluation.hpp"  // EvaluateOptions, Evaluation
-#include "prunecore/coalitions.hpp"  // Utility, CoalitionOptions, Utilities
-#include "prunecore/game.hpp"        // Estimator, GameOptions, Game
-#include "prunecore/shapley.hpp"     // ShapleyOptions, GameProgress
-#include "prunecore/search.hpp"      // Strategy, SearchOptions, Search
-#include "prunecore/generation.hpp"  // GenerateOptions, Generation
-#include "prunecore/element.hpp"     // ElementType
-#include "prunecore/rows.hpp"        // Rows
-#include "prunecore/tensors.hpp"     // Tensor
-#include "prunecore/kinds.hpp"       // AdapterKind, Objective
-#include "prunecore/host.hpp"        // Host, HostShape
-#include "prunecore/model.hpp"       // LendOptions, Model
-#include "prunecore/statistics.hpp"  // Statistics
-#include "prunecore/recovery.hpp"    // RecoverOptions, Adapters, recover
-#include "prunecore/moments.hpp"     // Moments
-#include "prunecore/gradients.hpp"   // vjp, gradient
-#include "prunecore/exporting.hpp"   // Format, ExportOptions, export_model
+#include "prunecore/library.hpp"    // Error, version, runtime_info, set_threads
+#include "prunecore/span.hpp"       // span, mutable_span
+#include "prunecore/handle.hpp"     // owners of handles
+#include "prunecore/progress.hpp"   // Progress
+#include "prunecore/mask.hpp"       // Granularity, Mask
+#include "prunecore/data.hpp"       // Data, ChoiceItem
+#include "prunecore/scores.hpp"     // Metric, ScoreOptions, Scores
+#include "prunecore/evaluation.hpp" // EvaluateOptions, Evaluation
+#include "prunecore/coalitions.hpp" // Utility, CoalitionOptions, Utilities
+#include "prunecore/game.hpp"       // Estimator, GameOptions, Game
+#include "prunecore/shapley.hpp"    // ShapleyOptions, GameProgress
+#include "prunecore/search.hpp"     // Strategy, SearchOptions, Search
+#include "prunecore/generation.hpp" // GenerateOptions, Generation
+#include "prunecore/element.hpp"    // ElementType
+#include "prunecore/rows.hpp"       // Rows
+#include "prunecore/tensors.hpp"    // Tensor
+#include "prunecore/kinds.hpp"      // AdapterKind, Objective
+#include "prunecore/host.hpp"       // Host, HostShape
+#include "prunecore/model.hpp"      // LendOptions, Model
+#include "prunecore/statistics.hpp" // Statistics
+#include "prunecore/recovery.hpp"   // RecoverOptions, Adapters, recover
+#include "prunecore/moments.hpp"    // Moments
+#include "prunecore/gradients.hpp"  // vjp, gradient
+#include "prunecore/exporting.hpp"  // Format, ExportOptions, export_model
 
-#endif  // PRUNECORE_HPP
+#endif // PRUNECORE_HPP

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A C99 program with Python inside, and a model that only Python knows: its layers are NumPy. PruneCore scores it twice
  * in this one process, through the C API, whose callbacks call into Python, and through the Python package; both must
@@ -23,10 +24,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SUBLAYERS = 64, METRICS = 7, TOKENS = 24, SEQUENCES = 3 };
+enum {
+    SUBLAYERS = 64,
+    METRICS = 7,
+    TOKENS = 24,
+    SEQUENCES = 3
+};
 
-static const uint64_t metrics = (PRUNE_METRIC_ALL_STATIC & ~(uint64_t)PRUNE_METRIC_MAGNITUDE)
-                                | PRUNE_METRIC_LEAVE_ONE_OUT_LOSS;
+static const uint64_t metrics =
+    (PRUNE_METRIC_ALL_STATIC & ~(uint64_t)PRUNE_METRIC_MAGNITUDE) | PRUNE_METRIC_LEAVE_ONE_OUT_LOSS;
 static const int64_t lengths[SEQUENCES] = { 12, 4, 8 };
 static int32_t ids[TOKENS];
 
@@ -322,12 +328,12 @@ static PyObject *scores_from_python(PyObject *object)
         "scores = np.stack([scores[metric] for metric in scores.metrics])\n";
     PyObject *names = needed(PyDict_New(), "names");
     PyObject *tokens = needed(PyBytes_FromStringAndSize((const char *)ids, sizeof ids), "ids");
-    PyObject *sizes = needed(Py_BuildValue("[LLL]", (long long)lengths[0], (long long)lengths[1],
-                                           (long long)lengths[2]), "lengths");
+    PyObject *sizes =
+        needed(Py_BuildValue("[LLL]", (long long)lengths[0], (long long)lengths[1], (long long)lengths[2]), "lengths");
     PyObject *scores;
-    if (PyDict_SetItemString(names, "host", object) != 0 || PyDict_SetItemString(names, "ids", tokens) != 0
-        || PyDict_SetItemString(names, "lengths", sizes) != 0
-        || PyDict_SetItemString(names, "__builtins__", PyEval_GetBuiltins()) != 0) {
+    if (PyDict_SetItemString(names, "host", object) != 0 || PyDict_SetItemString(names, "ids", tokens) != 0 ||
+        PyDict_SetItemString(names, "lengths", sizes) != 0 ||
+        PyDict_SetItemString(names, "__builtins__", PyEval_GetBuiltins()) != 0) {
         needed(NULL, "names");
     }
     Py_DECREF(needed(PyRun_String(code, Py_file_input, names, names), "the package"));

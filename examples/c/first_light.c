@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * First light in C99: open a model, score its attention layers, prune four, see what it costs.
  *
@@ -160,9 +161,9 @@ int main(int argc, char **argv)
     }
 
     /* Open the model and copy the token sequences into the library. */
-    if (failed(prune_model_open(argv[1], NULL, &model), "opening the model")
-        || failed(prune_model_info(model, &shape), "describing the model")
-        || failed(prune_data_create(tokens.ids, tokens.lengths, tokens.n_sequences, NULL, &data), "taking in tokens")) {
+    if (failed(prune_model_open(argv[1], NULL, &model), "opening the model") ||
+        failed(prune_model_info(model, &shape), "describing the model") ||
+        failed(prune_data_create(tokens.ids, tokens.lengths, tokens.n_sequences, NULL, &data), "taking in tokens")) {
         goto done;
     }
     n_blocks = (size_t)shape.n_blocks;
@@ -188,8 +189,8 @@ int main(int argc, char **argv)
 
     /* Remove the four that matter least, and evaluate what is left. */
     if (failed(prune_mask_remove_lowest(scores, n_blocks, PRUNE_GRANULARITY_ATTENTION, 4, NULL, keep, n_sublayers),
-               "pruning")
-        || failed(prune_model_evaluate(model, data, keep, 1, n_sublayers, NULL, &after), "evaluating what is left")) {
+               "pruning") ||
+        failed(prune_model_evaluate(model, data, keep, 1, n_sublayers, NULL, &after), "evaluating what is left")) {
         goto done;
     }
 

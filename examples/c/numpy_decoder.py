@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A tiny decoder in NumPy, for embed_python.c: what a program's own engine offers to PruneCore."""
 
 import numpy as np

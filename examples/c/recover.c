@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Recovery in C99: remove four attention layers, win back what they cost, save the adapters and load them again.
  *
@@ -52,8 +53,8 @@ static void read_tokens(const char *path, prune_data **out_learnt, prune_data **
             continue;
         }
         ungetc(next, file);
-        if (fscanf(file, "%ld", &id) != 1 || n_ids == sizeof ids / sizeof *ids
-            || n_sequences == sizeof lengths / sizeof *lengths) {
+        if (fscanf(file, "%ld", &id) != 1 || n_ids == sizeof ids / sizeof *ids ||
+            n_sequences == sizeof lengths / sizeof *lengths) {
             fprintf(stderr, "%s: sequence %lu has something that is no token id, or there are too many\n", path,
                     (unsigned long)n_sequences);
             exit(EXIT_FAILURE);
@@ -117,7 +118,8 @@ int main(int argc, char **argv)
     scoring.granularity = PRUNE_GRANULARITY_ATTENTION;
     scoring.metrics = PRUNE_METRIC_LEAVE_ONE_OUT_LOSS;
     must(prune_model_score(model, learnt, &scoring, scores, n_blocks, NULL), "scoring");
-    must(prune_mask_remove_lowest(scores, n_blocks, PRUNE_GRANULARITY_ATTENTION, 4, NULL, keep, n_sublayers), "pruning");
+    must(prune_mask_remove_lowest(scores, n_blocks, PRUNE_GRANULARITY_ATTENTION, 4, NULL, keep, n_sublayers),
+         "pruning");
 
     /* An adapter of rank 16 for each of them, in closed form: no gradient, one pass over the tokens. */
     options.kind = PRUNE_ADAPTER_LOW_RANK;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Shapley values of a game of one's own, by ask and tell: the library says which coalitions it wants to know about, the
 // program works their worths out wherever it likes. Here: on its own threads.
 //
@@ -26,7 +27,7 @@ constexpr std::size_t n_towns = 10;
 
 struct Road {
   const char *name;
-  std::size_t a, b;  // towns 0 .. n_towns - 1
+  std::size_t a, b; // towns 0 .. n_towns - 1
 };
 
 // Two clusters of towns with one bridge between them, and two villages at the end of a road each.
@@ -73,11 +74,11 @@ std::vector<double> worths_of(const prune::Coalitions &coalitions) {
   return worths;
 }
 
-}  // namespace
+} // namespace
 
 int main(int argc, char **argv) {
   try {
-    prune::GameOptions options;  // the default estimator: the one that measured best
+    prune::GameOptions options; // the default estimator: the one that measured best
     options.seed = 1;
     options.budget = argc > 1 ? std::atoll(argv[1]) : 400;
     prune::Game game(static_cast<std::int64_t>(roads.size()), options);

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 #include "engine.hpp"
 
 #include <algorithm>
@@ -58,8 +59,9 @@ void add(std::vector<float> &to, const std::vector<float> &update) {
 // Rotary position of one token: the two halves of each of its heads turn against each other.
 void rotate(float *heads, std::size_t count, std::size_t size, std::size_t position, float theta) {
   for (std::size_t i = 0; i < size / 2; ++i) {
-    const double angle = static_cast<double>(position) *
-                         std::pow(static_cast<double>(theta), -2.0 * static_cast<double>(i) / static_cast<double>(size));
+    const double angle =
+        static_cast<double>(position) *
+        std::pow(static_cast<double>(theta), -2.0 * static_cast<double>(i) / static_cast<double>(size));
     const auto c = static_cast<float>(std::cos(angle)), s = static_cast<float>(std::sin(angle));
     for (std::size_t head = 0; head < count; ++head) {
       float &a = heads[head * size + i], &b = heads[head * size + i + size / 2];
@@ -70,7 +72,7 @@ void rotate(float *heads, std::size_t count, std::size_t size, std::size_t posit
   }
 }
 
-}  // namespace
+} // namespace
 
 const std::vector<float> &Engine::weights(const std::string &name) const {
   const auto found = std::find_if(tensors_.begin(), tensors_.end(), [&](const Tensor &t) { return t.name == name; });
@@ -107,7 +109,8 @@ void Engine::run_sublayer(std::size_t sublayer, Stream &stream) const {
 
 void Engine::run_attention(std::size_t block, Stream &stream) const {
   const std::size_t d = shape_.head_size, shared = shape_.heads / shape_.kv_heads;
-  const std::size_t n_queries = shape_.heads * d, n_keys = shape_.kv_heads * d, n = stream.values.size() / shape_.hidden;
+  const std::size_t n_queries = shape_.heads * d, n_keys = shape_.kv_heads * d,
+                    n = stream.values.size() / shape_.hidden;
   const std::vector<float> x = normed(norm(2 * block), shape_.norm_epsilon, stream.values.data(), n);
   std::vector<float> queries = multiplied(weights(block, "self_attn.q_proj"), shape_.hidden, x);
   std::vector<float> keys = multiplied(weights(block, "self_attn.k_proj"), shape_.hidden, x);
@@ -192,11 +195,11 @@ double Engine::loss(const std::vector<std::vector<std::int32_t>> &sequences) con
       if (slots_[u].runs_itself) run_sublayer(u, stream);
       if (slots_[u].adapter) run_adapter(*slots_[u].adapter, stream);
     }
-    stream.values.resize(stream.values.size() - shape_.hidden);  // nothing follows the last token
+    stream.values.resize(stream.values.size() - shape_.hidden); // nothing follows the last token
     for (const float loss : losses(stream.values, ids.data() + 1)) sum += static_cast<double>(loss);
     predicted += ids.size() - 1;
   }
   return sum / static_cast<double>(predicted);
 }
 
-}  // namespace engine
+} // namespace engine

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A small inference engine in plain C++, such as a program may have of its own: a decoder of the Llama family in fp32, with
 // its weights in its own memory. It knows nothing of PruneCore; score_engine.cpp brings the two together.
 //
@@ -22,32 +23,32 @@ struct Shape {
 
 // A matrix of rows x columns, or a vector of columns.
 struct Tensor {
-  std::string name;  // as in a checkpoint: "model.layers.0.mlp.up_proj.weight"
+  std::string name; // as in a checkpoint: "model.layers.0.mlp.up_proj.weight"
   std::size_t rows, columns;
   bool is_vector;
-  std::vector<float> values;  // row after row
+  std::vector<float> values; // row after row
 };
 
 // What stands in the place of a sublayer that is left out: h + bias + up (down x), x = h under a root-mean-square norm.
 struct Adapter {
-  std::vector<float> bias;       // hidden
-  std::vector<float> down, up;   // rank x hidden, hidden x rank; empty = bias alone
-  std::vector<float> norm_gain;  // hidden; empty = x is h as it is
+  std::vector<float> bias;      // hidden
+  std::vector<float> down, up;  // rank x hidden, hidden x rank; empty = bias alone
+  std::vector<float> norm_gain; // hidden; empty = x is h as it is
 };
 
 // The residual stream of some sequences: a row of hidden values per token.
 struct Stream {
-  std::vector<std::size_t> lengths;  // tokens of each sequence
+  std::vector<std::size_t> lengths; // tokens of each sequence
   std::vector<float> values;
 };
 
 class Engine {
- public:
+public:
   // Reads config.json and model.safetensors (bf16 or fp32) of a Hugging Face directory. Throws std::runtime_error.
   static Engine load(const std::string &directory);
 
   const Shape &shape() const { return shape_; }
-  const std::string &config() const { return config_; }  // the text of config.json
+  const std::string &config() const { return config_; } // the text of config.json
   const std::vector<Tensor> &tensors() const { return tensors_; }
 
   // Leaves a sublayer out, as of now.
@@ -60,13 +61,13 @@ class Engine {
 
   // The steps that this takes.
   Stream embed(const std::int32_t *ids, std::vector<std::size_t> lengths) const;
-  void run_sublayer(std::size_t sublayer, Stream &stream) const;  // as it was loaded, whatever was removed since
+  void run_sublayer(std::size_t sublayer, Stream &stream) const; // as it was loaded, whatever was removed since
   void run_adapter(const Adapter &adapter, Stream &stream) const;
   // -log p of a token after each of some rows that left the last sublayer.
   std::vector<float> losses(const std::vector<float> &rows, const std::int32_t *next) const;
-  const std::vector<float> &norm(std::size_t sublayer) const;     // gain of its norm
+  const std::vector<float> &norm(std::size_t sublayer) const; // gain of its norm
 
- private:
+private:
   // What runs at a sublayer's place: itself, an adapter, or nothing.
   struct Slot {
     bool runs_itself = true;
@@ -84,6 +85,6 @@ class Engine {
   std::vector<Slot> slots_;
 };
 
-}  // namespace engine
+} // namespace engine
 
 #endif

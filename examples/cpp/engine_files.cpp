@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The engine's own reader of checkpoints. It reads what transformers writes and refuses the rest; it is no general parser.
 #include "engine.hpp"
 
@@ -60,14 +61,19 @@ std::vector<float> values_of(const std::string &file, const std::string &name, s
   return values;
 }
 
-}  // namespace
+} // namespace
 
 Engine Engine::load(const std::string &directory) {
   Engine made;
   made.config_ = read_all(directory + "/config.json");
   const auto count = [&](const char *key) { return static_cast<std::size_t>(number(made.config_, key)); };
-  made.shape_ = {count("num_hidden_layers"), count("hidden_size"), count("intermediate_size"),
-                 count("num_attention_heads"), count("num_key_value_heads"), count("head_dim"), count("vocab_size"),
+  made.shape_ = {count("num_hidden_layers"),
+                 count("hidden_size"),
+                 count("intermediate_size"),
+                 count("num_attention_heads"),
+                 count("num_key_value_heads"),
+                 count("head_dim"),
+                 count("vocab_size"),
                  static_cast<float>(number(made.config_, "rms_norm_eps")),
                  static_cast<float>(number(made.config_, "rope_theta"))};
   if (made.config_.compare(place_of(made.config_, "tie_word_embeddings"), 4, "true") != 0) {
@@ -79,7 +85,7 @@ Engine Engine::load(const std::string &directory) {
   };
   const Shape &s = made.shape_;
   const std::size_t queries = s.heads * s.head_size, keys = s.kv_heads * s.head_size;
-  take("model.embed_tokens.weight", s.vocabulary, s.hidden, false);  // the head, too
+  take("model.embed_tokens.weight", s.vocabulary, s.hidden, false); // the head, too
   take("model.norm.weight", 1, s.hidden, true);
   for (std::size_t i = 0; i < s.blocks; ++i) {
     const std::string block = "model.layers." + std::to_string(i) + ".";
@@ -97,4 +103,4 @@ Engine Engine::load(const std::string &directory) {
   return made;
 }
 
-}  // namespace engine
+} // namespace engine

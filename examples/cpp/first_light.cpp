@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // First light in C++17: open a model, score its attention layers, prune four, see what it costs.
 //
 //   first_light MODEL_DIRECTORY TOKENS_FILE
@@ -64,7 +65,7 @@ int main(int argc, char **argv) {
     std::printf("\nloss before: %.4f nats per token, perplexity %.2f\n", before.loss, before.perplexity);
     std::printf("loss after:  %.4f nats per token, perplexity %.2f\n", after.loss, after.perplexity);
     return 0;
-  } catch (const prune::Error &error) {  // a PruneCore call failed: status() is for programs, what() for people
+  } catch (const prune::Error &error) { // a PruneCore call failed: status() is for programs, what() for people
     std::fprintf(stderr, "%s: %s\n", error.name(), error.what());
   } catch (const std::exception &error) {
     std::fprintf(stderr, "%s\n", error.what());

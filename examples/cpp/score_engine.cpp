@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Scores, prunes and recovers a model that this program runs itself, with an engine of its own (engine.hpp): through its
 // weights, and through its layers as callbacks. Both give the same scores; what they say is then done in the engine.
 //
@@ -35,7 +36,7 @@ using engine::Adapter;
 using engine::Engine;
 using engine::Stream;
 
-constexpr std::size_t n_sequences = 6, n_tokens = 64;  // of each
+constexpr std::size_t n_sequences = 6, n_tokens = 64; // of each
 constexpr std::size_t n_removed = 6;
 constexpr double tolerance = 1e-4;
 
@@ -51,14 +52,14 @@ prune::Model model_of_weights(const Engine &engine) {
     tensors.push_back(lent);
   }
   prune::LendOptions options;
-  options.compute = prune::Compute::float32;  // as the engine does
+  options.compute = prune::Compute::float32; // as the engine does
   return prune::Model::from_tensors(engine.config(), tensors, options);
 }
 
 // Door two: the engine's layers, run by the engine. A state is its residual stream; PruneCore looks into it only through
 // these functions. What an engine on a GPU would hand out is a buffer that lives there.
 class EngineHost : public prune::Host<Stream> {
- public:
+public:
   explicit EngineHost(const Engine &engine) : engine_(engine) {}
 
   prune::HostShape shape() const override {
@@ -105,11 +106,12 @@ class EngineHost : public prune::Host<Stream> {
   Stream apply_adapter(const prune::HostAdapter &adapter, const Stream &stream) override {
     const auto copied = [](prune::span<float> values) { return std::vector<float>(values.begin(), values.end()); };
     Stream after = stream;
-    engine_.run_adapter({copied(adapter.bias), copied(adapter.down), copied(adapter.up), copied(adapter.norm_gain)}, after);
+    engine_.run_adapter({copied(adapter.bias), copied(adapter.down), copied(adapter.up), copied(adapter.norm_gain)},
+                        after);
     return after;
   }
 
- private:
+private:
   const Engine &engine_;
 };
 
@@ -138,7 +140,7 @@ double compared(const char *what, double one, double other) {
   return std::isfinite(apart) ? apart : std::numeric_limits<double>::infinity();
 }
 
-}  // namespace
+} // namespace
 
 int main(int argc, char **argv) {
   if (argc != 3) {
@@ -165,7 +167,8 @@ int main(int argc, char **argv) {
       for (const prune::Metric metric : scores.metrics()) {
         const double one = scores[metric][u], other = again[metric][u];
         std::printf(" %10.6f %10.6f %10.1e  ", one, other, std::fabs(one - other));
-        apart = std::max(apart, std::isfinite(one - other) ? std::fabs(one - other) : std::numeric_limits<double>::infinity());
+        apart = std::max(apart,
+                         std::isfinite(one - other) ? std::fabs(one - other) : std::numeric_limits<double>::infinity());
       }
       std::printf("\n");
     }
@@ -190,8 +193,10 @@ int main(int argc, char **argv) {
                                                                   part(prune::Part::up), part(prune::Part::norm)});
     }
     const double recovered = engine.loss(sequences);
-    apart = std::max(apart, compared("recovered, by weights", adapters.attach(by_weights).evaluate(data).loss, recovered));
-    apart = std::max(apart, compared("recovered, by layers", adapters.attach(by_layers).evaluate(data).loss, recovered));
+    apart =
+        std::max(apart, compared("recovered, by weights", adapters.attach(by_weights).evaluate(data).loss, recovered));
+    apart =
+        std::max(apart, compared("recovered, by layers", adapters.attach(by_layers).evaluate(data).loss, recovered));
     std::printf("\nfurthest apart: %.1e, allowed: %.0e\n", apart, tolerance);
     return apart <= tolerance ? 0 : 1;
   } catch (const prune::Error &error) {

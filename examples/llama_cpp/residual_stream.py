@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The residual stream of a model that llama.cpp runs, through its evaluation callback."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Scores the layers of a GGUF model while llama.cpp runs it.
 
     python examples/llama_cpp/score_gguf.py MODEL.gguf --tokens FILE [--limit N] [--remove N]

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Writes a small Llama checkpoint of Hugging Face as GGUF, without a vocabulary.
 
     python examples/llama_cpp/write_gguf.py MODEL_DIRECTORY OUTPUT.gguf [--type f32|f16|q8_0]

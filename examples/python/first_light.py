@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """First light in Python: open a model, score its attention layers, prune four, see what it costs.
 
     python examples/python/first_light.py [MODEL_DIRECTORY [TEXT_FILE]]

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Write token ids of a text file for programs that have no tokenizer.
 
     python examples/python/write_tokens.py

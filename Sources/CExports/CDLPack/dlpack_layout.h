@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What of DLPack, version 1, the library reads (https://dmlc.github.io/dlpack/latest/c_api.html). The layout is fixed within
  * a major version. The names are our own, so that a program may include dlpack.h beside prunecore.h.
@@ -8,13 +9,22 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { DLPACK_LAYOUT_MAJOR = 1 };
+enum {
+    DLPACK_LAYOUT_MAJOR = 1
+};
 
 /* Devices whose memory the CPU reads: its own, and that which a GPU's driver has pinned. */
-enum { DLPACK_LAYOUT_CPU = 1, DLPACK_LAYOUT_CUDA_HOST = 3, DLPACK_LAYOUT_ROCM_HOST = 11 };
+enum {
+    DLPACK_LAYOUT_CPU = 1,
+    DLPACK_LAYOUT_CUDA_HOST = 3,
+    DLPACK_LAYOUT_ROCM_HOST = 11
+};
 
 /* Kinds of elements. */
-enum { DLPACK_LAYOUT_FLOAT = 2, DLPACK_LAYOUT_BFLOAT = 4 };
+enum {
+    DLPACK_LAYOUT_FLOAT = 2,
+    DLPACK_LAYOUT_BFLOAT = 4
+};
 
 typedef struct dlpack_layout_tensor {
     void *data;
@@ -25,7 +35,7 @@ typedef struct dlpack_layout_tensor {
     uint8_t bits; /* of one lane */
     uint16_t lanes;
     int64_t *shape;
-    int64_t *strides; /* in elements; NULL = row after row */
+    int64_t *strides;     /* in elements; NULL = row after row */
     uint64_t byte_offset; /* from data to the first element */
 } dlpack_layout_tensor;
 
@@ -39,7 +49,8 @@ typedef struct dlpack_layout_managed {
     dlpack_layout_tensor tensor;
 } dlpack_layout_managed;
 
-_Static_assert(sizeof(void *) != 8 || (offsetof(dlpack_layout_managed, tensor) == 32 && sizeof(dlpack_layout_tensor) == 48),
+_Static_assert(sizeof(void *) != 8 ||
+                   (offsetof(dlpack_layout_managed, tensor) == 32 && sizeof(dlpack_layout_tensor) == 48),
                "as dlpack.h lays them out");
 
 #endif

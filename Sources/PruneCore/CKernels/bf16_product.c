@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "bf16_product.h"
 
 #if defined(__x86_64__)
@@ -6,7 +7,8 @@
 #define BF16_TARGET __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx2,fma,f16c")))
 #define BF16_INLINE static inline __attribute__((always_inline)) BF16_TARGET
 
-int32_t kernel_bf16_supported(void) {
+int32_t kernel_bf16_supported(void)
+{
     __builtin_cpu_init();
     return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
            __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
@@ -14,7 +16,8 @@ int32_t kernel_bf16_supported(void) {
 }
 
 /* 32 elements from `from` on as bf16; those from `count` on are 0. */
-BF16_INLINE __m512i bf16_load(const void *from, int32_t type, size_t count) {
+BF16_INLINE __m512i bf16_load(const void *from, int32_t type, size_t count)
+{
     __mmask32 mask = count >= 32 ? 0xffffffffu : (1u << count) - 1;
     if (type == STORED_BF16) return _mm512_maskz_loadu_epi16(mask, from);
     __m512 low, high;
@@ -30,7 +33,8 @@ BF16_INLINE __m512i bf16_load(const void *from, int32_t type, size_t count) {
 }
 
 /* Transposes 16 x 16 elements of 32 bits. */
-BF16_INLINE void bf16_transpose(__m512i r[16]) {
+BF16_INLINE void bf16_transpose(__m512i r[16])
+{
     __m512i t[16];
     for (int i = 0; i < 16; i += 2) {
         t[i] = _mm512_unpacklo_epi32(r[i], r[i + 1]);
@@ -55,10 +59,13 @@ BF16_INLINE void bf16_transpose(__m512i r[16]) {
     for (int i = 0; i < 16; i++) r[i] = t[i];
 }
 
-enum { PACK_AHEAD = 128 }; /* bytes */
+enum {
+    PACK_AHEAD = 128
+}; /* bytes */
 
 BF16_INLINE void bf16_pack_rows_of(const char *w, size_t row_bytes, size_t element, int32_t type, size_t rows,
-                                   size_t inputs, size_t column, size_t width, uint16_t *panel) {
+                                   size_t inputs, size_t column, size_t width, uint16_t *panel)
+{
     for (size_t first = 0; first < rows; first += 16) {
         for (size_t k = 0; k < inputs; k += 32) {
             __m512i r[16];
@@ -76,7 +83,8 @@ BF16_INLINE void bf16_pack_rows_of(const char *w, size_t row_bytes, size_t eleme
 }
 
 BF16_TARGET void kernel_bf16_pack_rows(const void *w, size_t row_stride, int32_t type, size_t rows, size_t inputs,
-                                              size_t column, size_t width, uint16_t *panel) {
+                                       size_t column, size_t width, uint16_t *panel)
+{
     if (type == STORED_BF16)
         bf16_pack_rows_of(w, row_stride * 2, 2, STORED_BF16, rows, inputs, column, width, panel);
     else if (type == STORED_FP16)
@@ -86,17 +94,21 @@ BF16_TARGET void kernel_bf16_pack_rows(const void *w, size_t row_stride, int32_t
 }
 
 /* 16 elements from `from` on as bf16, zero-extended to 32 bits; those that `mask` leaves out are 0. */
-BF16_INLINE __m512i bf16_load_words(const void *from, int32_t type, __mmask16 mask) {
+BF16_INLINE __m512i bf16_load_words(const void *from, int32_t type, __mmask16 mask)
+{
     if (type == STORED_BF16) return _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(mask, from));
-    __m512 values = type == STORED_FP16 ? _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(mask, from))
-                                        : _mm512_maskz_loadu_ps(mask, from);
+    __m512 values =
+        type == STORED_FP16 ? _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(mask, from)) : _mm512_maskz_loadu_ps(mask, from);
     return _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(values));
 }
 
-enum { PACK_ROWS_AHEAD = 16 };
+enum {
+    PACK_ROWS_AHEAD = 16
+};
 
 BF16_INLINE void bf16_pack_columns_of(const char *w, size_t row_bytes, size_t element, int32_t type, size_t inputs,
-                                      size_t columns, size_t width, uint16_t *panel) {
+                                      size_t columns, size_t width, uint16_t *panel)
+{
     for (size_t k = 0; k < inputs; k += 2) {
         const char *row = w + k * row_bytes;
         /* Rows lie far apart: the processor does not read ahead by itself. */
@@ -108,15 +120,16 @@ BF16_INLINE void bf16_pack_columns_of(const char *w, size_t row_bytes, size_t el
             size_t left = c < columns ? columns - c : 0;
             __mmask16 mask = left >= 16 ? 0xffff : (__mmask16)((1u << left) - 1);
             __m512i even = bf16_load_words(row + c * element, type, mask);
-            __m512i odd = k + 1 < inputs ? bf16_load_words(row + row_bytes + c * element, type, mask)
-                                         : _mm512_setzero_si512();
+            __m512i odd =
+                k + 1 < inputs ? bf16_load_words(row + row_bytes + c * element, type, mask) : _mm512_setzero_si512();
             _mm512_storeu_si512(panel + (k / 2 * width + c) * 2, _mm512_or_si512(even, _mm512_slli_epi32(odd, 16)));
         }
     }
 }
 
 BF16_TARGET void kernel_bf16_pack_columns(const void *w, size_t row_stride, int32_t type, size_t inputs, size_t columns,
-                                                 size_t width, uint16_t *panel) {
+                                          size_t width, uint16_t *panel)
+{
     if (type == STORED_BF16)
         bf16_pack_columns_of(w, row_stride * 2, 2, STORED_BF16, inputs, columns, width, panel);
     else if (type == STORED_FP16)
@@ -126,13 +139,15 @@ BF16_TARGET void kernel_bf16_pack_columns(const void *w, size_t row_stride, int3
 }
 
 /* 16 values from `from` on, zero-extended to 32 bits; those that `mask` leaves out, or all where there is no row, are 0. */
-BF16_INLINE __m512i bf16_words(const uint16_t *from, __mmask16 mask) {
+BF16_INLINE __m512i bf16_words(const uint16_t *from, __mmask16 mask)
+{
     return from ? _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(mask, from)) : _mm512_setzero_si512();
 }
 
 /* 32 rows at a time: a pair of rows becomes one row of pairs, so that 32 bits change places together. */
 BF16_TARGET void kernel_bf16_transpose(const uint16_t *x, size_t stride, size_t rows, size_t columns, uint16_t *out,
-                                              size_t out_stride) {
+                                       size_t out_stride)
+{
     for (size_t i = 0; i < rows; i += 32) {
         size_t pairs = (rows - i + 1) / 2;
         __mmask16 kept = pairs >= 16 ? 0xffff : (__mmask16)((1u << pairs) - 1);
@@ -155,14 +170,14 @@ BF16_TARGET void kernel_bf16_transpose(const uint16_t *x, size_t stride, size_t 
 /* `rows` rows (constant, at most 6) times `vectors` x 16 columns (constant, at most 4): 24 sums stay in registers. */
 BF16_INLINE void bf16_tile(const uint16_t *a, size_t a_stride, const uint16_t *panel, size_t pairs, const float *start,
                            size_t start_stride, const float *bias, float *out, size_t out_stride, size_t rows,
-                           size_t vectors, __mmask16 last) {
+                           size_t vectors, __mmask16 last)
+{
     __m512 sums[6][4];
     for (size_t i = 0; i < rows; i++)
         for (size_t j = 0; j < vectors; j++) sums[i][j] = _mm512_setzero_ps();
     for (size_t p = 0; p < pairs; p++) {
         __m512bh weights[4];
-        for (size_t j = 0; j < vectors; j++)
-            weights[j] = (__m512bh)_mm512_loadu_si512(panel + (p * vectors + j) * 32);
+        for (size_t j = 0; j < vectors; j++) weights[j] = (__m512bh)_mm512_loadu_si512(panel + (p * vectors + j) * 32);
         for (size_t i = 0; i < rows; i++) {
             int32_t pair;
             __builtin_memcpy(&pair, a + i * a_stride + 2 * p, 4);
@@ -182,23 +197,35 @@ BF16_INLINE void bf16_tile(const uint16_t *a, size_t a_stride, const uint16_t *p
     }
 }
 
-#define BF16_TILES(vectors)                                                                                              \
-    static BF16_TARGET void bf16_rows_##vectors(const uint16_t *a, size_t a_stride, const uint16_t *panel, size_t pairs,  \
-                                                const float *start, size_t start_stride, const float *bias, float *out,   \
-                                                size_t out_stride, size_t rows, __mmask16 last) {                         \
-        size_t i = 0;                                                                                                    \
-        for (; i + 6 <= rows; i += 6)                                                                                    \
-            bf16_tile(a + i * a_stride, a_stride, panel, pairs, start ? start + i * start_stride : start, start_stride,   \
-                      bias, out + i * out_stride, out_stride, 6, vectors, last);                                          \
-        a += i * a_stride, out += i * out_stride, start = start ? start + i * start_stride : start;                       \
-        switch (rows - i) {                                                                                              \
-        case 1: bf16_tile(a, a_stride, panel, pairs, start, start_stride, bias, out, out_stride, 1, vectors, last); break; \
-        case 2: bf16_tile(a, a_stride, panel, pairs, start, start_stride, bias, out, out_stride, 2, vectors, last); break; \
-        case 3: bf16_tile(a, a_stride, panel, pairs, start, start_stride, bias, out, out_stride, 3, vectors, last); break; \
-        case 4: bf16_tile(a, a_stride, panel, pairs, start, start_stride, bias, out, out_stride, 4, vectors, last); break; \
-        case 5: bf16_tile(a, a_stride, panel, pairs, start, start_stride, bias, out, out_stride, 5, vectors, last); break; \
-        default: break;                                                                                                  \
-        }                                                                                                                \
+#define BF16_TILES(vectors)                                                                                     \
+    static BF16_TARGET void bf16_rows_##vectors(                                                                \
+        const uint16_t *a, size_t a_stride, const uint16_t *panel, size_t pairs, const float *start,            \
+        size_t start_stride, const float *bias, float *out, size_t out_stride, size_t rows, __mmask16 last)     \
+    {                                                                                                           \
+        size_t i = 0;                                                                                           \
+        for (; i + 6 <= rows; i += 6)                                                                           \
+            bf16_tile(a + i * a_stride, a_stride, panel, pairs, start ? start + i * start_stride : start,       \
+                      start_stride, bias, out + i * out_stride, out_stride, 6, vectors, last);                  \
+        a += i * a_stride, out += i * out_stride, start = start ? start + i * start_stride : start;             \
+        switch (rows - i) {                                                                                     \
+        case 1:                                                                                                 \
+            bf16_tile(a, a_stride, panel, pairs, start, start_stride, bias, out, out_stride, 1, vectors, last); \
+            break;                                                                                              \
+        case 2:                                                                                                 \
+            bf16_tile(a, a_stride, panel, pairs, start, start_stride, bias, out, out_stride, 2, vectors, last); \
+            break;                                                                                              \
+        case 3:                                                                                                 \
+            bf16_tile(a, a_stride, panel, pairs, start, start_stride, bias, out, out_stride, 3, vectors, last); \
+            break;                                                                                              \
+        case 4:                                                                                                 \
+            bf16_tile(a, a_stride, panel, pairs, start, start_stride, bias, out, out_stride, 4, vectors, last); \
+            break;                                                                                              \
+        case 5:                                                                                                 \
+            bf16_tile(a, a_stride, panel, pairs, start, start_stride, bias, out, out_stride, 5, vectors, last); \
+            break;                                                                                              \
+        default:                                                                                                \
+            break;                                                                                              \
+        }                                                                                                       \
     }
 BF16_TILES(1)
 BF16_TILES(2)
@@ -207,37 +234,50 @@ BF16_TILES(4)
 #undef BF16_TILES
 
 BF16_TARGET void kernel_bf16_multiply(const uint16_t *a, size_t a_stride, const uint16_t *panel, size_t pairs,
-                                             const float *start, size_t start_stride, const float *bias, float *out,
-                                             size_t out_stride, size_t rows, size_t columns) {
+                                      const float *start, size_t start_stride, const float *bias, float *out,
+                                      size_t out_stride, size_t rows, size_t columns)
+{
     size_t vectors = (columns + 15) / 16, left = columns - 16 * (vectors - 1);
     __mmask16 last = left >= 16 ? 0xffff : (__mmask16)((1u << left) - 1);
     switch (vectors) {
-    case 1: bf16_rows_1(a, a_stride, panel, pairs, start, start_stride, bias, out, out_stride, rows, last); break;
-    case 2: bf16_rows_2(a, a_stride, panel, pairs, start, start_stride, bias, out, out_stride, rows, last); break;
-    case 3: bf16_rows_3(a, a_stride, panel, pairs, start, start_stride, bias, out, out_stride, rows, last); break;
-    case 4: bf16_rows_4(a, a_stride, panel, pairs, start, start_stride, bias, out, out_stride, rows, last); break;
-    default: break;
+    case 1:
+        bf16_rows_1(a, a_stride, panel, pairs, start, start_stride, bias, out, out_stride, rows, last);
+        break;
+    case 2:
+        bf16_rows_2(a, a_stride, panel, pairs, start, start_stride, bias, out, out_stride, rows, last);
+        break;
+    case 3:
+        bf16_rows_3(a, a_stride, panel, pairs, start, start_stride, bias, out, out_stride, rows, last);
+        break;
+    case 4:
+        bf16_rows_4(a, a_stride, panel, pairs, start, start_stride, bias, out, out_stride, rows, last);
+        break;
+    default:
+        break;
     }
 }
 #else /* Other processors: kernel_bf16_supported() says no, and nothing else is called. */
 int32_t kernel_bf16_supported(void) { return 0; }
-void kernel_bf16_pack_rows(const void *w, size_t row_stride, int32_t type, size_t rows, size_t inputs,
-                                         size_t column, size_t width, uint16_t *panel) {
+void kernel_bf16_pack_rows(const void *w, size_t row_stride, int32_t type, size_t rows, size_t inputs, size_t column,
+                           size_t width, uint16_t *panel)
+{
     (void)w, (void)row_stride, (void)type, (void)rows, (void)inputs, (void)column, (void)width, (void)panel;
 }
 void kernel_bf16_pack_columns(const void *w, size_t row_stride, int32_t type, size_t inputs, size_t columns,
-                                            size_t width, uint16_t *panel) {
+                              size_t width, uint16_t *panel)
+{
     (void)w, (void)row_stride, (void)type, (void)inputs, (void)columns, (void)width, (void)panel;
 }
 void kernel_bf16_transpose(const uint16_t *x, size_t stride, size_t rows, size_t columns, uint16_t *out,
-                                         size_t out_stride) {
+                           size_t out_stride)
+{
     (void)x, (void)stride, (void)rows, (void)columns, (void)out, (void)out_stride;
 }
-void kernel_bf16_multiply(const uint16_t *a, size_t a_stride, const uint16_t *panel, size_t pairs,
-                                        const float *start, size_t start_stride, const float *bias, float *out,
-                                        size_t out_stride, size_t rows, size_t columns) {
+void kernel_bf16_multiply(const uint16_t *a, size_t a_stride, const uint16_t *panel, size_t pairs, const float *start,
+                          size_t start_stride, const float *bias, float *out, size_t out_stride, size_t rows,
+                          size_t columns)
+{
     (void)a, (void)a_stride, (void)panel, (void)pairs, (void)start, (void)start_stride, (void)bias, (void)out;
     (void)out_stride, (void)rows, (void)columns;
 }
 #endif
-

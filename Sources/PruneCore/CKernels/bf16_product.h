@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Matrix products of bf16 values summed in fp32, with the AVX-512 instruction that multiplies two pairs at a time.
  *
@@ -15,10 +16,16 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { BF16_PANEL_COLUMNS = 64 };
+enum {
+    BF16_PANEL_COLUMNS = 64
+};
 
 /* How stored elements lie in memory. */
-enum { STORED_BF16 = 0, STORED_FP16 = 1, STORED_FP32 = 2 };
+enum {
+    STORED_BF16 = 0,
+    STORED_FP16 = 1,
+    STORED_FP32 = 2
+};
 
 /* Whether this CPU has the instructions. Where it has not, nothing else here may be called. */
 int32_t kernel_bf16_supported(void);
@@ -40,8 +47,8 @@ void kernel_bf16_pack_rows(const void *w, size_t row_stride, int32_t type, size_
  *   w, row_stride, type   elements of a type STORED_*, rows row_stride elements apart, at any address
  *   panel                 (inputs rounded up to 2) * width values
  */
-void kernel_bf16_pack_columns(const void *w, size_t row_stride, int32_t type, size_t inputs, size_t columns, size_t width,
-                              uint16_t *panel);
+void kernel_bf16_pack_columns(const void *w, size_t row_stride, int32_t type, size_t inputs, size_t columns,
+                              size_t width, uint16_t *panel);
 
 /*
  * out[j][i] = x[i][j] for `rows` rows i and `columns` columns j; the partner of a last single row is 0.

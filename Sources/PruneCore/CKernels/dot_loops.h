@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Rows of stored weights times a few vectors, once per CPU level: KERNEL(name) gives each its level's name. Included by
  * kernels.c only.
@@ -10,20 +11,26 @@
 #define DOT_AHEAD 4096 /* bytes */
 
 /* 16 values from `w` on in fp32. By pointer: how a vector wider than the level's registers is returned is not settled. */
-static inline void KERNEL(lanes_bf16)(const uint16_t *w, kernel_lanes *lanes) {
+static inline void KERNEL(lanes_bf16)(const uint16_t *w, kernel_lanes *lanes)
+{
     kernel_halves halves;
     __builtin_memcpy(&halves, w, sizeof halves);
     *lanes = (kernel_lanes)(__builtin_convertvector(halves, kernel_words) << 16);
 }
 
-static inline void KERNEL(lanes_fp16)(const uint16_t *w, kernel_lanes *lanes) {
+static inline void KERNEL(lanes_fp16)(const uint16_t *w, kernel_lanes *lanes)
+{
     for (size_t k = 0; k < DOT_LANES; k++) (*lanes)[k] = KERNEL(widened_fp16)(w[k]);
 }
 
-static inline void KERNEL(lanes_fp32)(const float *w, kernel_lanes *lanes) { __builtin_memcpy(lanes, w, sizeof *lanes); }
+static inline void KERNEL(lanes_fp32)(const float *w, kernel_lanes *lanes)
+{
+    __builtin_memcpy(lanes, w, sizeof *lanes);
+}
 
 /* By halves: a chain of additions would take as long as hundreds of weights. */
-static inline float KERNEL(lane_sum)(const kernel_lanes *lanes) {
+static inline float KERNEL(lane_sum)(const kernel_lanes *lanes)
+{
     float x[DOT_LANES];
     __builtin_memcpy(x, lanes, sizeof x);
     for (size_t half = DOT_LANES / 2; half > 0; half /= 2)
@@ -31,32 +38,33 @@ static inline float KERNEL(lane_sum)(const kernel_lanes *lanes) {
     return x[0];
 }
 
-#define DOT_ADD(r)                                                        \
-    if (rows > r) {                                                       \
-        kernel_lanes value;                                               \
-        KERNEL(lanes_fp32)(x + r * x_stride + i, &value);                 \
-        low##r += first * value;                                          \
-        KERNEL(lanes_fp32)(x + r * x_stride + i + DOT_LANES, &value);     \
-        high##r += second * value;                                        \
+#define DOT_ADD(r)                                                    \
+    if (rows > r) {                                                   \
+        kernel_lanes value;                                           \
+        KERNEL(lanes_fp32)(x + r * x_stride + i, &value);             \
+        low##r += first * value;                                      \
+        KERNEL(lanes_fp32)(x + r * x_stride + i + DOT_LANES, &value); \
+        high##r += second * value;                                    \
     }
-#define DOT_END(r)                                                                       \
-    if (rows > r) {                                                                      \
-        kernel_lanes lanes = low##r + high##r;                                           \
-        float sum = KERNEL(lane_sum)(&lanes);                                            \
+#define DOT_END(r)                                                                                \
+    if (rows > r) {                                                                               \
+        kernel_lanes lanes = low##r + high##r;                                                    \
+        float sum = KERNEL(lane_sum)(&lanes);                                                     \
         for (size_t rest = i; rest < n; rest++) sum += WIDENED(w[rest]) * x[r * x_stride + rest]; \
-        out[r * out_stride] = sum;                                                       \
+        out[r * out_stride] = sum;                                                                \
     }
-#define DOT_OUTPUTS(type, count) \
-    for (size_t j = 0; j < outputs; j++) KERNEL(dot_##type)(w + j * w_stride, x, x_stride, count, n, out + j, out_stride);
+#define DOT_OUTPUTS(type, count)         \
+    for (size_t j = 0; j < outputs; j++) \
+        KERNEL(dot_##type)(w + j * w_stride, x, x_stride, count, n, out + j, out_stride);
 #define DOT_ROWS(type, element)                                                                                  \
     static inline __attribute__((always_inline)) void KERNEL(dot_##type)(                                        \
-        const element *w, const float *x, size_t x_stride, size_t rows, size_t n, float *out, size_t out_stride) { \
-        _Pragma("clang fp contract(fast)")                                                                       \
-        kernel_lanes low0 = {0}, low1 = {0}, low2 = {0}, low3 = {0};                                             \
-        kernel_lanes high0 = {0}, high1 = {0}, high2 = {0}, high3 = {0};                                         \
+        const element *w, const float *x, size_t x_stride, size_t rows, size_t n, float *out, size_t out_stride) \
+    {                                                                                                            \
+        _Pragma("clang fp contract(fast)") kernel_lanes low0 = { 0 }, low1 = { 0 }, low2 = { 0 }, low3 = { 0 };  \
+        kernel_lanes high0 = { 0 }, high1 = { 0 }, high2 = { 0 }, high3 = { 0 };                                 \
         size_t i = 0;                                                                                            \
         for (; i + 2 * DOT_LANES <= n; i += 2 * DOT_LANES) {                                                     \
-            /* The processor's own prefetching stops at the end of a page. */                                     \
+            /* The processor's own prefetching stops at the end of a page. */                                    \
             __builtin_prefetch((const char *)(w + i) + DOT_AHEAD);                                               \
             kernel_lanes first, second;                                                                          \
             KERNEL(lanes_##type)(w + i, &first);                                                                 \
@@ -66,13 +74,19 @@ static inline float KERNEL(lane_sum)(const kernel_lanes *lanes) {
         DOT_END(0) DOT_END(1) DOT_END(2) DOT_END(3)                                                              \
     }                                                                                                            \
     static void KERNEL(dot_rows_##type)(const element *w, size_t outputs, size_t w_stride, const float *x,       \
-                                        size_t x_stride, size_t rows, size_t n, float *out, size_t out_stride) { \
+                                        size_t x_stride, size_t rows, size_t n, float *out, size_t out_stride)   \
+    {                                                                                                            \
         switch (rows) {                                                                                          \
-        case 1: DOT_OUTPUTS(type, 1) break;                                                                      \
-        case 2: DOT_OUTPUTS(type, 2) break;                                                                      \
-        case 3: DOT_OUTPUTS(type, 3) break;                                                                      \
-        case 4: DOT_OUTPUTS(type, 4) break;                                                                      \
-        default: break;                                                                                          \
+        case 1:                                                                                                  \
+            DOT_OUTPUTS(type, 1) break;                                                                          \
+        case 2:                                                                                                  \
+            DOT_OUTPUTS(type, 2) break;                                                                          \
+        case 3:                                                                                                  \
+            DOT_OUTPUTS(type, 3) break;                                                                          \
+        case 4:                                                                                                  \
+            DOT_OUTPUTS(type, 4) break;                                                                          \
+        default:                                                                                                 \
+            break;                                                                                               \
         }                                                                                                        \
     }
 

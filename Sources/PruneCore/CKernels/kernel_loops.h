@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Loops compiled once per CPU level: KERNEL(name) gives each its level's name. Included by kernels.c only.
  * Pointers need no alignment beyond their element's; n may be 0 unless said otherwise; inputs and outputs are the same
@@ -6,20 +7,23 @@
 #define KERNEL_RELAXED _Pragma("clang fp reassociate(on) contract(fast)")
 
 /* bf16 is the upper half of an fp32. */
-static inline float KERNEL(widened_bf16)(uint32_t half) {
+static inline float KERNEL(widened_bf16)(uint32_t half)
+{
     uint32_t bits = half << 16;
     float value;
     __builtin_memcpy(&value, &bits, 4);
     return value;
 }
 
-static void KERNEL(widen_bf16)(const uint16_t *restrict in, float *restrict out, size_t n) {
+static void KERNEL(widen_bf16)(const uint16_t *restrict in, float *restrict out, size_t n)
+{
     for (size_t i = 0; i < n; i++) out[i] = KERNEL(widened_bf16)(in[i]);
 }
 
 /* fp16 by moving exponent and fraction into place and multiplying by 2^112, which also rights the subnormals;
    infinities and NaN, whose exponent would come out finite, are set apart. */
-static inline float KERNEL(widened_fp16)(uint32_t half) {
+static inline float KERNEL(widened_fp16)(uint32_t half)
+{
     uint32_t magnitude = (half & 0x7fff) << 13, sign = (half & 0x8000) << 16, bits;
     float value;
     __builtin_memcpy(&value, &magnitude, 4);
@@ -31,12 +35,14 @@ static inline float KERNEL(widened_fp16)(uint32_t half) {
     return value;
 }
 
-static void KERNEL(widen_fp16)(const uint16_t *restrict in, float *restrict out, size_t n) {
+static void KERNEL(widen_fp16)(const uint16_t *restrict in, float *restrict out, size_t n)
+{
     for (size_t i = 0; i < n; i++) out[i] = KERNEL(widened_fp16)(in[i]);
 }
 
 /* To nearest, ties to even; a NaN stays one. */
-static inline uint16_t KERNEL(rounded_bf16)(float value) {
+static inline uint16_t KERNEL(rounded_bf16)(float value)
+{
     uint32_t bits;
     __builtin_memcpy(&bits, &value, 4);
     uint32_t rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
@@ -44,17 +50,20 @@ static inline uint16_t KERNEL(rounded_bf16)(float value) {
 }
 
 /* out = bf16(x * scale) */
-static void KERNEL(round_bf16)(const float *restrict x, float scale, uint16_t *restrict out, size_t n) {
+static void KERNEL(round_bf16)(const float *restrict x, float scale, uint16_t *restrict out, size_t n)
+{
     for (size_t i = 0; i < n; i++) out[i] = KERNEL(rounded_bf16)(x[i] * scale);
 }
 
 /* out = bf16((x * scale) * w) */
 static void KERNEL(scale_by_bf16)(const float *restrict x, float scale, const float *restrict w, uint16_t *restrict out,
-                                  size_t n) {
+                                  size_t n)
+{
     for (size_t i = 0; i < n; i++) out[i] = KERNEL(rounded_bf16)(x[i] * scale * w[i]);
 }
 
-static float KERNEL(sum_squares)(const float *x, size_t n) {
+static float KERNEL(sum_squares)(const float *x, size_t n)
+{
     KERNEL_RELAXED
     float sum = 0;
     for (size_t i = 0; i < n; i++) sum += x[i] * x[i];
@@ -64,7 +73,8 @@ static float KERNEL(sum_squares)(const float *x, size_t n) {
 /* The gradient of a root-mean-square norm, y = gain * x * scale with scale = 1 / sqrt(mean(x^2) + epsilon), added to `out`:
    scale * gain * dy - x * scale^3 * mean(gain * dy * x). */
 static void KERNEL(norm_pullback)(const float *restrict x, float scale, const float *restrict gain,
-                                  const float *restrict dy, float *restrict out, size_t n) {
+                                  const float *restrict dy, float *restrict out, size_t n)
+{
     KERNEL_RELAXED
     float sum = 0;
     for (size_t i = 0; i < n; i++) sum += gain[i] * dy[i] * x[i];
@@ -73,14 +83,16 @@ static void KERNEL(norm_pullback)(const float *restrict x, float scale, const fl
 }
 
 /* In double: the difference 1 - cos loses as many digits as the cosine is near 1. */
-static double KERNEL(dot)(const float *x, const float *y, size_t n) {
+static double KERNEL(dot)(const float *x, const float *y, size_t n)
+{
     KERNEL_RELAXED
     double sum = 0;
     for (size_t i = 0; i < n; i++) sum += (double)x[i] * (double)y[i];
     return sum;
 }
 
-static double KERNEL(sum_absolute)(const float *x, size_t n) {
+static double KERNEL(sum_absolute)(const float *x, size_t n)
+{
     KERNEL_RELAXED
     double sum = 0;
     for (size_t i = 0; i < n; i++) sum += (double)__builtin_fabsf(x[i]);
@@ -88,7 +100,8 @@ static double KERNEL(sum_absolute)(const float *x, size_t n) {
 }
 
 /* Of bf16 values, which need not stand widened in memory for it. */
-static double KERNEL(sum_absolute_bf16)(const uint16_t *x, size_t n) {
+static double KERNEL(sum_absolute_bf16)(const uint16_t *x, size_t n)
+{
     KERNEL_RELAXED
     double sum = 0;
     for (size_t i = 0; i < n; i++) {
@@ -101,7 +114,8 @@ static double KERNEL(sum_absolute_bf16)(const uint16_t *x, size_t n) {
 }
 
 /* Sum of |x * y| */
-static double KERNEL(sum_absolute_products)(const float *x, const float *y, size_t n) {
+static double KERNEL(sum_absolute_products)(const float *x, const float *y, size_t n)
+{
     KERNEL_RELAXED
     double sum = 0;
     for (size_t i = 0; i < n; i++) sum += __builtin_fabs((double)x[i] * (double)y[i]);
@@ -109,7 +123,8 @@ static double KERNEL(sum_absolute_products)(const float *x, const float *y, size
 }
 
 /* In double, so that cosines of near vectors keep their digits: see UnitStatistics.swift. */
-static kernel_pair_norms KERNEL(pair_norms)(const float *h, const float *g, size_t n) {
+static kernel_pair_norms KERNEL(pair_norms)(const float *h, const float *g, size_t n)
+{
     KERNEL_RELAXED
     double hh = 0, gg = 0, uu = 0, h1 = 0, g1 = 0, u1 = 0;
     for (size_t i = 0; i < n; i++) {
@@ -121,11 +136,12 @@ static kernel_pair_norms KERNEL(pair_norms)(const float *h, const float *g, size
         g1 += __builtin_fabs(b);
         u1 += __builtin_fabs(u);
     }
-    return (kernel_pair_norms){{hh, h1}, {gg, g1}, {uu, u1}};
+    return (kernel_pair_norms){ { hh, h1 }, { gg, g1 }, { uu, u1 } };
 }
 
 /* Each value is read from memory once, which is what this loop waits for. */
-static kernel_block_norms KERNEL(block_norms)(const float *h, const float *m, const float *g, size_t n) {
+static kernel_block_norms KERNEL(block_norms)(const float *h, const float *m, const float *g, size_t n)
+{
     KERNEL_RELAXED
     double hh = 0, mm = 0, gg = 0, ss = 0, tt = 0, uu = 0, h1 = 0, m1 = 0, g1 = 0, s1 = 0, t1 = 0, u1 = 0;
     for (size_t i = 0; i < n; i++) {
@@ -143,22 +159,25 @@ static kernel_block_norms KERNEL(block_norms)(const float *h, const float *m, co
         t1 += __builtin_fabs(t);
         u1 += __builtin_fabs(u);
     }
-    return (kernel_block_norms){{hh, h1}, {mm, m1}, {gg, g1}, {ss, s1}, {tt, t1}, {uu, u1}};
+    return (kernel_block_norms){ { hh, h1 }, { mm, m1 }, { gg, g1 }, { ss, s1 }, { tt, t1 }, { uu, u1 } };
 }
 
 /* out = (x * scale) * w; out may be x. */
-static void KERNEL(scale_by)(const float *x, float scale, const float *w, float *out, size_t n) {
+static void KERNEL(scale_by)(const float *x, float scale, const float *w, float *out, size_t n)
+{
     for (size_t i = 0; i < n; i++) out[i] = x[i] * scale * w[i];
 }
 
 /* out += x */
-static void KERNEL(add)(const float *restrict x, float *restrict out, size_t n) {
+static void KERNEL(add)(const float *restrict x, float *restrict out, size_t n)
+{
     for (size_t i = 0; i < n; i++) out[i] += x[i];
 }
 
 /* A step of AdamW: moments m and v of the gradient g * gradient_scale, and the parameters p moved by them. */
 static void KERNEL(adamw)(float *restrict p, float *restrict m, float *restrict v, const float *restrict g, size_t n,
-                          kernel_adamw_rates r) {
+                          kernel_adamw_rates r)
+{
     for (size_t i = 0; i < n; i++) {
         float gradient = g[i] * r.gradient_scale;
         m[i] += r.first * (gradient - m[i]);
@@ -169,7 +188,8 @@ static void KERNEL(adamw)(float *restrict p, float *restrict m, float *restrict 
 
 /* out = x * scale * w in double; sum += out */
 static void KERNEL(widen_scaled)(const float *restrict x, double scale, const float *restrict w, double *restrict out,
-                                 double *restrict sum, size_t n) {
+                                 double *restrict sum, size_t n)
+{
     for (size_t i = 0; i < n; i++) {
         out[i] = (double)x[i] * scale * (double)w[i];
         sum[i] += out[i];
@@ -178,7 +198,8 @@ static void KERNEL(widen_scaled)(const float *restrict x, double scale, const fl
 
 /* out = x - y in double; sum += out */
 static void KERNEL(widen_difference)(const float *restrict x, const float *restrict y, double *restrict out,
-                                     double *restrict sum, size_t n) {
+                                     double *restrict sum, size_t n)
+{
     for (size_t i = 0; i < n; i++) {
         out[i] = (double)x[i] - (double)y[i];
         sum[i] += out[i];
@@ -186,7 +207,8 @@ static void KERNEL(widen_difference)(const float *restrict x, const float *restr
 }
 
 /* x -= mean; returns the sum of the squares of what is left. */
-static double KERNEL(centre)(const double *restrict mean, double *restrict x, size_t n) {
+static double KERNEL(centre)(const double *restrict mean, double *restrict x, size_t n)
+{
     KERNEL_RELAXED
     double sum = 0;
     for (size_t i = 0; i < n; i++) {
@@ -197,12 +219,14 @@ static double KERNEL(centre)(const double *restrict mean, double *restrict x, si
 }
 
 /* out -= x */
-static void KERNEL(subtract)(const float *restrict x, float *restrict out, size_t n) {
+static void KERNEL(subtract)(const float *restrict x, float *restrict out, size_t n)
+{
     for (size_t i = 0; i < n; i++) out[i] -= x[i];
 }
 
 /* Rotary embedding of one head in place: pairs (x[i], x[i + half]) turned by angle i. */
-static void KERNEL(rotate)(float *restrict x, const float *restrict cosine, const float *restrict sine, size_t half) {
+static void KERNEL(rotate)(float *restrict x, const float *restrict cosine, const float *restrict sine, size_t half)
+{
     for (size_t i = 0; i < half; i++) {
         float a = x[i], b = x[i + half];
         x[i] = a * cosine[i] - b * sine[i];
@@ -211,7 +235,9 @@ static void KERNEL(rotate)(float *restrict x, const float *restrict cosine, cons
 }
 
 /* The reverse turn, which is the gradient of `rotate`. */
-static void KERNEL(rotate_back)(float *restrict x, const float *restrict cosine, const float *restrict sine, size_t half) {
+static void KERNEL(rotate_back)(float *restrict x, const float *restrict cosine, const float *restrict sine,
+                                size_t half)
+{
     for (size_t i = 0; i < half; i++) {
         float a = x[i], b = x[i + half];
         x[i] = a * cosine[i] + b * sine[i];
@@ -221,7 +247,8 @@ static void KERNEL(rotate_back)(float *restrict x, const float *restrict cosine,
 
 /* exp(x) to 2 ulp over the finite results, flushed to about 1e-38 below and held at 1e38 above. Rounds x / ln 2 by adding
    1.5 * 2^23, reduces with ln 2 in two parts, and scales by building the exponent's bits. No branch, so loops vectorise. */
-static inline float KERNEL(exponential)(float x) {
+static inline float KERNEL(exponential)(float x)
+{
     x = x < -87.0f ? -87.0f : x;
     x = x > 88.0f ? 88.0f : x;
     float shifted = x * 1.44269504088896f + 12582912.0f;
@@ -243,12 +270,14 @@ static inline float KERNEL(exponential)(float x) {
 }
 
 /* up *= gate * sigmoid(gate) */
-static void KERNEL(silu_times)(const float *restrict gate, float *restrict up, size_t n) {
+static void KERNEL(silu_times)(const float *restrict gate, float *restrict up, size_t n)
+{
     for (size_t i = 0; i < n; i++) up[i] *= gate[i] / (1.0f + KERNEL(exponential)(-gate[i]));
 }
 
 /* up *= gelu(gate) in the tanh form: gate * sigmoid(2 * sqrt(2/pi) * (gate + 0.044715 gate^3)) */
-static void KERNEL(gelu_tanh_times)(const float *restrict gate, float *restrict up, size_t n) {
+static void KERNEL(gelu_tanh_times)(const float *restrict gate, float *restrict up, size_t n)
+{
     for (size_t i = 0; i < n; i++) {
         float x = gate[i], inner = 1.5957691216057308f * (x + 0.044715f * x * x * x);
         up[i] *= x / (1.0f + KERNEL(exponential)(-inner));
@@ -256,7 +285,8 @@ static void KERNEL(gelu_tanh_times)(const float *restrict gate, float *restrict 
 }
 
 /* From the gradient d of up * silu(gate): puts those of gate and up in their place. */
-static void KERNEL(silu_pullback)(const float *restrict d, float *restrict gate, float *restrict up, size_t n) {
+static void KERNEL(silu_pullback)(const float *restrict d, float *restrict gate, float *restrict up, size_t n)
+{
     for (size_t i = 0; i < n; i++) {
         float x = gate[i], sigmoid = 1.0f / (1.0f + KERNEL(exponential)(-x));
         gate[i] = d[i] * up[i] * sigmoid * (1.0f + x * (1.0f - sigmoid));
@@ -265,7 +295,8 @@ static void KERNEL(silu_pullback)(const float *restrict d, float *restrict gate,
 }
 
 /* The same of up * gelu(gate) in the tanh form. */
-static void KERNEL(gelu_tanh_pullback)(const float *restrict d, float *restrict gate, float *restrict up, size_t n) {
+static void KERNEL(gelu_tanh_pullback)(const float *restrict d, float *restrict gate, float *restrict up, size_t n)
+{
     for (size_t i = 0; i < n; i++) {
         float x = gate[i], inner = 1.5957691216057308f * (x + 0.044715f * x * x * x);
         float slope = 1.5957691216057308f * (1.0f + 0.134145f * x * x);
@@ -277,7 +308,8 @@ static void KERNEL(gelu_tanh_pullback)(const float *restrict d, float *restrict 
 
 /* out = bf16(up * silu(gate)), for rows of a tile that hold `half` gates and then `half` ups, of which `columns` count. */
 static void KERNEL(silu_gate_bf16)(const float *restrict tile, size_t rows, size_t half, size_t columns,
-                                   uint16_t *restrict out, size_t stride) {
+                                   uint16_t *restrict out, size_t stride)
+{
     for (size_t row = 0; row < rows; row++) {
         const float *gate = tile + row * 2 * half, *up = gate + half;
         for (size_t i = 0; i < columns; i++)
@@ -286,7 +318,8 @@ static void KERNEL(silu_gate_bf16)(const float *restrict tile, size_t rows, size
 }
 
 /* n >= 1 */
-static float KERNEL(maximum)(const float *x, size_t n) {
+static float KERNEL(maximum)(const float *x, size_t n)
+{
     float lanes[32];
     for (size_t k = 0; k < 32; k++) lanes[k] = x[0];
     size_t i = 0;
@@ -298,7 +331,8 @@ static float KERNEL(maximum)(const float *x, size_t n) {
     return best;
 }
 
-static float KERNEL(sum_exp)(const float *x, float shift, size_t n) {
+static float KERNEL(sum_exp)(const float *x, float shift, size_t n)
+{
     KERNEL_RELAXED
     float sum = 0;
     for (size_t i = 0; i < n; i++) sum += KERNEL(exponential)(x[i] - shift);
@@ -306,7 +340,8 @@ static float KERNEL(sum_exp)(const float *x, float shift, size_t n) {
 }
 
 /* Sum of e and of e * (x - y), with e = exp(x - shift). */
-static kernel_weighted_sum KERNEL(weighted_exp)(const float *x, const float *y, float shift, size_t n) {
+static kernel_weighted_sum KERNEL(weighted_exp)(const float *x, const float *y, float shift, size_t n)
+{
     KERNEL_RELAXED
     float weight = 0, sum = 0;
     for (size_t i = 0; i < n; i++) {
@@ -314,7 +349,7 @@ static kernel_weighted_sum KERNEL(weighted_exp)(const float *x, const float *y, 
         weight += e;
         sum += e * (x[i] - y[i]);
     }
-    return (kernel_weighted_sum){weight, sum};
+    return (kernel_weighted_sum){ weight, sum };
 }
 
 /* s * ((1 - u) log(1 - u) + (1 + u) log(1 + u)) with p = exp(x - log_sum), q = exp(y - log_sum - delta), s = (p + q) / 2,
@@ -323,7 +358,8 @@ static kernel_weighted_sum KERNEL(weighted_exp)(const float *x, const float *y, 
    where p and q are near; where they are far apart, log(1 - u^2) = ln 4 - |t| - 2 log(1 + exp(-|t|)). Both logarithms are
    2 atanh(z) with z <= 1/3, but for the sign, by its series. Beyond |t| = 80 the value is that at 80, to the last bit.
    Not relaxed, so that t stays a difference of differences; no branch, so that loops vectorise. */
-static inline float KERNEL(js_term)(float x, float y, float log_sum, float delta) {
+static inline float KERNEL(js_term)(float x, float y, float log_sum, float delta)
+{
     float t = (y - x) - delta;
     float gap = __builtin_fabsf(t);
     gap = gap > 80.0f ? 80.0f : gap;
@@ -347,7 +383,8 @@ static inline float KERNEL(js_term)(float x, float y, float log_sum, float delta
 
 /* What the outcomes of logits x and y add to twice the Jensen-Shannon divergence of two distributions; log_sum is the
    log-sum-exp of all of x, delta that of y less that of x. */
-static float KERNEL(js_sum)(const float *x, const float *y, float log_sum, float delta, size_t n) {
+static float KERNEL(js_sum)(const float *x, const float *y, float log_sum, float delta, size_t n)
+{
     KERNEL_RELAXED
     float sum = 0;
     for (size_t i = 0; i < n; i++) sum += KERNEL(js_term)(x[i], y[i], log_sum, delta);
@@ -355,13 +392,15 @@ static float KERNEL(js_sum)(const float *x, const float *y, float log_sum, float
 }
 
 /* out = scale * exp(x - shift); out may be x. */
-static void KERNEL(scaled_exp)(const float *x, float shift, float scale, float *out, size_t n) {
+static void KERNEL(scaled_exp)(const float *x, float shift, float scale, float *out, size_t n)
+{
     for (size_t i = 0; i < n; i++) out[i] = scale * KERNEL(exponential)(x[i] - shift);
 }
 
 /* x = x_scale * exp(x - x_shift) - y_scale * exp(y - y_shift) */
-static void KERNEL(exp_difference)(float *restrict x, float x_shift, float x_scale, const float *restrict y, float y_shift,
-                                   float y_scale, size_t n) {
+static void KERNEL(exp_difference)(float *restrict x, float x_shift, float x_scale, const float *restrict y,
+                                   float y_shift, float y_scale, size_t n)
+{
     for (size_t i = 0; i < n; i++)
         x[i] = x_scale * KERNEL(exponential)(x[i] - x_shift) - y_scale * KERNEL(exponential)(y[i] - y_shift);
 }
@@ -369,7 +408,8 @@ static void KERNEL(exp_difference)(float *restrict x, float x_shift, float x_sca
 /* log(q / m) with m = (p + q) / 2, for t = log(q / p): log(1 + u) with u = tanh(t / 2), plus t where t < 0, since
    log(1 - u) + t is the same there. The logarithm is 2 atanh(u / (2 + u)), whose argument is at most 1/3, by its series;
    so it keeps its digits where p and q are near. t is held at -80, where q is next to nothing. */
-static inline float KERNEL(log_share)(float t) {
+static inline float KERNEL(log_share)(float t)
+{
     float gap = __builtin_fabsf(t);
     gap = gap > 80.0f ? 80.0f : gap;
     float e = KERNEL(exponential)(-gap);
@@ -386,17 +426,18 @@ static inline float KERNEL(log_share)(float t) {
 
 /* Sum of exp(x - shift) * log(q / m), with q that of logits x and p that of logits y; delta is the log-sum-exp of all of x
    less that of y. */
-static float KERNEL(js_log_sum)(const float *x, const float *y, float shift, float delta, size_t n) {
+static float KERNEL(js_log_sum)(const float *x, const float *y, float shift, float delta, size_t n)
+{
     KERNEL_RELAXED
     float sum = 0;
-    for (size_t i = 0; i < n; i++)
-        sum += KERNEL(exponential)(x[i] - shift) * KERNEL(log_share)((x[i] - y[i]) - delta);
+    for (size_t i = 0; i < n; i++) sum += KERNEL(exponential)(x[i] - shift) * KERNEL(log_share)((x[i] - y[i]) - delta);
     return sum;
 }
 
 /* x = scale * exp(x - shift) * (log(q / m) - mean), with p and q as above. */
-static void KERNEL(js_slope)(float *restrict x, const float *restrict y, float shift, float scale, float delta, float mean,
-                             size_t n) {
+static void KERNEL(js_slope)(float *restrict x, const float *restrict y, float shift, float scale, float delta,
+                             float mean, size_t n)
+{
     for (size_t i = 0; i < n; i++) {
         float share = KERNEL(log_share)((x[i] - y[i]) - delta);
         x[i] = scale * KERNEL(exponential)(x[i] - shift) * (share - mean);
@@ -404,7 +445,8 @@ static void KERNEL(js_slope)(float *restrict x, const float *restrict y, float s
 }
 
 /* In place; n >= 1. */
-static void KERNEL(softmax)(float *x, size_t n) {
+static void KERNEL(softmax)(float *x, size_t n)
+{
     KERNEL_RELAXED
     float top = KERNEL(maximum)(x, n), sum = 0;
     for (size_t i = 0; i < n; i++) {
@@ -417,7 +459,8 @@ static void KERNEL(softmax)(float *x, size_t n) {
 }
 
 /* From the gradient d of probabilities p = softmax(scale * x): puts that of x in its place. */
-static void KERNEL(softmax_pullback)(const float *restrict p, float *restrict d, float scale, size_t n) {
+static void KERNEL(softmax_pullback)(const float *restrict p, float *restrict d, float scale, size_t n)
+{
     KERNEL_RELAXED
     float mean = 0;
     for (size_t i = 0; i < n; i++) mean += p[i] * d[i];
@@ -425,7 +468,8 @@ static void KERNEL(softmax_pullback)(const float *restrict p, float *restrict d,
 }
 
 /* out = bf16(exp(scale * (x - largest x))); returns the sum of the exponentials. scale > 0, n >= 1. */
-static float KERNEL(exponentials_bf16)(const float *restrict x, float scale, uint16_t *restrict out, size_t n) {
+static float KERNEL(exponentials_bf16)(const float *restrict x, float scale, uint16_t *restrict out, size_t n)
+{
     KERNEL_RELAXED
     float top = KERNEL(maximum)(x, n), sum = 0;
     for (size_t i = 0; i < n; i++) {
@@ -439,7 +483,8 @@ static float KERNEL(exponentials_bf16)(const float *restrict x, float scale, uin
 /* Softmax and its gradient at once, rounded: p = bf16(softmax(x)), and out = bf16(scale * that of x), where d is the
    gradient of p. Uses x up; n >= 1. */
 static void KERNEL(softmax_pullback_bf16)(float *restrict x, const float *restrict d, float scale, uint16_t *restrict p,
-                                          uint16_t *restrict out, size_t n) {
+                                          uint16_t *restrict out, size_t n)
+{
     KERNEL_RELAXED
     float top = KERNEL(maximum)(x, n), sum = 0, mean = 0;
     for (size_t i = 0; i < n; i++) {

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The element-wise and reducing loops of the engine: the part Swift 6.3 cannot say, since it has neither relaxed
  * floating-point reductions nor functions compiled for a CPU that is recognised at run time.
@@ -18,7 +19,11 @@
 #include "bf16_product.h"
 #include "sha256.h"
 
-enum { KERNEL_LEVEL_BASELINE = 0, KERNEL_LEVEL_AVX2 = 1, KERNEL_LEVEL_AVX512 = 2 };
+enum {
+    KERNEL_LEVEL_BASELINE = 0,
+    KERNEL_LEVEL_AVX2 = 1,
+    KERNEL_LEVEL_AVX512 = 2
+};
 
 /* Sums of a vector's squares and absolute values. */
 typedef struct kernel_norms {
@@ -55,7 +60,8 @@ typedef struct {
 int32_t kernel_best_level(void);
 
 /* Tells the processor that this thread spins. */
-static inline void kernel_pause(void) {
+static inline void kernel_pause(void)
+{
 #if defined(__x86_64__)
     __builtin_ia32_pause();
 #elif defined(__aarch64__)
@@ -65,10 +71,11 @@ static inline void kernel_pause(void) {
 
 /* Processors that this process may run on; 0 if the system does not say. glibc's own declaration needs _GNU_SOURCE, which a
    module cannot set for its importer. */
-static inline int32_t kernel_allowed_processors(void) {
+static inline int32_t kernel_allowed_processors(void)
+{
 #if defined(__linux__)
     extern int sched_getaffinity(int pid, size_t size, void *set);
-    unsigned long set[1024 / sizeof(unsigned long)] = {0};
+    unsigned long set[1024 / sizeof(unsigned long)] = { 0 };
     int32_t count = 0;
     if (sched_getaffinity(0, sizeof set, set) < 0) return 0;
     for (size_t i = 0; i < sizeof set / sizeof set[0]; i++) count += __builtin_popcountl(set[i]);
@@ -86,8 +93,8 @@ void kernel_scale_by_bf16(int32_t level, const float *x, float scale, const floa
    j < `outputs`. `type` is one of STORED_*. */
 void kernel_dot_rows(int32_t level, int32_t type, const void *w, size_t outputs, size_t w_stride, const float *x,
                      size_t x_stride, size_t rows, size_t n, float *out, size_t out_stride);
-void kernel_silu_gate_bf16(int32_t level, const float *tile, size_t rows, size_t half, size_t columns,
-                           uint16_t *out, size_t stride);
+void kernel_silu_gate_bf16(int32_t level, const float *tile, size_t rows, size_t half, size_t columns, uint16_t *out,
+                           size_t stride);
 float kernel_exponentials_bf16(int32_t level, const float *x, float scale, uint16_t *out, size_t n);
 float kernel_sum_squares(int32_t level, const float *x, size_t n);
 void kernel_norm_pullback(int32_t level, const float *x, float scale, const float *gain, const float *dy, float *out,
@@ -101,7 +108,8 @@ kernel_block_norms kernel_block(int32_t level, const float *h, const float *m, c
 void kernel_scale_by(int32_t level, const float *x, float scale, const float *w, float *out, size_t n);
 void kernel_add(int32_t level, const float *x, float *out, size_t n);
 void kernel_adamw(int32_t level, float *p, float *m, float *v, const float *g, size_t n, kernel_adamw_rates rates);
-void kernel_widen_scaled(int32_t level, const float *x, double scale, const float *w, double *out, double *sum, size_t n);
+void kernel_widen_scaled(int32_t level, const float *x, double scale, const float *w, double *out, double *sum,
+                         size_t n);
 void kernel_widen_difference(int32_t level, const float *x, const float *y, double *out, double *sum, size_t n);
 double kernel_centre(int32_t level, const double *mean, double *x, size_t n);
 void kernel_subtract(int32_t level, const float *x, float *out, size_t n);
@@ -119,7 +127,8 @@ void kernel_scaled_exp(int32_t level, const float *x, float shift, float scale, 
 void kernel_exp_difference(int32_t level, float *x, float x_shift, float x_scale, const float *y, float y_shift,
                            float y_scale, size_t n);
 float kernel_js_log_sum(int32_t level, const float *x, const float *y, float shift, float delta, size_t n);
-void kernel_js_slope(int32_t level, float *x, const float *y, float shift, float scale, float delta, float mean, size_t n);
+void kernel_js_slope(int32_t level, float *x, const float *y, float shift, float scale, float delta, float mean,
+                     size_t n);
 void kernel_softmax(int32_t level, float *x, size_t n);
 void kernel_softmax_pullback(int32_t level, const float *p, float *d, float scale, size_t n);
 void kernel_softmax_pullback_bf16(int32_t level, float *x, const float *d, float scale, uint16_t *p, uint16_t *out,

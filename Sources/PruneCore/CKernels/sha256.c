@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "sha256.h"
 
 #if defined(__x86_64__)
@@ -20,7 +21,8 @@ static const uint32_t constants[64] __attribute__((aligned(16))) = {
 
 static uint32_t turned(uint32_t x, unsigned count) { return x >> count | x << (32 - count); }
 
-static void take_blocks(uint32_t *state, const uint8_t *block, size_t n_blocks) {
+static void take_blocks(uint32_t *state, const uint8_t *block, size_t n_blocks)
+{
     for (; n_blocks > 0; n_blocks--, block += 64) {
         uint32_t w[64], s[8];
         for (int i = 0; i < 8; i++) s[i] = state[i];
@@ -29,7 +31,8 @@ static void take_blocks(uint32_t *state, const uint8_t *block, size_t n_blocks) 
                    block[4 * i + 3];
         for (int i = 16; i < 64; i++) {
             uint32_t a = w[i - 15], b = w[i - 2];
-            w[i] = w[i - 16] + (turned(a, 7) ^ turned(a, 18) ^ a >> 3) + w[i - 7] + (turned(b, 17) ^ turned(b, 19) ^ b >> 10);
+            w[i] = w[i - 16] + (turned(a, 7) ^ turned(a, 18) ^ a >> 3) + w[i - 7] +
+                   (turned(b, 17) ^ turned(b, 19) ^ b >> 10);
         }
         for (int i = 0; i < 64; i++) {
             uint32_t sum1 = turned(s[4], 6) ^ turned(s[4], 11) ^ turned(s[4], 25);
@@ -44,14 +47,16 @@ static void take_blocks(uint32_t *state, const uint8_t *block, size_t n_blocks) 
 }
 
 #if defined(__x86_64__)
-int32_t kernel_sha256_supported(void) {
+int32_t kernel_sha256_supported(void)
+{
     unsigned a, b, c, d;
     if (!__get_cpuid(1, &a, &b, &c, &d) || !(c & 1u << 9) || !(c & 1u << 19)) return 0; /* SSSE3, SSE4.1 */
     return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b & 1u << 29);
 }
 
 /* Four rounds at a time. The instructions want the state as the words ABEF and CDGH, highest first. */
-SHA_TARGET static void take_blocks_accelerated(uint32_t *state, const uint8_t *block, size_t n_blocks) {
+SHA_TARGET static void take_blocks_accelerated(uint32_t *state, const uint8_t *block, size_t n_blocks)
+{
     const __m128i order = _mm_set_epi64x(0x0c0d0e0f08090a0bLL, 0x0405060700010203LL);
     __m128i cdab = _mm_shuffle_epi32(_mm_loadu_si128((const __m128i *)state), 0xB1);
     __m128i efgh = _mm_shuffle_epi32(_mm_loadu_si128((const __m128i *)(state + 4)), 0x1B);
@@ -87,7 +92,8 @@ SHA_TARGET static void take_blocks_accelerated(uint32_t *state, const uint8_t *b
 int32_t kernel_sha256_supported(void) { return 0; }
 #endif
 
-void kernel_sha256(int32_t accelerated, uint32_t *state, const uint8_t *blocks, size_t n_blocks) {
+void kernel_sha256(int32_t accelerated, uint32_t *state, const uint8_t *blocks, size_t n_blocks)
+{
 #if defined(__x86_64__)
     if (accelerated) {
         take_blocks_accelerated(state, blocks, n_blocks);

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The compression function of SHA-256 (FIPS 180-4, section 6.2.2), over as many blocks as there are. */
 #ifndef PRUNE_SHA256_H
 #define PRUNE_SHA256_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* CBLAS, OpenBLAS's own controls, and the LAPACK routines in use, as a Swift module. */
 #include <cblas.h>
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// The function applied to the gate of a feed-forward sublayer.
 public enum Activation: Sendable {
     /// x * sigmoid(x)

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// The facts of an architecture that differ between model families: a table of names and switches, not a class per
 /// model.
 ///

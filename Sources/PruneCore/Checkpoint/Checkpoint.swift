@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// Where a model was opened: what an export takes from there beside the weights.
 struct CheckpointSource: Sendable {
     let directory: String

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// An object of a JSON file such as config.json, with lookups that name file and key when something is wrong.
 ///
 /// `null` counts as missing: transformers writes it for what is not set.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// Storage type of a tensor's elements. The raw values are the names that users see.
 public enum ElementType: String, Sendable {
     case float32 = "fp32"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// A JSON value as a tree, for small files that are looked up by key.
 enum JSONValue: Sendable, Equatable {
     case null

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 internal import Synchronization
 
 /// Memory of a host that a model reads its weights from: the owner of tensors that are borrowed.

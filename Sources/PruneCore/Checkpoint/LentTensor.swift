@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// A tensor as a host describes it.
 ///
 /// Sendable as `StoredTensor` is: the memory is only read.
@@ -45,16 +46,19 @@ public struct LentTensor: @unchecked Sendable {
         let rows = shape.count == 2 ? shape[0] : 1
         let columns = shape[shape.count - 1]
         guard let rowStride = rowStride(elements.strides, rows: rows, columns: columns) else {
-            return .failure(PruneError(
-                .unsupported,
-                "tensor \(name.quoted) has shape \(shape) and strides \(elements.strides ?? []); the elements of a row must "
-                    + "follow each other, and rows must not overlap: make it contiguous"))
+            return .failure(
+                PruneError(
+                    .unsupported,
+                    "tensor \(name.quoted) has shape \(shape) and strides \(elements.strides ?? []); the elements of a row must "
+                        + "follow each other, and rows must not overlap: make it contiguous"))
         }
         let bytes = try extent(elements, rows: rows, columns: columns, rowStride: rowStride)
         if shape.count == 2 {
-            return .success(StoredTensor(
-                name: name, elementType: elements.type, rows: rows, columns: columns, rowStride: rowStride, bytes: bytes,
-                owner: memory))
+            return .success(
+                StoredTensor(
+                    name: name, elementType: elements.type, rows: rows, columns: columns, rowStride: rowStride,
+                    bytes: bytes,
+                    owner: memory))
         }
         return .success(StoredTensor(name: name, elementType: elements.type, shape: shape, bytes: bytes, owner: memory))
     }
@@ -93,7 +97,8 @@ public struct LentTensor: @unchecked Sendable {
         guard !first, !second, !third, !fourth else {
             throw PruneError(
                 .argument,
-                "tensor \(name.quoted) has shape \(elements.shape) and strides \(elements.strides ?? []), which no memory holds")
+                "tensor \(name.quoted) has shape \(elements.shape) and strides \(elements.strides ?? []), which no memory holds"
+            )
         }
         return UnsafeRawBufferPointer(start: data, count: bytes)
     }
@@ -133,7 +138,8 @@ extension NativeModel {
     ) throws(PruneError) {
         guard configuration.count <= ModelConfig.sizeLimit else {
             throw PruneError(
-                .format, "\(name): the text has \(configuration.count) bytes; at most \(ModelConfig.sizeLimit) are read")
+                .format, "\(name): the text has \(configuration.count) bytes; at most \(ModelConfig.sizeLimit) are read"
+            )
         }
         let table = try TensorTable(lent: tensors, in: memory, configuration: name)
         let config = try ModelConfig.parse(configuration, path: name)

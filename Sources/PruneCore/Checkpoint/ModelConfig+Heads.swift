@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 extension ModelConfig {
     /// The sizes of attention: they depend on each other, both in what missing keys mean and in what fits.
     struct Heads {

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 extension ModelConfig {
     /// What transformers takes a missing `sliding_window` and `max_window_layers` for, where the family has them.
     private static let defaultWindow = 4096

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// Everything the engine needs to know of a model, validated.
 ///
 /// All counts are at least 1 and at most those of `Limits`, so that no product of sizes overflows an Int;

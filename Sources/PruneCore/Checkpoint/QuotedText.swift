@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 extension String {
     /// The text as an error message shows it: in quotes, without control characters, and cut if a file made it long.
     public var quoted: String {

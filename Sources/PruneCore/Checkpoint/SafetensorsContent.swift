@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// The JSON of a safetensors header as written: an object with one member per tensor, of which nothing is checked yet
 /// but that dtype is a string and that `__metadata__` holds strings alone.
 struct SafetensorsContent: JSONContent {

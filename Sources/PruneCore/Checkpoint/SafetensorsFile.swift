@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// A safetensors file, mapped, with its tensors by name.
 struct SafetensorsFile {
     let path: String

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// What a safetensors file says of its tensors, checked against the file's size.
 ///
 /// Layout: 8 bytes little-endian length N, N bytes of JSON, then the data. Format and checks follow the reference

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// `model.safetensors.index.json`: which file of the directory holds which tensor.
 struct ShardIndex {
     /// Bytes of the file at most.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// What a tensor of a block is for.
 enum TensorRole: Sendable, CaseIterable {
     /// Of the attention sublayer. The norms of query and key are there only in some architectures.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// Named tensors of a model, wherever they live: a mapped checkpoint, or memory of the host.
 public struct TensorTable: @unchecked Sendable {
     /// What error texts call it: the directory, or the argument.

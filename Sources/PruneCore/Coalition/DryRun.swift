@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// A model that computes nothing: walking masks with it tells what the walk would take.
 final class DryRun: Model {
     let shape: ModelShape

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// Some masks as a prefix tree over sublayers: masks that agree up to a sublayer share the hidden state there.
 ///
 /// A removed sublayer costs nothing, and a kept one is applied once for all masks below it. Leave-one-out over n

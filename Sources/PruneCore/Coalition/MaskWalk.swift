@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// Walks a mask tree over some batches, sublayer by sublayer: all states that stand before a sublayer go through it
 /// together, so that its weights are read once for them.
 ///
@@ -31,7 +32,8 @@ struct MaskWalk {
 
     init(
         _ model: any Model, _ tree: MaskTree, _ batches: [TokenBatch], _ limits: WalkLimits,
-        startsAtFront: Bool = false, meter: ProgressMeter, visit: @escaping (_ ends: [MaskEnd]) throws(PruneError) -> Void
+        startsAtFront: Bool = false, meter: ProgressMeter,
+        visit: @escaping (_ ends: [MaskEnd]) throws(PruneError) -> Void
     ) {
         self.model = model
         self.tree = tree

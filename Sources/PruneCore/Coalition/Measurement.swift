@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// A quantity of a masked model, per predicting token.
 enum TokenQuantity: Sendable, Equatable {
     /// Negative log-likelihood of the token that follows, nats.
@@ -60,9 +61,10 @@ struct Measurement {
 private func finiteLosses(
     _ model: any Model, _ ends: [WalkEnd], at rows: [[Int]], under masks: [KeepMask]
 ) throws(PruneError) -> [[Float]] {
-    let losses = try model.losses(zip(ends, rows).map { end, rows in
-        LossRequest(state: end.state, rows: rows, tokens: end.batch.followers(of: rows))
-    })
+    let losses = try model.losses(
+        zip(ends, rows).map { end, rows in
+            LossRequest(state: end.state, rows: rows, tokens: end.batch.followers(of: rows))
+        })
     guard losses.map(\.count) == rows.map(\.count) else {
         throw PruneError(.internal, "the model returned losses of other rows than asked for")
     }

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// A quantity of a masked model, each a damage: lower = better. The raw values are those of `PRUNE_UTILITY_*`.
 public enum Utility: Int32, Sendable, CaseIterable {
     /// Mean negative log-likelihood per predicted token, nats.

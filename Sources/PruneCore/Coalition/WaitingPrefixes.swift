@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// Masks that share a prefix, and the states from which they go on.
 struct Prefix {
     /// Places in the tree's order.

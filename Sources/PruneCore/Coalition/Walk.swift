@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// What evaluating some masks took.
 public struct WalkReport: Sendable {
     /// Sublayers applied to a batch, and those it would have taken mask by mask.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// What one walk of a mask tree may hold and compute at a time.
 struct WalkLimits {
     /// Prefixes that have states at most, of all batches that are walked: those of the sweep and those that wait.

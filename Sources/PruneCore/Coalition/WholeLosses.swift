@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// The losses of some masks from a model that evaluates them whole.
 struct WholeLosses {
     /// Masks that the model is asked for at a time, between looks at the caller's progress callback.
@@ -27,7 +28,9 @@ struct WholeLosses {
                 guard loss.isFinite else {
                     let removed = mask.removed.map(sublayerName).joined(separator: ", ")
                     throw PruneError(
-                        .nonFinite, "the host's evaluate gave a loss of \(loss) with \(removed.isEmpty ? "nothing" : removed) removed")
+                        .nonFinite,
+                        "the host's evaluate gave a loss of \(loss) with \(removed.isEmpty ? "nothing" : removed) removed"
+                    )
                 }
                 meanOfMask[mask] = TokenMean(mean: loss, of: batches)
             }

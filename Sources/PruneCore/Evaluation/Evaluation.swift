@@ -1,7 +1,8 @@
+// SPDX-License-Identifier: Apache-2.0
 #if canImport(Glibc)
-internal import Glibc
+    internal import Glibc
 #elseif canImport(Darwin)
-internal import Darwin
+    internal import Darwin
 #endif
 
 /// What a model is worth on a data set under one mask.
@@ -76,7 +77,8 @@ struct TokenMean {
 func checkPredicts(_ batches: [TokenBatch]) throws(PruneError) {
     guard batches.contains(where: { !$0.predictingRows(weighted: true).isEmpty }) else {
         throw PruneError(
-            .data, "nothing to predict: every sequence has one token, or every token weight is 0; give longer sequences")
+            .data, "nothing to predict: every sequence has one token, or every token weight is 0; give longer sequences"
+        )
     }
 }
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// Why a sequence ended. The raw values are those of `PRUNE_END_*` in `prunecore.h`.
 public enum EndReason: Int32, Sendable {
     /// A stop token was written; it is the last one.

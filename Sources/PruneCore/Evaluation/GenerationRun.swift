@@ -1,7 +1,8 @@
+// SPDX-License-Identifier: Apache-2.0
 #if canImport(Glibc)
-internal import Glibc
+    internal import Glibc
 #elseif canImport(Darwin)
-internal import Darwin
+    internal import Darwin
 #endif
 
 /// A sequence under way.
@@ -105,10 +106,12 @@ final class GenerationRun {
             if tokens > options.batchTokens, !taken.isEmpty { break }
             waiting.removeFirst()
             let limit = limits[prompt]
-            taken.append(WrittenSequence(
-                prompt: prompt, cache: KeyValueCache(writer.engine.config, expected: own.count + limit), limit: limit,
-                limitReason: limit < options.mostNewTokens ? .context : .length,
-                random: RandomSource(seed: options.seed, stream: UInt64(prompt)), next: Array(own)))
+            taken.append(
+                WrittenSequence(
+                    prompt: prompt, cache: KeyValueCache(writer.engine.config, expected: own.count + limit),
+                    limit: limit,
+                    limitReason: limit < options.mostNewTokens ? .context : .length,
+                    random: RandomSource(seed: options.seed, stream: UInt64(prompt)), next: Array(own)))
         }
         return taken
     }
@@ -147,7 +150,8 @@ final class GenerationRun {
     private func add(_ choice: ChosenToken, to sequence: WrittenSequence) throws(PruneError) -> EndReason? {
         result.tokens[sequence.prompt].append(choice.token)
         result.losses[sequence.prompt].append(choice.loss)
-        let end: EndReason? = options.stopTokens.contains(choice.token)
+        let end: EndReason? =
+            options.stopTokens.contains(choice.token)
             ? .stop : sequence.written >= sequence.limit ? sequence.limitReason : nil
         guard let tell else { return end }
         let told = GeneratedToken(

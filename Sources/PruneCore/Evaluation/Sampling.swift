@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// How the next token is chosen from its logits.
 public struct Sampling: Sendable {
     /// Logits are divided by it; 0 = the largest logit is taken, the first of equal ones.

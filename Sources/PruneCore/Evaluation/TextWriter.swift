@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// What writes text: our own engine, and the adapters that stand in it.
 struct TextWriter {
     let engine: NativeModel

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// Calls `body` with every batch of the data and its hidden state before sublayer `end`, under a mask.
 private func forEachBatch(
     _ model: any Model, _ data: TokenData, under mask: KeepMask, before end: Int, batchTokens: Int, stage: String,

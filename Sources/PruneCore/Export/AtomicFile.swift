@@ -1,7 +1,8 @@
+// SPDX-License-Identifier: Apache-2.0
 #if canImport(Glibc)
-internal import Glibc
+    internal import Glibc
 #elseif canImport(Darwin)
-internal import Darwin
+    internal import Darwin
 #endif
 
 /// A file that is written whole or not at all: a reader of its path finds what was there before, or all of the new one,

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// Numbers as bytes, one after the other: little-endian, the same on every machine.
 struct ByteWriter {
     private(set) var bytes: [UInt8]
@@ -44,7 +45,8 @@ struct ByteReader {
         let sum: UInt64 = try end.next()
         guard sum == ByteChecksum(self.bytes).value else { throw damaged("the checksum does not fit") }
         guard found == version else {
-            throw PruneError(.unsupported, "the \(name) has version \(found), this library reads \(version); use a newer one")
+            throw PruneError(
+                .unsupported, "the \(name) has version \(found), this library reads \(version); use a newer one")
         }
     }
 

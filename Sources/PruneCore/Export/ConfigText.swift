@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// The text of a JSON object, whose members can be replaced while the others stay as they are written: numbers keep their
 /// digits, whatever a reader would make of them.
 struct ConfigText {
@@ -18,9 +19,11 @@ struct ConfigText {
         }
         members = []
         for part in Self.parts(of: text) {
-            guard let colon = Self.end(ofStringIn: part).flatMap({ end in
-                part[end...].firstIndex(of: UInt8(ascii: ":"))
-            }) else { throw PruneError(.format, "\(source): a member of the JSON object has no name") }
+            guard
+                let colon = Self.end(ofStringIn: part).flatMap({ end in
+                    part[end...].firstIndex(of: UInt8(ascii: ":"))
+                })
+            else { throw PruneError(.format, "\(source): a member of the JSON object has no name") }
             let written = Self.trimmed(part[..<colon])
             guard case .string(let key) = try JSONValue.parse(Array(written.utf8), source: source) else {
                 throw PruneError(.format, "\(source): a member of the JSON object has no name")

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// Any sublayers removed, adapters in their places: a checkpoint with the modelling files that run it in transformers.
 ///
 /// config.json names them under `auto_map`, and a `model_type` of its own: transformers then refuses to load the model
@@ -34,17 +35,21 @@ enum CustomExport {
         let stem = "PruneCore" + family.name.replacing("ForCausalLM", with: "")
         text.set("architectures", .array([.string(stem + "ForCausalLM")]))
         text.set("model_type", .string("prunecore_" + family.modelType))
-        text.set("auto_map", .object([
-            "AutoConfig": .string("configuration_prunecore.\(stem)Config"),
-            "AutoModelForCausalLM": .string("modeling_prunecore.\(stem)ForCausalLM"),
-        ]))
+        text.set(
+            "auto_map",
+            .object([
+                "AutoConfig": .string("configuration_prunecore.\(stem)Config"),
+                "AutoModelForCausalLM": .string("modeling_prunecore.\(stem)ForCausalLM"),
+            ]))
         let declared = declaration(subject.mask)
         if !declared.isEmpty { text.set("per_layer_config", .object(declared)) }
-        text.set("prunecore", .object([
-            "version": .integer(1),
-            "removed": .array(subject.mask.removed.map { .string(sublayerName($0)) }),
-            "adapters": .object(forms(subject.adapters)),
-        ]))
+        text.set(
+            "prunecore",
+            .object([
+                "version": .integer(1),
+                "removed": .array(subject.mask.removed.map { .string(sublayerName($0)) }),
+                "adapters": .object(forms(subject.adapters)),
+            ]))
         return text.text
     }
 
@@ -55,25 +60,27 @@ enum CustomExport {
             blocks[sublayer / 2, default: []].append(.string(sublayer % 2 == 0 ? "attention" : "mlp"))
         }
         let digits = String(blocks.keys.max() ?? 0).count
-        return Dictionary(uniqueKeysWithValues: blocks.map { block, skipped in
-            let number = String(block)
-            return (
-                String(repeating: "0", count: digits - number.count) + number, .object(["skip": .array(skipped)])
-            )
-        })
+        return Dictionary(
+            uniqueKeysWithValues: blocks.map { block, skipped in
+                let number = String(block)
+                return (
+                    String(repeating: "0", count: digits - number.count) + number, .object(["skip": .array(skipped)])
+                )
+            })
     }
 
     /// What the modelling files need to know of each adapter beside its tensors.
     private static func forms(_ adapters: AdapterSet?) -> [String: JSONValue] {
-        Dictionary(uniqueKeysWithValues: (adapters?.adapters ?? [:]).map { sublayer, adapter in
-            (
-                sublayerName(sublayer),
-                .object([
-                    "kind": .string(adapter.kind.name), "rank": .integer(adapter.rank),
-                    "input": .string(adapter.norm == nil ? "raw" : "normed"),
-                    "epsilon": adapter.norm.map { .number(Double($0.epsilon)) } ?? .null,
-                ])
-            )
-        })
+        Dictionary(
+            uniqueKeysWithValues: (adapters?.adapters ?? [:]).map { sublayer, adapter in
+                (
+                    sublayerName(sublayer),
+                    .object([
+                        "kind": .string(adapter.kind.name), "rank": .integer(adapter.rank),
+                        "input": .string(adapter.norm == nil ? "raw" : "normed"),
+                        "epsilon": adapter.norm.map { .number(Double($0.epsilon)) } ?? .null,
+                    ])
+                )
+            })
     }
 }

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// nemotron-nas with `block_configs` (`DeciLMForCausalLM`), which vLLM and mlx run: sublayers that do nothing, in a model that
 /// is otherwise a Llama. They own no tensors; the others keep their numbers.
 ///
@@ -17,7 +18,9 @@ enum DeciExport {
         if let window = model.windows.compactMap({ $0 }).min(), window < model.contextLength {
             return "the model attends to windows of \(window) tokens, and its runtimes to all tokens"
         }
-        if model.activation != .silu { return "the model's activation is not silu, the only one that its runtimes have" }
+        if model.activation != .silu {
+            return "the model's activation is not silu, the only one that its runtimes have"
+        }
         guard model.headCount * model.headSize == model.hiddenSize else {
             return "heads have \(model.headSize) values, and its runtimes take hidden_size / num_attention_heads"
         }
@@ -47,10 +50,12 @@ enum DeciExport {
         let model = subject.model.config
         text.set("architectures", .array([.string("DeciLMForCausalLM")]))
         text.set("model_type", .string("nemotron-nas"))
-        text.set("auto_map", .object([
-            "AutoConfig": .string("configuration_decilm.DeciLMConfig"),
-            "AutoModelForCausalLM": .string("modeling_decilm.DeciLMForCausalLM"),
-        ]))
+        text.set(
+            "auto_map",
+            .object([
+                "AutoConfig": .string("configuration_decilm.DeciLMConfig"),
+                "AutoModelForCausalLM": .string("modeling_decilm.DeciLMForCausalLM"),
+            ]))
         // Written out: what Mistral takes a missing key for is not what its runtimes do.
         text.set("num_key_value_heads", .integer(model.kvHeadCount))
         text.set("max_position_embeddings", .integer(model.contextLength))

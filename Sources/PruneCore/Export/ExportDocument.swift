@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// What prunecore.json says of an exported directory:
 ///
 ///     {"format": "prunecore.export", "version": 1, "library": "0.1.0", "kind": "hf_plain", "architecture":
@@ -38,9 +39,10 @@ enum ExportDocument {
         guard let adapters, !adapters.adapters.isEmpty else { return .null }
         return .object([
             "report": AdapterDocument.describe(adapters.report),
-            "adapters": .array(adapters.adapters.sorted { $0.key < $1.key }.map { sublayer, adapter in
-                AdapterDocument.describe(adapter, at: sublayer, adapters.report)
-            }),
+            "adapters": .array(
+                adapters.adapters.sorted { $0.key < $1.key }.map { sublayer, adapter in
+                    AdapterDocument.describe(adapter, at: sublayer, adapters.report)
+                }),
         ])
     }
 
@@ -53,12 +55,15 @@ enum ExportDocument {
             let files = try? file.objects("files").map({ (entry) throws(PruneError) in try entry.string("name") })
         else {
             throw PruneError(
-                .file, "\(directory): this is nothing that PruneCore exported, so it is not replaced; give another path")
+                .file, "\(directory): this is nothing that PruneCore exported, so it is not replaced; give another path"
+            )
         }
         let own = Set(files.map { $0.split(separator: "/", maxSplits: 1).first.map(String.init) ?? $0 } + [name])
         if let stranger = StagedDirectory.names(in: directory).first(where: { !own.contains($0) }) {
             throw PruneError(
-                .file, "\(directory): \(stranger.quoted) was not there when PruneCore exported it; move it away, or give another path")
+                .file,
+                "\(directory): \(stranger.quoted) was not there when PruneCore exported it; move it away, or give another path"
+            )
         }
     }
 }

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// What an exported directory is. The raw values are those of `PRUNE_FORMAT_*`.
 public enum ExportFormat: Int32, Sendable {
     /// `plain` where that can say it, else `custom`.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 extension JSONValue {
     /// The value as JSON text; members by ascending key. A number reads back with the same bits, and is null if it is not
     /// finite: JSON has no other word for that.
@@ -10,7 +11,8 @@ extension JSONValue {
         case .string(let value): Self.quoted(value)
         case .array(let elements): "[" + elements.map(\.text).joined(separator: ", ") + "]"
         case .object(let members):
-            "{" + members.sorted { $0.key < $1.key }.map { "\(Self.quoted($0.key)): \($0.value.text)" }
+            "{"
+                + members.sorted { $0.key < $1.key }.map { "\(Self.quoted($0.key)): \($0.value.text)" }
                 .joined(separator: ", ") + "}"
         }
     }

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// A keep mask as JSON, with a word on where it comes from.
 ///
 ///     {"format": "prunecore.mask", "version": 1, "n_blocks": 12, "removed": ["attn.3", "ffn.7"], "provenance": {}}
@@ -62,7 +63,8 @@ public enum MaskDocument {
             guard case .string(let name) = name, let sublayer = sublayers[name] else {
                 throw PruneError(
                     .format,
-                    "\(source): \(name.described) in \"removed\" is no sublayer of \(blocks) blocks, such as \"attn.0\"")
+                    "\(source): \(name.described) in \"removed\" is no sublayer of \(blocks) blocks, such as \"attn.0\""
+                )
             }
             mask = mask.removing(unit: sublayer, .sublayer)
         }

@@ -1,7 +1,8 @@
+// SPDX-License-Identifier: Apache-2.0
 #if canImport(Glibc)
-internal import Glibc
+    internal import Glibc
 #elseif canImport(Darwin)
-internal import Darwin
+    internal import Darwin
 #endif
 
 /// Writes a model without what a mask removes as a directory that runtimes serve.
@@ -44,19 +45,22 @@ private func exportSubject(
 ) throws(PruneError) -> ExportSubject {
     if model is RecoveredModel {
         throw PruneError(
-            .argument, "model has adapters attached; export the model it was made from, and give the adapters beside it")
+            .argument, "model has adapters attached; export the model it was made from, and give the adapters beside it"
+        )
     }
     guard let native = model as? NativeModel, let source = native.source else {
         throw PruneError(
             .unsupported,
-            "model was not opened from a directory, so that there is no checkpoint to copy from; open one that is saved")
+            "model was not opened from a directory, so that there is no checkpoint to copy from; open one that is saved"
+        )
     }
     if let adapters {
         try adapters.check(for: model)
         guard adapters.mask == mask else {
             throw PruneError(
                 .argument,
-                "the adapters are of another mask: they were made for the removal of \(adapters.mask.removed.map(sublayerName)), not of \(mask.removed.map(sublayerName))")
+                "the adapters are of another mask: they were made for the removal of \(adapters.mask.removed.map(sublayerName)), not of \(mask.removed.map(sublayerName))"
+            )
         }
     }
     return ExportSubject(model: native, source: source, mask: mask, adapters: adapters)

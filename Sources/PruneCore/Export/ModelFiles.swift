@@ -1,7 +1,8 @@
+// SPDX-License-Identifier: Apache-2.0
 #if canImport(Glibc)
-internal import Glibc
+    internal import Glibc
 #elseif canImport(Darwin)
-internal import Darwin
+    internal import Darwin
 #endif
 
 /// The files of a model's directory that an export takes along: what a tokenizer needs, how text is generated, the licence.
@@ -9,7 +10,8 @@ internal import Darwin
 /// A README is about the model as it was, and stays behind; so do weights, other formats, and code.
 enum ModelFiles {
     private static let names: Set<String> = [
-        "generation_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json", "vocab.txt", "merges.txt",
+        "generation_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json", "vocab.txt",
+        "merges.txt",
         "spiece.model", "sentencepiece.bpe.model", "tekken.json", "chat_template.json", "chat_template.jinja",
     ]
     /// Beginnings of names, in any case.

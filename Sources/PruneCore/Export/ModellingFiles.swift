@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// Python files that an exported checkpoint carries, so that transformers can run what it has no model for. Written for
 /// PruneCore, Apache-2.0; they subclass the models of transformers 5.
 enum ModellingFiles {

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// Whole blocks removed: a checkpoint of the same architecture, its blocks numbered anew. Whatever loads the model loads it.
 enum PlainExport {
     /// Members of config.json that have one element per block where they are arrays.
@@ -8,14 +9,17 @@ enum PlainExport {
     /// Why the format cannot say it, as the end of a sentence; nil if it can.
     static func obstacle(_ subject: ExportSubject) -> String? {
         guard subject.removesWholeBlocks else {
-            let partial = (0..<subject.mask.blockCount).first {
-                subject.mask.keeps(2 * $0) != subject.mask.keeps(2 * $0 + 1)
-            } ?? 0
-            return "block \(partial) loses one of its sublayers and keeps the other, and it says only which blocks there are"
+            let partial =
+                (0..<subject.mask.blockCount).first {
+                    subject.mask.keeps(2 * $0) != subject.mask.keeps(2 * $0 + 1)
+                } ?? 0
+            return
+                "block \(partial) loses one of its sublayers and keeps the other, and it says only which blocks there are"
         }
         guard subject.mask.keptCount > 0 else { return "nothing is kept, and no runtime loads a model without blocks" }
         if folded(subject) == nil {
-            return "the adapters need a place of their own: they are not all biases that move into output biases that the model has"
+            return
+                "the adapters need a place of their own: they are not all biases that move into output biases that the model has"
         }
         return nil
     }
@@ -65,7 +69,8 @@ enum PlainExport {
         guard case .someBlocks = model.architecture.windowRule else { return }
         let file = try ConfigObject.parse(subject.source.configuration, path: subject.source.directory + "/config.json")
         // A missing key stands for a number, too, which matters if windows come from it.
-        let missing: Int? = file.value("layer_types") == nil && model.windows.contains { $0 != nil }
+        let missing: Int? =
+            file.value("layer_types") == nil && model.windows.contains { $0 != nil }
             ? ModelConfig.defaultFirstWindowBlock : nil
         guard let first = try file.optionalCount(key, from: 0, limit: ModelConfig.Limits.context) ?? missing,
             first < model.blockCount
@@ -85,7 +90,8 @@ enum PlainExport {
             let added = folded.biases[sublayer * width..<(sublayer + 1) * width]
             guard added.contains(where: { $0 != 0 }) else { continue }
             let weights = subject.model.weights
-            let output = sublayer % 2 == 0
+            let output =
+                sublayer % 2 == 0
                 ? weights.attention[sublayer / 2].output : weights.feedForward[sublayer / 2].down
             guard let bias = output.bias, let values = try? bias.floats(subject.model.scratch) else { return nil }
             sums[bias.tensor.name] = zip(

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 internal import CKernels
 
 /// The SHA-256 digest of bytes that come in pieces (FIPS 180-4, sections 5 and 6).

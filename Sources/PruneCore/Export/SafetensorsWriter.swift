@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// Writes safetensors files, the format that `SafetensorsHeader` reads: the header first, then the tensors one after the
 /// other, as they are handed over. Nothing is held but the header.
 enum SafetensorsWriter {
@@ -40,7 +41,8 @@ enum SafetensorsWriter {
             }
             guard written == tensor.byteCount else {
                 throw PruneError(
-                    .internal, "tensor \(tensor.name.quoted) of shape \(tensor.shape) was written with \(written) bytes")
+                    .internal, "tensor \(tensor.name.quoted) of shape \(tensor.shape) was written with \(written) bytes"
+                )
             }
         }
     }

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// Tensors as files of weights: `model.safetensors`, or shards and the index that says which has what.
 struct ShardedWeights {
     /// Bytes handed on at a time: a tensor is never in memory as a whole.
@@ -37,7 +38,8 @@ struct ShardedWeights {
             String(repeating: "0", count: max(0, width - String(number).count)) + String(number)
         }
         shards = groups.enumerated().map { index, tensors in
-            let name = groups.count == 1
+            let name =
+                groups.count == 1
                 ? "model.safetensors" : "model-\(padded(index + 1))-of-\(padded(groups.count)).safetensors"
             // Of falling element size, so that every tensor is aligned when the file is mapped.
             return Shard(

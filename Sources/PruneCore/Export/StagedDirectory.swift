@@ -1,8 +1,9 @@
+// SPDX-License-Identifier: Apache-2.0
 #if canImport(Glibc)
-internal import CRename
-internal import Glibc
+    internal import CRename
+    internal import Glibc
 #elseif canImport(Darwin)
-internal import Darwin
+    internal import Darwin
 #endif
 
 /// A directory that appears whole or not at all: its files are written to one beside it, which takes its name once the disk
@@ -69,7 +70,9 @@ final class StagedDirectory {
     /// - Parameter name: a plain name, or one in a directory below.
     func write(_ name: String, _ body: (AtomicFile.Append) throws(PruneError) -> Void) throws(PruneError) {
         let file = path + "/" + name
-        if name.contains("/"), mkdir(AtomicFile.parent(of: file), 0o777) != 0, errno != EEXIST { throw failure(name, errno) }
+        if name.contains("/"), mkdir(AtomicFile.parent(of: file), 0o777) != 0, errno != EEXIST {
+            throw failure(name, errno)
+        }
         let descriptor = open(file, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o666)
         guard descriptor >= 0 else { throw failure(name, errno) }
         var isOpen = true
@@ -105,7 +108,8 @@ final class StagedDirectory {
             let reason = errno
             guard replaces, reason == EINVAL || reason == ENOSYS else { throw MappedFile.failure(place, reason) }
             throw PruneError(
-                .file, "\(place): this file system cannot exchange two directories; move the old one away and export again")
+                .file,
+                "\(place): this file system cannot exchange two directories; move the old one away and export again")
         }
         isDone = true
         AtomicFile.syncDirectory(of: place)
@@ -116,13 +120,13 @@ final class StagedDirectory {
     /// 0, or -1 with `errno`.
     private func rename(exchanging: Bool) -> Int32 {
         #if canImport(Darwin)
-        return renamex_np(path, place, UInt32(exchanging ? RENAME_SWAP : RENAME_EXCL))
+            return renamex_np(path, place, UInt32(exchanging ? RENAME_SWAP : RENAME_EXCL))
         #else
-        let flags = exchanging ? PRUNE_RENAME_EXCHANGE : PRUNE_RENAME_NOREPLACE
-        let status = renameat2(AT_FDCWD, path, AT_FDCWD, place, UInt32(flags))
-        guard status != 0, !exchanging, errno == EINVAL || errno == ENOSYS else { return status }
-        // An empty directory that appeared meanwhile would be replaced, and nothing else.
-        return renamePath(path, place)
+            let flags = exchanging ? PRUNE_RENAME_EXCHANGE : PRUNE_RENAME_NOREPLACE
+            let status = renameat2(AT_FDCWD, path, AT_FDCWD, place, UInt32(flags))
+            guard status != 0, !exchanging, errno == EINVAL || errno == ENOSYS else { return status }
+            // An empty directory that appeared meanwhile would be replaced, and nothing else.
+            return renamePath(path, place)
         #endif
     }
 

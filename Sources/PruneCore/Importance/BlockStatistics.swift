@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 internal import CKernels
 
 /// The static metrics of a block and of its two sublayers, from one reading of the hidden states.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 internal import CKernels
 
 extension UnitStatistics {
@@ -29,7 +30,9 @@ extension BlockStatistics {
         self.init(keeps: keeps)
         guard let before = states.first, let after = states.last else { return nil }
         guard states.count > 1 else {
-            for unit in [\Self.attention, \.feedForward, \.block] { self[keyPath: unit].addUnchanged(tokens: rows.count) }
+            for unit in [\Self.attention, \.feedForward, \.block] {
+                self[keyPath: unit].addUnchanged(tokens: rows.count)
+            }
             return
         }
         guard let whole = try model.compare(before, after, at: rows) else { return nil }

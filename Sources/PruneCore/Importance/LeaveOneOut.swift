@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// What the removal of each unit does to the model, one unit at a time.
 public struct LeaveOneOut: Sendable {
     /// Loss without the unit - loss with it, nats; weighted mean over predicted tokens.
@@ -17,7 +18,8 @@ public func leaveOneOut(
     let units = 0..<granularity.unitCount(blocks: mask.blockCount)
     let measured = try Measurement(
         model, data, under: units.map { mask.removing(unit: $0, granularity) } + [mask],
-        logitL2 ? [.loss, .distance(.l2)] : [.loss], reference: mask, options, stage: "leave one out", progress: progress)
+        logitL2 ? [.loss, .distance(.l2)] : [.loss], reference: mask, options, stage: "leave one out",
+        progress: progress)
     let base = measured.means[units.count][0].mean
     let removed = units.map { !mask.keepsAny(ofUnit: $0, granularity) }
     return LeaveOneOut(

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// A measure of how much a unit matters; higher = more important. The raw values are the bits of `PRUNE_METRIC_*`.
 ///
 /// With h the hidden state before the unit, g the one after it and u = g - h, per token; then the mean over tokens.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// The static metrics of every sublayer and block of a model as running sums, and of every window if asked.
 public struct ModelStatistics: Sendable {
     public let blockCount: Int

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// What to score, and how.
 public struct ScoreRequest: Sendable {
     public var metrics: [Metric]
@@ -68,7 +69,8 @@ public func score(
     }
     if metrics.contains(.taylor) {
         rows[.taylor] = try taylor(
-            model, data, request.granularity, under: request.mask, batchTokens: request.batchTokens, progress: listener())
+            model, data, request.granularity, under: request.mask, batchTokens: request.batchTokens,
+            progress: listener())
     }
     return request.metrics.compactMap { rows[$0] }
 }

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// Rows of hidden states in memory that a host lends, one row of `width` values per token, in any layout.
 ///
 /// Strides are in elements and may be negative or skip memory. Nothing is read before a reader asks, and nothing kept.
@@ -49,7 +50,8 @@ public struct StateRows: @unchecked Sendable {
         _ begin: UInt, _ rows: (count: Int, bytes: Int), _ columns: (count: Int, bytes: Int), _ last: Int
     ) -> Bool {
         if rows.count == 0 { return true }
-        var below = 0, above = last
+        var below = 0
+        var above = last
         for axis in [rows, columns] {
             let (reach, overflow) = axis.bytes.multipliedReportingOverflow(by: axis.count - 1)
             let (sum, wrapped) = (reach < 0 ? below : above).addingReportingOverflow(reach)

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// The first-order estimate of what each unit is worth: the sum of |w * d(loss)/dw| over its matrices, with the loss the
 /// weighted mean over all predicted tokens under a mask (Shortened LLaMA, arXiv 2402.02834, section 3.1).
 ///
@@ -13,7 +14,8 @@ func taylor(
 ) throws(PruneError) -> [Double] {
     guard model.readsWeights else {
         throw PruneError(
-            .unsupported, "taylor needs the weights and their gradients, which only models that PruneCore runs itself give")
+            .unsupported,
+            "taylor needs the weights and their gradients, which only models that PruneCore runs itself give")
     }
     guard model.hasGradients else { throw model.noGradients }
     let batches = data.batches(of: batchTokens)
@@ -25,7 +27,9 @@ func taylor(
     var scores = [Double](repeating: 0, count: mask.keeps.count)
     for group in groups {
         var sums: [Int: WeightGradients] = [:]
-        for sublayer in group where mask.keeps(sublayer) { sums[sublayer] = try model.weightGradients(ofSublayer: sublayer) }
+        for sublayer in group where mask.keeps(sublayer) {
+            sums[sublayer] = try model.weightGradients(ofSublayer: sublayer)
+        }
         let whole = batches.reduce(0.0) { $0 + $1.predictionWeights.reduce(0, +) }
         for batch in batches {
             try model.addLossGradients(batch, under: mask, whole: whole, to: sums, from: group.lowerBound, meter)
@@ -65,7 +69,9 @@ extension Model {
         _ meter: ProgressMeter
     ) throws(PruneError) {
         let rows = batch.predictingRows(weighted: true)
-        guard !rows.isEmpty else { return try meter.advance(by: mask.kept.count + mask.kept.filter { $0 >= first }.count) }
+        guard !rows.isEmpty else {
+            return try meter.advance(by: mask.kept.count + mask.kept.filter { $0 >= first }.count)
+        }
         var states: [(sublayer: Int, before: any HiddenState)] = []
         let last = try run(try start(batch), under: mask) { (sublayer, before, _) throws(PruneError) in
             if sublayer >= first { states.append((sublayer, before)) }

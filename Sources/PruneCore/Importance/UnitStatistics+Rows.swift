@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 internal import CKernels
 
 extension UnitStatistics {
@@ -64,7 +65,8 @@ extension UnitStatistics {
     }
 
     private static func sum(
-        _ before: StateRows, _ after: StateRows, _ rows: Range<Int>, _ scratch: (before: FloatBuffer, after: FloatBuffer)
+        _ before: StateRows, _ after: StateRows, _ rows: Range<Int>,
+        _ scratch: (before: FloatBuffer, after: FloatBuffer)
     ) -> Result<UnitStatistics, NonFiniteRow> {
         var sum = UnitStatistics()
         var failure: NonFiniteRow?

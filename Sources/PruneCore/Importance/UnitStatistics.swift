@@ -1,9 +1,11 @@
-#if canImport(Glibc)
-internal import Glibc
-#elseif canImport(Darwin)
-internal import Darwin
-#endif
 internal import CKernels
+
+// SPDX-License-Identifier: Apache-2.0
+#if canImport(Glibc)
+    internal import Glibc
+#elseif canImport(Darwin)
+    internal import Darwin
+#endif
 
 /// The static metrics of one unit (a sublayer or a block) as running sums over tokens, in double.
 ///
@@ -102,7 +104,8 @@ struct UnitStatistics: Sendable {
 /// squares, without the rounding of the roots. If both are zero nothing changed: 0; if one is: 1. Held to [0, 2].
 func cosineDistance(squares hh: Double, _ gg: Double, ofDifference uu: Double) -> Double {
     if hh == 0 || gg == 0 { return hh == gg ? 0 : 1 }
-    let a = hh.squareRoot(), b = gg.squareRoot()
+    let a = hh.squareRoot()
+    let b = gg.squareRoot()
     let growth = (gg - hh) / (a + b)
     return min(2, max(0, (uu - growth * growth) / (2 * a * b)))
 }

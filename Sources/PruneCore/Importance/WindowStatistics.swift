@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// The angular distance over every window of contiguous blocks, as running sums over tokens (arXiv 2403.17887, which
 /// takes the last token of each sequence; here it is whichever tokens are given).
 struct WindowStatistics: Sendable {

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// What an adapter computes from the hidden state. The raw values are those of `PRUNE_ADAPTER_*`.
 public enum AdapterKind: Int32, Sendable, CaseIterable {
     /// A constant: the emulated update (arXiv 2407.16286, section 3.2.1).

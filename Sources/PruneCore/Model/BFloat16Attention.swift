@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// Keys and values of some sequences as panels of the bf16 product, for every key and value head.
 ///
 /// Keys are the outputs of the product that gives the scores: panels of 64 keys. Values are the inputs of the product that
@@ -70,7 +71,8 @@ private struct PackedKeysAndValues {
             let own = min(Self.keysPerPanel, count - first)
             if own < Self.keysPerPanel { panel.update(repeating: 0, count: Self.keysPerPanel * 2 * pairs) }
             BFloat16Product.packRows(
-                key + first * stride, stride: stride, count: own, inputs: headSize, width: Self.keysPerPanel, into: panel)
+                key + first * stride, stride: stride, count: own, inputs: headSize, width: Self.keysPerPanel,
+                into: panel)
         }
         for column in Swift.stride(from: 0, to: valueColumns, by: Self.keysPerPanel) {
             let width = min(Self.keysPerPanel, valueColumns - column)
@@ -115,8 +117,9 @@ extension NativeModel {
         var targets: [BFloat16Product.Target] = []
         for (projection, out) in [(layer.query, rows.query), (layer.key, rows.key), (layer.value, rows.value)] {
             let run = BFloat16Product.Run(rows: 0..<x.rows, out: out.pointer, stride: projection.weight.rows)
-            targets.append(BFloat16Product.Target(
-                weight: projection.weight, bias: try projection.bias?.floats(scratch), runs: [run]))
+            targets.append(
+                BFloat16Product.Target(
+                    weight: projection.weight, bias: try projection.bias?.floats(scratch), runs: [run]))
         }
         try BFloat16Product.apply(x, to: targets, scratch: scratch)
         return rows
@@ -167,7 +170,8 @@ extension NativeModel {
                 let line = weights + row * keys
                 line.update(repeating: 0, count: visible.lowerBound)
                 let sum = Kernels.exponentials(
-                    scores + row * keys + visible.lowerBound, scale: scale, into: line + visible.lowerBound, visible.count)
+                    scores + row * keys + visible.lowerBound, scale: scale, into: line + visible.lowerBound,
+                    visible.count)
                 (line + visible.upperBound).update(repeating: 0, count: keys - visible.upperBound)
                 norms[row] = 1 / sum
             }
@@ -178,7 +182,8 @@ extension NativeModel {
                     packed.valuePanel(piece.sequence, head: head, first: firstKey, column: column), pairs: keys / 2,
                     into: outputs, stride: columns, rows: queries.count, columns: columns)
                 for row in 0..<queries.count {
-                    let out = mixed.row(piece.sequence.lowerBound + queries.lowerBound + row) + piece.head * size + column
+                    let out =
+                        mixed.row(piece.sequence.lowerBound + queries.lowerBound + row) + piece.head * size + column
                     Kernels.round(outputs + row * columns, times: norms[row], into: out, columns)
                 }
             }

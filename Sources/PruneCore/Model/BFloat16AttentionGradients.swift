@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// Some queries of one head of one sequence, in memory of which rows are `stride` apart.
 private struct QueryTile {
     /// Positions in the sequence.
@@ -93,7 +94,8 @@ private struct AttentionPullback {
         forEachHeadPanel { columns, width in
             let panel = keyColumns.halves + columns.lowerBound * padded
             BFloat16Product.packColumns(
-                key + columns.lowerBound, stride: stride, inputs: count, columns: columns.count, width: width, into: panel)
+                key + columns.lowerBound, stride: stride, inputs: count, columns: columns.count, width: width,
+                into: panel)
             let packed = (count + 1) / 2 * 2
             (panel + packed * width).update(repeating: 0, count: (padded - packed) * width)
         }
@@ -155,7 +157,8 @@ private struct AttentionPullback {
 
     /// sums += lines^T * rows, with lines: queries x keys, and rows: queries x headSize.
     private func add(
-        _ lines: BFloat16Rows, _ rows: UnsafePointer<Float>, _ tile: QueryTile, _ panels: FloatBuffer, to sums: FloatBuffer
+        _ lines: BFloat16Rows, _ rows: UnsafePointer<Float>, _ tile: QueryTile, _ panels: FloatBuffer,
+        to sums: FloatBuffer
     ) {
         let queries = tile.queries.count
         forEachHeadPanel { columns, width in
@@ -202,7 +205,8 @@ extension NativeModel {
         let panel = AttentionPullback.panel
         let count = d.count / queryStride
         let query = try BFloat16Rows(
-            rounding: rows.query.pointer, times: 1 / Float(size).squareRoot(), rows: count, columns: queryStride, scratch)
+            rounding: rows.query.pointer, times: 1 / Float(size).squareRoot(), rows: count, columns: queryStride,
+            scratch)
         let roundedD = try BFloat16Rows(rounding: d.pointer, rows: count, columns: queryStride, scratch)
         let longest = sequences.map(\.count).max() ?? 0
         // Whole panels: a tile sees at most window + tile - 1 keys, and up to a panel more at each end.
@@ -223,7 +227,8 @@ extension NativeModel {
                     let firstSeen = window.map { max(0, queries.lowerBound - $0 + 1) } ?? 0
                     let offset = (sequence.lowerBound + first) * queryStride + head * size
                     let own = QueryTile(
-                        queries: queries, keys: firstSeen / panel * panel..<AttentionPullback.padded(queries.upperBound),
+                        queries: queries,
+                        keys: firstSeen / panel * panel..<AttentionPullback.padded(queries.upperBound),
                         window: window, query: rows.query.pointer + offset, scaledQuery: query.pointer + offset,
                         d: d.pointer + offset, roundedD: roundedD.pointer + offset,
                         gradient: gradients.query.pointer + offset, stride: queryStride)

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// Pullbacks whose products multiply in bf16: gradients are rounded where they enter a product, and are fp32 elsewhere.
 extension NativeModel {
     /// See `pullbackFeedForward`.
@@ -24,8 +25,10 @@ extension NativeModel {
         let outputs = try [
             (gradients.query, layer.query), (gradients.key, layer.key), (gradients.value, layer.value),
         ].map { (gradient, projection) throws(PruneError) in
-            (try BFloat16Rows(
-                rounding: gradient.pointer, rows: call.rows, columns: projection.weight.rows, scratch), projection)
+            (
+                try BFloat16Rows(
+                    rounding: gradient.pointer, rows: call.rows, columns: projection.weight.rows, scratch), projection
+            )
         }
         try pullbackInputs(outputs, layer.norm, call)
     }
@@ -51,7 +54,8 @@ extension NativeModel {
         let dx = try scratch.buffer(call.rows * config.hiddenSize)
         try BFloat16Product.pullback(
             outputs.map { GradientTerm($0.gradient, $0.projection.weight) },
-            to: [BFloat16Product.Run(rows: 0..<call.rows, out: dx.pointer, stride: config.hiddenSize)], scratch: scratch)
+            to: [BFloat16Product.Run(rows: 0..<call.rows, out: dx.pointer, stride: config.hiddenSize)], scratch: scratch
+        )
         try pullbackNorm(norm, of: dx, call)
     }
 
@@ -74,7 +78,8 @@ extension NativeModel {
         let activation = config.activation
         @Sendable func outputs(_ index: Int) -> Range<Int> { index * most..<min((index + 1) * most, inner) }
         try BFloat16Product.forEachPiece(
-            panels: (inner + most - 1) / most, rows: x.rows, inputs: x.columns, panelsAtATime: 3, roomFloats: 3 * tileFloats,
+            panels: (inner + most - 1) / most, rows: x.rows, inputs: x.columns, panelsAtATime: 3,
+            roomFloats: 3 * tileFloats,
             scratch
         ) { index, panels in
             let own = outputs(index)
@@ -82,7 +87,8 @@ extension NativeModel {
             BFloat16Product.pack(layer.gate.weight, own, width: width, into: panels)
             BFloat16Product.pack(layer.up.weight, own, width: width, into: panels + panelElements)
             BFloat16Product.packColumns(
-                of: layer.down.weight, inputs: 0..<x.columns, columns: own, width: width, into: panels + 2 * panelElements)
+                of: layer.down.weight, inputs: 0..<x.columns, columns: own, width: width,
+                into: panels + 2 * panelElements)
         } multiply: { index, panels, rows, gate in
             let own = outputs(index)
             let (up, d) = (gate + tileFloats, gate + 2 * tileFloats)

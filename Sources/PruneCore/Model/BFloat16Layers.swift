@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// Sublayers whose products multiply in bf16. The residual stream, norms, softmax and sums stay fp32.
 extension NativeModel {
     /// norm(h) of all states' rows, one state after the other, rounded to bf16.
@@ -28,8 +29,10 @@ extension NativeModel {
         var first = 0
         for (state, sum) in zip(states, sums) {
             let rows = first..<first + state.batch.rowCount
-            runs.append(BFloat16Product.Run(
-                rows: rows, start: UnsafePointer(state.values.pointer), out: sum.values.pointer, stride: config.hiddenSize))
+            runs.append(
+                BFloat16Product.Run(
+                    rows: rows, start: UnsafePointer(state.values.pointer), out: sum.values.pointer,
+                    stride: config.hiddenSize))
             first = rows.upperBound
         }
         let bias = try projection.bias?.floats(scratch)
@@ -57,7 +60,8 @@ extension NativeModel {
         let activation = config.activation
         func outputs(_ index: Int) -> Range<Int> { index * most..<min((index + 1) * most, inner) }
         try BFloat16Product.forEachPiece(
-            panels: (inner + most - 1) / most, rows: x.rows, inputs: x.columns, roomFloats: rowsAtATime * 2 * most, scratch
+            panels: (inner + most - 1) / most, rows: x.rows, inputs: x.columns, roomFloats: rowsAtATime * 2 * most,
+            scratch
         ) { index, panel in
             let outputs = outputs(index)
             let half = BFloat16Product.roundedUp(outputs.count)
@@ -82,7 +86,9 @@ extension NativeModel {
 
     /// The biases of gate and up in the order of the panels, `most` of each at a time; nil if there are none.
     private func pairedBiases(_ layer: FeedForwardWeights, _ most: Int) throws(PruneError) -> FloatBuffer? {
-        guard let gate = try layer.gate.bias?.floats(scratch), let up = try layer.up.bias?.floats(scratch) else { return nil }
+        guard let gate = try layer.gate.bias?.floats(scratch), let up = try layer.up.bias?.floats(scratch) else {
+            return nil
+        }
         let inner = config.feedForwardSize
         let paired = try scratch.buffer((inner + most - 1) / most * 2 * most)
         paired.pointer.update(repeating: 0, count: paired.count)

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// A multiple-choice item: a context and at least two continuations of it, of which one is right.
 public struct ChoiceItem: Sendable {
     public let context: [Int32]
@@ -25,7 +26,8 @@ public struct ChoiceItem: Sendable {
     public static func check<Length: BinaryInteger>(length: Length, of part: String, item: Int) throws(PruneError) {
         guard length >= 1, length <= TokenData.longestSequence else {
             throw PruneError(
-                .data, "item \(item): \(part) has length \(length); it must be 1 to \(TokenData.longestSequence) tokens")
+                .data, "item \(item): \(part) has length \(length); it must be 1 to \(TokenData.longestSequence) tokens"
+            )
         }
     }
 
@@ -118,8 +120,11 @@ public struct ChoiceItems: Sendable {
 
     /// Where some items lie in the sequences that `TokenData` makes of them.
     fileprivate init(_ items: [ChoiceItem], score: ChoiceScore) {
-        var itemOffsets = [0], tokenOffsets = [0], sequenceOffsets = [0]
-        var tokens: [Int32] = [], predictors: [Int] = []
+        var itemOffsets = [0]
+        var tokenOffsets = [0]
+        var sequenceOffsets = [0]
+        var tokens: [Int32] = []
+        var predictors: [Int] = []
         var place = 0
         for item in items {
             let single = item.isSingleToken
@@ -167,7 +172,9 @@ extension TokenData {
                     .memory, "the sequences of items 0 to \(index) have \(count) tokens, more than fit the free memory")
             }
         }
-        var tokens: [Int32] = [], weights: [Float] = [], lengths: [Int] = []
+        var tokens: [Int32] = []
+        var weights: [Float] = []
+        var lengths: [Int] = []
         tokens.reserveCapacity(count)
         weights.reserveCapacity(count)
         for item in items {

@@ -1,7 +1,8 @@
+// SPDX-License-Identifier: Apache-2.0
 #if canImport(Glibc)
-internal import Glibc
+    internal import Glibc
 #elseif canImport(Darwin)
-internal import Darwin
+    internal import Darwin
 #endif
 
 extension ComputeType {
@@ -31,7 +32,8 @@ extension ComputeType {
         guard type.isSupported else {
             throw PruneError(
                 .unsupported,
-                "\(environmentVariable) is \(value), but this CPU has no instructions for it; unset it, or set it to float32")
+                "\(environmentVariable) is \(value), but this CPU has no instructions for it; unset it, or set it to float32"
+            )
         }
         return type
     }

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// The type that matrix products multiply in. Sums are fp32 either way, and so is the residual stream.
 public enum ComputeType: String, Sendable, CaseIterable {
     /// Weights and activations widened to fp32: results agree with a fp32 reference to its rounding.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 extension TokenData {
     /// The smallest pieces that a data set can be scored on: its items, if it has choices, else its sequences.
     var partCount: Int { choices?.itemCount ?? sequenceCount }

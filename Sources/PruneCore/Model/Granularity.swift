@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// What is scored or removed together. The raw values are those of `prune_granularity`.
 public enum Granularity: Int32, Sendable {
     /// Each attention and each feed-forward layer by itself: 2 * blockCount units.

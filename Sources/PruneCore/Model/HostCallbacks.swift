@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// What a host hands out for one of its hidden states: a number that is never followed.
 public typealias HostHandle = UnsafeMutableRawPointer
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// Losses and distances from logits, for hosts that offer no more.
 extension HostModel {
     /// Values of logits that are held at a time, of each state.
@@ -28,15 +29,17 @@ extension HostModel {
             for place in places {
                 let offset = (rows[place] - rows[places.lowerBound]) * entries
                 let (own, other) = (logits[0] + offset, logits[1] + offset)
-                distances[place] = switch kind {
-                case .l2:
-                    Float((0..<entries).reduce(0.0) {
-                        let difference = Double(own[$1]) - Double(other[$1])
-                        return $0 + difference * difference
-                    }.squareRoot())
-                case .kl: SoftmaxRow(own, entries).relativeEntropy(from: SoftmaxRow(other, entries), weight: 1)
-                case .js: SoftmaxRow(own, entries).divergence(from: SoftmaxRow(other, entries), weight: 1)
-                }
+                distances[place] =
+                    switch kind {
+                    case .l2:
+                        Float(
+                            (0..<entries).reduce(0.0) {
+                                let difference = Double(own[$1]) - Double(other[$1])
+                                return $0 + difference * difference
+                            }.squareRoot())
+                    case .kl: SoftmaxRow(own, entries).relativeEntropy(from: SoftmaxRow(other, entries), weight: 1)
+                    case .js: SoftmaxRow(own, entries).divergence(from: SoftmaxRow(other, entries), weight: 1)
+                    }
             }
         }
         return distances

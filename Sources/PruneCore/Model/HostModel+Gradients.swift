@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 extension HostModel {
     public var hasGradients: Bool { offers([.vjp, .read, .write]) }
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// A model whose layers a host runs, wherever they live. What the host does not offer is computed from what it does, or
 /// refused with the name of the call that is missing.
 public final class HostModel: Model {
@@ -16,7 +17,8 @@ public final class HostModel: Model {
                 .argument, "host.\(names) is NULL; a host offers embed, apply and release, or evaluate alone")
         }
         guard !walks || (shape.hiddenSize > 0 && shape.vocabularySize > 0) else {
-            throw PruneError(.argument, "host.hidden_size and host.vocabulary_size must be at least 1 beside embed and apply")
+            throw PruneError(
+                .argument, "host.hidden_size and host.vocabulary_size must be at least 1 beside embed and apply")
         }
         self.shape = shape
         self.host = host
@@ -50,7 +52,9 @@ public final class HostModel: Model {
     public func losses(_ state: any HiddenState, at rows: [Int], of tokens: [Int32]) throws(PruneError) -> [Float] {
         let state = try own(state)
         guard offers(.tokenLosses) else { return try lossesOfLogits(state, at: rows, of: tokens) }
-        return try withExtendedLifetime(state) { () throws(PruneError) in try host.tokenLosses(state.handle, at: rows, of: tokens) }
+        return try withExtendedLifetime(state) { () throws(PruneError) in
+            try host.tokenLosses(state.handle, at: rows, of: tokens)
+        }
     }
 
     public func distances(
@@ -70,7 +74,8 @@ public final class HostModel: Model {
     ) throws(PruneError) {
         let state = try own(state)
         guard offers(.logits) else { throw missing("logits", "gives logits") }
-        guard rows.lowerBound >= 0, rows.upperBound <= state.batch.rowCount, out.count == rows.count * shape.vocabularySize
+        guard rows.lowerBound >= 0, rows.upperBound <= state.batch.rowCount,
+            out.count == rows.count * shape.vocabularySize
         else { throw PruneError(.internal, "logits of \(rows) do not fit the room of \(out.count) values") }
         var failure: PruneError?
         out.withUnsafeMutableBufferPointer { out in

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// Which sublayers of a model are kept: entry u says it of sublayer u.
 ///
 /// A removed sublayer leaves the residual stream as it is. Its norm is not computed and its keys and values are not
@@ -20,7 +21,8 @@ public struct KeepMask: Sendable, Equatable, Hashable {
     public init(bytes: [UInt8]) throws(PruneError) {
         if let wrong = bytes.firstIndex(where: { $0 > 1 }) {
             throw PruneError(
-                .argument, "keep mask: entry \(wrong) (\(sublayerName(wrong))) is \(bytes[wrong]); write 1 to keep, 0 to remove")
+                .argument,
+                "keep mask: entry \(wrong) (\(sublayerName(wrong))) is \(bytes[wrong]); write 1 to keep, 0 to remove")
         }
         keeps = bytes.map { $0 == 1 }
     }
@@ -57,7 +59,8 @@ public struct KeepMask: Sendable, Equatable, Hashable {
     ) throws(PruneError) -> KeepMask {
         let units = granularity.unitCount(blocks: blockCount)
         guard scores.count == units else {
-            throw PruneError(.argument, "\(scores.count) scores for \(units) units of this granularity; give one per unit")
+            throw PruneError(
+                .argument, "\(scores.count) scores for \(units) units of this granularity; give one per unit")
         }
         if let bad = scores.firstIndex(where: { !$0.isFinite }) {
             throw PruneError(

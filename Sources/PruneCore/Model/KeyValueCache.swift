@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// Keys and values of one attention sublayer: rows of `width` floats each.
 private struct CachedRows {
     var keys: FloatBuffer

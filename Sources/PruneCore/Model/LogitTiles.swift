@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// Some logits of some inputs: made and used up on one thread, so that tokens x vocabulary never stands in memory whole.
 struct LogitTile {
     /// Rows that are computed together at most: each tile holds its logits of all of them in fp32, of a part in bf16.
@@ -106,7 +107,8 @@ extension NativeModel {
         ) { index, place in
             for (number, outputs) in panels(entries(index)).enumerated() {
                 BFloat16Product.pack(
-                    head, outputs, width: BFloat16Product.roundedUp(outputs.count), into: place + number * panelElements)
+                    head, outputs, width: BFloat16Product.roundedUp(outputs.count), into: place + number * panelElements
+                )
             }
         } multiply: { index, place, share, logits in
             let entries = entries(index)

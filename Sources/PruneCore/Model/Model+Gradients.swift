@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// What the logits of a hidden state are compared with: a loss per predicting row, nats.
 public enum HeadObjective: Sendable {
     /// -log p(the token that follows in the data).

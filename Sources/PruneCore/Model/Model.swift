@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// The hidden state of a batch on the residual stream: one row of `hiddenSize` values per token.
 ///
 /// Immutable once made, so several continuations can start from it. Owns its memory, or the host's handle, and gives it
@@ -198,8 +199,9 @@ extension Model {
     /// - Parameter visit: told each sublayer that was applied, with the states before and after it.
     func run(
         _ state: any HiddenState, from first: Int = 0, to end: Int? = nil, under mask: KeepMask,
-        visit: (_ sublayer: Int, _ before: any HiddenState, _ after: any HiddenState) throws(PruneError) -> Void
-            = { (_, _, _) throws(PruneError) in }
+        visit: (_ sublayer: Int, _ before: any HiddenState, _ after: any HiddenState) throws(PruneError) -> Void = {
+            (_, _, _) throws(PruneError) in
+        }
     ) throws(PruneError) -> any HiddenState {
         var state = state
         for sublayer in first..<(end ?? shape.sublayerCount) where mask.keeps(sublayer) {
@@ -219,7 +221,8 @@ extension Model {
     func nonFiniteError(in batch: TokenBatch, under masks: KeepMask...) throws(PruneError) -> PruneError {
         guard readsStates else {
             return PruneError(
-                .nonFinite, "a loss or a distance is not finite; the host does not offer read, so that where it began is not known")
+                .nonFinite,
+                "a loss or a distance is not finite; the host does not offer read, so that where it began is not known")
         }
         let start = try start(batch)
         if let found = try nonFiniteError(in: start, after: "the embeddings") { return found }
@@ -230,7 +233,8 @@ extension Model {
             }
             if let found { return found }
         }
-        return PruneError(.nonFinite, "the logits are not finite though every hidden state is; check final norm and head")
+        return PruneError(
+            .nonFinite, "the logits are not finite though every hidden state is; check final norm and head")
     }
 
     /// The first value of a hidden state that is not finite, as an error; nil if all are.
@@ -240,7 +244,8 @@ extension Model {
                 let token = state.batch.tokens.lowerBound + index / shape.hiddenSize
                 return PruneError(
                     .nonFinite,
-                    "the hidden state after \(place) is not finite (\(state.batch.data.place(of: token))); check its weights")
+                    "the hidden state after \(place) is not finite (\(state.batch.data.place(of: token))); check its weights"
+                )
             }
             return nil
         }

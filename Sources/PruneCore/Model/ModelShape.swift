@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// One sublayer: what removing it saves.
 public struct SublayerCost: Sendable {
     /// Its matrices, biases and norms, its pre-norm included.
@@ -66,13 +67,15 @@ public struct ModelShape: Sendable {
         guard mask.keeps.count == sublayerCount else {
             throw PruneError(
                 .argument,
-                "keep mask has \(mask.keeps.count) entries; this model has \(sublayerCount) sublayers (2 x \(blockCount) blocks)")
+                "keep mask has \(mask.keeps.count) entries; this model has \(sublayerCount) sublayers (2 x \(blockCount) blocks)"
+            )
         }
         guard hasWholeBlocks else { return }
         if let block = (0..<blockCount).first(where: { mask.keeps(2 * $0) != mask.keeps(2 * $0 + 1) }) {
             throw PruneError(
                 .unsupported,
-                "the mask removes one sublayer of block \(block); this model's host runs whole blocks: keep both, or remove both")
+                "the mask removes one sublayer of block \(block); this model's host runs whole blocks: keep both, or remove both"
+            )
         }
     }
 }
@@ -90,7 +93,8 @@ extension ModelShape {
     /// What a host says of its model. What it does not say is 0.
     public init(
         host architecture: String, elementType: ElementType, blockCount: Int, hiddenSize: Int, vocabularySize: Int,
-        contextLength: Int, fixedParameters: Int, fixedParameterBytes: Int, sublayers: [SublayerCost], hasWholeBlocks: Bool
+        contextLength: Int, fixedParameters: Int, fixedParameterBytes: Int, sublayers: [SublayerCost],
+        hasWholeBlocks: Bool
     ) {
         self.init(
             architecture: architecture, elementType: elementType, blockCount: blockCount, hiddenSize: hiddenSize,

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// One piece of attention for one thread: some queries of one head of one sequence.
 struct AttentionPiece {
     let head: Int
@@ -72,7 +73,8 @@ extension NativeModel {
                             }
                             let angle = (start + index) * half
                             for head in 0..<heads {
-                                Kernels.rotate(row + head * size, cosine: cosine + angle, sine: sine + angle, half: half)
+                                Kernels.rotate(
+                                    row + head * size, cosine: cosine + angle, sine: sine + angle, half: half)
                             }
                         }
                     }
@@ -119,7 +121,8 @@ extension NativeModel {
             }
             let mixed = out.pointer + (piece.sequence.lowerBound + queries.lowerBound) * queryStride + piece.head * size
             BLAS.multiply(
-                m: queries.count, n: size, k: keys, weights, keys, value.pointer + keyOffset, keyStride, mixed, queryStride)
+                m: queries.count, n: size, k: keys, weights, keys, value.pointer + keyOffset, keyStride, mixed,
+                queryStride)
         }
     }
 

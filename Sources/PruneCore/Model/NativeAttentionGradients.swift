@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// Queries, keys and values of all rows that go through an attention sublayer, or the gradients with respect to them:
 /// rows of headCount * headSize, or kvHeadCount * headSize.
 struct AttentionRows {
@@ -31,7 +32,8 @@ extension NativeModel {
         }
         call.sums?.add([gradients.query, gradients.key, gradients.value], of: x, rows: call.rows)
         try pullbackInputs(
-            [(gradients.query, layer.query), (gradients.key, layer.key), (gradients.value, layer.value)], layer.norm, call)
+            [(gradients.query, layer.query), (gradients.key, layer.key), (gradients.value, layer.value)], layer.norm,
+            call)
     }
 
     /// The gradients with respect to projected rows, from `mixed`, which gives those with respect to what `prepareHeads`
@@ -139,17 +141,20 @@ extension NativeModel {
                         m: queries.count, n: keys, k: size, d.pointer + queryOffset, queryStride,
                         rows.value.pointer + keyOffset, keyStride, scores, keys)
                     for (row, position) in queries.enumerated() {
-                        let visible = (window.map { max(0, position - $0 + 1) } ?? 0) - firstKey..<position + 1 - firstKey
+                        let visible =
+                            (window.map { max(0, position - $0 + 1) } ?? 0) - firstKey..<position + 1 - firstKey
                         for line in [weights + row * keys, scores + row * keys] {
                             line.update(repeating: 0, count: visible.lowerBound)
                             (line + visible.upperBound).update(repeating: 0, count: keys - visible.upperBound)
                         }
                         let own = weights + row * keys + visible.lowerBound
                         Kernels.softmax(own, visible.count)
-                        Kernels.softmaxPullback(own, scores + row * keys + visible.lowerBound, scale: scale, visible.count)
+                        Kernels.softmaxPullback(
+                            own, scores + row * keys + visible.lowerBound, scale: scale, visible.count)
                     }
                     BLAS.multiplyTransposingLeft(
-                        m: keys, n: size, k: queries.count, weights, keys, d.pointer + queryOffset, queryStride, beta: 1,
+                        m: keys, n: size, k: queries.count, weights, keys, d.pointer + queryOffset, queryStride,
+                        beta: 1,
                         gradients.value.pointer + keyOffset, keyStride)
                     BLAS.multiply(
                         m: queries.count, n: size, k: keys, scores, keys, k, keyStride,

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 extension NativeModel {
     /// Computes new tokens of some sequences together, after the tokens in their caches, and adds them to these.
     ///

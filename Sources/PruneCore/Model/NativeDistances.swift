@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// The largest fp32 number that is no larger than ln 2, the bound of the Jensen-Shannon divergence.
 let largestDivergence: Float = 0x1.62e42ep-1
 

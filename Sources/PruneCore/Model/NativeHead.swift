@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 extension NativeModel {
     public func logits(
         _ state: any HiddenState, at rows: Range<Int>, into out: inout MutableSpan<Float>

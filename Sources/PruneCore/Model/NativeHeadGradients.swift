@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 extension NativeModel {
     public func headPullback(
         _ state: any HiddenState, _ objective: HeadObjective, at rows: [Int], weights: [Float]
@@ -54,7 +55,8 @@ extension NativeModel {
         guard let first = rows.first, let last = rows.last, first >= 0, last < batch.rowCount,
             zip(rows, rows.dropFirst()).allSatisfy(<), rows.count == weights.count
         else {
-            throw PruneError(.internal, "a gradient was asked for rows that do not ascend, or without a weight for each")
+            throw PruneError(
+                .internal, "a gradient was asked for rows that do not ascend, or without a weight for each")
         }
         guard case .crossEntropy = objective else { return [] }
         guard Set(batch.lastRows).isDisjoint(with: rows) else {
@@ -136,7 +138,8 @@ extension NativeModel {
             for place in piece {
                 let values = state.values.pointer + rows[place] * width
                 Kernels.addNormPullback(
-                    values, scale: norm.scale(values, width: width), gain: gain.pointer, of: slopes.pointer + place * width,
+                    values, scale: norm.scale(values, width: width), gain: gain.pointer,
+                    of: slopes.pointer + place * width,
                     to: gradient.values.pointer + rows[place] * width, width)
             }
         }

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// Rows that a thread takes at a time in loops over tokens.
 private let rowsPerPiece = 32
 
@@ -11,7 +12,8 @@ func forEachPiece(of rows: Int, _ body: @escaping (Range<Int>) -> Void) {
 extension Norm {
     /// out = norm(x) for `rows` rows of `width` values each; `out` may be `x`.
     func apply(
-        _ x: UnsafePointer<Float>, rows: Range<Int>, width: Int, gain: FloatBuffer, into out: UnsafeMutablePointer<Float>
+        _ x: UnsafePointer<Float>, rows: Range<Int>, width: Int, gain: FloatBuffer,
+        into out: UnsafeMutablePointer<Float>
     ) {
         for row in rows {
             let values = x + row * width
@@ -67,7 +69,9 @@ extension NativeModel {
             MatrixProduct.applyToFewRows(x.pointer, rows, zip(projections, outs).map { ($0.weight, $1.pointer) })
             for (projection, out) in zip(projections, outs) { try addBias(of: projection, to: out.pointer, rows: rows) }
         } else {
-            for (projection, out) in zip(projections, outs) { try project(projection, of: x, runs: runs, into: out.pointer) }
+            for (projection, out) in zip(projections, outs) {
+                try project(projection, of: x, runs: runs, into: out.pointer)
+            }
         }
         return outs
     }
@@ -115,7 +119,8 @@ extension NativeModel {
             let place = first
             forEachPiece(of: sum.batch.rowCount) { rows in
                 let offset = rows.lowerBound * width
-                Kernels.add(update.pointer + place * width + offset, to: sum.values.pointer + offset, rows.count * width)
+                Kernels.add(
+                    update.pointer + place * width + offset, to: sum.values.pointer + offset, rows.count * width)
             }
             first += sum.batch.rowCount
         }

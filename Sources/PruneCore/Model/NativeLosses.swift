@@ -1,7 +1,8 @@
+// SPDX-License-Identifier: Apache-2.0
 #if canImport(Glibc)
-internal import Glibc
+    internal import Glibc
 #elseif canImport(Darwin)
-internal import Darwin
+    internal import Darwin
 #endif
 
 /// A row of a state whose logits are wanted.
@@ -33,7 +34,8 @@ extension NativeModel {
         var tokens: [Int32] = []
         for request in requests {
             guard request.rows.count == request.tokens.count, request.tokens.allSatisfy(vocabulary.contains) else {
-                throw PruneError(.internal, "losses were asked of tokens outside the vocabulary, or not of one token a row")
+                throw PruneError(
+                    .internal, "losses were asked of tokens outside the vocabulary, or not of one token a row")
             }
             let state = try native(request.state)
             places += request.rows.map { LogitRow(state: state, row: $0) }

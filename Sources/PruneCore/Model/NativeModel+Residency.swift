@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 extension NativeModel {
     /// Whether the weights are larger than the memory that is free, so that a mapped file is read again in every pass.
     /// Pages of the file that are in memory count as free. Weights that a host holds in memory are never read again.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// Our own engine: a model whose weights lie in this process's memory.
 ///
 ///     h = embedding[token]

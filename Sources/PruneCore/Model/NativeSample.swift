@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 extension NativeModel {
     /// One weight of every projection, each from another place of its matrix.
     public var weightSample: [Float] {

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// A hidden state in our own memory: rowCount x hiddenSize floats.
 final class NativeState: HiddenState {
     let batch: TokenBatch

@@ -1,8 +1,10 @@
+// SPDX-License-Identifier: Apache-2.0
 /// Gradients of the weights. They are kept in the order of `NativeWeights.projections`: those of the projections that share
 /// the normed rows as their input, then that of the one that ends the sublayer.
 extension NativeModel {
     public func weightGradients(ofSublayer sublayer: Int) throws(PruneError) -> WeightGradients {
-        try WeightGradients(counts: weights.projections(ofSublayer: sublayer).map { $0.weight.rows * $0.weight.columns })
+        try WeightGradients(
+            counts: weights.projections(ofSublayer: sublayer).map { $0.weight.rows * $0.weight.columns })
     }
 
     public func pullback(
@@ -39,7 +41,8 @@ extension NativeModel {
     private func check(_ sums: WeightGradients, ofSublayer sublayer: Int) throws(PruneError) {
         let counts = weights.projections(ofSublayer: sublayer).map { $0.weight.rows * $0.weight.columns }
         guard sums.matrices.map(\.count) == counts else {
-            throw PruneError(.internal, "gradients of another sublayer's weights were given for \(sublayerName(sublayer))")
+            throw PruneError(
+                .internal, "gradients of another sublayer's weights were given for \(sublayerName(sublayer))")
         }
     }
 

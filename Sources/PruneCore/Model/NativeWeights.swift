@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// A norm's gain or a projection's bias, as stored.
 struct StoredVector: Sendable {
     let tensor: StoredTensor
@@ -79,19 +80,21 @@ struct NativeWeights: Sendable {
         for block in 0..<config.blockCount {
             let biased = config.hasQueryKeyValueBias
             let headNorms = config.hasQueryKeyNorm
-            attention.append(AttentionWeights(
-                norm: try norm(names.weight(.inputNorm, block: block), width),
-                query: try projection(.query, block, queries, width, biased: biased),
-                key: try projection(.key, block, keys, width, biased: biased),
-                value: try projection(.value, block, keys, width, biased: biased),
-                output: try projection(.output, block, width, queries, biased: config.hasOutputBias),
-                queryNorm: headNorms ? try norm(names.weight(.queryNorm, block: block), config.headSize) : nil,
-                keyNorm: headNorms ? try norm(names.weight(.keyNorm, block: block), config.headSize) : nil))
-            feedForward.append(FeedForwardWeights(
-                norm: try norm(names.weight(.postAttentionNorm, block: block), width),
-                gate: try projection(.gate, block, inner, width, biased: config.hasFeedForwardBias),
-                up: try projection(.up, block, inner, width, biased: config.hasFeedForwardBias),
-                down: try projection(.down, block, width, inner, biased: config.hasFeedForwardBias)))
+            attention.append(
+                AttentionWeights(
+                    norm: try norm(names.weight(.inputNorm, block: block), width),
+                    query: try projection(.query, block, queries, width, biased: biased),
+                    key: try projection(.key, block, keys, width, biased: biased),
+                    value: try projection(.value, block, keys, width, biased: biased),
+                    output: try projection(.output, block, width, queries, biased: config.hasOutputBias),
+                    queryNorm: headNorms ? try norm(names.weight(.queryNorm, block: block), config.headSize) : nil,
+                    keyNorm: headNorms ? try norm(names.weight(.keyNorm, block: block), config.headSize) : nil))
+            feedForward.append(
+                FeedForwardWeights(
+                    norm: try norm(names.weight(.postAttentionNorm, block: block), width),
+                    gate: try projection(.gate, block, inner, width, biased: config.hasFeedForwardBias),
+                    up: try projection(.up, block, inner, width, biased: config.hasFeedForwardBias),
+                    down: try projection(.down, block, width, inner, biased: config.hasFeedForwardBias)))
         }
         self.attention = attention
         self.feedForward = feedForward
@@ -115,7 +118,9 @@ struct NativeWeights: Sendable {
 
     /// Every tensor of a sublayer.
     func tensors(ofSublayer sublayer: Int) -> [StoredTensor] {
-        var tensors = projections(ofSublayer: sublayer).flatMap { [$0.weight.tensor] + ($0.bias.map { [$0.tensor] } ?? []) }
+        var tensors = projections(ofSublayer: sublayer).flatMap {
+            [$0.weight.tensor] + ($0.bias.map { [$0.tensor] } ?? [])
+        }
         if sublayer % 2 == 0 {
             let own = attention[sublayer / 2]
             tensors += [own.norm.gain.tensor]
@@ -133,8 +138,10 @@ struct NativeWeights: Sendable {
         let sublayers = (0..<2 * config.blockCount).map { sublayer in
             let own = tensors(ofSublayer: sublayer)
             let isAttention = sublayer % 2 == 0
-            let keyValues = isAttention
-                ? 2 * config.kvHeadCount * config.headSize * attention[sublayer / 2].key.weight.tensor.elementType.byteCount
+            let keyValues =
+                isAttention
+                ? 2 * config.kvHeadCount * config.headSize
+                    * attention[sublayer / 2].key.weight.tensor.elementType.byteCount
                 : 0
             return SublayerCost(
                 parameters: parameters(own), parameterBytes: bytes(own), keyValueBytes: keyValues,

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// Norms of one token's hidden states h before and g after some unit: all that static metrics need of them.
 public struct StateComparison: Sendable {
     /// ||h||_1 and ||h||_2^2.

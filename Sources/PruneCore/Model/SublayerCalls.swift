@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// Cuts items that follow one another into groups of at most `most` rows; an item with more is a group of its own.
 func consecutiveGroups(ofRows rows: [Int], atMost most: Int) -> [Range<Int>] {
     var groups: [Range<Int>] = []

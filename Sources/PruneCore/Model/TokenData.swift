@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// Token sequences: what a model is scored and evaluated on. Immutable.
 public final class TokenData: Sendable {
     /// Tokens of a sequence at most: far beyond any context, and small enough that no product of sizes overflows.
@@ -121,7 +122,8 @@ public final class TokenBatch: Sendable {
         if let bad = tokens.first(where: { data.tokens[$0] >= vocabulary }) {
             throw PruneError(
                 .data,
-                "token id \(data.tokens[bad]) at \(data.place(of: bad)) is outside the vocabulary of \(vocabulary); tokenise with this model's tokenizer")
+                "token id \(data.tokens[bad]) at \(data.place(of: bad)) is outside the vocabulary of \(vocabulary); tokenise with this model's tokenizer"
+            )
         }
     }
 }

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// The gradients of a loss with respect to the matrices of one sublayer, as running sums in fp32.
 ///
 /// One owner at a time adds to them; the model that made them knows which matrix is which.
@@ -32,7 +33,8 @@ public final class WeightGradients: Sendable {
             // Safe: the buffers hold rows x outputs, rows x inputs and outputs x inputs; no two pieces share outputs.
             let first = piece * Self.outputsPerPiece
             BLAS.multiplyTransposingLeft(
-                m: min(Self.outputsPerPiece, outputs - first), n: inputs, k: rows, dy.pointer + first, outputs, x.pointer,
+                m: min(Self.outputsPerPiece, outputs - first), n: inputs, k: rows, dy.pointer + first, outputs,
+                x.pointer,
                 inputs, beta: 1, sum.pointer + first * inputs, inputs)
         }
     }

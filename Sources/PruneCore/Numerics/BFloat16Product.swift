@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 internal import CKernels
 
 /// Matrix products of activations in bf16, on all threads: see `CKernels/bf16_product.h` for how and with which rounding.
@@ -70,9 +71,10 @@ enum BFloat16Product {
     static func forEachPiece(
         panels: Int, rows: Int, inputs: Int, panelsAtATime: Int = 1, roomFloats: Int = 0, _ scratch: BufferPool,
         pack: @escaping (_ index: Int, _ panel: UnsafeMutablePointer<UInt16>) -> Void,
-        multiply: @escaping (
-            _ index: Int, _ panel: UnsafePointer<UInt16>, _ rows: Range<Int>, _ room: UnsafeMutablePointer<Float>
-        ) -> Void
+        multiply:
+            @escaping (
+                _ index: Int, _ panel: UnsafePointer<UInt16>, _ rows: Range<Int>, _ room: UnsafeMutablePointer<Float>
+            ) -> Void
     ) throws(PruneError) {
         guard panels > 0, rows > 0 else { return }
         // Asked once: another thread of the host may set the number at any time.
@@ -94,7 +96,8 @@ enum BFloat16Product {
 
     /// Packs some outputs of a matrix from column `column` on into a panel of `width` columns, multiples of 16 both.
     static func pack(
-        _ weight: StoredMatrix, _ outputs: Range<Int>, column: Int = 0, width: Int, into panel: UnsafeMutablePointer<UInt16>
+        _ weight: StoredMatrix, _ outputs: Range<Int>, column: Int = 0, width: Int,
+        into panel: UnsafeMutablePointer<UInt16>
     ) {
         guard let base = weight.tensor.bytes.baseAddress else { return }
         let type = weight.tensor.elementType

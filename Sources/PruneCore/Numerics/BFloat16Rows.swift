@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 internal import CKernels
 
 /// Activations rounded to bf16: rows x columns. The product reads values in pairs, so rows have an even stride.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 internal import COpenBLAS
 
 /// The products of doubles that statistics and regressions are made of, row-major.
@@ -8,7 +9,8 @@ extension BLAS {
         to c: UnsafeMutablePointer<Double>, _ strideC: Int
     ) {
         cblas_dgemm(
-            CblasRowMajor, CblasTrans, CblasNoTrans, blasint(clamping: m), blasint(clamping: n), blasint(clamping: k), 1, a,
+            CblasRowMajor, CblasTrans, CblasNoTrans, blasint(clamping: m), blasint(clamping: n), blasint(clamping: k),
+            1, a,
             blasint(clamping: strideA), b, blasint(clamping: strideB), 1, c, blasint(clamping: strideC))
     }
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 internal import COpenBLAS
 
 /// A square matrix of doubles, row-major.
@@ -67,7 +68,8 @@ struct CholeskyFactor {
         var x = right
         var n = blasint(clamping: size)
         var count = blasint(clamping: right.count / size)
-        var stride = n, strideB = n
+        var stride = n
+        var strideB = n
         var info: blasint = 0
         BLAS.singleThreaded { dpotrs_("L", &n, &count, values, &stride, &x, &strideB, &info) }
         return x

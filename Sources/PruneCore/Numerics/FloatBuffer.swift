@@ -1,9 +1,11 @@
-#if canImport(Glibc)
-internal import Glibc
-#elseif canImport(Darwin)
-internal import Darwin
-#endif
 internal import Synchronization
+
+// SPDX-License-Identifier: Apache-2.0
+#if canImport(Glibc)
+    internal import Glibc
+#elseif canImport(Darwin)
+    internal import Darwin
+#endif
 
 /// Memory for `capacity` floats, owned by whoever holds it.
 private struct FloatMemory: @unchecked Sendable {
@@ -83,7 +85,8 @@ public final class BufferPool: Sendable {
     func buffer(_ count: Int) throws(PruneError) -> FloatBuffer {
         let found = idle.withLock { idle -> FloatMemory? in
             // Memory up to twice as large as asked for will do.
-            guard let place = idle.memories.lastIndex(where: { $0.capacity >= count && $0.capacity / 2 <= count }) else {
+            guard let place = idle.memories.lastIndex(where: { $0.capacity >= count && $0.capacity / 2 <= count })
+            else {
                 return nil
             }
             let memory = idle.memories.remove(at: place)

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 extension Runtime {
     /// Bytes of memory that this process can have without swapping; 4 GiB where the system does not say.
     ///
@@ -44,9 +45,10 @@ extension Runtime {
                 var path = parts[2]
                 while true {
                     let directory = "/sys/fs/cgroup\(path)"
-                    groups.append(ControlGroup(
-                        limit: number(in: directory + "/memory.max", after: ""),
-                        used: number(in: directory + "/memory.stat", after: "anon")))
+                    groups.append(
+                        ControlGroup(
+                            limit: number(in: directory + "/memory.max", after: ""),
+                            used: number(in: directory + "/memory.stat", after: "anon")))
                     guard let slash = path.lastIndex(of: "/") else { break }
                     path = path[..<slash]
                 }

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// A summand of the gradient of a product's inputs: dX = dY * W, where Y = X * W^T and W is stored outputs x inputs.
 ///
 /// The sum runs over outputs, so that it can be had in parts: `outputs` says which rows of W the columns of dY belong to.
@@ -24,7 +25,8 @@ extension BFloat16Product {
     ///
     /// The columns of W are cut into panels of 64. A row's result does not depend on the others.
     /// Safe if each run's memory holds its rows, and no two runs overlap.
-    static func pullback(_ terms: [GradientTerm<BFloat16Rows>], to runs: [Run], scratch: BufferPool) throws(PruneError) {
+    static func pullback(_ terms: [GradientTerm<BFloat16Rows>], to runs: [Run], scratch: BufferPool) throws(PruneError)
+    {
         var runs = runs
         for group in consecutiveGroups(ofRows: terms.map(\.outputs.count), atMost: outputsAtATime) {
             try add(Array(terms[group]), to: runs, scratch)
@@ -55,7 +57,8 @@ extension BFloat16Product {
             let own = columns(index)
             for (term, _, offset) in panels {
                 packColumns(
-                    of: term.weight, inputs: term.outputs, columns: own, width: roundedUp(own.count), into: place + offset)
+                    of: term.weight, inputs: term.outputs, columns: own, width: roundedUp(own.count),
+                    into: place + offset)
             }
         } multiply: { index, place, share, _ in
             let own = columns(index)
@@ -124,7 +127,8 @@ extension MatrixProduct {
                         BLAS.multiply(
                             m: count, n: columns.count, k: own.count,
                             term.gradient + row * outputs.count + own.lowerBound - outputs.lowerBound, outputs.count,
-                            weights.pointer, weights.stride, beta: isFirst ? 0 : 1, out + row * width + columns.lowerBound,
+                            weights.pointer, weights.stride, beta: isFirst ? 0 : 1,
+                            out + row * width + columns.lowerBound,
                             width)
                         row += count
                     }

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 internal import CKernels
 
 /// The CPU level that the loops of `CKernels` run at, recognised once.
@@ -89,7 +90,8 @@ enum Kernels {
     /// A step of AdamW on `count` parameters with their moments; see `AdamW`. No two of the pointers are the same memory.
     static func stepAdamW(
         _ parameters: UnsafeMutablePointer<Float>, _ first: UnsafeMutablePointer<Float>,
-        _ second: UnsafeMutablePointer<Float>, _ gradient: UnsafePointer<Float>, _ count: Int, _ rates: kernel_adamw_rates
+        _ second: UnsafeMutablePointer<Float>, _ gradient: UnsafePointer<Float>, _ count: Int,
+        _ rates: kernel_adamw_rates
     ) {
         kernel_adamw(level, parameters, first, second, gradient, count, rates)
     }

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 internal import COpenBLAS
 
 /// The eigenvectors of the `count` largest eigenvalues of a symmetric matrix, largest first: count x size, each of norm 1.
@@ -7,17 +8,24 @@ func leadingEigenvectors(of matrix: SquareMatrix, count: Int) -> [Double]? {
     let size = matrix.size
     var values = matrix.values
     guard (1...max(size, 1)).contains(count), size > 0, values.allSatisfy(\.isFinite) else { return nil }
-    var n = blasint(clamping: size), stride = n, strideOfVectors = n
-    var first = blasint(clamping: size - count + 1), last = n
-    var lowest = 0.0, highest = 0.0, tolerance = 0.0
-    var found: blasint = 0, info: blasint = 0
+    var n = blasint(clamping: size)
+    var stride = n
+    var strideOfVectors = n
+    var first = blasint(clamping: size - count + 1)
+    var last = n
+    var lowest = 0.0
+    var highest = 0.0
+    var tolerance = 0.0
+    var found: blasint = 0
+    var info: blasint = 0
     var eigenvalues = [Double](repeating: 0, count: size)
     var vectors = [Double](repeating: 0, count: size * count)
     var support = [blasint](repeating: 0, count: 2 * size)
     // LAPACK asks for 26 and 10 per row; blocked code likes more of the former.
     var work = [Double](repeating: 0, count: 64 * size)
     var integers = [blasint](repeating: 0, count: 10 * size)
-    var workCount = blasint(clamping: work.count), integerCount = blasint(clamping: integers.count)
+    var workCount = blasint(clamping: work.count)
+    var integerCount = blasint(clamping: integers.count)
     BLAS.singleThreaded {
         dsyevr_(
             "V", "I", "L", &n, &values, &stride, &lowest, &highest, &first, &last, &tolerance, &found, &eigenvalues,

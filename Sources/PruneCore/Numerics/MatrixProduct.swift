@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// A stored matrix as the engine uses it: outputs x inputs.
 struct StoredMatrix: Sendable {
     let tensor: StoredTensor

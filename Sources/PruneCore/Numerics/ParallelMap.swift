@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// The results of `body` on each piece, computed on all threads, in the order of the pieces; nil if one of them was nil.
 func mapOnAllThreads<Piece, Result>(_ pieces: [Piece], _ body: @escaping (Piece) -> Result?) -> [Result]? {
     var results = [Result?](repeating: nil, count: pieces.count)

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// Random numbers by SplitMix64 (Steele, Lea, Flood, OOPSLA 2014): small, fast, the same on every machine.
 ///
 /// A source is named by a seed and a stream. Streams of one seed are independent for all that matters here, so draw j of a

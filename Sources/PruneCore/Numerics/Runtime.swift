@@ -1,7 +1,8 @@
+// SPDX-License-Identifier: Apache-2.0
 #if canImport(Glibc)
-internal import Glibc
+    internal import Glibc
 #elseif canImport(Darwin)
-internal import Darwin
+    internal import Darwin
 #endif
 
 /// What the library runs on: BLAS, its kernels, and what the CPU could do.
@@ -17,7 +18,8 @@ public enum Runtime {
     /// Features of the CPU that matter for speed, separated by spaces.
     public static let cpuFeatures: String = {
         let wanted: Set = [
-            "avx2", "fma", "f16c", "avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_bf16", "avx512_vnni", "amx_bf16",
+            "avx2", "fma", "f16c", "avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_bf16", "avx512_vnni",
+            "amx_bf16",
             "asimd", "bf16", "sve",
         ]
         return processorFlags().filter(wanted.contains).joined(separator: " ")
@@ -32,10 +34,13 @@ public enum Runtime {
     /// A sentence if the kernels in use are slower than the CPU allows; "" if all is well.
     public static let advice: String = {
         let wide: Set = ["skylakex", "cooperlake", "sapphirerapids"]
-        guard cpuFeatures.contains("avx512f"), cpuFeatures.contains("avx512dq"), !wide.contains(blasKernels.lowercased())
+        guard cpuFeatures.contains("avx512f"), cpuFeatures.contains("avx512dq"),
+            !wide.contains(blasKernels.lowercased())
         else { return "" }
-        let cause = blasForced.isEmpty
-            ? "this build of OpenBLAS does not know the CPU" : "OPENBLAS_CORETYPE=\(blasForced) forces it; unset the variable"
+        let cause =
+            blasForced.isEmpty
+            ? "this build of OpenBLAS does not know the CPU"
+            : "OPENBLAS_CORETYPE=\(blasForced) forces it; unset the variable"
         return "OpenBLAS runs \(blasKernels) kernels though the CPU has AVX-512, at about half the speed: \(cause)."
     }()
 

@@ -1,7 +1,8 @@
+// SPDX-License-Identifier: Apache-2.0
 #if canImport(Glibc)
-internal import Glibc
+    internal import Glibc
 #elseif canImport(Darwin)
-internal import Darwin
+    internal import Darwin
 #endif
 
 /// A row of logits as a distribution, q = softmax(logits), and the gradients of losses of it.
@@ -65,9 +66,11 @@ struct SoftmaxRow {
         let twice = Self.total(count) {
             Double(Kernels.divergence(reference.logits + $0, self.logits + $0, logSum: logSum, delta: delta, $1))
         }
-        let mean = Self.total(count) {
-            Double(Kernels.sumOfLogShares(self.logits + $0, reference.logits + $0, shift: self.top, delta: delta, $1))
-        } / sum
+        let mean =
+            Self.total(count) {
+                Double(
+                    Kernels.sumOfLogShares(self.logits + $0, reference.logits + $0, shift: self.top, delta: delta, $1))
+            } / sum
         Kernels.logShares(
             logits, reference.logits, shift: top, times: scale(weight) / 2, delta: delta, less: Float(mean), count)
         let loss = Float(twice / 2)

@@ -1,10 +1,12 @@
-#if canImport(Glibc)
-internal import Glibc
-#elseif canImport(Darwin)
-internal import Darwin
-#endif
 internal import CKernels
 internal import Synchronization
+
+// SPDX-License-Identifier: Apache-2.0
+#if canImport(Glibc)
+    internal import Glibc
+#elseif canImport(Darwin)
+    internal import Darwin
+#endif
 
 /// The threads that share the work of a call, one pool for the whole library.
 ///
@@ -182,12 +184,14 @@ public final class ThreadPool: @unchecked Sendable {
         pthread_attr_setdetachstate(&attributes, Int32(PTHREAD_CREATE_DETACHED))
         var thread = pthread_t()
         let me = Unmanaged.passRetained(self)
-        let status = pthread_create(&thread, &attributes, { argument in
-            guard let argument else { return nil }
-            // The pool lives as long as the process, and so does the reference taken for this thread.
-            Unmanaged<ThreadPool>.fromOpaque(argument).takeUnretainedValue().serve()
-            return nil
-        }, me.toOpaque())
+        let status = pthread_create(
+            &thread, &attributes,
+            { argument in
+                guard let argument else { return nil }
+                // The pool lives as long as the process, and so does the reference taken for this thread.
+                Unmanaged<ThreadPool>.fromOpaque(argument).takeUnretainedValue().serve()
+                return nil
+            }, me.toOpaque())
         if status != 0 { me.release() }
         return status == 0
     }

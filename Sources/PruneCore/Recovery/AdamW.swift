@@ -1,9 +1,10 @@
+// SPDX-License-Identifier: Apache-2.0
 internal import CKernels
 
 #if canImport(Glibc)
-internal import Glibc
+    internal import Glibc
 #elseif canImport(Darwin)
-internal import Darwin
+    internal import Darwin
 #endif
 
 /// The running means of a gradient and of its square that AdamW keeps for every parameter.

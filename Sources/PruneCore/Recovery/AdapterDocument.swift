@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// What is saved of adapters beside their numbers, as JSON:
 ///
 ///     {"format": "prunecore.adapters", "version": 1, "n_blocks": 12, "removed": ["attn.3"], "hidden_size": 128,
@@ -69,12 +70,13 @@ struct AdapterDocument {
             "trained_tokens": .integer(report.trainedTokens), "steps": .integer(report.steps),
             "best_step": .integer(report.bestStep), "held_out_before": number(report.heldOutBefore),
             "held_out_best": number(report.heldOutBest), "seconds": .number(report.seconds),
-            "history": .array(report.history.map { record in
-                .object([
-                    "step": .integer(record.step), "loss": .number(record.loss),
-                    "held_out_loss": .number(record.heldOutLoss),
-                ])
-            }),
+            "history": .array(
+                report.history.map { record in
+                    .object([
+                        "step": .integer(record.step), "loss": .number(record.loss),
+                        "held_out_loss": .number(record.heldOutLoss),
+                    ])
+                }),
         ])
     }
 
@@ -159,9 +161,10 @@ extension AdapterDocument {
         report.heldOutBest = try own.optionalNumber("held_out_best")
         report.seconds = try own.optionalNumber("seconds") ?? 0
         for record in try own.objects("history") {
-            report.history.append(TrainingRecord(
-                step: try count("step", of: record), loss: try record.optionalNumber("loss") ?? .nan,
-                heldOutLoss: try record.optionalNumber("held_out_loss") ?? .nan))
+            report.history.append(
+                TrainingRecord(
+                    step: try count("step", of: record), loss: try record.optionalNumber("loss") ?? .nan,
+                    heldOutLoss: try record.optionalNumber("held_out_loss") ?? .nan))
         }
         return report
     }

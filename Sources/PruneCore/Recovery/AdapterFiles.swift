@@ -1,7 +1,8 @@
+// SPDX-License-Identifier: Apache-2.0
 #if canImport(Glibc)
-internal import Glibc
+    internal import Glibc
 #elseif canImport(Darwin)
-internal import Darwin
+    internal import Darwin
 #endif
 
 /// Adapters as a directory: `adapters.safetensors` has the numbers, `adapters.json` all else and the checksum of the former.
@@ -106,7 +107,8 @@ public enum AdapterFiles {
         _ = try MappedFile(path: directory + "/" + tensorsName)
         throw PruneError(
             .format,
-            "\(directory)/\(tensorsName): its checksum is not the one in \(documentName); one of the two is damaged, or of other adapters")
+            "\(directory)/\(tensorsName): its checksum is not the one in \(documentName); one of the two is damaged, or of other adapters"
+        )
     }
 
     private static func tensors(of set: AdapterSet) -> [SafetensorsWriter.Tensor] {

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// An adapter at work on rows of hidden states: its update, and the gradients of that.
 ///
 /// fp32 whatever the model multiplies in. Rows are cut into pieces of fixed size, so that results do not depend on the
@@ -36,14 +37,16 @@ struct AdapterLayer {
                     case .lowRank:
                         let z = inner.pointer + piece.lowerBound * adapter.rank
                         BLAS.multiplyTransposed(
-                            m: count, n: adapter.rank, k: width, own, width, base + adapter.downRange.lowerBound, width, z,
+                            m: count, n: adapter.rank, k: width, own, width, base + adapter.downRange.lowerBound, width,
+                            z,
                             adapter.rank)
                         BLAS.multiplyTransposed(
                             m: count, n: width, k: adapter.rank, z, adapter.rank, base + adapter.upRange.lowerBound,
                             adapter.rank, beta: 1, place, width)
                     case .linear:
                         BLAS.multiplyTransposed(
-                            m: count, n: width, k: width, own, width, base + adapter.matrixRange.lowerBound, width, beta: 1,
+                            m: count, n: width, k: width, own, width, base + adapter.matrixRange.lowerBound, width,
+                            beta: 1,
                             place, width)
                     }
                 }
@@ -82,10 +85,12 @@ struct AdapterLayer {
                                 base + adapter.downRange.lowerBound, width, inner.pointer + place, adapter.rank)
                             BLAS.multiply(
                                 m: piece.count, n: adapter.rank, k: width, gradient + offset, width,
-                                base + adapter.upRange.lowerBound, adapter.rank, innerGradient.pointer + place, adapter.rank)
+                                base + adapter.upRange.lowerBound, adapter.rank, innerGradient.pointer + place,
+                                adapter.rank)
                             if let dx {
                                 BLAS.multiply(
-                                    m: piece.count, n: width, k: adapter.rank, innerGradient.pointer + place, adapter.rank,
+                                    m: piece.count, n: width, k: adapter.rank, innerGradient.pointer + place,
+                                    adapter.rank,
                                     base + adapter.downRange.lowerBound, width, dx, width)
                             }
                         case .linear:
@@ -95,12 +100,15 @@ struct AdapterLayer {
                                     base + adapter.matrixRange.lowerBound, width, dx, width)
                             }
                         }
-                        if let dx, let out { self.addInputGradient(dx, at: h + offset, rows: piece.count, to: out + offset) }
+                        if let dx, let out {
+                            self.addInputGradient(dx, at: h + offset, rows: piece.count, to: out + offset)
+                        }
                     }
                     ThreadPool.forEach((width + Self.columnsPerPiece - 1) / Self.columnsPerPiece) { index, _ in
                         let columns = index * Self.columnsPerPiece..<min(width, (index + 1) * Self.columnsPerPiece)
                         self.addParameterGradients(
-                            values, gradient, inner.pointer, innerGradient.pointer, rows: rows, columns: columns, to: total)
+                            values, gradient, inner.pointer, innerGradient.pointer, rows: rows, columns: columns,
+                            to: total)
                     }
                 }
             }
@@ -161,7 +169,8 @@ struct AdapterLayer {
             for row in 0..<rows {
                 let values = h + row * width
                 Kernels.addNormPullback(
-                    values, scale: Self.scale(values, norm, width), gain: gain, of: dx + row * width, to: out + row * width,
+                    values, scale: Self.scale(values, norm, width), gain: gain, of: dx + row * width,
+                    to: out + row * width,
                     width)
             }
         }

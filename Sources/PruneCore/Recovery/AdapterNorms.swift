@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 extension Adapter {
     /// Euclidean norm of the bias.
     public var biasNorm: Double { euclidean(biasRange) }
@@ -26,7 +27,8 @@ extension Adapter {
                     downs.withUnsafeMutableBufferPointer { downs in
                         // Safe: the ranges lie in the parameters, both results have rank x rank places, and no pointer
                         // outlives the call.
-                        guard let base = parameters.baseAddress, let ups = ups.baseAddress, let downs = downs.baseAddress
+                        guard let base = parameters.baseAddress, let ups = ups.baseAddress,
+                            let downs = downs.baseAddress
                         else { return }
                         let (up, down) = (base + upRange.lowerBound, base + downRange.lowerBound)
                         BLAS.multiplyTransposingLeft(m: rank, n: rank, k: width, up, rank, up, rank, ups, rank)

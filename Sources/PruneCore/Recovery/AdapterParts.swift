@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// The arrays of an adapter. The raw values are those of `PRUNE_PART_*`.
 public enum AdapterPart: Int32, Sendable, CaseIterable {
     case bias = 0
@@ -88,12 +89,14 @@ extension AdapterSet {
         guard values.count == range.count else {
             throw PruneError(
                 .argument,
-                "the \(part.name) of the adapter at \(sublayerName(sublayer)) has \(range.count) values; \(values.count) were given")
+                "the \(part.name) of the adapter at \(sublayerName(sublayer)) has \(range.count) values; \(values.count) were given"
+            )
         }
         if let bad = values.firstIndex(where: { !$0.isFinite }) {
             throw PruneError(
                 .nonFinite,
-                "value \(bad) for the \(part.name) of the adapter at \(sublayerName(sublayer)) is \(values[bad]); values must be finite")
+                "value \(bad) for the \(part.name) of the adapter at \(sublayerName(sublayer)) is \(values[bad]); values must be finite"
+            )
         }
         adapters[sublayer]?.parameters.replaceSubrange(range, with: values)
     }

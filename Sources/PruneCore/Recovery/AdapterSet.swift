@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// Adapters for removed sublayers of one model, and the mask that removes them.
 public struct AdapterSet: Sendable {
     /// The mask they were made for. Every adapter stands at a sublayer that it removes.

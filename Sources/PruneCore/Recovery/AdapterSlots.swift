@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// Where an adapter stands, and what it emulates.
 struct AdapterSlot: Sendable, Equatable {
     /// The removed sublayer in whose place it stands.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// The closed form of one adapter.
 struct AdapterSolution {
     let adapter: Adapter
@@ -29,7 +30,8 @@ struct AdapterSolution {
         switch options.kind {
         case .bias: break
         case .linear:
-            let chosen = choosesRidge ? held.flatMap { regression.choice(ridges: RidgeRegression.grid, heldOut: $0) } : nil
+            let chosen =
+                choosesRidge ? held.flatMap { regression.choice(ridges: RidgeRegression.grid, heldOut: $0) } : nil
             if let found = regression.factor(ridge: chosen ?? ridge) {
                 weights = found.factor.solve(regression.covariances.cross)
                 used = found.ridge
@@ -39,9 +41,11 @@ struct AdapterSolution {
             guard var found = try ReducedRankRegression(regression, ridge: ridge, rank: most) else { break }
             if let held, choosesRidge || options.rank == nil {
                 let choice = found.choice(
-                    regression, ridges: choosesRidge ? RidgeRegression.grid : [ridge], rank: options.rank, heldOut: held)
+                    regression, ridges: choosesRidge ? RidgeRegression.grid : [ridge], rank: options.rank, heldOut: held
+                )
                 if let choice, choice.ridge != ridge || choice.rank != most,
-                   let better = try ReducedRankRegression(regression, ridge: choice.ridge, rank: choice.rank) {
+                    let better = try ReducedRankRegression(regression, ridge: choice.ridge, rank: choice.rank)
+                {
                     found = better
                 }
             }

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// Rows of doubles about their mean, with room for one row more.
 struct CentredRows {
     let rows: Int

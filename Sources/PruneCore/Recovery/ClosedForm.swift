@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// Adapters in closed form, along the stream that the options name.
 ///
 /// Errors: as `recover`.
@@ -8,7 +9,8 @@ func closedForm(
     let begin = ProgressMeter.now()
     try options.checkClosedForm(width: model.shape.hiddenSize)
     let slots = try adapterSlots(model, under: mask, options)
-    let batches = data.batches(of: options.batchTokens), heldOutBatches = heldOut.batches(of: options.batchTokens)
+    let batches = data.batches(of: options.batchTokens)
+    let heldOutBatches = heldOut.batches(of: options.batchTokens)
     var set: AdapterSet
     switch options.stream {
     case .fullModel:
@@ -40,9 +42,11 @@ private func closedForm(
     let depths = passes.reduce(0) { $0 + $1.depth }
     let meter = ProgressMeter(
         stage: "closed form", total: depths * (batches.count + heldOut.count), listener: progress)
-    var set = AdapterSet(mask: mask, adapters: [:], weightSample: model.weightSample, hiddenSize: model.shape.hiddenSize)
+    var set = AdapterSet(
+        mask: mask, adapters: [:], weightSample: model.weightSample, hiddenSize: model.shape.hiddenSize)
     for empty in passes {
-        var moments = empty, heldOutMoments = empty
+        var moments = empty
+        var heldOutMoments = empty
         try moments.collect(model, batches, meter)
         try heldOutMoments.collect(model, heldOut, meter)
         set.add(try moments.solve(heldOut: heldOutMoments, options))
@@ -70,7 +74,8 @@ extension AdapterOptions {
                 guard value >= 1 else { throw PruneError(.argument, "\(name) is \(value); it must be at least 1") }
             }
             if let rank, rank > width {
-                throw PruneError(.argument, "rank \(rank) is more than the hidden size \(width); use kind `linear` instead")
+                throw PruneError(
+                    .argument, "rank \(rank) is more than the hidden size \(width); use kind `linear` instead")
             }
         }
         if let ridge, !(ridge.isFinite && ridge >= 0) {

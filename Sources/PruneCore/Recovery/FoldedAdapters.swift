@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// Adapters that are biases, moved into the output biases of kept sublayers; and those that could not be.
 ///
 /// A bias at removed sublayer u adds a constant to the residual stream, and so does the output bias of the last kept

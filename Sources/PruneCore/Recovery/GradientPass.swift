@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// Gradients of adapters, by sublayer, laid out as `Adapter.parameters`.
 typealias AdapterGradients = [Int: [Float]]
 

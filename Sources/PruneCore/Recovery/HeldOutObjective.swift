@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// The objective on held-out data, looked at again and again while adapters move.
 struct HeldOutObjective {
     /// Bytes of states kept between looks at most; beyond it they are computed each time.

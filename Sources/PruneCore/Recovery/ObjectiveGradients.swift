@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// The gradient of an objective with respect to the hidden states before `sublayer`, tokens x hiddenSize, and the
 /// objective: the weighted mean over all predicting tokens.
 ///
@@ -6,7 +7,8 @@
 ///   - sublayer: 0 ... sublayerCount; the last one = after all of them.
 /// Errors: `.argument`, `.data`, `.unsupported`, `.nonFinite`, `.cancelled`, `.memory`.
 public func objectiveGradient(
-    _ model: any Model, _ data: TokenData, under mask: KeepMask, _ objective: RecoveryObjective, atSublayer sublayer: Int,
+    _ model: any Model, _ data: TokenData, under mask: KeepMask, _ objective: RecoveryObjective,
+    atSublayer sublayer: Int,
     batchTokens: Int, progress: ProgressMeter.Listener? = nil
 ) throws(PruneError) -> (gradient: FloatBuffer, loss: Double) {
     guard sublayer >= 0, sublayer <= model.shape.sublayerCount else {

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// An objective over some tokens, as running sums in double.
 struct ObjectiveSum: Sendable {
     var sum = 0.0
@@ -47,7 +48,8 @@ extension Model {
         let rows = state.batch.predictingRows(weighted: true)
         guard !rows.isEmpty else { return (ObjectiveSum(), nil) }
         let weights = state.batch.weights(ofPredicting: rows)
-        let (losses, gradient) = try headPullback(state, try headObjective(objective, reference), at: rows, weights: weights)
+        let (losses, gradient) = try headPullback(
+            state, try headObjective(objective, reference), at: rows, weights: weights)
         return (try weighted(losses, by: weights), gradient)
     }
 
@@ -100,7 +102,9 @@ extension Model {
         return try read(state) { own throws(PruneError) in
             try read(reference) { other throws(PruneError) in
                 try write(like: state) { out throws(PruneError) in
-                    for index in 0..<min(own.count, other.count, out.count) { out[index] = 2 * (own[index] - other[index]) }
+                    for index in 0..<min(own.count, other.count, out.count) {
+                        out[index] = 2 * (own[index] - other[index])
+                    }
                 }
             }
         }

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// Makes adapters that emulate what a mask removes.
 ///
 /// - Parameters:
@@ -15,7 +16,9 @@ public func recover(
     try model.shape.check(mask)
     guard model.runsSublayers else {
         throw PruneError(
-            .unsupported, "adapters need a model that runs sublayer by sublayer; this host offers evaluate, but not embed, apply and release")
+            .unsupported,
+            "adapters need a model that runs sublayer by sublayer; this host offers evaluate, but not embed, apply and release"
+        )
     }
     try options.check(hiddenSize: model.shape.hiddenSize)
     // Asked for early: it also says that a mask removes nothing, or that a norm is not to be had.
@@ -29,7 +32,8 @@ public func recover(
         }
     guard let training else {
         guard initial == nil else {
-            throw PruneError(.argument, "adapters to start from are of use only if they are trained; give a trained objective")
+            throw PruneError(
+                .argument, "adapters to start from are of use only if they are trained; give a trained objective")
         }
         return try closedForm(model, parts.rest, heldOut: parts.heldOut, under: mask, options, progress: progress)
     }
@@ -40,7 +44,8 @@ public func recover(
         throw PruneError(.argument, "the rank is chosen by the closed form; give a rank, or start from the closed form")
     }
     let fingerprint = TrainingFingerprint(
-        model, parts.rest, heldOut: parts.heldOut, mask, options, training, initial: initial).value
+        model, parts.rest, heldOut: parts.heldOut, mask, options, training, initial: initial
+    ).value
     var trainer = try Training(
         model, parts.rest, heldOut: parts.heldOut, under: mask, options, training,
         kind: initial?.adapters.values.first?.kind ?? options.kind, fingerprint: fingerprint)
@@ -49,7 +54,9 @@ public func recover(
         try TrainingCheckpoint.read(path, fingerprint, layout)
     }
     var state: TrainingState
-    if let found { state = found } else {
+    if let found {
+        state = found
+    } else {
         let start =
             if let initial { initial } else if training.start == .zero {
                 zeroAdapters(model, under: mask, slots, options)
@@ -92,7 +99,8 @@ extension AdapterSet {
         guard mask == self.mask else {
             throw PruneError(
                 .argument,
-                "the adapters are of another mask: they were made for the removal of \(self.mask.removed.map(sublayerName)), not of \(mask.removed.map(sublayerName))")
+                "the adapters are of another mask: they were made for the removal of \(self.mask.removed.map(sublayerName)), not of \(mask.removed.map(sublayerName))"
+            )
         }
         guard !adapters.isEmpty else { throw PruneError(.argument, "there are no adapters to train on from") }
     }

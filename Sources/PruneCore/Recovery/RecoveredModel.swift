@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// A pruned model with adapters in the places of what was removed: a model as any other.
 ///
 /// Its sublayer u is the adapter that stands there; nothing, where the adapters' mask removes u and no adapter stands;
@@ -116,7 +117,8 @@ public final class RecoveredModel: Model {
         }
         guard let adapter = adapters.adapters[sublayer] else { return gradients }
         guard let sum = sums.matrices.first, sum.count == adapter.parameters.count else {
-            throw PruneError(.internal, "gradients of another sublayer's weights were given for \(sublayerName(sublayer))")
+            throw PruneError(
+                .internal, "gradients of another sublayer's weights were given for \(sublayerName(sublayer))")
         }
         var total = [Float](UnsafeBufferPointer(start: sum.pointer, count: sum.count))
         let before = try zip(states, gradients).map { state, gradient throws(PruneError) in
@@ -239,15 +241,19 @@ extension AdapterSet {
         guard mask.blockCount == shape.blockCount, hiddenSize == shape.hiddenSize else {
             throw PruneError(
                 .argument,
-                "the adapters are for a model of \(mask.blockCount) blocks and hidden size \(hiddenSize); this one has \(shape.blockCount) and \(shape.hiddenSize)")
+                "the adapters are for a model of \(mask.blockCount) blocks and hidden size \(hiddenSize); this one has \(shape.blockCount) and \(shape.hiddenSize)"
+            )
         }
         let sample = model.weightSample
         guard !sample.isEmpty, !weightSample.isEmpty else { return }
-        let isSame = sample.count == weightSample.count && zip(sample, weightSample).allSatisfy {
-            abs($0 - $1) <= Self.sampleTolerance * max(abs($0), abs($1)) || $0 == $1
-        }
+        let isSame =
+            sample.count == weightSample.count
+            && zip(sample, weightSample).allSatisfy {
+                abs($0 - $1) <= Self.sampleTolerance * max(abs($0), abs($1)) || $0 == $1
+            }
         guard isSame else {
-            throw PruneError(.argument, "the adapters were made for a model of this shape with other weights; make new ones")
+            throw PruneError(
+                .argument, "the adapters were made for a model of this shape with other weights; make new ones")
         }
     }
 }

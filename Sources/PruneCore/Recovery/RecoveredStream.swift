@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// The closed form along the stream of the model as it is pruned and already recovered: one adapter after the other, each
 /// from the states that reach it with those before it in place.
 ///
@@ -28,7 +29,8 @@ struct RecoveredStream {
     private var fullDepth = 0
 
     init(
-        _ model: any Model, _ batches: [TokenBatch], heldOut: [TokenBatch], under mask: KeepMask, _ slots: [AdapterSlot],
+        _ model: any Model, _ batches: [TokenBatch], heldOut: [TokenBatch], under mask: KeepMask,
+        _ slots: [AdapterSlot],
         _ options: AdapterOptions, _ progress: ProgressMeter.Listener?
     ) {
         self.model = model
@@ -44,7 +46,8 @@ struct RecoveredStream {
         let isAdapter = Set(slots.map(\.sublayer))
         sharedDepth = slots.first?.span.lowerBound ?? 0
         var steps = 0
-        var begin = sharedDepth, fullBegin = sharedDepth
+        var begin = sharedDepth
+        var fullBegin = sharedDepth
         for (index, slot) in slots.enumerated() {
             if index == 0 || !keepsStates { steps += sharedDepth }
             let way = (begin..<slot.span.lowerBound).filter { mask.keeps($0) || isAdapter.contains($0) }
@@ -97,7 +100,8 @@ struct RecoveredStream {
                 }
             }
             for (index, (before, after)) in zip(wave, zip(before, after)) {
-                let isFinite = index < heldOutFrom
+                let isFinite =
+                    index < heldOutFrom
                     ? try moments.add(model, before, after, norm: slot.norm, scratch)
                     : try heldOut.add(model, before, after, norm: slot.norm, scratch)
                 guard isFinite else {

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// What the closed form learns from: for every adapter to be made, the moments of its input x and of the update u that it
 /// is to emulate, as running sums in double over the tokens of the full model's stream. Every token counts the same.
 public struct RecoveryMoments: Sendable {
@@ -27,7 +28,8 @@ public struct RecoveryMoments: Sendable {
         guard bytes <= Runtime.freeMemory else {
             throw PruneError(
                 .memory,
-                "the moments of \(slots.count) adapters take \(bytes >> 20) MiB, more than is free; make fewer at a time")
+                "the moments of \(slots.count) adapters take \(bytes >> 20) MiB, more than is free; make fewer at a time"
+            )
         }
         moments = slots.map { _ in UpdateMoments(width: model.shape.hiddenSize, matrices: kind != .bias) }
     }
@@ -110,14 +112,16 @@ public struct RecoveryMoments: Sendable {
         if let heldOut { try check(isLike: heldOut) }
         guard tokens > 0 else { throw PruneError(.data, "no tokens were gathered; collect some first") }
         guard options.kind == .bias || moments.allSatisfy(\.hasMatrices) else {
-            throw PruneError(.argument, "moments gathered for a bias do not do for \(options.kind.name); gather them for it")
+            throw PruneError(
+                .argument, "moments gathered for a bias do not do for \(options.kind.name); gather them for it")
         }
         guard options.kind != .lowRank || options.rank != nil || (heldOut?.tokens ?? 0) > 0 else {
             throw PruneError(.argument, "no held-out tokens to choose a rank by; give a rank, or held-out data")
         }
         let solutions = mapOnAllThreads(Array(slots.indices)) { index -> Result<AdapterSolution, PruneError>? in
             do throws(PruneError) {
-                return .success(try AdapterSolution(moments[index], heldOut: heldOut?.moments[index], slots[index], options))
+                return .success(
+                    try AdapterSolution(moments[index], heldOut: heldOut?.moments[index], slots[index], options))
             } catch {
                 return .failure(error)
             }

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 extension AdapterOptions {
     /// Errors: `.argument`, naming the option out of range.
     func check(hiddenSize: Int) throws(PruneError) {
@@ -15,7 +16,8 @@ extension TrainingOptions {
             throw PruneError(.argument, "objective closed_form is solved, not trained; use mse, ce, kl or js")
         }
         let counts = [
-            ("steps", steps), ("step_tokens", stepTokens), ("evaluate_every", evaluateEvery ?? 1), ("patience", patience ?? 1),
+            ("steps", steps), ("step_tokens", stepTokens), ("evaluate_every", evaluateEvery ?? 1),
+            ("patience", patience ?? 1),
             ("checkpoint_every", checkpointEvery ?? 1),
         ]
         if let (name, value) = counts.first(where: { $0.1 < 1 }) {
@@ -30,7 +32,8 @@ extension TrainingOptions {
         if let learningRate, !(learningRate.isFinite && learningRate > 0) {
             throw PruneError(.argument, "learning_rate is \(learningRate); it must be finite and above 0")
         }
-        for (name, value) in [("weight_decay", weightDecay), ("clip_norm", clipNorm)] where !(value.isFinite && value >= 0) {
+        for (name, value) in [("weight_decay", weightDecay), ("clip_norm", clipNorm)]
+        where !(value.isFinite && value >= 0) {
             throw PruneError(.argument, "\(name) is \(value); it must be finite and not negative")
         }
     }

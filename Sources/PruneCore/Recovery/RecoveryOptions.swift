@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// What adapters are made to bring near the full model. The raw values are those of `PRUNE_OBJECTIVE_*`.
 public enum RecoveryObjective: Int32, Sendable, CaseIterable {
     /// Least squares of each update alone, solved, not trained.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// The best prediction of an update u by a matrix of rank r, in the metric of the ridge regression that it starts from
 /// (Izenman, 1975; with a ridge: Mukherjee and Zhu, 2011): W is projected on the r leading directions of what it predicts,
 ///

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// Least squares of an update u on an input x with a ridge, from their covariances (Hoerl and Kennard, 1970):
 ///
 ///     W = S_ux (S_xx + l I)^-1,    l = ridge * trace(S_xx) / width

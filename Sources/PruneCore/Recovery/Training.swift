@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// Trains adapters, and nothing else, by AdamW.
 struct Training {
     private let data: TokenData
@@ -14,7 +15,8 @@ struct Training {
     /// - Parameter fingerprint: what tells this training from others.
     /// Errors: `.data` if there is nothing to predict; those of the model.
     init(
-        _ model: any Model, _ data: TokenData, heldOut: TokenData, under mask: KeepMask, _ adapterOptions: AdapterOptions,
+        _ model: any Model, _ data: TokenData, heldOut: TokenData, under mask: KeepMask,
+        _ adapterOptions: AdapterOptions,
         _ options: TrainingOptions, kind: AdapterKind, fingerprint: UInt64
     ) throws(PruneError) {
         self.data = data
@@ -28,7 +30,8 @@ struct Training {
         let sequences = data.predictingSequences
         guard !sequences.isEmpty else {
             throw PruneError(
-                .data, "nothing to predict: every sequence has one token, or every token weight is 0; give longer sequences")
+                .data,
+                "nothing to predict: every sequence has one token, or every token weight is 0; give longer sequences")
         }
         batches = TrainingBatches(data, sequences, stepTokens: options.stepTokens, seed: adapterOptions.seed)
     }
@@ -57,10 +60,12 @@ struct Training {
                 step: step, steps: options.steps, loss: state.lastLoss,
                 heldOutLoss: state.report.history.last?.heldOutLoss ?? .nan, bestLoss: state.report.heldOutBest ?? .nan,
                 learningRate: rate,
-                tokensPerSecond: Double(state.report.trainedTokens - tokensBefore) / max(seconds, 1e-9), seconds: seconds)
+                tokensPerSecond: Double(state.report.trainedTokens - tokensBefore) / max(seconds, 1e-9),
+                seconds: seconds)
             if listener(told), !isDone(state) {
                 if !isSaved { try save(state) }
-                throw PruneError(.cancelled, "cancelled by the progress callback after step \(step) of \(options.steps)")
+                throw PruneError(
+                    .cancelled, "cancelled by the progress callback after step \(step) of \(options.steps)")
             }
         }
         state.report.seconds = secondsBefore + ProgressMeter.now() - begin
@@ -133,10 +138,11 @@ struct Training {
     private static func norm(_ gradients: AdapterGradients) -> Double {
         // In a fixed order: sums of doubles depend on it.
         gradients.keys.sorted().reduce(0.0) { sum, sublayer in
-            sum + (gradients[sublayer] ?? []).withUnsafeBufferPointer { values in
-                // Safe: read while borrowed.
-                values.baseAddress.map { Kernels.dot($0, $0, values.count) } ?? 0
-            }
+            sum
+                + (gradients[sublayer] ?? []).withUnsafeBufferPointer { values in
+                    // Safe: read while borrowed.
+                    values.baseAddress.map { Kernels.dot($0, $0, values.count) } ?? 0
+                }
         }.squareRoot()
     }
 
@@ -161,6 +167,7 @@ struct Training {
         let places = gradients.keys.sorted().filter { !(gradients[$0] ?? []).allSatisfy(\.isFinite) }
         return PruneError(
             .nonFinite,
-            "training step \(step): the gradient of \(places.map(sublayerName).joined(separator: ", ")) is not finite; lower the learning rate")
+            "training step \(step): the gradient of \(places.map(sublayerName).joined(separator: ", ")) is not finite; lower the learning rate"
+        )
     }
 }

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// Which sequences each step of a training takes: epoch after epoch in an order of its own, drawn by seed.
 struct TrainingBatches: Sendable {
     /// Sequences that say something, ascending.
@@ -79,7 +80,8 @@ extension TokenData {
         guard own.count >= 2 else {
             throw PruneError(
                 .data,
-                "\(own.count) of the sequences have a token to predict; give two at least, so that one can be held out, or held_out")
+                "\(own.count) of the sequences have a token to predict; give two at least, so that one can be held out, or held_out"
+            )
         }
         var random = RandomSource(seed: seed, stream: 0)
         let count = min(max(1, Int((share * Double(own.count)).rounded())), own.count - 1)

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// The state of a training as a file: a mark, a version, the training it is of, the state, and a checksum.
 enum TrainingCheckpoint {
     private static let mark = "PRUNTRAI"
@@ -56,13 +57,18 @@ enum TrainingCheckpoint {
         guard try reader.next() == fingerprint else {
             throw PruneError(
                 .format,
-                "the checkpoint is of another training: model, mask, data or options differ; give another path, or delete it")
+                "the checkpoint is of another training: model, mask, data or options differ; give another path, or delete it"
+            )
         }
         let report = try reader.report()
         let sequencesUsed = try reader.count()
-        let lossSinceLook = try reader.double(), lastLoss = try reader.double()
-        let stepsSinceLook = try reader.count(), looksSinceBest = try reader.count()
-        var adapters: [Int: Adapter] = [:], best: [Int: Adapter] = [:], moments: [Int: GradientMoments] = [:]
+        let lossSinceLook = try reader.double()
+        let lastLoss = try reader.double()
+        let stepsSinceLook = try reader.count()
+        let looksSinceBest = try reader.count()
+        var adapters: [Int: Adapter] = [:]
+        var best: [Int: Adapter] = [:]
+        var moments: [Int: GradientMoments] = [:]
         for _ in 0..<(try reader.count()) {
             let sublayer = try reader.count()
             guard layout.mask.keeps.indices.contains(sublayer), !layout.mask.keeps(sublayer), adapters[sublayer] == nil
@@ -104,7 +110,9 @@ extension ByteWriter {
 
     fileprivate mutating func add(_ report: RecoveryReport) {
         add(UInt32(bitPattern: report.objective.rawValue))
-        for count in [report.statisticsTokens, report.trainedTokens, report.steps, report.bestStep] { add(UInt64(count)) }
+        for count in [report.statisticsTokens, report.trainedTokens, report.steps, report.bestStep] {
+            add(UInt64(count))
+        }
         for loss in [report.heldOutBefore, report.heldOutBest] { add(loss ?? .nan) }
         add(report.seconds)
         for values in [report.ridges, report.explained] {
@@ -151,7 +159,8 @@ extension ByteReader {
         report.trainedTokens = try count()
         report.steps = try count()
         report.bestStep = try count()
-        let before = try double(), best = try double()
+        let before = try double()
+        let best = try double()
         report.heldOutBefore = before.isNaN ? nil : before
         report.heldOutBest = best.isNaN ? nil : best
         report.seconds = try double()

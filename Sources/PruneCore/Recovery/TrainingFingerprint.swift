@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// A number that tells trainings apart: two with the same one go the same way, step by step.
 struct TrainingFingerprint {
     private var sum = ByteChecksum()
@@ -9,7 +10,9 @@ struct TrainingFingerprint {
         _ training: TrainingOptions, initial: AdapterSet?
     ) {
         var out = ByteWriter(mark: model.shape.architecture, version: 1)
-        for size in [model.shape.blockCount, model.shape.hiddenSize, model.shape.vocabularySize] { out.add(Int64(size)) }
+        for size in [model.shape.blockCount, model.shape.hiddenSize, model.shape.vocabularySize] {
+            out.add(Int64(size))
+        }
         out.add(UInt8(model.compute == .float32 ? 0 : 1))
         out.add(model.weightSample)
         for byte in mask.bytes { out.add(byte) }
@@ -41,7 +44,8 @@ struct TrainingFingerprint {
     private static func add(_ options: TrainingOptions, to out: inout ByteWriter) {
         for value in [options.objective.rawValue, options.start.rawValue] { out.add(value) }
         for value in [
-            options.steps, options.stepTokens, options.warmupSteps ?? -1, options.evaluateEvery ?? -1, options.patience ?? -1,
+            options.steps, options.stepTokens, options.warmupSteps ?? -1, options.evaluateEvery ?? -1,
+            options.patience ?? -1,
         ] { out.add(Int64(value)) }
         for value in [options.learningRate ?? -1, options.weightDecay, options.clipNorm] { out.add(value) }
     }

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// All that moves while adapters are trained: what a checkpoint holds.
 struct TrainingState: Sendable {
     var adapters: [Int: Adapter]

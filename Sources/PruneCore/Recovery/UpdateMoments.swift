@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// First and second moments of an adapter's input x and of the update u that it emulates, over tokens, in double.
 ///
 /// Sums are about the mean of the tokens so far, so that no digits are lost where means are large. Parts are joined by the
@@ -41,7 +42,8 @@ struct UpdateMoments: Sendable {
     ///
     /// Returns false if a value is not finite; discard the moments then. Errors: `.memory`.
     mutating func add(
-        _ before: UnsafePointer<Float>, _ after: UnsafePointer<Float>, rows: Int, norm: InputNorm?, _ scratch: BufferPool
+        _ before: UnsafePointer<Float>, _ after: UnsafePointer<Float>, rows: Int, norm: InputNorm?,
+        _ scratch: BufferPool
     ) throws(PruneError) -> Bool {
         for first in stride(from: 0, to: rows, by: Self.rowsPerChunk) {
             let (count, width) = (min(Self.rowsPerChunk, rows - first), width)

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// Pulls gradients back through one sublayer: from those with respect to the states after it to those before it.
 ///
 /// - Parameters:
@@ -19,7 +20,8 @@ public func vectorJacobianProduct(
     guard !overflow, states.count == count, gradients.count == count else {
         throw PruneError(
             .argument,
-            "count is \(states.count), but the data has \(data.tokens.count) tokens of \(width) values, the hidden size")
+            "count is \(states.count), but the data has \(data.tokens.count) tokens of \(width) values, the hidden size"
+        )
     }
     let batches = data.batches(of: batchTokens)
     let meter = ProgressMeter(stage: "vjp", total: batches.count, listener: progress)
@@ -43,7 +45,9 @@ public func vectorJacobianProduct(
 
 extension Model {
     /// A hidden state with given values: rowCount * hiddenSize of them.
-    fileprivate func write(like state: any HiddenState, _ values: ArraySlice<Float>) throws(PruneError) -> any HiddenState {
+    fileprivate func write(like state: any HiddenState, _ values: ArraySlice<Float>) throws(PruneError)
+        -> any HiddenState
+    {
         try write(like: state) { out throws(PruneError) in
             for (index, value) in values.enumerated() { out[index] = value }
         }

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// A Gaussian process over what is removed, fitted to damages: which exchanges are worth trying.
 ///
 /// With x the removed units as zeros and ones, the kernel is

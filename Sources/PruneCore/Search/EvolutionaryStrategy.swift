@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// One parent and its offspring, after EvoPress (arXiv 2410.14649): a child exchanges a few removed units for kept ones, and
 /// the best of parent and offspring is the next parent.
 ///
@@ -105,7 +106,8 @@ struct EvolutionaryStrategy: SearchStrategy {
     ) -> SearchWave? {
         guard stage + 1 == shares.count else {
             let survivors = stage + 2 == shares.count ? max(1, offspring / 16) : max(2, offspring / 8)
-            let ranked = removals
+            let ranked =
+                removals
                 .map { ($0, known[$0, shares[stage]] ?? .infinity) }
                 .enumerated().sorted { ($0.element.1, $0.offset) < ($1.element.1, $1.offset) }
                 .prefix(survivors).map(\.element.0)
@@ -160,7 +162,9 @@ extension SearchSpace {
     /// nil if the order does not lead there.
     func removal(inOrder order: [Int]) -> Removal? {
         var removal = nothing
-        for unit in order where !isMet(removal) && mayGo(unit, after: removal) { removal = removing(unit, from: removal) }
+        for unit in order where !isMet(removal) && mayGo(unit, after: removal) {
+            removal = removing(unit, from: removal)
+        }
         guard isMet(removal) else { return nil }
         return trimmed(removal, order: order.reversed())
     }
@@ -193,7 +197,9 @@ extension SearchSpace {
         }
         if quotas.isEmpty {
             let order = random.permutation(removable.count).map { removable[$0] }
-            for unit in order where !isMet(result) && mayGo(unit, after: result) { result = removing(unit, from: result) }
+            for unit in order where !isMet(result) && mayGo(unit, after: result) {
+                result = removing(unit, from: result)
+            }
             if isMet(result) { result = trimmed(result, order: order) }
         }
         return isMet(result) && result != removal ? result : nil

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// The unit that does least damage now, then the next (SLEB, arXiv 2402.09025; BlockPruner, 2406.10594; FinerCut,
 /// 2405.18218); and exchanges afterwards, because units that are harmless one by one need not be so together.
 ///
@@ -100,10 +101,12 @@ struct GreedyStrategy: SearchStrategy {
 
     /// The next round of exchanges, if there is to be one.
     private mutating func exchange(
-        _ known: KnownDamages, _ recorded: SearchWave?, fruitless: Int = 0, isStuck: Bool = false, hasImproved: Bool = false
+        _ known: KnownDamages, _ recorded: SearchWave?, fruitless: Int = 0, isStuck: Bool = false,
+        hasImproved: Bool = false
     ) -> SearchWave? {
         if fruitless < mostFruitless {
-            let proposals = recorded.map(\.proposals)
+            let proposals =
+                recorded.map(\.proposals)
                 ?? space.proposals(around: chosen, known.damages(on: 1), count: roundSize)
             if !proposals.isEmpty {
                 phase = .exchanging(

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// How a model runs a search.
 public struct SearchRun: Sendable {
     public var utility: Utility
@@ -49,7 +50,8 @@ public func run(
     guard options.costs.blockCount == model.shape.blockCount else {
         throw PruneError(
             .argument,
-            "the search was made for a model of \(options.costs.blockCount) blocks, but this one has \(model.shape.blockCount)")
+            "the search was made for a model of \(options.costs.blockCount) blocks, but this one has \(model.shape.blockCount)"
+        )
     }
     if lacksScores, let scores = try scores(model, data, options, run, walkListener) {
         try shared.with { (search) throws(PruneError) in try search.setScores(scores) }
@@ -63,7 +65,8 @@ public func run(
         let result: (values: [Double], report: WalkReport)
         do throws(PruneError) {
             result = try utilities(
-                model, try data.first(share), under: masks, run.utility, cap: run.cap, reference: run.reference, run.walk,
+                model, try data.first(share), under: masks, run.utility, cap: run.cap, reference: run.reference,
+                run.walk,
                 stage: "search", progress: walkListener)
         } catch {
             try shared.with { (search) throws(PruneError) in search.askAgain() }
@@ -98,7 +101,8 @@ private func scores(
     guard run.metric ?? .angular == .angular, options.granularity == .block else {
         throw PruneError(
             .argument,
-            "options.metric of a window search is the angular distance, of blocks, or the leave-one-out loss: the damage of each run")
+            "options.metric of a window search is the angular distance, of blocks, or the leave-one-out loss: the damage of each run"
+        )
     }
     var statistics = ModelStatistics(blocks: options.costs.blockCount, windows: true)
     let batches = data.batches(of: run.walk.batchTokens)

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// One-shot, tail and random: units go in an order that is fixed beforehand, so that each mask lies in the one before it.
 ///
 /// Without a bound on damage only the last mask is asked for. With one, the search ends before the first mask that exceeds

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// Where a search stands.
 public struct SearchState: Sendable {
     public let strategy: StrategyKind
@@ -102,7 +103,8 @@ public struct Search: Sendable {
         let share = waves[wave].share
         guard takesShares || share == 1 || firstUnasked == waves[wave].records.count else {
             throw PruneError(
-                .argument, "out_share is NULL, but this search was begun with it, and masks for a share of the data are due")
+                .argument,
+                "out_share is NULL, but this search was begun with it, and masks for a share of the data are due")
         }
         var masks: [KeepMask] = []
         while firstUnasked < waves[wave].records.count, masks.count < most {
@@ -122,7 +124,8 @@ public struct Search: Sendable {
         guard strategy != nil else {
             throw PruneError(
                 .argument,
-                "this search goes by scores and has none: give options.scores, or let prune_model_search() score the model")
+                "this search goes by scores and has none: give options.scores, or let prune_model_search() score the model"
+            )
         }
         self.takesShares = takesShares
         strategy = try options.makeStrategy(space, takesShares: takesShares)
@@ -183,8 +186,9 @@ public struct Search: Sendable {
             var seen: Set<Removal> = []
             let new = wanted.removals.filter { known[$0, wanted.share] == nil && seen.insert($0).inserted }
             if new.isEmpty { continue }
-            waves.append(WaveRecord(
-                share: wanted.share, isProposed: wanted.isProposed, records: new.map { Record(removal: $0) }))
+            waves.append(
+                WaveRecord(
+                    share: wanted.share, isProposed: wanted.isProposed, records: new.map { Record(removal: $0) }))
             firstUnasked = 0
             toldOfWave = 0
             return
@@ -199,7 +203,8 @@ public struct Search: Sendable {
 
     public var state: SearchState {
         let chosen = chosen
-        let start = known[space.nothing], damage = known[chosen]
+        let start = known[space.nothing]
+        let damage = known[chosen]
         var isMet = strategy != nil && (!space.hasTarget || space.isMet(chosen))
         if options.budget.boundsDamage {
             isMet = isMet && damage.map { $0 <= options.budget.mostDamage(start: start ?? .nan) } ?? false
@@ -241,7 +246,8 @@ extension Search {
         strategy = try options.makeStrategy(space, takesShares: takesShares)
         let nothingMore = SearchWave(removals: [], isProposed: true)
         for index in 0...saved.count {
-            let recorded = index < saved.count
+            let recorded =
+                index < saved.count
                 ? SearchWave(
                     share: saved[index].share, removals: saved[index].records.map(\.removal),
                     isProposed: saved[index].isProposed)

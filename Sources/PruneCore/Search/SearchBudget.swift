@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// How much a search removes; the bounds of `prune_search_options`. 0 = no such bound; where there are several, all hold.
 public struct SearchBudget: Sendable, Equatable {
     /// Units beyond those that the start lacks: exactly as many.
@@ -46,10 +47,12 @@ public struct SearchBudget: Sendable, Equatable {
             ("prefill_milliseconds", prefillMilliseconds), ("decode_milliseconds", decodeMilliseconds),
             ("max_increase", maxIncrease), ("max_damage", maxDamage), ("remove_parameters", removeParameters),
         ] where !(value >= 0 && value < .infinity) {
-            throw PruneError(.argument, "options.\(name) is \(value); it must be 0 (no such bound) or a positive number")
+            throw PruneError(
+                .argument, "options.\(name) is \(value); it must be 0 (no such bound) or a positive number")
         }
         guard removeParameters < 1 else {
-            throw PruneError(.argument, "options.remove_parameters is \(removeParameters); it is a share, and must be below 1")
+            throw PruneError(
+                .argument, "options.remove_parameters is \(removeParameters); it is a share, and must be below 1")
         }
         if countsKinds {
             guard granularity == .sublayer else {
@@ -58,7 +61,8 @@ public struct SearchBudget: Sendable, Equatable {
             }
             guard remove == 0 else {
                 throw PruneError(
-                    .argument, "options.remove is \(remove) beside remove_attention or remove_feed_forward; give one of the two")
+                    .argument,
+                    "options.remove is \(remove) beside remove_attention or remove_feed_forward; give one of the two")
             }
         }
         guard countsUnits || boundsCost || boundsDamage else {
@@ -75,7 +79,8 @@ public struct SearchBudget: Sendable, Equatable {
         guard times.isEmpty || times.count == count else {
             throw PruneError(
                 .argument,
-                "options.times has \(times.count) entries; this model needs \(count): one per sublayer, and one for the rest")
+                "options.times has \(times.count) entries; this model needs \(count): one per sublayer, and one for the rest"
+            )
         }
         guard !boundsTime || !times.isEmpty else {
             throw PruneError(.argument, "options.times is NULL, but a bound on time needs it; see prune_model_times()")

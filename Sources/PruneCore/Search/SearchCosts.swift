@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// What one token takes in one place of a model, in milliseconds.
 public struct TokenTime: Sendable, Equatable {
     /// As one of many tokens of a prompt.

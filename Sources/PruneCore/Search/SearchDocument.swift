@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// A search as bytes: a mark, a version, costs and options, what was wanted and told, and a checksum. Little-endian, the same
 /// on every machine.
 public enum SearchDocument {
@@ -18,7 +19,9 @@ public enum SearchDocument {
         out.add(UInt64(options.scores?.count ?? 0))
         for score in options.scores ?? [] { out.add(score) }
         out.add(Int64(options.exchanges))
-        for number in [options.candidates, options.offspring, options.generations, options.patience] { out.add(UInt64(number)) }
+        for number in [options.candidates, options.offspring, options.generations, options.patience] {
+            out.add(UInt64(number))
+        }
 
         out.add(UInt8(search.takesShares.map { $0 ? 2 : 1 } ?? 0))
         out.add(UInt8(search.isDone ? 1 : 0))
@@ -49,7 +52,8 @@ public enum SearchDocument {
 
     private static func write(_ budget: SearchBudget, to out: inout ByteWriter) {
         for number in [
-            budget.remove, budget.removeAttention, budget.removeFeedForward, budget.parameterBytes, budget.keyValueBytes,
+            budget.remove, budget.removeAttention, budget.removeFeedForward, budget.parameterBytes,
+            budget.keyValueBytes,
         ] { out.add(UInt64(number)) }
         for number in [
             budget.removeParameters, budget.prefillMilliseconds, budget.decodeMilliseconds, budget.maxIncrease,
@@ -68,7 +72,8 @@ public enum SearchDocument {
         let options = try readOptions(&reader)
         let shares = try flag(&reader, upTo: 2)
         let isDone = try flag(&reader) == 1
-        let computed = try reader.count(), naive = try reader.count()
+        let computed = try reader.count()
+        let naive = try reader.count()
         // Makes what sets consist of, and refuses options that contradict each other.
         let space: SearchSpace
         do throws(PruneError) { space = try Search(options).space } catch { throw reader.damaged(error.message) }
@@ -82,8 +87,9 @@ public enum SearchDocument {
                 let damage = try reader.double()
                 guard damage.isFinite else { throw reader.damaged("a damage is \(damage)") }
                 let units = try readUnits(&reader, of: space.unitCount)
-                records.append(Search.Record(
-                    removal: space.removal(of: units), isAsked: isTold, damage: isTold ? damage : nil))
+                records.append(
+                    Search.Record(
+                        removal: space.removal(of: units), isAsked: isTold, damage: isTold ? damage : nil))
             }
             waves.append(Search.WaveRecord(share: share, isProposed: isProposed, records: records))
         }
@@ -97,12 +103,14 @@ public enum SearchDocument {
 
     private static func readOptions(_ reader: inout ByteReader) throws(PruneError) -> SearchOptions {
         let costs = try readCosts(&reader)
-        let strategy: UInt32 = try reader.next(), granularity: UInt32 = try reader.next()
+        let strategy: UInt32 = try reader.next()
+        let granularity: UInt32 = try reader.next()
         guard let strategy = StrategyKind(rawValue: Int32(truncatingIfNeeded: strategy)),
             let granularity = Granularity(rawValue: Int32(truncatingIfNeeded: granularity))
         else { throw reader.damaged("strategy \(strategy) or granularity \(granularity) is unknown") }
         let seed: UInt64 = try reader.next()
-        var options = SearchOptions(costs, strategy, granularity, try readBudget(&reader, sublayers: costs.sublayers.count))
+        var options = SearchOptions(
+            costs, strategy, granularity, try readBudget(&reader, sublayers: costs.sublayers.count))
         options.seed = seed
         var keeps: [UInt8] = []
         for _ in costs.sublayers { keeps.append(UInt8(try flag(&reader))) }
@@ -129,8 +137,10 @@ public enum SearchDocument {
         let hasWholeBlocks = try flag(&reader) == 1
         var costs: [ModelCost] = []
         for _ in 0...2 * blocks {
-            costs.append(ModelCost(
-                parameters: try reader.count(), parameterBytes: try reader.count(), keyValueBytes: try reader.count()))
+            costs.append(
+                ModelCost(
+                    parameters: try reader.count(), parameterBytes: try reader.count(),
+                    keyValueBytes: try reader.count()))
         }
         return SearchCosts(fixed: costs[0], sublayers: Array(costs.dropFirst()), hasWholeBlocks: hasWholeBlocks)
     }

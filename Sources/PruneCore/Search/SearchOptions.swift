@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// How a search goes about it. The raw values are those of `PRUNE_STRATEGY_*`.
 public enum StrategyKind: Int32, Sendable {
     case oneShot = 1
@@ -57,16 +58,19 @@ public struct SearchOptions: Sendable {
     func check() throws(PruneError) {
         let blocks = costs.blockCount
         guard start.keeps.count == 2 * blocks, protected.count == 2 * blocks else {
-            throw PruneError(.argument, "options.start and options.protect need \(2 * blocks) entries, one per sublayer")
+            throw PruneError(
+                .argument, "options.start and options.protect need \(2 * blocks) entries, one per sublayer")
         }
         guard !costs.hasWholeBlocks || granularity == .block else {
             throw PruneError(
-                .unsupported, "this model's host runs whole blocks, so that only blocks can be removed; set the granularity block")
+                .unsupported,
+                "this model's host runs whole blocks, so that only blocks can be removed; set the granularity block")
         }
         try budget.check(granularity, costs)
         for (name, value) in [("offspring", offspring), ("generations", generations), ("patience", patience)] {
             guard (0...Self.mostOffspring).contains(value) else {
-                throw PruneError(.argument, "options.\(name) is \(value); it must be 0 (chosen) to \(Self.mostOffspring)")
+                throw PruneError(
+                    .argument, "options.\(name) is \(value); it must be 0 (chosen) to \(Self.mostOffspring)")
             }
             guard value == 0 || strategy == .evolutionary else {
                 throw PruneError(.argument, "options.\(name) is \(value), but only evolutionary searches have it")
@@ -77,15 +81,18 @@ public struct SearchOptions: Sendable {
         }
         guard (-1...Self.mostOffspring).contains(exchanges) else {
             throw PruneError(
-                .argument, "options.exchanges is \(exchanges); it must be -1 (none), 0 (chosen) or up to \(Self.mostOffspring)")
+                .argument,
+                "options.exchanges is \(exchanges); it must be -1 (none), 0 (chosen) or up to \(Self.mostOffspring)")
         }
-        for (name, value) in [("candidates", candidates), ("exchanges", exchanges)] where value != 0 && strategy != .greedy {
+        for (name, value) in [("candidates", candidates), ("exchanges", exchanges)]
+        where value != 0 && strategy != .greedy {
             throw PruneError(.argument, "options.\(name) is \(value), but only greedy searches have it")
         }
         if strategy == .evolutionary, !budget.countsUnits, !budget.boundsCost {
             throw PruneError(
                 .argument,
-                "an evolutionary search exchanges units under a budget, and max_increase or max_damage is none: give remove, or a bound on costs")
+                "an evolutionary search exchanges units under a budget, and max_increase or max_damage is none: give remove, or a bound on costs"
+            )
         }
         if let scores { try check(scores) }
     }
@@ -95,35 +102,42 @@ public struct SearchOptions: Sendable {
     func check(_ scores: [Double]) throws(PruneError) {
         guard usesScores else {
             throw PruneError(
-                .argument, "options.scores were given, but \(strategy) searches use none (greedy ones only with candidates)")
+                .argument,
+                "options.scores were given, but \(strategy) searches use none (greedy ones only with candidates)")
         }
         let blocks = costs.blockCount
         guard strategy == .window else {
             let units = granularity.unitCount(blocks: blocks)
             guard scores.count == units else {
-                throw PruneError(.argument, "options.scores has \(scores.count) entries for \(units) units; give one per unit")
+                throw PruneError(
+                    .argument, "options.scores has \(scores.count) entries for \(units) units; give one per unit")
             }
             if let bad = scores.firstIndex(where: { !$0.isFinite }) {
                 throw PruneError(
-                    .nonFinite, "the score of \(granularity.name(ofUnit: bad)) is \(scores[bad]); scores must be finite")
+                    .nonFinite, "the score of \(granularity.name(ofUnit: bad)) is \(scores[bad]); scores must be finite"
+                )
             }
             return
         }
         guard granularity == .block else {
             throw PruneError(
-                .argument, "options.scores of windows are of blocks; for other units give none, and the damage of each run decides")
+                .argument,
+                "options.scores of windows are of blocks; for other units give none, and the damage of each run decides"
+            )
         }
         guard scores.count == blocks * blocks else {
             throw PruneError(
                 .argument,
-                "options.scores has \(scores.count) entries; windows of \(blocks) blocks have \(blocks) rows of as many")
+                "options.scores has \(scores.count) entries; windows of \(blocks) blocks have \(blocks) rows of as many"
+            )
         }
         // The rest of a row is of windows that would leave the model.
         for count in 1...blocks {
             for first in 0...blocks - count where !scores[(count - 1) * blocks + first].isFinite {
                 throw PruneError(
                     .nonFinite,
-                    "the score of blocks \(first) to \(first + count - 1) is \(scores[(count - 1) * blocks + first]); scores must be finite")
+                    "the score of blocks \(first) to \(first + count - 1) is \(scores[(count - 1) * blocks + first]); scores must be finite"
+                )
             }
         }
     }

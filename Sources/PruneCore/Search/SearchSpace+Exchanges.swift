@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 extension SearchSpace {
     /// Units of either side that take part in exchanges of two, and damages of which one is chosen exactly, at most.
     private static let shortList = 12
@@ -45,7 +46,8 @@ extension SearchSpace {
             for (c, d) in pairsAway { consider(removing(d, from: removing(c, from: rest))) }
         }
         let byExpectation = found.sorted { ($0.value, $0.key) < ($1.value, $1.key) }.prefix(8 * count)
-        return byExpectation
+        return
+            byExpectation
             .map { ($0.key, model.hopeful($0.key.units, optimism: Self.optimism)) }
             .sorted { ($0.1, $0.0) < ($1.1, $1.0) }
             .prefix(count)

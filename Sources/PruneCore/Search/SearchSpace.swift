@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// Units that were removed, beyond those that the start of a search lacks, and what that saved.
 struct Removal: Sendable, Hashable {
     var units: Coalition
@@ -45,7 +46,10 @@ struct SearchSpace: Sendable {
     /// Errors: `.argument` if the budget cannot be met, saying what is left when all that may go is gone, or bounds a cost
     /// that is not known.
     init(_ options: SearchOptions) throws(PruneError) {
-        let costs = options.costs, budget = options.budget, granularity = options.granularity, start = options.start
+        let costs = options.costs
+        let budget = options.budget
+        let granularity = options.granularity
+        let start = options.start
         self.granularity = granularity
         self.start = start
         self.budget = budget
@@ -55,7 +59,8 @@ struct SearchSpace: Sendable {
         }
         self.canGo = canGo
         removable = canGo.indices.filter { canGo[$0] }
-        quotas = budget.remove > 0
+        quotas =
+            budget.remove > 0
             ? [budget.remove] : budget.countsKinds ? [budget.removeAttention, budget.removeFeedForward] : []
         bounds = try Self.bounds(budget, costs, granularity, start)
         try checkReachable()
@@ -83,19 +88,22 @@ struct SearchSpace: Sendable {
             // A share such as 0.3 is no binary fraction: what rounding adds to it is not asked for.
             let share = Double(all) * budget.removeParameters * (1 - 1e-12)
             let most = Int(clampingToDouble: (Double(all) - share).rounded(.down))
-            bounds.append(try bound("parameters", limit: most, fixed: costs.fixed.parameters) {
-                costs.sublayers[$0].parameters
-            })
+            bounds.append(
+                try bound("parameters", limit: most, fixed: costs.fixed.parameters) {
+                    costs.sublayers[$0].parameters
+                })
         }
         if budget.parameterBytes > 0 {
-            bounds.append(try bound("parameter_bytes", limit: budget.parameterBytes, fixed: costs.fixed.parameterBytes) {
-                costs.sublayers[$0].parameterBytes
-            })
+            bounds.append(
+                try bound("parameter_bytes", limit: budget.parameterBytes, fixed: costs.fixed.parameterBytes) {
+                    costs.sublayers[$0].parameterBytes
+                })
         }
         if budget.keyValueBytes > 0 {
-            bounds.append(try bound("kv_bytes_per_token", limit: budget.keyValueBytes, fixed: 0) {
-                costs.sublayers[$0].keyValueBytes
-            })
+            bounds.append(
+                try bound("kv_bytes_per_token", limit: budget.keyValueBytes, fixed: 0) {
+                    costs.sublayers[$0].keyValueBytes
+                })
         }
         let picoseconds = { (milliseconds: Double) in Int(clampingToDouble: (milliseconds * 1e9).rounded()) }
         for (name, most, time) in [
@@ -114,7 +122,8 @@ struct SearchSpace: Sendable {
     /// Nothing removed beyond the start.
     var nothing: Removal {
         Removal(
-            units: Coalition(players: unitCount), counts: Array(repeating: 0, count: quotas.count), left: bounds.map(\.start))
+            units: Coalition(players: unitCount), counts: Array(repeating: 0, count: quotas.count),
+            left: bounds.map(\.start))
     }
 
     /// The kind that a unit counts as.
@@ -200,7 +209,8 @@ struct SearchSpace: Sendable {
             guard least <= bound.limit else {
                 throw PruneError(
                     .argument,
-                    "the budget cannot be met: \(bound.name) may be \(text(bound.limit, bound)), but \(text(least, bound)) are left when everything that may go is gone")
+                    "the budget cannot be met: \(bound.name) may be \(text(bound.limit, bound)), but \(text(least, bound)) are left when everything that may go is gone"
+                )
             }
         }
     }

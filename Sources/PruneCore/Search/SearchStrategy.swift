@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// Damages that were told, by what was removed and on which share of the data.
 struct KnownDamages: Sendable {
     private struct Key: Hashable {

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// How the times of a model are measured.
 public struct TimeOptions: Sendable {
     /// Measurements of which the median counts.
@@ -16,7 +17,8 @@ public struct TimeOptions: Sendable {
         repetitions: Int = usualRepetitions, promptTokens: Int = usualTokens, context: Int = usualTokens
     ) throws(PruneError) {
         for (name, value, most) in [
-            ("repetitions", repetitions, Self.mostRepetitions), ("prompt_tokens", promptTokens, TokenData.longestSequence),
+            ("repetitions", repetitions, Self.mostRepetitions),
+            ("prompt_tokens", promptTokens, TokenData.longestSequence),
             ("context", context, TokenData.longestSequence),
         ] where value < 1 || value > most {
             throw PruneError(.argument, "options.\(name) is \(value); it must be 0 (chosen) or 1 to \(most)")
@@ -37,7 +39,8 @@ public func tokenTimes(
     _ model: any Model, _ options: TimeOptions, progress: ProgressMeter.Listener? = nil
 ) throws(PruneError) -> [TokenTime] {
     guard let writer = TextWriter(model) else {
-        throw PruneError(.unsupported, "this model's layers are run by its host, who alone can time them; give times of your own")
+        throw PruneError(
+            .unsupported, "this model's layers are run by its host, who alone can time them; give times of your own")
     }
     let runs = options.repetitions + 1
     let places = model.shape.sublayerCount + 1

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// A run of contiguous units goes: the one with the lowest score, or that does least damage (arXiv 2403.17887).
 ///
 /// It is as short as the budget allows. If only damage bounds it, runs grow by a unit as long as the best one of a length is
@@ -59,8 +60,9 @@ struct WindowStrategy: SearchStrategy {
                 best.damage <= space.budget.mostDamage(start: start), start <= space.budget.mostDamage(start: start)
             else { return nil }
             chosen = best.removal
-            path.append(SearchStep(
-                removal: chosen, unit: chosen.count == 1 ? chosen.members.first : nil, told: known.count))
+            path.append(
+                SearchStep(
+                    removal: chosen, unit: chosen.count == 1 ? chosen.members.first : nil, told: known.count))
             guard !space.hasTarget else { return nil }
         }
         let isFirst = length == 0

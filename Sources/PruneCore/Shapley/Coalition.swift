@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// A set of players, out of `playerCount`.
 struct Coalition: Hashable, Sendable {
     let playerCount: Int

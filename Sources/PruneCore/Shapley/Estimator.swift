@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// What is known of a game: coalitions and their worths, in the order in which they were asked for.
 struct KnownWorths {
     let playerCount: Int

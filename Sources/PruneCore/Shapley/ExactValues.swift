@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// The worths of all 2^n coalitions, indexed by the bits of their members.
 struct WorthTable {
     let playerCount: Int
@@ -6,7 +7,8 @@ struct WorthTable {
     /// Errors: `.data` if a worth is missing.
     init(_ known: KnownWorths) throws(PruneError) {
         guard known.isWhole else {
-            throw tooFew("\(known.count) of \(1 << min(known.playerCount, 62)) coalitions were told, and all are needed")
+            throw tooFew(
+                "\(known.count) of \(1 << min(known.playerCount, 62)) coalitions were told, and all are needed")
         }
         var worths = Array(repeating: 0.0, count: 1 << known.playerCount)
         for (coalition, worth) in zip(known.coalitions, known.worths) { worths[coalition.bits] = worth }

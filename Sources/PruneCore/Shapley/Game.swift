@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// Where a game stands.
 public struct GameState: Sendable {
     public let isDone: Bool
@@ -94,7 +95,8 @@ public struct Game: Sendable {
                 let wasTold = own.contains { records[$0].worth != nil || used.contains($0) }
                 throw PruneError(
                     .argument,
-                    "coalition \(row) was \(wasTold ? "told before" : "never asked for"); tell each once, as it was asked for")
+                    "coalition \(row) was \(wasTold ? "told before" : "never asked for"); tell each once, as it was asked for"
+                )
             }
             used.insert(record)
             taken.append((record, worth))
@@ -146,7 +148,9 @@ public struct Game: Sendable {
         openDraws = stillOpen
         // No more draws at once than the budget lets end.
         var fruitless = 0
-        while openDraws.count < 16, fruitless < 1000, hasRoom((openDraws.count + 1) * (playerCount - 1)) || drawsBegun == 0 {
+        while openDraws.count < 16, fruitless < 1000,
+            hasRoom((openDraws.count + 1) * (playerCount - 1)) || drawsBegun == 0
+        {
             let wanted = estimator.wanted(drawsBegun, known)
             guard hasRoom(wanted.count) else { return }
             for coalition in wanted where recordsOf[coalition] == nil { add(coalition) }
@@ -198,8 +202,12 @@ public struct Game: Sendable {
             var next = self
             next.plan(1)
             if next.records.count == records.count { return true }
-            guard options.targetError > 0 || options.leastCount > 0, let estimate = try? estimate() else { return false }
-            if options.targetError > 0, (estimate.standardErrors.max() ?? .infinity) <= options.targetError { return true }
+            guard options.targetError > 0 || options.leastCount > 0, let estimate = try? estimate() else {
+                return false
+            }
+            if options.targetError > 0, (estimate.standardErrors.max() ?? .infinity) <= options.targetError {
+                return true
+            }
             return options.leastCount > 0 && isCertain(estimate)
         }
     }
@@ -208,11 +216,13 @@ public struct Game: Sendable {
     /// test of its own, all of them together at 1 - certainty (Bonferroni).
     private func isCertain(_ estimate: Estimate) -> Bool {
         let order = estimate.values.indices.sorted { (estimate.values[$0], $0) < (estimate.values[$1], $1) }
-        let low = order.prefix(options.leastCount), high = order.dropFirst(options.leastCount)
+        let low = order.prefix(options.leastCount)
+        let high = order.dropFirst(options.leastCount)
         let bound = normalQuantile(1 - (1 - options.certainty) / Double(low.count * high.count))
         return low.allSatisfy { a in
             high.allSatisfy { b in
-                let error = (estimate.standardErrors[a] * estimate.standardErrors[a]
+                let error =
+                    (estimate.standardErrors[a] * estimate.standardErrors[a]
                     + estimate.standardErrors[b] * estimate.standardErrors[b]).squareRoot()
                 return estimate.values[b] - estimate.values[a] > bound * error
             }

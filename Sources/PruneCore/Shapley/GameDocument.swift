@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// A game as bytes: a mark, a version, the options, what was told, and a checksum. Little-endian, the same on every machine.
 public enum GameDocument {
     private static let mark = "PRUNGAME"
@@ -64,7 +65,9 @@ public enum GameDocument {
                 var bits: UInt64 = try reader.next()
                 while bits != 0 {
                     let player = word * 64 + bits.trailingZeroBitCount
-                    guard player < players else { throw reader.damaged("a coalition has player \(player) of \(players)") }
+                    guard player < players else {
+                        throw reader.damaged("a coalition has player \(player) of \(players)")
+                    }
                     coalition.insert(player)
                     bits &= bits - 1
                 }

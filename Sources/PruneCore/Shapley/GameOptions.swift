@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// The estimators. The raw values are those of `PRUNE_ESTIMATOR_*`.
 public enum EstimatorKind: Int32, Sendable {
     case exact = 1
@@ -44,17 +45,21 @@ public struct GameOptions: Sendable, Equatable {
         func check(_ holds: Bool, _ text: @autoclosure () -> String) throws(PruneError) {
             if !holds { throw PruneError(.argument, text()) }
         }
-        try check((1...Self.mostPlayers).contains(players), "n_players is \(players); it must be 1 to \(Self.mostPlayers)")
+        try check(
+            (1...Self.mostPlayers).contains(players), "n_players is \(players); it must be 1 to \(Self.mostPlayers)")
         try check(
             estimator != .exact || players <= ExactEstimator.mostPlayers,
-            "the exact estimator takes at most \(ExactEstimator.mostPlayers) players, and there are \(players); use another")
+            "the exact estimator takes at most \(ExactEstimator.mostPlayers) players, and there are \(players); use another"
+        )
         try check(budget >= 0, "budget is \(budget); it must be 0 (chosen) or more")
-        try check(targetError >= 0 && targetError.isFinite, "target_error is \(targetError); it must be 0 (none) or more")
+        try check(
+            targetError >= 0 && targetError.isFinite, "target_error is \(targetError); it must be 0 (none) or more")
         try check(
             leastCount >= 0 && leastCount < max(players, 1),
             "least_count is \(leastCount); it must be 0 (none) or less than the \(players) players")
         try check(
-            certainty >= 0 && certainty < 1, "certainty is \(certainty); it must be between 0 (0.95) and 1, which is never reached")
+            certainty >= 0 && certainty < 1,
+            "certainty is \(certainty); it must be between 0 (0.95) and 1, which is never reached")
         try check(
             keepProbability >= 0 && keepProbability < 1,
             "keep_probability is \(keepProbability); it must be between 0 (0.5) and 1")
@@ -64,7 +69,8 @@ public struct GameOptions: Sendable, Equatable {
         try check(
             subnetworksPerRound >= 0 && subnetworksPerRound <= 1 << 20,
             "subnetworks_per_round is \(subnetworksPerRound); it must be 0 (chosen) to \(1 << 20)")
-        try check(truncation >= 0 && truncation < 1, "truncation is \(truncation); it must be at least 0 (0.01) and below 1")
+        try check(
+            truncation >= 0 && truncation < 1, "truncation is \(truncation); it must be at least 0 (0.01) and below 1")
         playerCount = players
         self.estimator = estimator
         self.seed = seed

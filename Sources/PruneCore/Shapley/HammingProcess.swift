@@ -1,7 +1,8 @@
+// SPDX-License-Identifier: Apache-2.0
 #if canImport(Glibc)
-internal import Glibc
+    internal import Glibc
 #elseif canImport(Darwin)
-internal import Darwin
+    internal import Darwin
 #endif
 
 /// A Gaussian process over coalitions with the kernel k(S, T) = product over the players in one of S and T but not both of
@@ -38,7 +39,8 @@ struct HammingProcess: Sendable {
         self.noise = noise
         coefficients = factor.solve(values)
         // The prediction of value i from the others differs from it by coefficient_i / inverse_ii.
-        leaveOneOutError = wantsError
+        leaveOneOutError =
+            wantsError
             ? zip(coefficients, factor.inverseDiagonal).reduce(0) { $0 + ($1.0 / $1.1) * ($1.0 / $1.1) }
                 / Double(max(values.count, 1))
             : 0
@@ -139,7 +141,9 @@ func gaussLegendre(_ count: Int) -> [(node: Double, weight: Double)] {
         for _ in 0..<100 {
             var (below, value) = (0.0, 1.0)
             for degree in 0..<count {
-                (below, value) = (value, (Double(2 * degree + 1) * x * value - Double(degree) * below) / Double(degree + 1))
+                (below, value) = (
+                    value, (Double(2 * degree + 1) * x * value - Double(degree) * below) / Double(degree + 1)
+                )
             }
             slope = Double(count) * (x * value - below) / (x * x - 1)
             let step = value / slope

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// Shapley values by weighted least squares (KernelSHAP: Lundberg and Lee 2017) on coalitions drawn by leverage, in pairs and
 /// without repetition (Leverage SHAP: arXiv 2410.01917).
 ///

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// What the full coalition loses without a player: v(all) - v(all but i). Exact after n + 1 worths; no Shapley value.
 struct LeaveOneOutEstimator: Estimator {
     let playerCount: Int

@@ -1,7 +1,8 @@
+// SPDX-License-Identifier: Apache-2.0
 #if canImport(Glibc)
-internal import Glibc
+    internal import Glibc
 #elseif canImport(Darwin)
-internal import Darwin
+    internal import Darwin
 #endif
 
 /// Which player each sublayer of a model belongs to.
@@ -26,12 +27,14 @@ public struct Players: Sendable {
     public init(_ numbers: [Int32]) throws(PruneError) {
         if let wrong = numbers.firstIndex(where: { $0 < -1 || $0 >= 2 * KeepMask.mostBlocks }) {
             throw PruneError(
-                .argument, "player_of_sublayer[\(wrong)] (\(sublayerName(wrong))) is \(numbers[wrong]); it must be -1 or a player")
+                .argument,
+                "player_of_sublayer[\(wrong)] (\(sublayerName(wrong))) is \(numbers[wrong]); it must be -1 or a player")
         }
         count = Int(numbers.max() ?? -1) + 1
         let present = Set(numbers)
         if let missing = (0..<Int32(count)).first(where: { !present.contains($0) }) {
-            throw PruneError(.argument, "player_of_sublayer names player \(count - 1), but player \(missing) has no sublayer")
+            throw PruneError(
+                .argument, "player_of_sublayer names player \(count - 1), but player \(missing) has no sublayer")
         }
         guard count > 0 else { throw PruneError(.argument, "player_of_sublayer names no player") }
         playerOfSublayer = numbers.map { $0 < 0 ? nil : Int($0) }
@@ -99,12 +102,14 @@ public func play(
         return game.options
     }
     guard settings.playerCount == players.count else {
-        throw PruneError(.argument, "the game has \(settings.playerCount) players, but the options name \(players.count)")
+        throw PruneError(
+            .argument, "the game has \(settings.playerCount) players, but the options name \(players.count)")
     }
     guard players.playerOfSublayer.count == model.shape.sublayerCount else {
         throw PruneError(
             .argument,
-            "player_of_sublayer has \(players.playerOfSublayer.count) entries; this model has \(model.shape.sublayerCount) sublayers")
+            "player_of_sublayer has \(players.playerOfSublayer.count) entries; this model has \(model.shape.sublayerCount) sublayers"
+        )
     }
     while let batch = try nextBatch(shared, model, data, players, options, settings) {
         let result: (values: [Double], report: WalkReport)
@@ -122,7 +127,8 @@ public func play(
             game.sublayersNaive += result.report.sublayersNaive
             // The estimate is made for whoever listens only.
             return listener == nil
-                ? nil : PlayProgress(state: game.state, estimate: try? game.estimate(), seconds: ProgressMeter.now() - begin)
+                ? nil
+                : PlayProgress(state: game.state, estimate: try? game.estimate(), seconds: ProgressMeter.now() - begin)
         }
         if let listener, let progress, listener(progress) {
             throw PruneError(.cancelled, "cancelled by the progress callback after \(progress.state.told) coalitions")

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// Coalitions in pairs: one of random size 1 ... n - 1, each size with the same probability, and its complement.
 ///
 /// Sizes uniform is leverage sampling for Shapley values (Musco and Witter, arXiv 2410.01917). Draw 0 is the two ends.

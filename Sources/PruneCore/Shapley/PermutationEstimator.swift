@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// Marginal contributions along random orders of the players (Castro, Gomez, Tejada 2009), three ways.
 struct PermutationEstimator: Estimator {
     enum Kind: Sendable {
@@ -35,7 +36,9 @@ struct PermutationEstimator: Estimator {
             return draw == 0 ? [] : firstUnknown(orders(draw)[0], known, ends, share).map { [$0] } ?? []
         }
         if draw == 0 { return bothEnds }
-        return orders(draw).flatMap { order in order.indices.dropFirst().map { Coalition(order[..<$0], of: playerCount) } }
+        return orders(draw).flatMap { order in
+            order.indices.dropFirst().map { Coalition(order[..<$0], of: playerCount) }
+        }
     }
 
     /// The first coalition down an order whose worth is not known; nil if the order is complete or left.
@@ -121,8 +124,11 @@ func studentScale(freedom: Int) -> Double {
     case 1: return 12.706 / 1.96
     case 2: return 4.303 / 1.96
     default:
-        let x = 1.959964, v = Double(freedom)
-        let x3 = x * x * x, x5 = x3 * x * x, x7 = x5 * x * x
+        let x = 1.959964
+        let v = Double(freedom)
+        let x3 = x * x * x
+        let x5 = x3 * x * x
+        let x7 = x5 * x * x
         let first = (x3 + x) / (4 * v)
         let second = (5 * x5 + 16 * x3 + 3 * x) / (96 * v * v)
         let third = (3 * x7 + 19 * x5 + 17 * x3 - 15 * x) / (384 * v * v * v)

@@ -1,7 +1,8 @@
+// SPDX-License-Identifier: Apache-2.0
 #if canImport(Glibc)
-internal import Glibc
+    internal import Glibc
 #elseif canImport(Darwin)
-internal import Darwin
+    internal import Darwin
 #endif
 
 /// A game as one evidence that adds up over the players and saturates:
@@ -47,7 +48,9 @@ struct SaturatingModel: Sendable {
         let even = Array(repeating: 6.0 / Double(max(players, 1)), count: players)
         let starts: [[Double]]
         if let start {
-            starts = [start.strengths + [start.offset, (start.low - lowest) / range, start.height / range, log(start.shape)]]
+            starts = [
+                start.strengths + [start.offset, (start.low - lowest) / range, start.height / range, log(start.shape)]
+            ]
         } else {
             starts = [even + [-3, 0, 1, 0], even + [-3, 0, 1, 1.5]]
         }

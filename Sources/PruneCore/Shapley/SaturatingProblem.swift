@@ -1,9 +1,11 @@
-#if canImport(Glibc)
-internal import Glibc
-#elseif canImport(Darwin)
-internal import Darwin
-#endif
 internal import COpenBLAS
+
+// SPDX-License-Identifier: Apache-2.0
+#if canImport(Glibc)
+    internal import Glibc
+#elseif canImport(Darwin)
+    internal import Darwin
+#endif
 
 /// The least-squares problem of `SaturatingModel`: worths scaled to 0 ... 1, and the parameters strengths, offset, low,
 /// height and logarithm of the shape in one row.
@@ -76,7 +78,8 @@ struct SaturatingProblem {
         }
         var gram = SquareMatrix(count)
         var gradient = Array(repeating: 0.0, count: count)
-        let rows = blasint(clamping: members.count), columns = blasint(clamping: count)
+        let rows = blasint(clamping: members.count)
+        let columns = blasint(clamping: count)
         // gram = J^T J; the solver reads the triangle that is written here.
         cblas_dsyrk(
             CblasRowMajor, CblasUpper, CblasTrans, columns, rows, 1, jacobian, columns, 0, &gram.values, columns)

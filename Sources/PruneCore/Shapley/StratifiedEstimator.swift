@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// Means by size and by presence of each player; every worth counts for every player (SVARM: Kolpaczki et al. 2024).
 struct StratifiedEstimator: Estimator {
     let playerCount: Int

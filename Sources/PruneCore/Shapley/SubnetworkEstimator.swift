@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// The estimator of arXiv 2407.16286: coalitions of one size, and for each player the mean worth of those with it less the
 /// mean worth of those without it.
 ///

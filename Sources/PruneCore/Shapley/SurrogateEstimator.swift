@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// Shapley values of a model fitted to the game, and of what it leaves: the default.
 ///
 /// 1. A saturating function of one evidence that adds up over the players (`SaturatingModel`).
@@ -87,8 +88,10 @@ private struct Surrogate {
         let coalitions = Array(used.coalitions.prefix(Self.mostForProcess))
         let left = zip(coalitions, used.worths).map { $1 - model($0) }
         let most = Self.mostForChoice
-        let chosen = like.map(\.process) ?? HammingProcess.best(
-            Array(coalitions.prefix(most)), Array(left.prefix(most)), strengths: model.strengths.map(abs))
+        let chosen =
+            like.map(\.process)
+            ?? HammingProcess.best(
+                Array(coalitions.prefix(most)), Array(left.prefix(most)), strengths: model.strengths.map(abs))
         if like == nil, left.count <= most {
             process = chosen
         } else {

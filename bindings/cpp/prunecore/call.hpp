@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// \file call.hpp
 /// Exceptions of callbacks on their way through C. Part of prunecore.hpp, which is what programs include.
 #ifndef PRUNECORE_CALL_HPP
@@ -18,7 +19,7 @@ namespace detail {
 /// Calls nest where a callback calls the library. A callback stands outside of all calls until it makes one of its own:
 /// what is thrown below it, in C that it calls, must not be taken for the exception of a call further out.
 class Call {
- public:
+public:
   Call() noexcept : outer_(std::exchange(innermost, this)) {}
   ~Call() { innermost = outer_; }
   Call(const Call &) = delete;
@@ -31,8 +32,7 @@ class Call {
   }
 
   /// Runs a callback of this call: what it answers, or `if_thrown`.
-  template <typename Answer, typename Body>
-  Answer answer(Answer if_thrown, Body &&body) noexcept {
+  template <typename Answer, typename Body> Answer answer(Answer if_thrown, Body &&body) noexcept {
     const Outside outside;
     try {
       return body();
@@ -44,7 +44,7 @@ class Call {
 
   /// Marks a callback's time: no call of C++ is under way on this thread but those that it makes.
   class Outside {
-   public:
+  public:
     Outside() noexcept : call_(std::exchange(innermost, nullptr)) {}
     ~Outside() { innermost = call_; }
     Outside(const Outside &) = delete;
@@ -55,11 +55,11 @@ class Call {
       if (call_ != nullptr) call_->keep(std::move(thrown));
     }
 
-   private:
+  private:
     Call *call_;
   };
 
- private:
+private:
   void keep(std::exception_ptr thrown) noexcept {
     if (!thrown_) thrown_ = std::move(thrown);
   }
@@ -70,8 +70,8 @@ class Call {
   std::exception_ptr thrown_;
 };
 
-}  // namespace detail
+} // namespace detail
 
-}  // namespace prune
+} // namespace prune
 
-#endif  // PRUNECORE_CALL_HPP
+#endif // PRUNECORE_CALL_HPP

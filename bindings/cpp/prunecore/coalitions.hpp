@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// \file coalitions.hpp
 /// What sets of kept sublayers are worth: utilities. Part of prunecore.hpp, which is what programs include.
 #ifndef PRUNECORE_COALITIONS_HPP
@@ -14,25 +15,25 @@ namespace prune {
 
 /// Quantities of a masked model, each a damage: lower = better. Definitions: docs/shapley.md.
 enum class Utility : prune_utility {
-  loss = PRUNE_UTILITY_LOSS,                  ///< mean negative log-likelihood per predicted token, nats
-  logit_l2 = PRUNE_UTILITY_LOGIT_L2,          ///< mean L2 distance of the logits from the reference's
-  kl = PRUNE_UTILITY_KL,                      ///< mean KL divergence of the next token from the reference's, nats
-  js = PRUNE_UTILITY_JS,                      ///< mean Jensen-Shannon divergence between the two, nats
-  choice_error = PRUNE_UTILITY_CHOICE_ERROR,  ///< share of multiple-choice items answered wrongly
-  choice_loss = PRUNE_UTILITY_CHOICE_LOSS     ///< mean over items of -log softmax over the scores, at the answer
+  loss = PRUNE_UTILITY_LOSS,                 ///< mean negative log-likelihood per predicted token, nats
+  logit_l2 = PRUNE_UTILITY_LOGIT_L2,         ///< mean L2 distance of the logits from the reference's
+  kl = PRUNE_UTILITY_KL,                     ///< mean KL divergence of the next token from the reference's, nats
+  js = PRUNE_UTILITY_JS,                     ///< mean Jensen-Shannon divergence between the two, nats
+  choice_error = PRUNE_UTILITY_CHOICE_ERROR, ///< share of multiple-choice items answered wrongly
+  choice_loss = PRUNE_UTILITY_CHOICE_LOSS    ///< mean over items of -log softmax over the scores, at the answer
 };
 
 /// Values of CoalitionOptions::cap that are no cap.
-inline constexpr double cap_default = PRUNE_CAP_DEFAULT;  ///< ln(vocabulary_size) for Shapley of the loss; else none
-inline constexpr double cap_none = PRUNE_CAP_NONE;        ///< values as they are
+inline constexpr double cap_default = PRUNE_CAP_DEFAULT; ///< ln(vocabulary_size) for Shapley of the loss; else none
+inline constexpr double cap_none = PRUNE_CAP_NONE;       ///< values as they are
 
 /// How coalitions are evaluated (prune_coalition_options).
 struct CoalitionOptions {
   Utility utility = Utility::loss;
-  double cap = cap_default;        ///< a value above it counts as it
-  Mask reference = {};             ///< whose logits the distances are taken to; empty = everything kept
-  std::int64_t batch_tokens = 0;   ///< tokens computed together at most; 0 = chosen by the library
-  std::int64_t memory_budget = 0;  ///< bytes for hidden states at most; 0 = chosen by the library
+  double cap = cap_default;       ///< a value above it counts as it
+  Mask reference = {};            ///< whose logits the distances are taken to; empty = everything kept
+  std::int64_t batch_tokens = 0;  ///< tokens computed together at most; 0 = chosen by the library
+  std::int64_t memory_budget = 0; ///< bytes for hidden states at most; 0 = chosen by the library
   Progress progress = {};
 };
 
@@ -61,8 +62,8 @@ inline prune_coalition_options to_c(const CoalitionOptions &options, ProgressBri
   return c;
 }
 
-}  // namespace detail
+} // namespace detail
 
-}  // namespace prune
+} // namespace prune
 
-#endif  // PRUNECORE_COALITIONS_HPP
+#endif // PRUNECORE_COALITIONS_HPP

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// \file data.hpp
 /// Token sequences and multiple-choice items. Part of prunecore.hpp, which is what programs include.
 #ifndef PRUNECORE_DATA_HPP
@@ -17,17 +18,20 @@ namespace prune {
 
 /// A multiple-choice item: a context and candidate continuations, of which one is right.
 struct ChoiceItem {
-  std::vector<std::int32_t> context;                  ///< at least one token
-  std::vector<std::vector<std::int32_t>> candidates;  ///< at least two, of at least one token each
-  std::int64_t answer;                                ///< index of the right candidate
+  std::vector<std::int32_t> context;                 ///< at least one token
+  std::vector<std::vector<std::int32_t>> candidates; ///< at least two, of at least one token each
+  std::int64_t answer;                               ///< index of the right candidate
 };
 
 /// How the candidates of an item are scored: log-likelihood, or that divided by the number of tokens.
-enum class ChoiceScore : std::int32_t { sum = PRUNE_CHOICE_SCORE_SUM, mean = PRUNE_CHOICE_SCORE_MEAN };
+enum class ChoiceScore : std::int32_t {
+  sum = PRUNE_CHOICE_SCORE_SUM,
+  mean = PRUNE_CHOICE_SCORE_MEAN
+};
 
 /// Token sequences, copied in, immutable, not tied to a model.
 class Data : public detail::Owner<prune_data, prune_data_release> {
- public:
+public:
   /// Copies sequences (prune_data_create).
   /// \param token_ids         all sequences one after the other
   /// \param sequence_lengths  their lengths, each >= 1; they must add up to token_ids.size()
@@ -69,7 +73,7 @@ class Data : public detail::Owner<prune_data, prune_data_release> {
     return count;
   }
 
- private:
+private:
   Data(prune_data *handle, detail::Adopted) noexcept : Owner(handle) {}
 
   static prune_data *create(span<std::int32_t> ids, span<std::int64_t> lengths, span<float> weights) {
@@ -84,8 +88,7 @@ class Data : public detail::Owner<prune_data, prune_data_release> {
       left -= static_cast<std::size_t>(length);
     }
     if (left != 0) {
-      throw Error(PRUNE_ERR_ARGUMENT,
-                  "sequence_lengths leaves " + std::to_string(left) + " tokens of token_ids over");
+      throw Error(PRUNE_ERR_ARGUMENT, "sequence_lengths leaves " + std::to_string(left) + " tokens of token_ids over");
     }
     if (!weights.empty() && weights.size() != ids.size()) {
       throw Error(PRUNE_ERR_ARGUMENT, "token_weights has " + std::to_string(weights.size()) + " elements for " +
@@ -134,6 +137,6 @@ class Data : public detail::Owner<prune_data, prune_data_release> {
   }
 };
 
-}  // namespace prune
+} // namespace prune
 
-#endif  // PRUNECORE_DATA_HPP
+#endif // PRUNECORE_DATA_HPP

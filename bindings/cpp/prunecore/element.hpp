@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// \file element.hpp
 /// Types of elements. Part of prunecore.hpp, which is what programs include.
 #ifndef PRUNECORE_ELEMENT_HPP
@@ -14,6 +15,6 @@ enum class ElementType : prune_element_type {
   bfloat16 = PRUNE_ELEMENT_BFLOAT16
 };
 
-}  // namespace prune
+} // namespace prune
 
-#endif  // PRUNECORE_ELEMENT_HPP
+#endif // PRUNECORE_ELEMENT_HPP

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// \file evaluation.hpp
 /// What a model is worth under a mask: options and results. Part of prunecore.hpp, which is what programs include.
 #ifndef PRUNECORE_EVALUATION_HPP
@@ -12,7 +13,7 @@ namespace prune {
 
 /// How masks are evaluated (prune_evaluate_options).
 struct EvaluateOptions {
-  std::int64_t batch_tokens = 0;  ///< tokens computed together at most; 0 = chosen by the library
+  std::int64_t batch_tokens = 0; ///< tokens computed together at most; 0 = chosen by the library
   Progress progress = {};
 };
 
@@ -30,8 +31,8 @@ inline prune_evaluate_options to_c(const EvaluateOptions &options, ProgressBridg
   return c;
 }
 
-}  // namespace detail
+} // namespace detail
 
-}  // namespace prune
+} // namespace prune
 
-#endif  // PRUNECORE_EVALUATION_HPP
+#endif // PRUNECORE_EVALUATION_HPP

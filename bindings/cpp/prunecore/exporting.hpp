@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// \file exporting.hpp
 /// Pruned models as directories that runtimes serve. Part of prunecore.hpp, which is what programs include.
 #ifndef PRUNECORE_EXPORTING_HPP
@@ -19,19 +20,19 @@ namespace prune {
 
 /// What an exported directory is. Beside PRUNE_FORMAT_* in prunecore.h, and in docs/export.md.
 enum class Format : prune_format {
-  hf = PRUNE_FORMAT_HF,                ///< hf_plain where that can say it, else hf_custom
-  hf_plain = PRUNE_FORMAT_HF_PLAIN,    ///< a checkpoint like any other, with fewer blocks
-  hf_custom = PRUNE_FORMAT_HF_CUSTOM,  ///< with a modelling file of its own
-  deci = PRUNE_FORMAT_DECI             ///< nemotron-nas, for vLLM and mlx
+  hf = PRUNE_FORMAT_HF,               ///< hf_plain where that can say it, else hf_custom
+  hf_plain = PRUNE_FORMAT_HF_PLAIN,   ///< a checkpoint like any other, with fewer blocks
+  hf_custom = PRUNE_FORMAT_HF_CUSTOM, ///< with a modelling file of its own
+  deci = PRUNE_FORMAT_DECI            ///< nemotron-nas, for vLLM and mlx
 };
 
 /// How a model is exported (prune_export_options).
 struct ExportOptions {
   Format format = Format::hf;
-  std::int64_t shard_bytes = 0;  ///< a file of weights at most; 0 = 5 * 10^9
-  std::string provenance = {};   ///< a JSON object kept in prunecore.json; "" = {}
-  bool replace = false;          ///< whether a directory that PruneCore exported before is replaced
-  Progress progress = {};        ///< steps are tensors
+  std::int64_t shard_bytes = 0; ///< a file of weights at most; 0 = 5 * 10^9
+  std::string provenance = {};  ///< a JSON object kept in prunecore.json; "" = {}
+  bool replace = false;         ///< whether a directory that PruneCore exported before is replaced
+  Progress progress = {};       ///< steps are tensors
 };
 
 namespace detail {
@@ -46,11 +47,11 @@ inline void export_model(const Model &model, span<std::uint8_t> mask, const prun
   c.replace = options.replace ? 1 : 0;
   c.progress = bridge.function();
   c.user_data = bridge.user_data();
-  check(bridge.status(prune_model_export(model.get(), or_null(mask), mask.size(), adapters,
-                                         c_string(directory, "directory"), &c)));
+  check(bridge.status(
+      prune_model_export(model.get(), or_null(mask), mask.size(), adapters, c_string(directory, "directory"), &c)));
 }
 
-}  // namespace detail
+} // namespace detail
 
 /// Writes a model, opened from a directory, without what a mask removes (prune_model_export). The directory appears when it
 /// is whole; whatever stops the call leaves what was there before.
@@ -67,6 +68,6 @@ inline void export_model(const Model &model, const Adapters &adapters, const std
   detail::export_model(model, {}, adapters.get(), directory, options);
 }
 
-}  // namespace prune
+} // namespace prune
 
-#endif  // PRUNECORE_EXPORTING_HPP
+#endif // PRUNECORE_EXPORTING_HPP

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// \file game.hpp
 /// Shapley values of any game, by ask and tell. Part of prunecore.hpp, which is what programs include.
 #ifndef PRUNECORE_GAME_HPP
@@ -36,26 +37,26 @@ enum class Estimator : prune_estimator {
 struct GameOptions {
   Estimator estimator = Estimator::by_default;
   std::uint64_t seed = 0;
-  std::int64_t budget = 0;                 ///< coalitions asked for at most
-  double target_error = 0.0;               ///< done when no standard error is above it; 0 = no such bound
-  std::int64_t least_count = 0;            ///< done when it is certain which players are the lowest; 0 = no such bound
-  double certainty = 0.0;                  ///< of that; 0 = 0.95
-  double keep_probability = 0.0;           ///< of banzhaf; 0 = 0.5
-  std::int64_t subnetwork_size = 0;        ///< of random_subnetworks: players kept; 0 = half of them
-  std::int64_t subnetworks_per_round = 0;  ///< of random_subnetworks: coalitions per sequence of the data; 0 = 10
-  double truncation = 0.0;                 ///< of truncated: how near to v(none) an order is left; 0 = 0.01
+  std::int64_t budget = 0;                ///< coalitions asked for at most
+  double target_error = 0.0;              ///< done when no standard error is above it; 0 = no such bound
+  std::int64_t least_count = 0;           ///< done when it is certain which players are the lowest; 0 = no such bound
+  double certainty = 0.0;                 ///< of that; 0 = 0.95
+  double keep_probability = 0.0;          ///< of banzhaf; 0 = 0.5
+  std::int64_t subnetwork_size = 0;       ///< of random_subnetworks: players kept; 0 = half of them
+  std::int64_t subnetworks_per_round = 0; ///< of random_subnetworks: coalitions per sequence of the data; 0 = 10
+  double truncation = 0.0;                ///< of truncated: how near to v(none) an order is left; 0 = 0.01
 };
 
 /// Coalitions: rows of one byte per player, 1 = in it. A plain value.
 class Coalitions {
- public:
+public:
   Coalitions() = default;
 
   /// \param bytes  rows one after the other; their number must be a multiple of `players`
   Coalitions(std::vector<std::uint8_t> bytes, std::size_t players) : bytes_(std::move(bytes)), players_(players) {
     if (players == 0 || bytes_.size() % players != 0) {
-      throw Error(PRUNE_ERR_ARGUMENT, std::to_string(bytes_.size()) + " bytes are no rows of " +
-                                          std::to_string(players) + " players");
+      throw Error(PRUNE_ERR_ARGUMENT,
+                  std::to_string(bytes_.size()) + " bytes are no rows of " + std::to_string(players) + " players");
     }
   }
 
@@ -69,7 +70,7 @@ class Coalitions {
     return {bytes_.data() + index * players_, players_};
   }
 
- private:
+private:
   std::vector<std::uint8_t> bytes_;
   std::size_t players_ = 0;
 };
@@ -77,13 +78,13 @@ class Coalitions {
 /// Where a game stands; meanings as in prune_game_state.
 struct GameState {
   bool done;
-  Estimator estimator;             ///< the one in use, never by_default
+  Estimator estimator; ///< the one in use, never by_default
   std::int64_t n_players;
   std::int64_t asked;
   std::int64_t told;
   std::int64_t outstanding;
-  double efficiency_gap;           ///< NaN while v(all) or v(none) is unknown
-  double largest_error;            ///< NaN while there is no estimate
+  double efficiency_gap; ///< NaN while v(all) or v(none) is unknown
+  double largest_error;  ///< NaN while there is no estimate
   std::int64_t sublayers_computed;
   std::int64_t sublayers_naive;
 };
@@ -109,12 +110,12 @@ inline GameState from_c(const prune_game_state &c) {
                    c.sublayers_naive};
 }
 
-}  // namespace detail
+} // namespace detail
 
 /// A game under way: it asks for the worths of coalitions, is told them in any order, and estimates what each player
 /// adds. Model::shapley() plays one on a model.
 class Game : public detail::Owner<prune_game, prune_game_release> {
- public:
+public:
   /// Begins a game of n_players players (prune_game_create).
   explicit Game(std::int64_t n_players, const GameOptions &options = {})
       : Game(create(n_players, options), detail::Adopted{}) {}
@@ -141,7 +142,7 @@ class Game : public detail::Owner<prune_game, prune_game_release> {
     if (players_ != 0 && most > static_cast<std::size_t>(PTRDIFF_MAX) / players_) {
       throw Error(PRUNE_ERR_ARGUMENT, "most is " + std::to_string(most) + ", which no memory holds");
     }
-    std::vector<std::uint8_t> masks(most * players_ + 1);  // never empty: its pointer must not be null
+    std::vector<std::uint8_t> masks(most * players_ + 1); // never empty: its pointer must not be null
     std::size_t count = 0;
     detail::check(prune_game_ask(get(), most, masks.data(), &count));
     masks.resize(count * players_);
@@ -202,7 +203,7 @@ class Game : public detail::Owner<prune_game, prune_game_release> {
     });
   }
 
- private:
+private:
   Game(prune_game *handle, std::size_t players, detail::Adopted) noexcept : Owner(handle), players_(players) {}
 
   /// For a handle fresh from the library, which has no other owner.
@@ -240,6 +241,6 @@ class Game : public detail::Owner<prune_game, prune_game_release> {
   std::size_t players_;
 };
 
-}  // namespace prune
+} // namespace prune
 
-#endif  // PRUNECORE_GAME_HPP
+#endif // PRUNECORE_GAME_HPP

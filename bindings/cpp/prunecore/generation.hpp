@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// \file generation.hpp
 /// Text that a model writes: options and results. Part of prunecore.hpp, which is what programs include.
 #ifndef PRUNECORE_GENERATION_HPP
@@ -18,11 +19,11 @@ namespace prune {
 
 /// Why a sequence ended.
 enum class End : std::int32_t {
-  none = PRUNE_END_NONE,         ///< it goes on; in results never
-  stop = PRUNE_END_STOP,         ///< a stop token was written; it is the last of the new tokens
-  length = PRUNE_END_LENGTH,     ///< max_new_tokens were written
-  context = PRUNE_END_CONTEXT,   ///< the model's context is full
-  callback = PRUNE_END_CALLBACK  ///< on_token ended it
+  none = PRUNE_END_NONE,        ///< it goes on; in results never
+  stop = PRUNE_END_STOP,        ///< a stop token was written; it is the last of the new tokens
+  length = PRUNE_END_LENGTH,    ///< max_new_tokens were written
+  context = PRUNE_END_CONTEXT,  ///< the model's context is full
+  callback = PRUNE_END_CALLBACK ///< on_token ended it
 };
 
 /// A token that was just written; `end` has the values of End.
@@ -30,14 +31,14 @@ using Token = prune_token;
 
 /// How text is generated (prune_generate_options).
 struct GenerateOptions {
-  std::int64_t max_new_tokens = 0;             ///< per prompt; 0 = 128
-  double temperature = 0.0;                    ///< 0 = greedy
-  std::int64_t top_k = 0;                      ///< likeliest tokens that remain; 0 = all
-  double top_p = 0.0;                          ///< probability of the tokens that remain of these; 0 or 1 = all
+  std::int64_t max_new_tokens = 0; ///< per prompt; 0 = 128
+  double temperature = 0.0;        ///< 0 = greedy
+  std::int64_t top_k = 0;          ///< likeliest tokens that remain; 0 = all
+  double top_p = 0.0;              ///< probability of the tokens that remain of these; 0 or 1 = all
   std::uint64_t seed = 0;
-  std::vector<std::int32_t> stop_tokens = {};  ///< a sequence ends with any of these
-  std::int64_t batch_sequences = 0;            ///< prompts continued together at most; 0 = chosen by the library
-  std::int64_t batch_tokens = 0;               ///< tokens of prompts computed together; 0 = chosen by the library
+  std::vector<std::int32_t> stop_tokens = {}; ///< a sequence ends with any of these
+  std::int64_t batch_sequences = 0;           ///< prompts continued together at most; 0 = chosen by the library
+  std::int64_t batch_tokens = 0;              ///< tokens of prompts computed together; 0 = chosen by the library
 
   /// Told every token on the calling thread. Returns true to end its sequence. An exception thrown in it ends the call,
   /// and comes out of it unchanged.
@@ -47,14 +48,14 @@ struct GenerateOptions {
 
 /// What was written after one prompt.
 struct GeneratedSequence {
-  std::vector<std::int32_t> tokens;  ///< new tokens, a stop token included
-  std::vector<float> losses;         ///< -log p of each, nats, before temperature and truncation
+  std::vector<std::int32_t> tokens; ///< new tokens, a stop token included
+  std::vector<float> losses;        ///< -log p of each, nats, before temperature and truncation
   End end;
 };
 
 /// What a model wrote, made by Model::generate(). Immutable.
 class Generation : public detail::Owner<prune_generation, prune_generation_release> {
- public:
+public:
   /// Takes over a handle made in C.
   static Generation adopt(prune_generation *handle) noexcept { return Generation(handle); }
 
@@ -83,7 +84,7 @@ class Generation : public detail::Owner<prune_generation, prune_generation_relea
     return result;
   }
 
- private:
+private:
   explicit Generation(prune_generation *handle) noexcept : Owner(handle) {}
 };
 
@@ -91,7 +92,7 @@ namespace detail {
 
 /// Carries both callbacks of a call through C, which hands them one user_data.
 class GenerateBridge {
- public:
+public:
   explicit GenerateBridge(const GenerateOptions &options) : options_(options) {}
 
   /// The C form of the options. It points to them and to this bridge.
@@ -115,7 +116,7 @@ class GenerateBridge {
   /// Hands a status on, unless a callback threw: that comes first.
   prune_status status(prune_status status) const { return call_.status(status); }
 
- private:
+private:
   static std::int32_t token(void *user_data, const prune_token *token) noexcept {
     auto *bridge = static_cast<GenerateBridge *>(user_data);
     return bridge->call_.answer(std::int32_t{-1}, [&] {
@@ -132,8 +133,8 @@ class GenerateBridge {
   Call call_;
 };
 
-}  // namespace detail
+} // namespace detail
 
-}  // namespace prune
+} // namespace prune
 
-#endif  // PRUNECORE_GENERATION_HPP
+#endif // PRUNECORE_GENERATION_HPP

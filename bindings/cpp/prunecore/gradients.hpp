@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// \file gradients.hpp
 /// Gradients of objectives, and vector-Jacobian products. Part of prunecore.hpp, which is what programs include.
 #ifndef PRUNECORE_GRADIENTS_HPP
@@ -41,9 +42,9 @@ inline std::vector<float> vjp(const Model &model, const Data &data, std::int64_t
   const prune_evaluate_options c = detail::to_c(options, bridge);
   // Of an empty vector the library should say that the count is wrong, not that a pointer is null.
   std::vector<float> out(states.size() + 1);
-  detail::check(bridge.status(prune_model_vjp(model.get(), data.get(), sublayer, states.empty() ? out.data() : states.data(),
-                                              gradients.empty() ? out.data() : gradients.data(), states.size(), &c,
-                                              out.data())));
+  detail::check(
+      bridge.status(prune_model_vjp(model.get(), data.get(), sublayer, states.empty() ? out.data() : states.data(),
+                                    gradients.empty() ? out.data() : gradients.data(), states.size(), &c, out.data())));
   out.pop_back();
   return out;
 }
@@ -77,6 +78,6 @@ inline Gradient gradient(const Adapters &adapters, const Model &model, const Dat
   return Gradient{std::move(values), loss};
 }
 
-}  // namespace prune
+} // namespace prune
 
-#endif  // PRUNECORE_GRADIENTS_HPP
+#endif // PRUNECORE_GRADIENTS_HPP

@@ -1,10 +1,10 @@
+// SPDX-License-Identifier: Apache-2.0
 /// \file handle.hpp
 /// Owners of handles. Part of prunecore.hpp, which is what programs include.
 #ifndef PRUNECORE_HANDLE_HPP
 #define PRUNECORE_HANDLE_HPP
 
 #include <utility>
-
 
 namespace prune {
 
@@ -14,9 +14,8 @@ namespace detail {
 struct Adopted {};
 
 /// Owns one handle: moves, and releases what it still holds at the end.
-template <typename Raw, void (*Release)(Raw *)>
-class Owner {
- public:
+template <typename Raw, void (*Release)(Raw *)> class Owner {
+public:
   Owner(const Owner &) = delete;
   Owner &operator=(const Owner &) = delete;
   Owner(Owner &&other) noexcept : handle_(std::exchange(other.handle_, nullptr)) {}
@@ -34,16 +33,16 @@ class Owner {
   /// Gives ownership up: the caller must release the handle.
   [[nodiscard]] Raw *release() noexcept { return std::exchange(handle_, nullptr); }
 
- protected:
+protected:
   explicit Owner(Raw *handle) noexcept : handle_(handle) {}
   ~Owner() { Release(handle_); }
 
- private:
+private:
   Raw *handle_;
 };
 
-}  // namespace detail
+} // namespace detail
 
-}  // namespace prune
+} // namespace prune
 
-#endif  // PRUNECORE_HANDLE_HPP
+#endif // PRUNECORE_HANDLE_HPP

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// \file host.hpp
 /// Models that the program runs: what it derives from. Part of prunecore.hpp, which is what programs include.
 #ifndef PRUNECORE_HOST_HPP
@@ -24,28 +25,28 @@ using Sublayer = prune_sublayer;
 /// What a host says of its model (the fields of prune_host).
 struct HostShape {
   std::string architecture = "host";
-  std::int64_t n_blocks = 0;           ///< at least 1
-  std::int64_t hidden_size = 0;        ///< at least 1; 0 if evaluate() is all that is offered
-  std::int64_t vocabulary_size = 0;    ///< at least 1; 0 if evaluate() is all that is offered
-  std::int64_t context_length = 0;     ///< 0 = not known
-  bool whole_blocks = false;           ///< apply() is called with even sublayers only, and computes the whole block
-  ElementType element_type = ElementType::float32;  ///< in which weights are stored
-  std::int64_t fixed_parameters = 0;   ///< of embeddings, final norm and head: what no mask removes; 0 = not known
+  std::int64_t n_blocks = 0;        ///< at least 1
+  std::int64_t hidden_size = 0;     ///< at least 1; 0 if evaluate() is all that is offered
+  std::int64_t vocabulary_size = 0; ///< at least 1; 0 if evaluate() is all that is offered
+  std::int64_t context_length = 0;  ///< 0 = not known
+  bool whole_blocks = false;        ///< apply() is called with even sublayers only, and computes the whole block
+  ElementType element_type = ElementType::float32; ///< in which weights are stored
+  std::int64_t fixed_parameters = 0; ///< of embeddings, final norm and head: what no mask removes; 0 = not known
   std::int64_t fixed_parameter_bytes = 0;
-  std::vector<Sublayer> sublayers = {};  ///< 2 * n_blocks, for costs; empty = not known
+  std::vector<Sublayer> sublayers = {}; ///< 2 * n_blocks, for costs; empty = not known
 };
 
 /// Some sequences that are computed together (prune_host_batch). Valid during the call.
 struct HostBatch {
-  span<std::int32_t> token_ids;         ///< all sequences one after the other: a row of a state belongs to each token
-  span<std::int64_t> sequence_lengths;  ///< they add up to token_ids.size()
+  span<std::int32_t> token_ids;        ///< all sequences one after the other: a row of a state belongs to each token
+  span<std::int64_t> sequence_lengths; ///< they add up to token_ids.size()
 };
 
 /// Distances of logits, as hosts are asked for them (prune_distance).
 enum class Distance : prune_distance {
-  l2 = PRUNE_DISTANCE_L2,  ///< ||logits - reference logits||_2
-  kl = PRUNE_DISTANCE_KL,  ///< KL(reference || state) of the next-token distributions, nats
-  js = PRUNE_DISTANCE_JS   ///< Jensen-Shannon divergence, nats
+  l2 = PRUNE_DISTANCE_L2, ///< ||logits - reference logits||_2
+  kl = PRUNE_DISTANCE_KL, ///< KL(reference || state) of the next-token distributions, nats
+  js = PRUNE_DISTANCE_JS  ///< Jensen-Shannon divergence, nats
 };
 
 /// Norms of the states before and after some unit, at one token.
@@ -53,7 +54,7 @@ using Comparison = prune_comparison;
 
 /// A root-mean-square norm: gain * h / sqrt(mean(h^2) + epsilon).
 struct HostNorm {
-  std::vector<float> gain;  ///< hidden_size values
+  std::vector<float> gain; ///< hidden_size values
   float epsilon;
 };
 
@@ -61,13 +62,13 @@ struct HostNorm {
 /// norm_gain * h / sqrt(mean(h^2) + norm_epsilon). Row-major, valid during the call.
 struct HostAdapter {
   AdapterKind kind;
-  std::int64_t sublayer;  ///< in whose place it stands
-  std::int64_t rank;      ///< of low_rank; else 0
-  span<float> bias;       ///< hidden_size
-  span<float> down;       ///< rank x hidden_size; empty unless low_rank
-  span<float> up;         ///< hidden_size x rank; empty unless low_rank
-  span<float> matrix;     ///< hidden_size x hidden_size; empty unless linear
-  span<float> norm_gain;  ///< hidden_size; empty = x is h
+  std::int64_t sublayer; ///< in whose place it stands
+  std::int64_t rank;     ///< of low_rank; else 0
+  span<float> bias;      ///< hidden_size
+  span<float> down;      ///< rank x hidden_size; empty unless low_rank
+  span<float> up;        ///< hidden_size x rank; empty unless low_rank
+  span<float> matrix;    ///< hidden_size x hidden_size; empty unless linear
+  span<float> norm_gain; ///< hidden_size; empty = x is h
   float norm_epsilon;
 };
 
@@ -104,9 +105,8 @@ struct NoState {};
 ///
 /// Runs are fp32, row after row, and borrowed for the call; those to fill in come filled with NaN, which is refused if it
 /// stays. Rows are numbered within the state's batch, one per token.
-template <typename State = NoState>
-class Host {
- public:
+template <typename State = NoState> class Host {
+public:
   using StateType = State;
 
   Host() = default;
@@ -189,13 +189,13 @@ class Host {
     throw not_offered("evaluate");
   }
 
- private:
+private:
   /// The library never calls what is not overridden: this is for programs that do.
   static Error not_offered(const char *name) {
     return Error(PRUNE_ERR_UNSUPPORTED, std::string("the host does not offer ") + name);
   }
 };
 
-}  // namespace prune
+} // namespace prune
 
-#endif  // PRUNECORE_HOST_HPP
+#endif // PRUNECORE_HOST_HPP

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// \file host_calls.hpp
 /// The functions of a host as C calls them. Part of prunecore.hpp, which is what programs include.
 #ifndef PRUNECORE_HOST_CALLS_HPP
@@ -44,13 +45,12 @@ inline prune_status told_to_c(const std::exception_ptr &thrown) noexcept {
 }
 
 /// A host under the name of `user_data`, from its model's making to on_close.
-template <typename State>
-class HostLink {
- public:
+template <typename State> class HostLink {
+public:
   HostLink(std::shared_ptr<Host<State>> host, HostShape shape) : host_(std::move(host)), shape_(std::move(shape)) {
     const auto n = static_cast<std::size_t>(shape_.n_blocks);
-    if (!shape_.sublayers.empty() && (shape_.n_blocks < 1 || shape_.sublayers.size() / 2 != n ||
-                                      shape_.sublayers.size() % 2 != 0)) {
+    if (!shape_.sublayers.empty() &&
+        (shape_.n_blocks < 1 || shape_.sublayers.size() / 2 != n || shape_.sublayers.size() % 2 != 0)) {
       throw Error(PRUNE_ERR_ARGUMENT, "sublayers of the host's shape has " + std::to_string(shape_.sublayers.size()) +
                                           " entries; it must have 2 * n_blocks, or none");
     }
@@ -101,16 +101,16 @@ class HostLink {
     });
   }
 
-  static prune_status distances(void *user_data, prune_host_state state, prune_host_state reference, prune_distance kind,
-                                const std::int64_t *rows, std::size_t n, float *out) noexcept {
+  static prune_status distances(void *user_data, prune_host_state state, prune_host_state reference,
+                                prune_distance kind, const std::int64_t *rows, std::size_t n, float *out) noexcept {
     return run(user_data, [&](HostLink &own) {
       own.host_->distances(Held::of(state).state, Held::of(reference).state, static_cast<Distance>(kind), {rows, n},
                            {out, n});
     });
   }
 
-  static prune_status compare(void *user_data, prune_host_state before, prune_host_state after, const std::int64_t *rows,
-                              std::size_t n, prune_comparison *out) noexcept {
+  static prune_status compare(void *user_data, prune_host_state before, prune_host_state after,
+                              const std::int64_t *rows, std::size_t n, prune_comparison *out) noexcept {
     return run(user_data, [&](HostLink &own) {
       own.host_->compare(Held::of(before).state, Held::of(after).state, {rows, n}, {out, n});
     });
@@ -123,7 +123,8 @@ class HostLink {
     });
   }
 
-  static prune_status write(void *user_data, prune_host_state like, const float *values, prune_host_state *out) noexcept {
+  static prune_status write(void *user_data, prune_host_state like, const float *values,
+                            prune_host_state *out) noexcept {
     return run(user_data, [&](HostLink &own) {
       const Held &held = Held::of(like);
       *out = Held::hold(own.host_->write(held.state, {values, own.values_of(held)}), held.n_tokens);
@@ -187,15 +188,14 @@ class HostLink {
     });
   }
 
- private:
+private:
   using Held = HeldState<State>;
 
   static void close(void *user_data) noexcept {
     const std::unique_ptr<HostLink> own(static_cast<HostLink *>(user_data));
   }
 
-  template <typename Body>
-  static prune_status run(void *user_data, Body &&body) noexcept {
+  template <typename Body> static prune_status run(void *user_data, Body &&body) noexcept {
     const Call::Outside outside;
     try {
       body(*static_cast<HostLink *>(user_data));
@@ -216,8 +216,15 @@ class HostLink {
     const auto part = [](const float *values, std::size_t size) {
       return span<float>(values, values == nullptr ? 0 : size);
     };
-    return {static_cast<AdapterKind>(c.kind), c.sublayer, c.rank, part(c.bias, width), part(c.down, rank * width),
-            part(c.up, width * rank), part(c.matrix, width * width), part(c.norm_gain, width), c.norm_epsilon};
+    return {static_cast<AdapterKind>(c.kind),
+            c.sublayer,
+            c.rank,
+            part(c.bias, width),
+            part(c.down, rank * width),
+            part(c.up, width * rank),
+            part(c.matrix, width * width),
+            part(c.norm_gain, width),
+            c.norm_epsilon};
   }
 
   std::size_t hidden_size() const noexcept { return static_cast<std::size_t>(shape_.hidden_size); }
@@ -234,8 +241,7 @@ constexpr bool overrides(Result (Derived::*)(Arguments...), Result (Base::*)(Arg
 }
 
 /// Tells C which functions HostType overrides.
-template <typename HostType, typename State>
-void offer(prune_host &c) noexcept {
+template <typename HostType, typename State> void offer(prune_host &c) noexcept {
   using Base = Host<State>;
   using Link = HostLink<State>;
   if constexpr (overrides(&HostType::embed, &Base::embed)) c.embed = Link::embed;
@@ -254,8 +260,7 @@ void offer(prune_host &c) noexcept {
 }
 
 /// The handle of a host's model, which shares the host until on_close (prune_model_from_host).
-template <typename HostType>
-prune_model *model_of_host(std::shared_ptr<HostType> host) {
+template <typename HostType> prune_model *model_of_host(std::shared_ptr<HostType> host) {
   using State = typename HostType::StateType;
   static_assert(!std::is_same_v<HostType, Host<State>>, "from_host() needs a pointer to the class that overrides");
   require_abi();
@@ -266,12 +271,12 @@ prune_model *model_of_host(std::shared_ptr<HostType> host) {
   offer<HostType, State>(c);
   prune_model *handle = nullptr;
   check(prune_model_from_host(&c, &handle));
-  (void)link.release();  // on_close deletes it
+  (void)link.release(); // on_close deletes it
   return handle;
 }
 
-}  // namespace detail
+} // namespace detail
 
-}  // namespace prune
+} // namespace prune
 
-#endif  // PRUNECORE_HOST_CALLS_HPP
+#endif // PRUNECORE_HOST_CALLS_HPP

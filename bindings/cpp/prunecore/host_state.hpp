@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// \file host_state.hpp
 /// Hidden states of a program that runs a model. Part of prunecore.hpp, which is what programs include.
 #ifndef PRUNECORE_HOST_STATE_HPP
@@ -18,8 +19,7 @@ namespace prune {
 namespace detail {
 
 /// Where a state lives while the library holds it: its address is the handle, so that no table is needed.
-template <typename State>
-struct HeldState {
+template <typename State> struct HeldState {
   HeldState(State &&state, std::size_t n_tokens) : state(std::move(state)), n_tokens(n_tokens) {}
 
   static const HeldState &of(prune_host_state handle) noexcept { return *static_cast<const HeldState *>(handle); }
@@ -34,8 +34,8 @@ struct HeldState {
   }
 
   /// Holds states that were made of others, all of them or none. Throws Error with PRUNE_ERR_HOST if they are not as many.
-  static void hold_all(std::vector<State> &&states, const prune_host_state *made_of, std::size_t count, const char *name,
-                       prune_host_state *out) {
+  static void hold_all(std::vector<State> &&states, const prune_host_state *made_of, std::size_t count,
+                       const char *name, prune_host_state *out) {
     if (states.size() != count) {
       throw Error(PRUNE_ERR_HOST, std::string(name) + " returned " + std::to_string(states.size()) + " states for " +
                                       std::to_string(count));
@@ -49,17 +49,16 @@ struct HeldState {
   }
 
   State state;
-  std::size_t n_tokens;  ///< of its batch: how many rows can be read and written
+  std::size_t n_tokens; ///< of its batch: how many rows can be read and written
 };
 
-}  // namespace detail
+} // namespace detail
 
 /// Some states of a host. Valid during the call.
-template <typename State>
-class States {
- public:
+template <typename State> class States {
+public:
   class iterator {
-   public:
+  public:
     using iterator_category = std::forward_iterator_tag;
     using value_type = State;
     using difference_type = std::ptrdiff_t;
@@ -78,7 +77,7 @@ class States {
     bool operator==(const iterator &other) const noexcept { return at_ == other.at_; }
     bool operator!=(const iterator &other) const noexcept { return at_ != other.at_; }
 
-   private:
+  private:
     const prune_host_state *at_ = nullptr;
   };
 
@@ -91,11 +90,11 @@ class States {
   iterator begin() const noexcept { return iterator(handles_); }
   iterator end() const noexcept { return iterator(handles_ + size_); }
 
- private:
+private:
   const prune_host_state *handles_;
   std::size_t size_;
 };
 
-}  // namespace prune
+} // namespace prune
 
-#endif  // PRUNECORE_HOST_STATE_HPP
+#endif // PRUNECORE_HOST_STATE_HPP

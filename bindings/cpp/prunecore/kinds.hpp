@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// \file kinds.hpp
 /// Kinds of adapters, and what they are made for. Part of prunecore.hpp, which is what programs include.
 #ifndef PRUNECORE_KINDS_HPP
@@ -9,21 +10,21 @@ namespace prune {
 
 /// What an adapter computes from the hidden state.
 enum class AdapterKind : prune_adapter_kind {
-  by_default = PRUNE_ADAPTER_DEFAULT,  ///< low_rank
-  bias = PRUNE_ADAPTER_BIAS,           ///< a constant: the emulated update
-  low_rank = PRUNE_ADAPTER_LOW_RANK,   ///< a constant and a matrix of low rank
-  linear = PRUNE_ADAPTER_LINEAR        ///< a constant and a whole matrix
+  by_default = PRUNE_ADAPTER_DEFAULT, ///< low_rank
+  bias = PRUNE_ADAPTER_BIAS,          ///< a constant: the emulated update
+  low_rank = PRUNE_ADAPTER_LOW_RANK,  ///< a constant and a matrix of low rank
+  linear = PRUNE_ADAPTER_LINEAR       ///< a constant and a whole matrix
 };
 
 /// What adapters are made to bring near the full model. Definitions beside PRUNE_OBJECTIVE_* in prunecore.h.
 enum class Objective : prune_objective {
-  closed_form = PRUNE_OBJECTIVE_CLOSED_FORM,  ///< least squares of each update alone; solved, not trained
+  closed_form = PRUNE_OBJECTIVE_CLOSED_FORM, ///< least squares of each update alone; solved, not trained
   mse = PRUNE_OBJECTIVE_MSE,
   ce = PRUNE_OBJECTIVE_CE,
   kl = PRUNE_OBJECTIVE_KL,
   js = PRUNE_OBJECTIVE_JS
 };
 
-}  // namespace prune
+} // namespace prune
 
-#endif  // PRUNECORE_KINDS_HPP
+#endif // PRUNECORE_KINDS_HPP

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// \file library.hpp
 /// Errors, version, runtime. Part of prunecore.hpp, which is what programs include.
 #ifndef PRUNECORE_LIBRARY_HPP
@@ -15,7 +16,7 @@ namespace prune {
 
 /// A call that failed. what() is one sentence that names the file, tensor, layer or argument; branch on status().
 class Error : public std::runtime_error {
- public:
+public:
   Error(prune_status status, const std::string &message) : std::runtime_error(message), status_(status) {}
 
   /// PRUNE_ERR_*; values that this header does not know are failures too.
@@ -24,7 +25,7 @@ class Error : public std::runtime_error {
   /// Name of the status, such as "PRUNE_ERR_FILE".
   const char *name() const noexcept { return prune_status_name(status_); }
 
- private:
+private:
   prune_status status_;
 };
 
@@ -53,8 +54,7 @@ inline const char *c_string(const std::string &text, const char *argument) {
 }
 
 /// Calls `call(buffer, capacity, &count)` twice: with no room to learn the length, then with a vector of that length.
-template <typename Element, typename Call>
-std::vector<Element> filled(Call &&call) {
+template <typename Element, typename Call> std::vector<Element> filled(Call &&call) {
   Element none{};
   std::size_t needed = 0;
   const prune_status status = call(&none, std::size_t{0}, &needed);
@@ -66,7 +66,7 @@ std::vector<Element> filled(Call &&call) {
   return elements;
 }
 
-}  // namespace detail
+} // namespace detail
 
 /// Version of the library as "major.minor.patch" (prune_version).
 inline std::string version() { return prune_version(); }
@@ -82,6 +82,6 @@ inline prune_runtime runtime_info() {
 /// Sets how many threads a call uses at most, 0 = one per processor (prune_threads_set).
 inline void set_threads(std::int32_t threads) { detail::check(prune_threads_set(threads)); }
 
-}  // namespace prune
+} // namespace prune
 
-#endif  // PRUNECORE_LIBRARY_HPP
+#endif // PRUNECORE_LIBRARY_HPP

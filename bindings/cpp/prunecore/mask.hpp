@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// \file mask.hpp
 /// Which sublayers are kept. Part of prunecore.hpp, which is what programs include.
 #ifndef PRUNECORE_MASK_HPP
@@ -17,17 +18,16 @@ namespace prune {
 
 /// What is scored or removed together.
 enum class Granularity : prune_granularity {
-  sublayer = PRUNE_GRANULARITY_SUBLAYER,         ///< 2 * n_blocks units; unit u is sublayer u
-  block = PRUNE_GRANULARITY_BLOCK,               ///< n_blocks units; unit i is sublayers 2i and 2i+1
-  attention = PRUNE_GRANULARITY_ATTENTION,       ///< n_blocks units; unit i is sublayer 2i
-  feed_forward = PRUNE_GRANULARITY_FEED_FORWARD  ///< n_blocks units; unit i is sublayer 2i+1
+  sublayer = PRUNE_GRANULARITY_SUBLAYER,        ///< 2 * n_blocks units; unit u is sublayer u
+  block = PRUNE_GRANULARITY_BLOCK,              ///< n_blocks units; unit i is sublayers 2i and 2i+1
+  attention = PRUNE_GRANULARITY_ATTENTION,      ///< n_blocks units; unit i is sublayer 2i
+  feed_forward = PRUNE_GRANULARITY_FEED_FORWARD ///< n_blocks units; unit i is sublayer 2i+1
 };
-
 
 /// One byte per sublayer, 1 = kept, 0 = removed: a plain value. Sublayer 2i is the attention of block i, 2i+1 its
 /// feed-forward. An empty mask, where a function takes one, stands for the mask that was set on the model.
 class Mask {
- public:
+public:
   Mask() = default;
 
   /// Takes bytes as they are, 2 * n_blocks of them. The library checks them when the mask is used.
@@ -88,7 +88,7 @@ class Mask {
   friend bool operator==(const Mask &a, const Mask &b) { return a.keep_ == b.keep_; }
   friend bool operator!=(const Mask &a, const Mask &b) { return !(a == b); }
 
- private:
+private:
   std::size_t checked(std::size_t sublayer) const {
     if (sublayer >= keep_.size()) {
       throw Error(PRUNE_ERR_ARGUMENT, "sublayer " + std::to_string(sublayer) + " does not exist: the mask has " +
@@ -130,8 +130,8 @@ inline std::vector<std::uint8_t> rows(span<Mask> masks) {
   return rows;
 }
 
-}  // namespace detail
+} // namespace detail
 
-}  // namespace prune
+} // namespace prune
 
-#endif  // PRUNECORE_MASK_HPP
+#endif // PRUNECORE_MASK_HPP

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// \file model.hpp
 /// A model, and everything that is done with one. Part of prunecore.hpp, which is what programs include.
 #ifndef PRUNECORE_MODEL_HPP
@@ -36,9 +37,9 @@ using Cost = prune_cost;
 
 /// What matrix products multiply in (prune_compute).
 enum class Compute : prune_compute {
-  automatic = PRUNE_COMPUTE_AUTOMATIC,  ///< PRUNECORE_COMPUTE; else bfloat16 for bf16 weights where the CPU has it
-  float32 = PRUNE_COMPUTE_FLOAT32,      ///< weights are widened exactly
-  bfloat16 = PRUNE_COMPUTE_BFLOAT16     ///< activations are rounded to bf16 before each product; sums are fp32
+  automatic = PRUNE_COMPUTE_AUTOMATIC, ///< PRUNECORE_COMPUTE; else bfloat16 for bf16 weights where the CPU has it
+  float32 = PRUNE_COMPUTE_FLOAT32,     ///< weights are widened exactly
+  bfloat16 = PRUNE_COMPUTE_BFLOAT16    ///< activations are rounded to bf16 before each product; sums are fp32
 };
 
 /// How a model over memory of the program is made (prune_model_options).
@@ -65,19 +66,19 @@ struct ModelShape {
   std::int64_t parameters;
   std::int64_t parameter_bytes;
   std::int64_t kv_bytes_per_token;
-  Compute compute;       ///< the type in use, never automatic
-  bool can_read_states;  ///< static metrics work
-  bool can_magnitude;    ///< the magnitude metric works
-  bool can_generate;     ///< Model::generate() works
-  bool has_gradients;    ///< training and gradients work, and the taylor metric of models that are not a host's
-  bool has_sublayers;    ///< sublayers can be removed one by one; without it, both of a block or none
-  bool has_states;       ///< it runs sublayer by sublayer; without it, only losses of whole masks can be had
+  Compute compute;      ///< the type in use, never automatic
+  bool can_read_states; ///< static metrics work
+  bool can_magnitude;   ///< the magnitude metric works
+  bool can_generate;    ///< Model::generate() works
+  bool has_gradients;   ///< training and gradients work, and the taylor metric of models that are not a host's
+  bool has_sublayers;   ///< sublayers can be removed one by one; without it, both of a block or none
+  bool has_states;      ///< it runs sublayer by sublayer; without it, only losses of whole masks can be had
 };
 
 /// A decoder-only language model. In every function below that takes a `mask`, an empty one stands for the mask that
 /// set_mask() set; a new model keeps everything.
 class Model : public detail::Owner<prune_model, prune_model_release> {
- public:
+public:
   /// Opens a Hugging Face model directory (prune_model_open). Throws Error: PRUNE_ERR_FILE, PRUNE_ERR_FORMAT,
   /// PRUNE_ERR_UNSUPPORTED (also Compute::bfloat16 on a CPU without instructions for it), PRUNE_ERR_MEMORY.
   explicit Model(const std::string &directory, Compute compute = Compute::automatic)
@@ -114,8 +115,7 @@ class Model : public detail::Owner<prune_model, prune_model_release> {
   /// A model that the program runs (prune_model_from_host). It offers what HostType overrides of Host. The host is shared
   /// for as long as calls under way, and models attached to this one, use it. Throws Error with PRUNE_ERR_ARGUMENT for a
   /// size out of range and for a function that is needed but not overridden; and what Host::shape() throws.
-  template <typename HostType>
-  static Model from_host(std::shared_ptr<HostType> host) {
+  template <typename HostType> static Model from_host(std::shared_ptr<HostType> host) {
     return adopt(detail::model_of_host(std::move(host)));
   }
 
@@ -186,8 +186,8 @@ class Model : public detail::Owner<prune_model, prune_model_release> {
     detail::ProgressBridge bridge(options.progress);
     const prune_evaluate_options c = detail::to_c(options, bridge);
     Evaluation evaluation{};
-    detail::check(bridge.status(
-        prune_model_evaluate(get(), data.get(), detail::or_null(mask), 1, mask.size(), &c, &evaluation)));
+    detail::check(
+        bridge.status(prune_model_evaluate(get(), data.get(), detail::or_null(mask), 1, mask.size(), &c, &evaluation)));
     return evaluation;
   }
 
@@ -198,8 +198,8 @@ class Model : public detail::Owner<prune_model, prune_model_release> {
     detail::ProgressBridge bridge(options.progress);
     const prune_evaluate_options c = detail::to_c(options, bridge);
     std::vector<Evaluation> evaluations(masks.size());
-    detail::check(bridge.status(prune_model_evaluate(get(), data.get(), rows.data(), masks.size(), masks[0].size(), &c,
-                                                     evaluations.data())));
+    detail::check(bridge.status(
+        prune_model_evaluate(get(), data.get(), rows.data(), masks.size(), masks[0].size(), &c, evaluations.data())));
     return evaluations;
   }
 
@@ -223,8 +223,8 @@ class Model : public detail::Owner<prune_model, prune_model_release> {
   std::vector<float> hidden_states(const Data &data, std::int64_t sublayer, span<std::uint8_t> mask = {},
                                    const EvaluateOptions &options = {}) const {
     return floats(options, [&](const prune_evaluate_options *c, float *out, std::size_t capacity, std::size_t *count) {
-      return prune_model_hidden_states(get(), data.get(), detail::or_null(mask), mask.size(), sublayer, c, out, capacity,
-                                       count);
+      return prune_model_hidden_states(get(), data.get(), detail::or_null(mask), mask.size(), sublayer, c, out,
+                                       capacity, count);
     });
   }
 
@@ -296,7 +296,7 @@ class Model : public detail::Owner<prune_model, prune_model_release> {
     return times;
   }
 
- private:
+private:
   Model(prune_model *handle, detail::Adopted) noexcept : Owner(handle) {}
 
   static prune_model *open(const std::string &directory, Compute compute) {
@@ -308,8 +308,7 @@ class Model : public detail::Owner<prune_model, prune_model_release> {
     return handle;
   }
 
-  template <typename Make>
-  static Model lent(const LendOptions &options, Make &&make) {
+  template <typename Make> static Model lent(const LendOptions &options, Make &&make) {
     detail::require_abi();
     detail::CloseBridge bridge(options.on_close);
     prune_model_options c = PRUNE_MODEL_OPTIONS_INIT;
@@ -330,8 +329,7 @@ class Model : public detail::Owner<prune_model, prune_model_release> {
     return detail::named(std::move(values), options, PRUNE_METRIC_ALL_STATIC);
   }
 
-  template <typename Call>
-  static std::vector<float> floats(const EvaluateOptions &options, Call &&call) {
+  template <typename Call> static std::vector<float> floats(const EvaluateOptions &options, Call &&call) {
     detail::ProgressBridge bridge(options.progress);
     const prune_evaluate_options c = detail::to_c(options, bridge);
     return detail::filled<float>([&](float *out, std::size_t capacity, std::size_t *count) {
@@ -340,6 +338,6 @@ class Model : public detail::Owner<prune_model, prune_model_release> {
   }
 };
 
-}  // namespace prune
+} // namespace prune
 
-#endif  // PRUNECORE_MODEL_HPP
+#endif // PRUNECORE_MODEL_HPP

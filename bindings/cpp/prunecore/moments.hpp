@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// \file moments.hpp
 /// What the closed form of adapters learns from, gathered in parts. Part of prunecore.hpp, which is what programs include.
 #ifndef PRUNECORE_MOMENTS_HPP
@@ -20,7 +21,7 @@ namespace prune {
 
 /// What the closed form learns from, as running sums: data can come in parts, on several machines, and be merged.
 class Moments : public detail::Owner<prune_moments, prune_moments_release> {
- public:
+public:
   /// Empty moments for what a mask removes (prune_moments_create). kind, input and block_slot of the options are used.
   explicit Moments(const Model &model, span<std::uint8_t> mask = {}, const RecoverOptions &options = {})
       : Owner(create(model, mask, options)) {}
@@ -46,7 +47,7 @@ class Moments : public detail::Owner<prune_moments, prune_moments_release> {
     return solve(held_out.get(), options);
   }
 
- private:
+private:
   Moments(prune_moments *handle, detail::Adopted) noexcept : Owner(handle) {}
 
   Adapters solve(const prune_moments *held_out, const RecoverOptions &options) const {
@@ -61,12 +62,11 @@ class Moments : public detail::Owner<prune_moments, prune_moments_release> {
     detail::RecoverBridge bridge(options);
     const prune_recover_options c = bridge.to_c();
     prune_moments *handle = nullptr;
-    detail::check(
-        bridge.status(prune_moments_create(model.get(), detail::or_null(mask), mask.size(), &c, &handle)));
+    detail::check(bridge.status(prune_moments_create(model.get(), detail::or_null(mask), mask.size(), &c, &handle)));
     return handle;
   }
 };
 
-}  // namespace prune
+} // namespace prune
 
-#endif  // PRUNECORE_MOMENTS_HPP
+#endif // PRUNECORE_MOMENTS_HPP

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// \file progress.hpp
 /// How far a long call has come, and stopping it. Part of prunecore.hpp, which is what programs include.
 #ifndef PRUNECORE_PROGRESS_HPP
@@ -19,9 +20,8 @@ namespace detail {
 
 /// Carries a callback through C for the time of a call, and the exceptions of all callbacks back.
 /// A Report is what C++ is told, made from what C tells.
-template <typename Report, typename CReport>
-class CallbackBridge {
- public:
+template <typename Report, typename CReport> class CallbackBridge {
+public:
   using Callback = std::function<bool(const Report &)>;
   using Function = std::int32_t (*)(void *user_data, const CReport *report);
 
@@ -33,7 +33,7 @@ class CallbackBridge {
   /// Hands a status on, unless a callback of the call threw: that comes first.
   prune_status status(prune_status status) const { return call_.status(status); }
 
- private:
+private:
   static std::int32_t call(void *user_data, const CReport *report) noexcept {
     auto *bridge = static_cast<CallbackBridge *>(user_data);
     return bridge->call_.answer(std::int32_t{1}, [&] { return bridge->callback_(Report(*report)) ? 1 : 0; });
@@ -45,8 +45,8 @@ class CallbackBridge {
 
 using ProgressBridge = CallbackBridge<prune_progress, prune_progress>;
 
-}  // namespace detail
+} // namespace detail
 
-}  // namespace prune
+} // namespace prune
 
-#endif  // PRUNECORE_PROGRESS_HPP
+#endif // PRUNECORE_PROGRESS_HPP

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// \file recovery.hpp
 /// Adapters that emulate what was removed. Part of prunecore.hpp, which is what programs include.
 #ifndef PRUNECORE_RECOVERY_HPP
@@ -24,10 +25,16 @@
 namespace prune {
 
 /// What the matrix of an adapter is applied to.
-enum class AdapterInput : std::int32_t { normed = PRUNE_INPUT_NORMED, raw = PRUNE_INPUT_RAW };
+enum class AdapterInput : std::int32_t {
+  normed = PRUNE_INPUT_NORMED,
+  raw = PRUNE_INPUT_RAW
+};
 
 /// The hidden states that the closed form learns from.
-enum class Stream : std::int32_t { recovered = PRUNE_STREAM_RECOVERED, full_model = PRUNE_STREAM_FULL_MODEL };
+enum class Stream : std::int32_t {
+  recovered = PRUNE_STREAM_RECOVERED,
+  full_model = PRUNE_STREAM_FULL_MODEL
+};
 
 /// Which sublayers of a block that is removed whole get an adapter.
 enum class BlockSlot : std::int32_t {
@@ -37,7 +44,10 @@ enum class BlockSlot : std::int32_t {
 };
 
 /// Where training starts.
-enum class Start : std::int32_t { closed_form = PRUNE_START_CLOSED_FORM, zero = PRUNE_START_ZERO };
+enum class Start : std::int32_t {
+  closed_form = PRUNE_START_CLOSED_FORM,
+  zero = PRUNE_START_ZERO
+};
 
 /// The arrays of an adapter. Shapes beside PRUNE_PART_* in prunecore.h.
 enum class Part : std::int32_t {
@@ -45,7 +55,7 @@ enum class Part : std::int32_t {
   down = PRUNE_PART_DOWN,
   up = PRUNE_PART_UP,
   matrix = PRUNE_PART_MATRIX,
-  norm = PRUNE_PART_NORM  ///< can be read, not set
+  norm = PRUNE_PART_NORM ///< can be read, not set
 };
 
 /// One adapter of a set; `kind` and `input` have the values of AdapterKind and AdapterInput.
@@ -69,30 +79,30 @@ struct RecoverOptions {
   AdapterInput input = AdapterInput::normed;
   Stream stream = Stream::recovered;
   BlockSlot block_slot = BlockSlot::attention;
-  Start start = Start::closed_form;          ///< of trained objectives
-  std::int64_t rank = 0;                     ///< of low_rank; 0 = 16; -1 = chosen on held-out tokens
-  double ridge = 0.0;                        ///< 0 = chosen on held-out tokens
-  const Data *held_out = nullptr;            ///< borrowed for the call; nullptr = a share of the data
-  double held_out_share = 0.0;               ///< of the sequences; 0 = 0.1
+  Start start = Start::closed_form; ///< of trained objectives
+  std::int64_t rank = 0;            ///< of low_rank; 0 = 16; -1 = chosen on held-out tokens
+  double ridge = 0.0;               ///< 0 = chosen on held-out tokens
+  const Data *held_out = nullptr;   ///< borrowed for the call; nullptr = a share of the data
+  double held_out_share = 0.0;      ///< of the sequences; 0 = 0.1
   std::uint64_t seed = 0;
   std::int64_t batch_tokens = 0;
-  std::int64_t memory_budget = 0;            ///< bytes of statistics at most; 0 = a quarter of what is free
-  const Adapters *initial = nullptr;         ///< borrowed for the call; adapters to train on from
-  std::int64_t steps = 0;                    ///< of training; 0 = 300
-  std::int64_t step_tokens = 0;              ///< 0 = 2048
-  double learning_rate = 0.0;                ///< at its highest; 0 = by kind and hidden size
+  std::int64_t memory_budget = 0;    ///< bytes of statistics at most; 0 = a quarter of what is free
+  const Adapters *initial = nullptr; ///< borrowed for the call; adapters to train on from
+  std::int64_t steps = 0;            ///< of training; 0 = 300
+  std::int64_t step_tokens = 0;      ///< 0 = 2048
+  double learning_rate = 0.0;        ///< at its highest; 0 = by kind and hidden size
   double weight_decay = 0.0;
-  std::int64_t warmup_steps = 0;             ///< 0 = a tenth of all
-  double clip_norm = 0.0;                    ///< 0 = 1; -1 = no bound
-  std::int64_t evaluate_every = 0;           ///< steps between two looks; 0 = a twentieth of all
-  std::int64_t patience = 0;                 ///< looks without a lower loss that end it; 0 = no such end
-  std::string checkpoint = {};               ///< a file for the state of training, continued from; "" = none
-  std::int64_t checkpoint_every = 0;         ///< 0 = whenever the held-out loss is looked at
+  std::int64_t warmup_steps = 0;     ///< 0 = a tenth of all
+  double clip_norm = 0.0;            ///< 0 = 1; -1 = no bound
+  std::int64_t evaluate_every = 0;   ///< steps between two looks; 0 = a twentieth of all
+  std::int64_t patience = 0;         ///< looks without a lower loss that end it; 0 = no such end
+  std::string checkpoint = {};       ///< a file for the state of training, continued from; "" = none
+  std::int64_t checkpoint_every = 0; ///< 0 = whenever the held-out loss is looked at
 
   /// Told on the calling thread after every step. Returns true to stop: the call then throws Error with
   /// PRUNE_ERR_CANCELLED. An exception thrown in it also stops the call, and comes out of it unchanged.
   std::function<bool(const TrainingProgress &)> on_step = {};
-  Progress progress = {};  ///< of the closed form
+  Progress progress = {}; ///< of the closed form
 };
 
 /// Adapters folded into biases, made by Adapters::fold().
@@ -100,7 +110,7 @@ struct FoldedAdapters;
 
 /// Adapters for the removed sublayers of one model, and the mask that removes them.
 class Adapters : public detail::Owner<prune_adapters, prune_adapters_release> {
- public:
+public:
   /// Loads saved adapters (prune_adapters_load). Throws Error: PRUNE_ERR_FILE, PRUNE_ERR_FORMAT, PRUNE_ERR_UNSUPPORTED.
   static Adapters load(const std::string &directory) {
     detail::require_abi();
@@ -170,13 +180,13 @@ class Adapters : public detail::Owner<prune_adapters, prune_adapters_release> {
   /// Folds those that are biases into the biases of sublayers before them (prune_adapters_fold).
   FoldedAdapters fold() const;
 
- private:
+private:
   explicit Adapters(prune_adapters *handle) noexcept : Owner(handle) {}
 };
 
 struct FoldedAdapters {
-  std::vector<float> biases;  ///< 2 * n_blocks rows of hidden_size: what to add to the output bias of each kept sublayer
-  Adapters rest;              ///< those that could not be folded
+  std::vector<float> biases; ///< 2 * n_blocks rows of hidden_size: what to add to the output bias of each kept sublayer
+  Adapters rest;             ///< those that could not be folded
 };
 
 inline FoldedAdapters Adapters::fold() const {
@@ -191,7 +201,7 @@ namespace detail {
 
 /// Carries both callbacks of a call through C, which hands them one user_data.
 class RecoverBridge {
- public:
+public:
   explicit RecoverBridge(const RecoverOptions &options) : options_(options) {}
 
   /// The C form of the options. It points to them and to this bridge.
@@ -230,7 +240,7 @@ class RecoverBridge {
   /// Hands a status on, unless a callback threw: that comes first.
   prune_status status(prune_status status) const { return call_.status(status); }
 
- private:
+private:
   template <typename Callback, typename Report>
   static std::int32_t tell(RecoverBridge *bridge, const Callback &callback, const Report *report) noexcept {
     return bridge->call_.answer(std::int32_t{1}, [&] { return callback(*report) ? 1 : 0; });
@@ -250,7 +260,7 @@ class RecoverBridge {
   Call call_;
 };
 
-}  // namespace detail
+} // namespace detail
 
 /// Makes adapters for every sublayer that a mask removes (prune_model_recover). An empty mask = the model's.
 inline Adapters recover(const Model &model, const Data &data, span<std::uint8_t> mask = {},
@@ -258,11 +268,11 @@ inline Adapters recover(const Model &model, const Data &data, span<std::uint8_t>
   detail::RecoverBridge bridge(options);
   const prune_recover_options c = bridge.to_c();
   prune_adapters *handle = nullptr;
-  detail::check(bridge.status(
-      prune_model_recover(model.get(), data.get(), detail::or_null(mask), mask.size(), &c, &handle)));
+  detail::check(
+      bridge.status(prune_model_recover(model.get(), data.get(), detail::or_null(mask), mask.size(), &c, &handle)));
   return Adapters::adopt(handle);
 }
 
-}  // namespace prune
+} // namespace prune
 
-#endif  // PRUNECORE_RECOVERY_HPP
+#endif // PRUNECORE_RECOVERY_HPP

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// \file scores.hpp
 /// How much sublayers matter: metrics and scores. Part of prunecore.hpp, which is what programs include.
 #ifndef PRUNECORE_SCORES_HPP
@@ -37,25 +38,31 @@ constexpr Metric operator|(Metric a, Metric b) noexcept {
 }
 
 /// The denominator of the relative metrics: the hidden state before or after the unit.
-enum class RelativeTo : std::int32_t { input = PRUNE_RELATIVE_TO_INPUT, output = PRUNE_RELATIVE_TO_OUTPUT };
+enum class RelativeTo : std::int32_t {
+  input = PRUNE_RELATIVE_TO_INPUT,
+  output = PRUNE_RELATIVE_TO_OUTPUT
+};
 
 /// The tokens that static metrics look at: all, or the last one of each sequence.
-enum class Tokens : std::int32_t { all = PRUNE_TOKENS_ALL, last = PRUNE_TOKENS_LAST };
+enum class Tokens : std::int32_t {
+  all = PRUNE_TOKENS_ALL,
+  last = PRUNE_TOKENS_LAST
+};
 
 /// How scores are computed (prune_score_options).
 struct ScoreOptions {
   Granularity granularity = Granularity::sublayer;
-  Metric metrics = {};                        ///< none named = every static one (statistics: all but magnitude)
+  Metric metrics = {}; ///< none named = every static one (statistics: all but magnitude)
   RelativeTo relative_to = RelativeTo::input;
   Tokens tokens = Tokens::all;
-  Mask mask = {};                             ///< under which to score; empty = the model's
-  std::int64_t batch_tokens = 0;              ///< tokens computed together at most; 0 = chosen by the library
+  Mask mask = {};                ///< under which to score; empty = the model's
+  std::int64_t batch_tokens = 0; ///< tokens computed together at most; 0 = chosen by the library
   Progress progress = {};
 };
 
 /// Scores: one row per metric in ascending order of its bit, one column per unit.
 class Scores {
- public:
+public:
   /// \param values  row by row; \param metrics  one per row
   Scores(std::vector<double> values, std::vector<Metric> metrics, Granularity granularity)
       : values_(std::move(values)), metrics_(std::move(metrics)), granularity_(granularity) {}
@@ -89,7 +96,7 @@ class Scores {
     return prune(n_remove, metrics_.front());
   }
 
- private:
+private:
   std::vector<double> values_;
   std::vector<Metric> metrics_;
   Granularity granularity_;
@@ -123,8 +130,8 @@ inline Scores named(std::vector<double> values, const ScoreOptions &options, std
   return Scores(std::move(values), std::move(metrics), options.granularity);
 }
 
-}  // namespace detail
+} // namespace detail
 
-}  // namespace prune
+} // namespace prune
 
-#endif  // PRUNECORE_SCORES_HPP
+#endif // PRUNECORE_SCORES_HPP

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// \file search.hpp
 /// What to remove under a budget, by ask and tell. Part of prunecore.hpp, which is what programs include.
 #ifndef PRUNECORE_SEARCH_HPP
@@ -59,9 +60,9 @@ struct SearchOptions {
   std::vector<TokenTime> times = {};
   double max_increase = 0.0;
   double max_damage = 0.0;
-  Mask start = {};                   ///< empty = everything kept
-  Mask protect = {};                 ///< 1 = never removed; empty = none
-  std::vector<double> scores = {};   ///< empty = none
+  Mask start = {};                 ///< empty = everything kept
+  Mask protect = {};               ///< 1 = never removed; empty = none
+  std::vector<double> scores = {}; ///< empty = none
   std::int64_t candidates = 0;
   std::int64_t exchanges = 0;
   std::int64_t offspring = 0;
@@ -73,14 +74,14 @@ struct SearchOptions {
 struct SearchState {
   bool done;
   bool met;
-  Strategy strategy;            ///< the one in use, never by_default
+  Strategy strategy; ///< the one in use, never by_default
   std::int64_t n_blocks;
   std::int64_t asked;
   std::int64_t told;
   std::int64_t removed;
   std::int64_t steps;
-  double start_damage;          ///< NaN while it was not told
-  double damage;                ///< NaN while it was not told
+  double start_damage; ///< NaN while it was not told
+  double damage;       ///< NaN while it was not told
   std::int64_t sublayers_computed;
   std::int64_t sublayers_naive;
 };
@@ -102,15 +103,22 @@ namespace detail {
 inline SearchState state_of(const prune_search *search) {
   prune_search_state c = PRUNE_SEARCH_STATE_INIT;
   check(prune_search_info(search, &c));
-  return SearchState{c.done != 0,    c.met != 0, static_cast<Strategy>(c.strategy),
-                     c.n_blocks,     c.asked,    c.told,
-                     c.removed,      c.steps,    c.start_damage,
-                     c.damage,       c.sublayers_computed, c.sublayers_naive};
+  return SearchState{c.done != 0,
+                     c.met != 0,
+                     static_cast<Strategy>(c.strategy),
+                     c.n_blocks,
+                     c.asked,
+                     c.told,
+                     c.removed,
+                     c.steps,
+                     c.start_damage,
+                     c.damage,
+                     c.sublayers_computed,
+                     c.sublayers_naive};
 }
 
 /// A pointer to the elements; nullptr if there are none.
-template <typename Values>
-auto data_or_null(const Values &values) -> decltype(values.data()) {
+template <typename Values> auto data_or_null(const Values &values) -> decltype(values.data()) {
   return values.empty() ? nullptr : values.data();
 }
 
@@ -146,15 +154,16 @@ inline prune_search_options to_c(const SearchOptions &options) {
   return c;
 }
 
-}  // namespace detail
+} // namespace detail
 
 /// A search under way: it hands out masks, is told the damage that each does, and ends with the one that it would choose.
 /// Model::search() does it all on one model.
 class Search : public detail::Owner<prune_search, prune_search_release> {
- public:
+public:
   /// Makes a search for a model (prune_search_create).
   template <typename AnyModel>
-  Search(const AnyModel &model, const SearchOptions &options) : Search(create(model.get(), options), detail::Adopted{}) {}
+  Search(const AnyModel &model, const SearchOptions &options)
+      : Search(create(model.get(), options), detail::Adopted{}) {}
 
   /// Reads the bytes that save() gave (prune_search_load). Throws Error: PRUNE_ERR_FORMAT and others.
   static Search load(span<std::uint8_t> bytes) {
@@ -223,7 +232,8 @@ class Search : public detail::Owner<prune_search, prune_search_release> {
     std::vector<SearchStep> path;
     for (std::size_t i = 0; i < count; ++i) {
       const auto first = masks.begin() + static_cast<std::ptrdiff_t>(i * sublayers_);
-      path.push_back(SearchStep{raw[i], Mask(std::vector<std::uint8_t>(first, first + static_cast<std::ptrdiff_t>(sublayers_)))});
+      path.push_back(
+          SearchStep{raw[i], Mask(std::vector<std::uint8_t>(first, first + static_cast<std::ptrdiff_t>(sublayers_)))});
     }
     return path;
   }
@@ -235,8 +245,9 @@ class Search : public detail::Owner<prune_search, prune_search_release> {
     });
   }
 
- private:
-  Search(prune_search *handle, std::size_t sublayers, detail::Adopted) noexcept : Owner(handle), sublayers_(sublayers) {}
+private:
+  Search(prune_search *handle, std::size_t sublayers, detail::Adopted) noexcept
+      : Owner(handle), sublayers_(sublayers) {}
 
   /// For a handle fresh from the library, which has no other owner.
   Search(prune_search *handle, detail::Adopted) : Owner(handle), sublayers_(sublayers_of(handle)) {}
@@ -258,7 +269,7 @@ class Search : public detail::Owner<prune_search, prune_search_release> {
     if (sublayers_ != 0 && most > static_cast<std::size_t>(PTRDIFF_MAX) / sublayers_) {
       throw Error(PRUNE_ERR_ARGUMENT, "most is " + std::to_string(most) + ", which no memory holds");
     }
-    std::vector<std::uint8_t> rows(most * sublayers_ + 1);  // never empty: its pointer must not be null
+    std::vector<std::uint8_t> rows(most * sublayers_ + 1); // never empty: its pointer must not be null
     std::size_t count = 0;
     detail::check(prune_search_ask(get(), most, rows.data(), &count, share));
     std::vector<Mask> masks;
@@ -282,8 +293,8 @@ struct SearchProgress {
 /// How a model runs a search (prune_search_run_options).
 struct SearchRunOptions {
   CoalitionOptions coalitions = {};
-  Metric metric = {};            ///< what scores are made of that the search lacks; none = the usual one of its strategy
-  std::int64_t batch_masks = 0;  ///< masks evaluated together at most; 0 = chosen by the library
+  Metric metric = {};           ///< what scores are made of that the search lacks; none = the usual one of its strategy
+  std::int64_t batch_masks = 0; ///< masks evaluated together at most; 0 = chosen by the library
 
   /// Told on the calling thread after every batch. Returns true to stop: the call then throws Error with
   /// PRUNE_ERR_CANCELLED, and the search can be continued or saved. It may save the search itself.
@@ -307,8 +318,8 @@ inline prune_search_run_options to_c(const SearchRunOptions &options, SearchProg
   return c;
 }
 
-}  // namespace detail
+} // namespace detail
 
-}  // namespace prune
+} // namespace prune
 
-#endif  // PRUNECORE_SEARCH_HPP
+#endif // PRUNECORE_SEARCH_HPP

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// \file shapley.hpp
 /// Playing a game on a model: players, budgets, progress. Part of prunecore.hpp, which is what programs include.
 #ifndef PRUNECORE_SHAPLEY_HPP
@@ -20,26 +21,24 @@ namespace prune {
 /// How a game of a model stands, told after every batch of coalitions. The spans are valid during the callback.
 struct GameProgress {
   explicit GameProgress(const prune_game_progress &c)
-      : state(detail::from_c(*c.state)),
-        has_estimate(c.has_estimate != 0),
+      : state(detail::from_c(*c.state)), has_estimate(c.has_estimate != 0),
         values(c.values, c.has_estimate != 0 ? static_cast<std::size_t>(c.state->n_players) : 0),
-        standard_errors(c.standard_errors, values.size()),
-        seconds(c.seconds) {}
+        standard_errors(c.standard_errors, values.size()), seconds(c.seconds) {}
 
   GameState state;
-  bool has_estimate;             ///< false = values and standard_errors are empty as yet
-  span<double> values;           ///< one per player
-  span<double> standard_errors;  ///< one per player
-  double seconds;                ///< since the call began
+  bool has_estimate;            ///< false = values and standard_errors are empty as yet
+  span<double> values;          ///< one per player
+  span<double> standard_errors; ///< one per player
+  double seconds;               ///< since the call began
 };
 
 /// How a model plays a game (prune_shapley_options).
 struct ShapleyOptions {
-  Granularity granularity = Granularity::sublayer;    ///< the players: its units, where player_of_sublayer is empty
-  std::vector<std::int32_t> player_of_sublayer = {};  ///< a player per sublayer, or -1 = kept in every coalition
+  Granularity granularity = Granularity::sublayer;   ///< the players: its units, where player_of_sublayer is empty
+  std::vector<std::int32_t> player_of_sublayer = {}; ///< a player per sublayer, or -1 = kept in every coalition
   CoalitionOptions coalitions = {};
-  std::int64_t sublayer_budget = 0;                   ///< sublayers applied at most; 0 = no bound
-  std::int64_t batch_coalitions = 0;                  ///< coalitions evaluated together; 0 = chosen by the library
+  std::int64_t sublayer_budget = 0;  ///< sublayers applied at most; 0 = no bound
+  std::int64_t batch_coalitions = 0; ///< coalitions evaluated together; 0 = chosen by the library
 
   /// Told on the calling thread after every batch. Returns true to stop: the call then throws Error with
   /// PRUNE_ERR_CANCELLED, and the game can be continued or saved. It may save the game itself.
@@ -66,8 +65,8 @@ inline prune_shapley_options to_c(const ShapleyOptions &options, GameProgressBri
   return c;
 }
 
-}  // namespace detail
+} // namespace detail
 
-}  // namespace prune
+} // namespace prune
 
-#endif  // PRUNECORE_SHAPLEY_HPP
+#endif // PRUNECORE_SHAPLEY_HPP

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// \file statistics.hpp
 /// Static metrics as running sums. Part of prunecore.hpp, which is what programs include.
 #ifndef PRUNECORE_STATISTICS_HPP
@@ -22,12 +23,12 @@ namespace prune {
 /// How statistics are gathered (prune_statistics_options).
 struct StatisticsOptions {
   Tokens tokens = Tokens::all;
-  bool windows = false;  ///< also the angular distance of every run of contiguous blocks
+  bool windows = false; ///< also the angular distance of every run of contiguous blocks
 };
 
 /// Static metrics as running sums: data can come in parts, on several machines, and be merged.
 class Statistics : public detail::Owner<prune_statistics, prune_statistics_release> {
- public:
+public:
   /// Empty statistics for models of n_blocks blocks (prune_statistics_create).
   explicit Statistics(std::int64_t n_blocks, const StatisticsOptions &options = {})
       : Owner(create(n_blocks, options)) {}
@@ -72,7 +73,7 @@ class Statistics : public detail::Owner<prune_statistics, prune_statistics_relea
     });
   }
 
- private:
+private:
   Statistics(prune_statistics *handle, detail::Adopted) noexcept : Owner(handle) {}
 
   static prune_statistics *create(std::int64_t n_blocks, const StatisticsOptions &options) {
@@ -86,6 +87,6 @@ class Statistics : public detail::Owner<prune_statistics, prune_statistics_relea
   }
 };
 
-}  // namespace prune
+} // namespace prune
 
-#endif  // PRUNECORE_STATISTICS_HPP
+#endif // PRUNECORE_STATISTICS_HPP

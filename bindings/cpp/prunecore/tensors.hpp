@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 /// \file tensors.hpp
 /// Weights that the program holds in memory. Part of prunecore.hpp, which is what programs include.
 #ifndef PRUNECORE_TENSORS_HPP
@@ -19,11 +20,11 @@ namespace prune {
 
 /// A tensor in the program's memory (prune_tensor). The elements are borrowed; name, shape and strides are its own.
 struct Tensor {
-  std::string name;                   ///< as in a Hugging Face checkpoint
-  const void *data = nullptr;         ///< the first element, of any alignment
+  std::string name;           ///< as in a Hugging Face checkpoint
+  const void *data = nullptr; ///< the first element, of any alignment
   ElementType type = ElementType::float32;
-  std::vector<std::int64_t> shape;    ///< 1 or 2 sizes
-  std::vector<std::int64_t> strides;  ///< elements from one index to the next; empty = row after row
+  std::vector<std::int64_t> shape;   ///< 1 or 2 sizes
+  std::vector<std::int64_t> strides; ///< elements from one index to the next; empty = row after row
 };
 
 namespace detail {
@@ -47,7 +48,7 @@ inline std::vector<prune_tensor> to_c(span<Tensor> tensors) {
 
 /// Keeps a function until C calls it, once. Lets it go at once if C never took it over.
 class CloseBridge {
- public:
+public:
   explicit CloseBridge(std::function<void()> on_close)
       : function_(on_close ? std::make_unique<std::function<void()>>(std::move(on_close)) : nullptr) {}
 
@@ -59,7 +60,7 @@ class CloseBridge {
   /// The model was made: the function is now C's.
   void taken() noexcept { (void)function_.release(); }
 
- private:
+private:
   static void tell(void *user_data) noexcept {
     const std::unique_ptr<std::function<void()>> function(static_cast<std::function<void()> *>(user_data));
     (*function)();
@@ -68,8 +69,8 @@ class CloseBridge {
   std::unique_ptr<std::function<void()>> function_;
 };
 
-}  // namespace detail
+} // namespace detail
 
-}  // namespace prune
+} // namespace prune
 
-#endif  // PRUNECORE_TENSORS_HPP
+#endif // PRUNECORE_TENSORS_HPP
