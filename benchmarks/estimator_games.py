@@ -120,7 +120,7 @@ class LossTable:
             keep = np.repeat(
                 masks_of(part, self.players), self.sublayers_per_player, axis=1
             ).astype(np.uint8)
-            found = self.model.utilities(self.data, keep, utility="loss").values
+            found = self.model.damages(self.data, keep, measure="loss").values
             order = np.argsort(np.concatenate([self.known, part]), kind="stable")
             self.known = np.concatenate([self.known, part])[order]
             self.losses = np.concatenate([self.losses, found])[order]

@@ -70,7 +70,7 @@ def search_sublayers(record: Record, rows: list[dict[str, Any]]) -> None:
         for text, table in tables.items():
             for order, scores in orders[text].items():
                 mask = scores.prune(count, metric=order)
-                loss = float(table.model.utilities(table.data, [mask]).values[0])
+                loss = float(table.model.damages(table.data, [mask]).values[0])
                 losses.setdefault(order, []).append(loss)
                 note(rows, text, "one-shot, " + order, "sublayer", count, loss)
             for name in SEARCHES:

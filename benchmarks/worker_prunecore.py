@@ -84,7 +84,7 @@ def commands(model: pc.Model, data: pc.Data, data_ids: list[int], threads: int) 
         with pc.Shapley(last_state, budget=budget, seed=0) as game:
             while not game.done:
                 masks = game.ask(budget)
-                losses = model.utilities(data, masks).values
+                losses = model.damages(data, masks).values
                 game.tell(masks, -losses)
                 asked.extend(masks.astype(int))
                 worths.extend(losses.tolist())

@@ -256,7 +256,7 @@ typedef struct prune_model_shape {
     int64_t tied_embeddings;      /* 1 if the head uses the embedding matrix */
     int64_t parameters;           /* of the whole model, a tied matrix counted once */
     int64_t parameter_bytes;      /* as stored */
-    int64_t kv_bytes_per_token;   /* of all attention layers, in the stored type of the keys' and values' weights */
+    int64_t kv_bytes;   /* of all attention layers, in the stored type of the keys' and values' weights */
     prune_compute compute;        /* the type in use, never AUTOMATIC */
     int32_t reserved;             /* 0 */
 } prune_model_shape;
@@ -271,7 +271,7 @@ typedef struct prune_sublayer {
     int64_t is_feed_forward;     /* 0 = attention, 1 = feed-forward */
     int64_t parameters;          /* its matrices, biases and norms, its pre-norm included */
     int64_t parameter_bytes;     /* as stored */
-    int64_t kv_bytes_per_token;  /* 0 for feed-forward */
+    int64_t kv_bytes;  /* 0 for feed-forward */
     int64_t window;              /* attention: tokens a query sees at most, itself included; 0 = all before it */
 } prune_sublayer;
 
@@ -332,10 +332,10 @@ enum {
 
 /*
  * Sets the mask that later calls on this model use when they are given none. A new model keeps everything.
- *   keep, keep_count   one byte per sublayer, 0 or 1; NULL with 0 = keep everything again
+ *   keep, n_keep   one byte per sublayer, 0 or 1; NULL with 0 = keep everything again
  * Errors: PRUNE_ERR_ARGUMENT (wrong length, byte other than 0 and 1), PRUNE_ERR_HANDLE.
  */
-prune_status prune_model_mask_set(prune_model *model, const uint8_t *keep, size_t keep_count);
+prune_status prune_model_mask_set(prune_model *model, const uint8_t *keep, size_t n_keep);
 
 /* Reads the model's mask. Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_HANDLE, PRUNE_ERR_BUFFER. */
 prune_status prune_model_mask_get(const prune_model *model, uint8_t *out_keep, size_t capacity, size_t *out_count);
@@ -346,31 +346,31 @@ typedef struct prune_cost {
     int32_t sublayers_removed;
     int64_t parameters;          /* kept, embeddings and head included */
     int64_t parameter_bytes;
-    int64_t kv_bytes_per_token;
+    int64_t kv_bytes;
 } prune_cost;
 #define PRUNE_COST_INIT { sizeof(prune_cost), 0, 0, 0, 0 }
 
 /*
  * Says what a mask leaves.
- *   keep, keep_count   NULL with 0 = the model's mask
+ *   keep, n_keep   NULL with 0 = the model's mask
  * Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_HANDLE.
  */
-prune_status prune_mask_cost(const prune_model *model, const uint8_t *keep, size_t keep_count, prune_cost *out_cost);
+prune_status prune_model_cost(const prune_model *model, const uint8_t *keep, size_t n_keep, prune_cost *out_cost);
 
 /*
  * Removes the units with the lowest scores.
  *   scores, n_scores   one influence per unit of the granularity, finite; higher = more important
  *   granularity        what the scores speak of; n_scores is n_blocks, or 2 * n_blocks for sublayers
  *   n_remove           units to remove, beyond those that keep_in already lacks
- *   keep_in            the mask to start from, keep_count bytes; NULL = everything kept. A unit of which a sublayer is
+ *   keep_in            the mask to start from, n_keep bytes; NULL = everything kept. A unit of which a sublayer is
  *                      already removed is left alone.
- *   out_keep           receives keep_count bytes; may be keep_in
- *   keep_count         2 * n_blocks
+ *   out_keep           receives n_keep bytes; may be keep_in
+ *   n_keep         2 * n_blocks
  * Ties go to the lower index. Errors: PRUNE_ERR_ARGUMENT (also if fewer than n_remove units are left),
  * PRUNE_ERR_NONFINITE (the text names the unit).
  */
 prune_status prune_mask_remove_lowest(const double *scores, size_t n_scores, prune_granularity granularity,
-                                      size_t n_remove, const uint8_t *keep_in, uint8_t *out_keep, size_t keep_count);
+                                      size_t n_remove, const uint8_t *keep_in, uint8_t *out_keep, size_t n_keep);
 
 /*
  * Writes a mask as JSON: {"format": "prunecore.mask", "version": 1, "n_blocks", "removed": ["attn.3", "ffn.7"],
@@ -379,7 +379,7 @@ prune_status prune_mask_remove_lowest(const double *scores, size_t n_scores, pru
  *   out_text          receives UTF-8 with a NUL at the end; `capacity` and `out_count` count bytes, the NUL included
  * Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_FORMAT (provenance is no JSON object), PRUNE_ERR_BUFFER.
  */
-prune_status prune_mask_to_json(const uint8_t *keep, size_t keep_count, const char *provenance_json, char *out_text,
+prune_status prune_mask_to_json(const uint8_t *keep, size_t n_keep, const char *provenance_json, char *out_text,
                                 size_t capacity, size_t *out_count);
 
 /*
@@ -435,7 +435,7 @@ typedef struct prune_score_options {
     int32_t tokens;                /* PRUNE_TOKENS_* */
     const uint8_t *keep;           /* mask under which to score; NULL = the model's. A unit that is wholly removed scores
                                       0 in every metric that needs data */
-    size_t keep_count;             /* 2 * n_blocks, or 0 with NULL */
+    size_t n_keep;             /* 2 * n_blocks, or 0 with NULL */
     int64_t batch_tokens;          /* tokens computed together at most; 0 = chosen by the library. A longer sequence is
                                       a batch of its own */
     prune_progress_fn progress;    /* NULL = none */
@@ -559,7 +559,7 @@ typedef struct prune_evaluation {
 
 /*
  * Evaluates a model under each of n_masks masks.
- *   keep_masks, n_masks, mask_length   n_masks rows of mask_length = 2 * n_blocks bytes; NULL with 1 and 0 = the model's
+ *   keep_masks, n_masks, n_keep   n_masks rows of n_keep = 2 * n_blocks bytes; NULL with 1 and 0 = the model's
  *                                      mask. A pruning curve is a call with nested masks.
  *   options                            NULL = defaults
  *   out_evaluations                    n_masks of them
@@ -567,18 +567,18 @@ typedef struct prune_evaluation {
  * PRUNE_ERR_NONFINITE, PRUNE_ERR_CANCELLED, PRUNE_ERR_MEMORY.
  */
 prune_status prune_model_evaluate(const prune_model *model, const prune_data *data, const uint8_t *keep_masks,
-                                  size_t n_masks, size_t mask_length, const prune_evaluate_options *options,
+                                  size_t n_masks, size_t n_keep, const prune_evaluate_options *options,
                                   prune_evaluation *out_evaluations);
 
 /*
  * Loss of every token under a mask: out_losses[t] = -log p(token t | those before it in its sequence), nats, not
  * weighted; 0 for the first token of each sequence.
- *   keep, keep_count   NULL with 0 = the model's mask
+ *   keep, n_keep   NULL with 0 = the model's mask
  *   capacity           number of tokens of the data
  * Errors: as prune_model_evaluate(), and PRUNE_ERR_BUFFER.
  */
 prune_status prune_model_token_losses(const prune_model *model, const prune_data *data, const uint8_t *keep,
-                                      size_t keep_count, const prune_evaluate_options *options, float *out_losses,
+                                      size_t n_keep, const prune_evaluate_options *options, float *out_losses,
                                       size_t capacity, size_t *out_count);
 
 /*
@@ -586,7 +586,7 @@ prune_status prune_model_token_losses(const prune_model *model, const prune_data
  * checks and small data: tokens * vocabulary_size floats. Arguments and errors as prune_model_token_losses().
  */
 prune_status prune_model_logits(const prune_model *model, const prune_data *data, const uint8_t *keep,
-                                size_t keep_count, const prune_evaluate_options *options, float *out_logits,
+                                size_t n_keep, const prune_evaluate_options *options, float *out_logits,
                                 size_t capacity, size_t *out_count);
 
 /*
@@ -595,7 +595,7 @@ prune_status prune_model_logits(const prune_model *model, const prune_data *data
  * Other arguments and errors as prune_model_token_losses().
  */
 prune_status prune_model_hidden_states(const prune_model *model, const prune_data *data, const uint8_t *keep,
-                                       size_t keep_count, int64_t sublayer, const prune_evaluate_options *options,
+                                       size_t n_keep, int64_t sublayer, const prune_evaluate_options *options,
                                        float *out_states, size_t capacity, size_t *out_count);
 
 /* ====================================================================================================================
@@ -640,7 +640,7 @@ typedef struct prune_generate_options {
     double top_p;               /* of these, the fewest likeliest ones with this probability together; 0 or 1 = all */
     uint64_t seed;              /* same seed and prompts: same text, but for rounding, which depends on the batches */
     const int32_t *stop_tokens; /* a sequence ends with any of these; NULL = none */
-    size_t stop_token_count;
+    size_t n_stop_tokens;
     int64_t batch_sequences;    /* prompts continued together at most; 0 = chosen by the library, so that their keys and
                                    values take no more than a quarter of the memory that is free */
     int64_t batch_tokens;       /* tokens of prompts computed together, as in prune_score_options */
@@ -658,7 +658,7 @@ typedef struct prune_generation prune_generation;
  * Continues every sequence of `prompts`. Keys and values of earlier tokens are kept in fp32, for kept attention layers
  * alone, and for no more tokens than a layer's window. Where a prompt ends, one that waits takes its place.
  *   prompts            token ids; weights and choices are ignored. A prompt that fills the model's context is left alone
- *   keep, keep_count   NULL with 0 = the model's mask
+ *   keep, n_keep   NULL with 0 = the model's mask
  *   options            NULL = defaults
  *   out_generation     receives the handle; give it to prune_generation_release()
  * Errors: PRUNE_ERR_ARGUMENT (also a stop token outside the vocabulary), PRUNE_ERR_HANDLE, PRUNE_ERR_DATA (a token id
@@ -666,14 +666,14 @@ typedef struct prune_generation prune_generation;
  * PRUNE_ERR_UNSUPPORTED (the model lacks PRUNE_ABILITY_GENERATE).
  */
 prune_status prune_model_generate(const prune_model *model, const prune_data *prompts, const uint8_t *keep,
-                                  size_t keep_count, const prune_generate_options *options,
+                                  size_t n_keep, const prune_generate_options *options,
                                   prune_generation **out_generation);
 
 /* Gives a generation back. NULL and a handle that was already released are allowed. */
 void prune_generation_release(prune_generation *generation);
 
 /* What generating took. */
-typedef struct prune_generation_report {
+typedef struct prune_generation_summary {
     uint32_t struct_size;
     int32_t reserved;        /* 0 */
     int64_t n_sequences;     /* as many as prompts */
@@ -682,11 +682,11 @@ typedef struct prune_generation_report {
     double prompt_seconds;   /* for the prompts, and the first new token of each */
     double decode_seconds;   /* for all further tokens */
     int64_t kv_bytes_peak;   /* memory for keys and values of all sequences under way, at most */
-} prune_generation_report;
-#define PRUNE_GENERATION_REPORT_INIT { sizeof(prune_generation_report), 0, 0, 0, 0, 0.0, 0.0, 0 }
+} prune_generation_summary;
+#define PRUNE_GENERATION_SUMMARY_INIT { sizeof(prune_generation_summary), 0, 0, 0, 0, 0.0, 0.0, 0 }
 
 /* Says what generating took. Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_HANDLE. */
-prune_status prune_generation_info(const prune_generation *generation, prune_generation_report *out_report);
+prune_status prune_generation_info(const prune_generation *generation, prune_generation_summary *out_report);
 
 /*
  * Reads what was written after one prompt.
@@ -705,27 +705,27 @@ prune_status prune_generation_sequence(const prune_generation *generation, int64
  * ==================================================================================================================*/
 
 /* Quantities of a masked model, each a damage: lower = better. Definitions: docs/shapley.md. */
-typedef int32_t prune_utility;
+typedef int32_t prune_measure;
 enum {
-    PRUNE_UTILITY_LOSS = 0,         /* mean negative log-likelihood per predicted token, nats */
-    PRUNE_UTILITY_LOGIT_L2 = 1,     /* mean over predicting tokens of ||logits - reference logits||_2 */
-    PRUNE_UTILITY_KL = 2,           /* mean KL divergence of the next-token distribution from the reference's, nats */
-    PRUNE_UTILITY_JS = 3,           /* mean Jensen-Shannon divergence between the two, nats; at most ln 2 */
-    PRUNE_UTILITY_CHOICE_ERROR = 4, /* share of multiple-choice items answered wrongly */
-    PRUNE_UTILITY_CHOICE_LOSS = 5   /* mean over items of -log softmax over the candidates' scores, at the answer */
+    PRUNE_MEASURE_LOSS = 0,         /* mean negative log-likelihood per predicted token, nats */
+    PRUNE_MEASURE_LOGIT_L2 = 1,     /* mean over predicting tokens of ||logits - reference logits||_2 */
+    PRUNE_MEASURE_KL = 2,           /* mean KL divergence of the next-token distribution from the reference's, nats */
+    PRUNE_MEASURE_JS = 3,           /* mean Jensen-Shannon divergence between the two, nats; at most ln 2 */
+    PRUNE_MEASURE_CHOICE_ERROR = 4, /* share of multiple-choice items answered wrongly */
+    PRUNE_MEASURE_CHOICE_LOSS = 5   /* mean over items of -log softmax over the candidates' scores, at the answer */
 };
 
 /* Special values of the option `cap`. */
-#define PRUNE_CAP_DEFAULT 0.0    /* ln(vocabulary_size) for PRUNE_UTILITY_LOSS in Shapley calls; else none */
+#define PRUNE_CAP_DEFAULT 0.0    /* ln(vocabulary_size) for PRUNE_MEASURE_LOSS in Shapley calls; else none */
 #define PRUNE_CAP_NONE (-1.0)    /* values as they are */
 
 /* How coalitions are evaluated. */
 typedef struct prune_coalition_options {
     uint32_t struct_size;
-    prune_utility utility;
+    prune_measure measure;
     double cap;                 /* a value above it counts as it; or PRUNE_CAP_* */
     const uint8_t *reference;   /* mask whose logits the distances are taken to; NULL = everything kept */
-    size_t reference_count;     /* 2 * n_blocks, or 0 with NULL */
+    size_t n_reference;     /* 2 * n_blocks, or 0 with NULL */
     int64_t batch_tokens;       /* as in prune_score_options */
     int64_t memory_budget;      /* bytes for hidden states at most, those under way included; 0 = a quarter of the
                                    memory that is free. Masks that do not fit together are evaluated one after the
@@ -748,14 +748,14 @@ typedef struct prune_walk_report {
 #define PRUNE_WALK_REPORT_INIT { sizeof(prune_walk_report), 0, 0, 0, 0, 0.0 }
 
 /*
- * Evaluates a utility under each of n_masks masks, as one walk over their prefix tree.
- *   keep_masks, n_masks, mask_length   as in prune_model_evaluate()
+ * Evaluates a measure under each of n_masks masks, as one walk over their prefix tree.
+ *   keep_masks, n_masks, n_keep   as in prune_model_evaluate()
  *   out_values                         n_masks values
  *   out_report                         NULL = not wanted
- * Errors: as prune_model_evaluate(); PRUNE_ERR_DATA if a choice utility is asked of data without choices.
+ * Errors: as prune_model_evaluate(); PRUNE_ERR_DATA if a choice measure is asked of data without choices.
  */
-prune_status prune_model_utilities(const prune_model *model, const prune_data *data, const uint8_t *keep_masks,
-                                   size_t n_masks, size_t mask_length, const prune_coalition_options *options,
+prune_status prune_model_damages(const prune_model *model, const prune_data *data, const uint8_t *keep_masks,
+                                   size_t n_masks, size_t n_keep, const prune_coalition_options *options,
                                    double *out_values, prune_walk_report *out_report);
 
 /* How the candidates of a multiple-choice item are scored. */
@@ -791,22 +791,22 @@ prune_status prune_data_create_choices(const prune_choices *choices, prune_data 
 
 /*
  * Scores the candidates of multiple-choice data under a mask.
- *   keep, keep_count      NULL with 0 = the model's mask
+ *   keep, n_keep      NULL with 0 = the model's mask
  *   options               NULL = defaults
  *   out_log_likelihoods   one per candidate of all items: the sum over its tokens, nats, not length-normalised
  *   capacity              candidates that fit; out_count = candidates in all
  * The choice of an item is the candidate with the highest score (`score` of prune_choices); ties go to the first.
  * Errors: as prune_model_evaluate(), PRUNE_ERR_BUFFER; PRUNE_ERR_DATA if the data has no choices.
  */
-prune_status prune_model_choices(const prune_model *model, const prune_data *data, const uint8_t *keep,
-                                 size_t keep_count, const prune_evaluate_options *options, double *out_log_likelihoods,
+prune_status prune_model_evaluate_choices(const prune_model *model, const prune_data *data, const uint8_t *keep,
+                                 size_t n_keep, const prune_evaluate_options *options, double *out_log_likelihoods,
                                  size_t capacity, size_t *out_count);
 
 /* ====================================================================================================================
  * Shapley values: what each player adds to a game
  *
  * A game gives every set of players (a coalition) a worth, higher = better. For models the players are sublayers, or
- * groups of them, a coalition is what is kept, and its worth is minus a utility. An estimator asks for the worths of some
+ * groups of them, a coalition is what is kept, and its worth is minus a measure. An estimator asks for the worths of some
  * coalitions and is told them, in any order and from any machine; what it knows decides its estimate. Same seed and same
  * worths: same estimate. docs/shapley.md defines the estimators and shows what each is worth.
  * ==================================================================================================================*/
@@ -838,7 +838,7 @@ typedef struct prune_game_options {
     int64_t budget;               /* coalitions asked for at most; 0 = what the estimator needs, or 32 * n_players; for
                                      RANDOM_SUBNETWORKS on a model, a round for every sequence of its data */
     double target_error;          /* done when no standard error is above it; 0 = no such bound */
-    int64_t least_count;          /* done when it is certain which players are the lowest, this many; 0 = no bound */
+    int64_t least;          /* done when it is certain which players are the lowest, this many; 0 = no bound */
     double certainty;             /* 0 < certainty < 1; 0 = 0.95 */
     double keep_probability;      /* of BANZHAF; 0 = 0.5 */
     int64_t subnetwork_size;      /* of RANDOM_SUBNETWORKS: players kept; 0 = half of them. n_players - 1 leaves out each
@@ -959,7 +959,7 @@ typedef struct prune_game_progress {
 typedef int32_t (*prune_game_progress_fn)(void *user_data, const prune_game_progress *progress);
 
 /* How a model plays a game. */
-typedef struct prune_shapley_options {
+typedef struct prune_game_run_options {
     uint32_t struct_size;
     prune_granularity granularity;      /* the players: its units, where player_of_sublayer is NULL */
     const int32_t *player_of_sublayer;  /* 2 * n_blocks players, one per sublayer, or -1 = kept in every coalition; NULL */
@@ -971,25 +971,25 @@ typedef struct prune_shapley_options {
     int64_t batch_coalitions;           /* coalitions evaluated together; 0 = chosen by the library */
     prune_game_progress_fn progress;    /* NULL = none */
     void *user_data;
-} prune_shapley_options;
-#define PRUNE_SHAPLEY_OPTIONS_INIT \
-    { sizeof(prune_shapley_options), 0, NULL, 0, PRUNE_COALITION_OPTIONS_INIT, 0, 0, NULL, NULL }
+} prune_game_run_options;
+#define PRUNE_GAME_RUN_OPTIONS_INIT \
+    { sizeof(prune_game_run_options), 0, NULL, 0, PRUNE_COALITION_OPTIONS_INIT, 0, 0, NULL, NULL }
 
 /*
- * Plays a game on a model until it is done: asks, evaluates, tells. The worth of a coalition is minus its utility, capped
+ * Plays a game on a model until it is done: asks, evaluates, tells. The worth of a coalition is minus its measure, capped
  * as the options say, so a player's value is the damage that it averts. Goes on from where the game stands.
  * RANDOM_SUBNETWORKS draws its coalitions anew for every sequence of the data, and evaluates them on that sequence alone.
  *   game   made with as many players as the options name
- * Errors: those of prune_model_utilities(); PRUNE_ERR_ARGUMENT if the players do not fit; PRUNE_ERR_CANCELLED. The game is
+ * Errors: those of prune_model_damages(); PRUNE_ERR_ARGUMENT if the players do not fit; PRUNE_ERR_CANCELLED. The game is
  * whole after every one of them.
  */
 prune_status prune_model_shapley(const prune_model *model, const prune_data *data, prune_game *game,
-                                 const prune_shapley_options *options);
+                                 const prune_game_run_options *options);
 
 /* ====================================================================================================================
  * Search: what to remove under a budget
  *
- * A search hands out masks, is told the damage that each does (a utility: lower = better), and ends with the mask that it
+ * A search hands out masks, is told the damage that each does (a measure: lower = better), and ends with the mask that it
  * would choose and the way it came there. Masks may be evaluated anywhere, in any order: ask and tell. prune_model_search()
  * does it all on one model. Same seed and same damages: same masks. docs/search.md says what each strategy is worth.
  * ==================================================================================================================*/
@@ -1015,8 +1015,8 @@ enum {
 
 /* What one token takes in one place of the model. The layout is fixed within an ABI version. */
 typedef struct prune_token_time {
-    double prefill_milliseconds;  /* as one of many tokens of a prompt */
-    double decode_milliseconds;   /* as the next one, after `context` tokens */
+    double prefill_ms;  /* as one of many tokens of a prompt */
+    double decode_ms;   /* as the next one, after `context` tokens */
 } prune_token_time;
 
 /* How times are measured. */
@@ -1041,7 +1041,7 @@ prune_status prune_model_times(const prune_model *model, const prune_time_option
 
 /*
  * What a search may remove, and where it ends. Bounds that are 0 are none; where there are several, all must hold. A search
- * with no bound but max_increase or max_damage removes as much as these allow.
+ * with no bound but max_loss_increase or max_damage removes as much as these allow.
  */
 typedef struct prune_search_options {
     uint32_t struct_size;
@@ -1055,22 +1055,22 @@ typedef struct prune_search_options {
     int64_t remove_feed_forward;     /* leaves the other kind alone. Not with `remove` */
     double remove_parameters;        /* share of the model's parameters, at least; below 1 */
     int64_t parameter_bytes;         /* that are left, at most */
-    int64_t kv_bytes_per_token;      /* that are left, at most */
-    double prefill_milliseconds;     /* per token, at most: the sum of `times` of what is left */
-    double decode_milliseconds;
+    int64_t kv_bytes;      /* that are left, at most */
+    double prefill_ms;     /* per token, at most: the sum of `times` of what is left */
+    double decode_ms;
     const prune_token_time *times;   /* as prune_model_times() gives them; needed by the two before */
-    size_t times_count;              /* 2 * n_blocks + 1, or 0 with NULL */
-    double max_increase;             /* damage at most this share above that of `start`: 0.02 = 2 %. Of a loss */
+    size_t n_times;              /* 2 * n_blocks + 1, or 0 with NULL */
+    double max_loss_increase;             /* damage at most this share above that of `start`: 0.02 = 2 %. Of a loss */
     double max_damage;               /* damage at most */
     /* The choice */
     const uint8_t *start;            /* mask to start from; NULL = everything kept */
-    size_t start_count;              /* 2 * n_blocks, or 0 with NULL */
+    size_t n_start;              /* 2 * n_blocks, or 0 with NULL */
     const uint8_t *protect;          /* sublayers that are never removed: 1; NULL = none */
-    size_t protect_count;            /* 2 * n_blocks, or 0 with NULL */
+    size_t n_protect;            /* 2 * n_blocks, or 0 with NULL */
     const double *scores;            /* influence of each unit: of ONE_SHOT; of GREEDY with `candidates`. Of WINDOW n_blocks
                                         rows of n_blocks, as prune_statistics_windows() gives them. NULL where a strategy
                                         needs none, or prune_model_search() is to score */
-    size_t score_count;
+    size_t n_scores;
     int64_t candidates;              /* of GREEDY: units with the lowest scores that are tried at each step; 0 = all */
     int64_t exchanges;               /* of GREEDY: rounds in a row without a better mask after which exchanges end; 0 = 3;
                                         -1 = no exchanges, as published */
@@ -1146,7 +1146,7 @@ typedef struct prune_search_step {
     double damage;               /* after it; NaN if it was not told */
     int64_t parameters;          /* that are left */
     int64_t parameter_bytes;
-    int64_t kv_bytes_per_token;
+    int64_t kv_bytes;
     int64_t told;                /* damages told until then */
 } prune_search_step;
 
@@ -1177,7 +1177,7 @@ typedef int32_t (*prune_search_progress_fn)(void *user_data, const prune_search 
 typedef struct prune_search_run_options {
     uint32_t struct_size;
     int32_t reserved;                   /* 0 */
-    prune_coalition_options coalitions; /* utility, reference, memory; struct_size set to that of this version. No cap unless
+    prune_coalition_options coalitions; /* measure, reference, memory; struct_size set to that of this version. No cap unless
                                            one is given. Its progress is told while a batch is evaluated */
     uint64_t metric;                    /* PRUNE_METRIC_*, one bit: what scores are made of that the search lacks; 0 =
                                            COSINE, and ANGULAR for WINDOW over blocks. LEAVE_ONE_OUT_LOSS for WINDOW: by
@@ -1195,7 +1195,7 @@ typedef struct prune_search_run_options {
  *   data      of 16 sequences or more, EVOLUTIONARY uses shares
  *   search    made for a model of as many blocks
  *   options   NULL = defaults
- * Errors: those of prune_model_utilities() and prune_model_score(); PRUNE_ERR_CANCELLED. The search is whole after every one
+ * Errors: those of prune_model_damages() and prune_model_score(); PRUNE_ERR_CANCELLED. The search is whole after every one
  * of them.
  */
 prune_status prune_model_search(const prune_model *model, const prune_data *data, prune_search *search,
@@ -1320,7 +1320,7 @@ typedef struct prune_recover_options {
 /*
  * Makes adapters for every sublayer that a mask removes.
  *   data               what they learn from. Token weights count in the objectives CE, KL and JS
- *   keep, keep_count   NULL with 0 = the model's mask
+ *   keep, n_keep   NULL with 0 = the model's mask
  *   options            NULL = defaults
  *   out_adapters       receives the handle; give it to prune_adapters_release()
  * Errors: PRUNE_ERR_ARGUMENT (the mask removes nothing; an option out of range; `initial` of another mask or model),
@@ -1330,7 +1330,7 @@ typedef struct prune_recover_options {
  * PRUNE_ERR_UNSUPPORTED (training, and the model lacks PRUNE_ABILITY_GRADIENTS).
  */
 prune_status prune_model_recover(const prune_model *model, const prune_data *data, const uint8_t *keep,
-                                 size_t keep_count, const prune_recover_options *options,
+                                 size_t n_keep, const prune_recover_options *options,
                                  prune_adapters **out_adapters);
 
 /* Gives adapters back. NULL and a handle that was already released are allowed. Models they are attached to keep them. */
@@ -1455,11 +1455,11 @@ typedef struct prune_moments prune_moments;
 
 /*
  * Makes empty moments for the sublayers that a mask removes: hidden_size^2 * 16 bytes each.
- *   keep, keep_count   NULL with 0 = the model's mask
+ *   keep, n_keep   NULL with 0 = the model's mask
  *   options            NULL = defaults; kind, input and block_slot are used
  * Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_HANDLE, PRUNE_ERR_MEMORY.
  */
-prune_status prune_moments_create(const prune_model *model, const uint8_t *keep, size_t keep_count,
+prune_status prune_moments_create(const prune_model *model, const uint8_t *keep, size_t n_keep,
                                   const prune_recover_options *options, prune_moments **out_moments);
 
 /* Gives moments back. NULL and a handle that was already released are allowed. */
@@ -1510,7 +1510,7 @@ prune_status prune_model_vjp(const prune_model *model, const prune_data *data, i
  * Errors: as prune_model_evaluate(), PRUNE_ERR_BUFFER, PRUNE_ERR_UNSUPPORTED.
  */
 prune_status prune_model_gradient(const prune_model *model, const prune_data *data, const uint8_t *keep,
-                                  size_t keep_count, prune_objective objective, int64_t sublayer,
+                                  size_t n_keep, prune_objective objective, int64_t sublayer,
                                   const prune_evaluate_options *options, float *out_gradient, size_t capacity,
                                   size_t *out_count, double *out_loss);
 
@@ -1559,7 +1559,7 @@ typedef struct prune_export_options {
  * The directory appears when it is whole: written beside, synced, renamed. Whatever stops it, a kill included, what was there
  * before is there still; a killed one leaves a directory NAME.*.partial beside, which the next export to NAME takes away.
  *   model        opened from a directory
- *   keep, keep_count   NULL with 0 = the model's mask, or that of the adapters
+ *   keep, n_keep   NULL with 0 = the model's mask, or that of the adapters
  *   adapters     of the same mask; NULL = none
  *   directory    must not exist, unless options->replace
  *   options      NULL = defaults
@@ -1568,7 +1568,7 @@ typedef struct prune_export_options {
  * cannot say it, or its runtimes would compute something else: the text says why and which format can; the model has no
  * directory), PRUNE_ERR_CANCELLED, PRUNE_ERR_MEMORY.
  */
-prune_status prune_model_export(const prune_model *model, const uint8_t *keep, size_t keep_count,
+prune_status prune_model_export(const prune_model *model, const uint8_t *keep, size_t n_keep,
                                 const prune_adapters *adapters, const char *directory, const prune_export_options *options);
 
 /* ====================================================================================================================

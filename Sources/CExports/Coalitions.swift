@@ -14,7 +14,7 @@ private let choicesSize = MemoryLayout<prune_choices>.size
 /// Errors: `.argument` naming the field.
 func coalitionOptions(
     _ options: prune_coalition_options, _ handle: ModelHandle
-) throws(PruneError) -> (utility: Utility, cap: Double?, isDefaultCap: Bool, reference: KeepMask?, walk: WalkOptions) {
+) throws(PruneError) -> (measure: Measure, cap: Double?, isDefaultCap: Bool, reference: KeepMask?, walk: WalkOptions) {
     guard options.struct_size == 0 || Int(options.struct_size) == coalitionOptionsSize else {
         throw PruneError(
             .argument,
@@ -30,15 +30,15 @@ func coalitionOptions(
         throw PruneError(
             .argument, "options.memory_budget is \(options.memory_budget); it must be 0 (chosen) or more bytes")
     }
-    if options.reference == nil, options.reference_count != 0 {
+    if options.reference == nil, options.n_reference != 0 {
         throw PruneError(
-            .argument, "options.reference is NULL, but its count is \(UInt(bitPattern: options.reference_count))")
+            .argument, "options.reference is NULL, but its count is \(UInt(bitPattern: options.n_reference))")
     }
     let reference = try options.reference.map { keep throws(PruneError) in
-        try mask(keep, options.reference_count, or: handle, "options.reference")
+        try mask(keep, options.n_reference, or: handle, "options.reference")
     }
     return (
-        try choice(options.utility, "options.utility"), options.cap > 0 ? options.cap : nil, isDefault, reference,
+        try choice(options.measure, "options.measure"), options.cap > 0 ? options.cap : nil, isDefault, reference,
         WalkOptions(
             batchTokens: try batchTokens(options.batch_tokens),
             memoryBudget: options.memory_budget == 0 ? nil : Int(clamping: options.memory_budget))
@@ -46,9 +46,9 @@ func coalitionOptions(
 }
 
 @c @implementation
-public func prune_model_utilities(
+public func prune_model_damages(
     _ model: OpaquePointer!, _ data: OpaquePointer!, _ keep_masks: UnsafePointer<UInt8>!, _ n_masks: Int,
-    _ mask_length: Int, _ options: UnsafePointer<prune_coalition_options>!, _ out_values: UnsafeMutablePointer<Double>!,
+    _ n_keep: Int, _ options: UnsafePointer<prune_coalition_options>!, _ out_values: UnsafeMutablePointer<Double>!,
     _ out_report: UnsafeMutablePointer<prune_walk_report>!
 ) -> prune_status {
     guarded { () throws(PruneError) in
@@ -62,9 +62,9 @@ public func prune_model_utilities(
         let out = try need(out_values, "out_values")
         // Read before the work: a caller whose struct cannot be written learns it at once.
         _ = try readStruct(UnsafePointer(out_report), prune_walk_report(), least: walkReportSize, "out_report")
-        let masks = try masks(keep_masks, n_masks, mask_length, handle)
-        let (values, report) = try utilities(
-            handle.model, data, under: masks, asked.utility, cap: asked.cap, reference: asked.reference, asked.walk,
+        let masks = try masks(keep_masks, n_masks, n_keep, handle)
+        let (values, report) = try damages(
+            handle.model, data, under: masks, asked.measure, cap: asked.cap, reference: asked.reference, asked.walk,
             progress: listener(given.progress, given.user_data))
         if let out_report { try writeStruct(walkReport(report), to: out_report, least: walkReportSize, "out_report") }
         out.update(from: values, count: values.count)
@@ -134,8 +134,8 @@ private func take(_ count: Int, from ids: inout ArraySlice<Int32>) -> [Int32] {
 }
 
 @c @implementation
-public func prune_model_choices(
-    _ model: OpaquePointer!, _ data: OpaquePointer!, _ keep: UnsafePointer<UInt8>!, _ keep_count: Int,
+public func prune_model_evaluate_choices(
+    _ model: OpaquePointer!, _ data: OpaquePointer!, _ keep: UnsafePointer<UInt8>!, _ n_keep: Int,
     _ options: UnsafePointer<prune_evaluate_options>!, _ out_log_likelihoods: UnsafeMutablePointer<Double>!,
     _ capacity: Int, _ out_count: UnsafeMutablePointer<Int>!
 ) -> prune_status {
@@ -143,7 +143,7 @@ public func prune_model_choices(
         let handle = try HandleTable.object(model, ModelHandle.self, "model")
         let data = try HandleTable.object(data, TokenData.self, "data")
         let options = try evaluateOptions(options)
-        let mask = try mask(keep, keep_count, or: handle)
+        let mask = try mask(keep, n_keep, or: handle)
         let candidates = try choiceItems(of: data).candidateCount
         let out = try room(for: candidates, in: out_log_likelihoods, capacity, out_count, "out_log_likelihoods")
         let values = try choiceLogLikelihoods(

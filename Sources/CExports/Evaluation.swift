@@ -16,7 +16,7 @@ func evaluateOptions(
 @c @implementation
 public func prune_model_evaluate(
     _ model: OpaquePointer!, _ data: OpaquePointer!, _ keep_masks: UnsafePointer<UInt8>!, _ n_masks: Int,
-    _ mask_length: Int, _ options: UnsafePointer<prune_evaluate_options>!,
+    _ n_keep: Int, _ options: UnsafePointer<prune_evaluate_options>!,
     _ out_evaluations: UnsafeMutablePointer<prune_evaluation>!
 ) -> prune_status {
     guarded { () throws(PruneError) in
@@ -24,7 +24,7 @@ public func prune_model_evaluate(
         let data = try HandleTable.object(data, TokenData.self, "data")
         let options = try evaluateOptions(options)
         let out = try need(out_evaluations, "out_evaluations")
-        let masks = try masks(keep_masks, n_masks, mask_length, handle)
+        let masks = try masks(keep_masks, n_masks, n_keep, handle)
         let results = try evaluate(
             handle.model, data, under: masks, WalkOptions(batchTokens: try batchTokens(options.batch_tokens)),
             progress: listener(options.progress, options.user_data))
@@ -42,7 +42,7 @@ func masks(
 ) throws(PruneError) -> [KeepMask] {
     guard let keep else {
         guard count == 1, length == 0 else {
-            throw PruneError(.argument, "keep_masks is NULL, which goes with n_masks = 1 and mask_length = 0 only")
+            throw PruneError(.argument, "keep_masks is NULL, which goes with n_masks = 1 and n_keep = 0 only")
         }
         return [handle.currentMask]
     }
@@ -85,12 +85,12 @@ private func forTokens(
 
 @c @implementation
 public func prune_model_token_losses(
-    _ model: OpaquePointer!, _ data: OpaquePointer!, _ keep: UnsafePointer<UInt8>!, _ keep_count: Int,
+    _ model: OpaquePointer!, _ data: OpaquePointer!, _ keep: UnsafePointer<UInt8>!, _ n_keep: Int,
     _ options: UnsafePointer<prune_evaluate_options>!, _ out_losses: UnsafeMutablePointer<Float>!, _ capacity: Int,
     _ out_count: UnsafeMutablePointer<Int>!
 ) -> prune_status {
     forTokens(
-        model, data, keep, keep_count, options, out_losses, capacity, out_count, "out_losses", perToken: { _ in 1 }
+        model, data, keep, n_keep, options, out_losses, capacity, out_count, "out_losses", perToken: { _ in 1 }
     ) { (model, data, mask, batch, progress) throws(PruneError) in
         try tokenLosses(model, data, under: mask, batchTokens: batch, progress: progress)
     }
@@ -98,12 +98,12 @@ public func prune_model_token_losses(
 
 @c @implementation
 public func prune_model_logits(
-    _ model: OpaquePointer!, _ data: OpaquePointer!, _ keep: UnsafePointer<UInt8>!, _ keep_count: Int,
+    _ model: OpaquePointer!, _ data: OpaquePointer!, _ keep: UnsafePointer<UInt8>!, _ n_keep: Int,
     _ options: UnsafePointer<prune_evaluate_options>!, _ out_logits: UnsafeMutablePointer<Float>!, _ capacity: Int,
     _ out_count: UnsafeMutablePointer<Int>!
 ) -> prune_status {
     forTokens(
-        model, data, keep, keep_count, options, out_logits, capacity, out_count, "out_logits",
+        model, data, keep, n_keep, options, out_logits, capacity, out_count, "out_logits",
         perToken: { $0.vocabularySize }
     ) { (model, data, mask, batch, progress) throws(PruneError) in
         try logits(model, data, under: mask, batchTokens: batch, progress: progress)
@@ -112,12 +112,12 @@ public func prune_model_logits(
 
 @c @implementation
 public func prune_model_hidden_states(
-    _ model: OpaquePointer!, _ data: OpaquePointer!, _ keep: UnsafePointer<UInt8>!, _ keep_count: Int,
+    _ model: OpaquePointer!, _ data: OpaquePointer!, _ keep: UnsafePointer<UInt8>!, _ n_keep: Int,
     _ sublayer: Int64, _ options: UnsafePointer<prune_evaluate_options>!,
     _ out_states: UnsafeMutablePointer<Float>!, _ capacity: Int, _ out_count: UnsafeMutablePointer<Int>!
 ) -> prune_status {
     forTokens(
-        model, data, keep, keep_count, options, out_states, capacity, out_count, "out_states",
+        model, data, keep, n_keep, options, out_states, capacity, out_count, "out_states",
         perToken: { $0.hiddenSize }
     ) { (model, data, mask, batch, progress) throws(PruneError) in
         try hiddenStates(

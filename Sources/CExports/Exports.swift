@@ -23,7 +23,7 @@ private func exportOptions(_ given: prune_export_options) throws(PruneError) -> 
 
 @c @implementation
 public func prune_model_export(
-    _ model: OpaquePointer!, _ keep: UnsafePointer<UInt8>!, _ keep_count: Int, _ adapters: OpaquePointer!,
+    _ model: OpaquePointer!, _ keep: UnsafePointer<UInt8>!, _ n_keep: Int, _ adapters: OpaquePointer!,
     _ directory: UnsafePointer<CChar>!, _ options: UnsafePointer<prune_export_options>!
 ) -> prune_status {
     guarded { () throws(PruneError) in
@@ -35,7 +35,7 @@ public func prune_model_export(
         let asked = try exportOptions(given)
         let set = adapters == nil ? nil : try HandleTable.object(adapters, AdaptersHandle.self, "adapters").current
         // Checked even where the adapters say which.
-        let own = try mask(keep, keep_count, or: handle)
+        let own = try mask(keep, n_keep, or: handle)
         try export(
             handle.model, keep == nil ? set?.mask ?? own : own, adapters: set, to: directory, asked,
             progress: listener(given.progress, given.user_data))

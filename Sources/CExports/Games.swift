@@ -3,7 +3,7 @@ public import CPruneCore
 import PruneCore
 
 private let gameOptionsSize = MemoryLayout<prune_game_options>.size
-private let shapleyOptionsSize = MemoryLayout<prune_shapley_options>.size
+private let shapleyOptionsSize = MemoryLayout<prune_game_run_options>.size
 
 /// A count given by the caller. Errors: `.argument` if it is negative.
 private func count(_ value: Int64, _ name: String) throws(PruneError) -> Int {
@@ -17,7 +17,7 @@ private func read(_ options: UnsafePointer<prune_game_options>?, players: Int64)
     return try GameOptions(
         players: Int(clamping: players), estimator: estimator, seed: given.seed,
         budget: try count(given.budget, "budget"),
-        targetError: given.target_error, leastCount: try count(given.least_count, "least_count"),
+        targetError: given.target_error, leastCount: try count(given.least, "least"),
         certainty: given.certainty, keepProbability: given.keep_probability,
         subnetworkSize: try count(given.subnetwork_size, "subnetwork_size"),
         subnetworksPerRound: try count(given.subnetworks_per_round, "subnetworks_per_round"),
@@ -179,7 +179,7 @@ public func prune_game_load(
 }
 
 /// The caller's progress callback as a listener; nil if there is none.
-private func listener(_ options: prune_shapley_options) -> ((PlayProgress) -> Bool)? {
+private func listener(_ options: prune_game_run_options) -> ((PlayProgress) -> Bool)? {
     guard let callback = options.progress else { return nil }
     return { progress in
         var state = cState(progress.state)
@@ -203,15 +203,15 @@ private func listener(_ options: prune_shapley_options) -> ((PlayProgress) -> Bo
 @c @implementation
 public func prune_model_shapley(
     _ model: OpaquePointer!, _ data: OpaquePointer!, _ game: OpaquePointer!,
-    _ options: UnsafePointer<prune_shapley_options>!
+    _ options: UnsafePointer<prune_game_run_options>!
 ) -> prune_status {
     guarded { () throws(PruneError) in
         let handle = try HandleTable.object(model, ModelHandle.self, "model")
         let data = try HandleTable.object(data, TokenData.self, "data")
         let game = try shared(game)
         let given =
-            try readStruct(options, prune_shapley_options(), least: shapleyOptionsSize, "options")
-            ?? prune_shapley_options()
+            try readStruct(options, prune_game_run_options(), least: shapleyOptionsSize, "options")
+            ?? prune_game_run_options()
         let shape = handle.model.shape
         let players: Players
         if let numbers = given.player_of_sublayer {
@@ -235,11 +235,11 @@ public func prune_model_shapley(
                 "options.coalitions.struct_size is \(coalitions.struct_size); set it to \(size), or use the _INIT macro"
             )
         }
-        let (utility, cap, isDefaultCap, reference, walk) = try coalitionOptions(coalitions, handle)
+        let (measure, cap, isDefaultCap, reference, walk) = try coalitionOptions(coalitions, handle)
         let budget = try count(given.sublayer_budget, "options.sublayer_budget")
         let batch = try count(given.batch_coalitions, "options.batch_coalitions")
         let play = PlayOptions(
-            utility: utility, cap: isDefaultCap ? usualCap(of: utility, shape) : cap, reference: reference, walk: walk,
+            measure: measure, cap: isDefaultCap ? usualCap(of: measure, shape) : cap, reference: reference, walk: walk,
             sublayerBudget: budget == 0 ? nil : budget, batchCoalitions: batch == 0 ? PlayOptions.usualBatch : batch)
         try PruneCore.play(
             game, handle.model, data, players, play, listener: listener(given),

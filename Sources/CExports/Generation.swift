@@ -24,7 +24,7 @@ private func read(_ given: prune_generate_options) throws(PruneError) -> Generat
     return try GenerationOptions(
         mostNewTokens: try chosenCount(given.max_new_tokens, "max_new_tokens") ?? GenerationOptions.usualLength,
         sampling: sampling, seed: given.seed,
-        stopTokens: try array(given.stop_tokens, given.stop_token_count, "options.stop_tokens"),
+        stopTokens: try array(given.stop_tokens, given.n_stop_tokens, "options.stop_tokens"),
         batchSequences: try chosenCount(given.batch_sequences, "batch_sequences"),
         batchTokens: try batchTokens(given.batch_tokens))
 }
@@ -46,7 +46,7 @@ private func teller(_ options: prune_generate_options) -> ((GeneratedToken) -> T
 
 @c @implementation
 public func prune_model_generate(
-    _ model: OpaquePointer!, _ prompts: OpaquePointer!, _ keep: UnsafePointer<UInt8>!, _ keep_count: Int,
+    _ model: OpaquePointer!, _ prompts: OpaquePointer!, _ keep: UnsafePointer<UInt8>!, _ n_keep: Int,
     _ options: UnsafePointer<prune_generate_options>!, _ out_generation: UnsafeMutablePointer<OpaquePointer?>!
 ) -> prune_status {
     out_generation?.pointee = nil
@@ -58,7 +58,7 @@ public func prune_model_generate(
             try readStruct(options, prune_generate_options(), least: optionsSize, "options")
             ?? prune_generate_options()
         let asked = try read(given)
-        let mask = try mask(keep, keep_count, or: handle)
+        let mask = try mask(keep, n_keep, or: handle)
         let made = try generate(
             handle.model, after: prompts, under: mask, asked, tell: teller(given),
             progress: listener(given.progress, given.user_data))
@@ -73,15 +73,15 @@ public func prune_generation_release(_ generation: OpaquePointer!) {
 
 @c @implementation
 public func prune_generation_info(
-    _ generation: OpaquePointer!, _ out_report: UnsafeMutablePointer<prune_generation_report>!
+    _ generation: OpaquePointer!, _ out_report: UnsafeMutablePointer<prune_generation_summary>!
 ) -> prune_status {
     guarded { () throws(PruneError) in
         let made = try HandleTable.object(generation, GenerationHandle.self, "generation").generation
-        let report = prune_generation_report(
+        let report = prune_generation_summary(
             struct_size: 0, reserved: 0, n_sequences: Int64(made.tokens.count), prompt_tokens: Int64(made.promptTokens),
             new_tokens: Int64(made.newTokens), prompt_seconds: made.promptSeconds, decode_seconds: made.decodeSeconds,
             kv_bytes_peak: Int64(made.peakCacheBytes))
-        try writeStruct(report, to: out_report, least: MemoryLayout<prune_generation_report>.size, "out_report")
+        try writeStruct(report, to: out_report, least: MemoryLayout<prune_generation_summary>.size, "out_report")
     }
 }
 

@@ -24,7 +24,7 @@ public func prune_model_vjp(
 
 @c @implementation
 public func prune_model_gradient(
-    _ model: OpaquePointer!, _ data: OpaquePointer!, _ keep: UnsafePointer<UInt8>!, _ keep_count: Int,
+    _ model: OpaquePointer!, _ data: OpaquePointer!, _ keep: UnsafePointer<UInt8>!, _ n_keep: Int,
     _ objective: prune_objective, _ sublayer: Int64, _ options: UnsafePointer<prune_evaluate_options>!,
     _ out_gradient: UnsafeMutablePointer<Float>!, _ capacity: Int, _ out_count: UnsafeMutablePointer<Int>!,
     _ out_loss: UnsafeMutablePointer<Double>!
@@ -33,7 +33,7 @@ public func prune_model_gradient(
         let handle = try HandleTable.object(model, ModelHandle.self, "model")
         let data = try HandleTable.object(data, TokenData.self, "data")
         let options = try evaluateOptions(options)
-        let mask = try mask(keep, keep_count, or: handle)
+        let mask = try mask(keep, n_keep, or: handle)
         let (count, overflow) = data.tokens.count.multipliedReportingOverflow(by: handle.model.shape.hiddenSize)
         guard !overflow else {
             throw PruneError(.argument, "out_gradient would have more elements than memory has addresses")

@@ -54,7 +54,7 @@ private func shape(of host: prune_host) throws(PruneError) -> ModelShape {
             SublayerCost(
                 parameters: try count(own.parameters, "\(name).parameters"),
                 parameterBytes: try count(own.parameter_bytes, "\(name).parameter_bytes"),
-                keyValueBytes: try count(own.kv_bytes_per_token, "\(name).kv_bytes_per_token"),
+                keyValueBytes: try count(own.kv_bytes, "\(name).kv_bytes"),
                 window: own.window == 0 ? nil : try count(own.window, "\(name).window")))
     }
     return ModelShape(

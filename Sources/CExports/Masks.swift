@@ -5,14 +5,14 @@ import Synchronization
 
 @c @implementation
 public func prune_model_mask_set(
-    _ model: OpaquePointer!, _ keep: UnsafePointer<UInt8>!, _ keep_count: Int
+    _ model: OpaquePointer!, _ keep: UnsafePointer<UInt8>!, _ n_keep: Int
 ) -> prune_status {
     guarded { () throws(PruneError) in
         let handle = try HandleTable.object(model, ModelHandle.self, "model")
-        let everything = keep == nil && keep_count == 0
+        let everything = keep == nil && n_keep == 0
         let new =
             everything
-            ? KeepMask(blocks: handle.model.shape.blockCount) : try mask(try need(keep, "keep"), keep_count, or: handle)
+            ? KeepMask(blocks: handle.model.shape.blockCount) : try mask(try need(keep, "keep"), n_keep, or: handle)
         handle.mask.withLock { $0 = new }
     }
 }
@@ -30,17 +30,17 @@ public func prune_model_mask_get(
 }
 
 @c @implementation
-public func prune_mask_cost(
-    _ model: OpaquePointer!, _ keep: UnsafePointer<UInt8>!, _ keep_count: Int,
+public func prune_model_cost(
+    _ model: OpaquePointer!, _ keep: UnsafePointer<UInt8>!, _ n_keep: Int,
     _ out_cost: UnsafeMutablePointer<prune_cost>!
 ) -> prune_status {
     guarded { () throws(PruneError) in
         let handle = try HandleTable.object(model, ModelHandle.self, "model")
-        let cost = handle.model.shape.cost(under: try mask(keep, keep_count, or: handle))
+        let cost = handle.model.shape.cost(under: try mask(keep, n_keep, or: handle))
         let out = prune_cost(
             struct_size: 0, sublayers_removed: Int32(clamping: cost.sublayersRemoved),
             parameters: Int64(cost.parameters),
-            parameter_bytes: Int64(cost.parameterBytes), kv_bytes_per_token: Int64(cost.keyValueBytes))
+            parameter_bytes: Int64(cost.parameterBytes), kv_bytes: Int64(cost.keyValueBytes))
         try writeStruct(out, to: out_cost, least: MemoryLayout<prune_cost>.size, "out_cost")
     }
 }
@@ -49,17 +49,17 @@ public func prune_mask_cost(
 private func checkMaskLength(_ count: Int) throws(PruneError) {
     guard count >= 2, count % 2 == 0, count <= 2 * KeepMask.mostBlocks else {
         throw PruneError(
-            .argument, "keep_count is \(count); it must be 2 * n_blocks, for 1 to \(KeepMask.mostBlocks) blocks")
+            .argument, "n_keep is \(count); it must be 2 * n_blocks, for 1 to \(KeepMask.mostBlocks) blocks")
     }
 }
 
 @c @implementation
 public func prune_mask_remove_lowest(
     _ scores: UnsafePointer<Double>!, _ n_scores: Int, _ granularity: prune_granularity, _ n_remove: Int,
-    _ keep_in: UnsafePointer<UInt8>!, _ out_keep: UnsafeMutablePointer<UInt8>!, _ keep_count: Int
+    _ keep_in: UnsafePointer<UInt8>!, _ out_keep: UnsafeMutablePointer<UInt8>!, _ n_keep: Int
 ) -> prune_status {
     guarded { () throws(PruneError) in
-        try checkMaskLength(keep_count)
+        try checkMaskLength(n_keep)
         let out = try need(out_keep, "out_keep")
         let scores = try array(try need(scores, "scores"), n_scores, "scores")
         let granularity: Granularity = try choice(granularity, "granularity")
@@ -68,7 +68,7 @@ public func prune_mask_remove_lowest(
         }
         let start =
             keep_in == nil
-            ? KeepMask(blocks: keep_count / 2) : try KeepMask(bytes: try array(keep_in, keep_count, "keep_in"))
+            ? KeepMask(blocks: n_keep / 2) : try KeepMask(bytes: try array(keep_in, n_keep, "keep_in"))
         let bytes = try start.removingLowest(n_remove, by: scores, granularity).bytes
         out.update(from: bytes, count: bytes.count)
     }
@@ -76,12 +76,12 @@ public func prune_mask_remove_lowest(
 
 @c @implementation
 public func prune_mask_to_json(
-    _ keep: UnsafePointer<UInt8>!, _ keep_count: Int, _ provenance_json: UnsafePointer<CChar>!,
+    _ keep: UnsafePointer<UInt8>!, _ n_keep: Int, _ provenance_json: UnsafePointer<CChar>!,
     _ out_text: UnsafeMutablePointer<CChar>!, _ capacity: Int, _ out_count: UnsafeMutablePointer<Int>!
 ) -> prune_status {
     guarded { () throws(PruneError) in
-        try checkMaskLength(keep_count)
-        let mask = try KeepMask(bytes: try array(try need(keep, "keep"), keep_count, "keep"))
+        try checkMaskLength(n_keep)
+        let mask = try KeepMask(bytes: try array(try need(keep, "keep"), n_keep, "keep"))
         let provenance = provenance_json.map { String(cString: $0) }
         let text = try MaskDocument.write(mask, provenance: provenance).utf8CString
         let out = try room(for: text.count, in: out_text, capacity, out_count, "out_text")

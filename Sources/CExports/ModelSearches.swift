@@ -23,7 +23,7 @@ public func prune_model_times(
         let out = try room(for: count, in: out_times, capacity, out_count, "out_times")
         let times = try tokenTimes(handle.model, asked, progress: listener(given.progress, given.user_data))
         for (index, time) in times.enumerated() {
-            out[index] = prune_token_time(prefill_milliseconds: time.prefill, decode_milliseconds: time.decode)
+            out[index] = prune_token_time(prefill_ms: time.prefill, decode_ms: time.decode)
         }
     }
 }
@@ -49,7 +49,7 @@ public func prune_model_search(
                 "options.coalitions.struct_size is \(coalitions.struct_size); set it to \(size), or use the _INIT macro"
             )
         }
-        let (utility, cap, _, reference, walk) = try coalitionOptions(coalitions, handle)
+        let (measure, cap, _, reference, walk) = try coalitionOptions(coalitions, handle)
         guard given.batch_masks >= 0 else {
             throw PruneError(.argument, "options.batch_masks is \(given.batch_masks); it must be 0 (chosen) or more")
         }
@@ -62,7 +62,7 @@ public func prune_model_search(
             }
         }
         let run = SearchRun(
-            utility: utility, cap: cap, reference: reference, walk: walk, metric: metric,
+            measure: measure, cap: cap, reference: reference, walk: walk, metric: metric,
             batchMasks: given.batch_masks == 0 ? SearchRun.usualBatch : Int(clamping: given.batch_masks))
         let callback = given.on_batch.map { callback in { callback(given.user_data, search) != 0 } }
         try PruneCore.run(

@@ -92,7 +92,7 @@ public func prune_model_info(
             n_kv_heads: Int64(shape.kvHeadCount), head_size: Int64(shape.headSize),
             vocabulary_size: Int64(shape.vocabularySize), context_length: Int64(shape.contextLength),
             tied_embeddings: shape.tiesEmbeddings ? 1 : 0, parameters: Int64(whole.parameters),
-            parameter_bytes: Int64(whole.parameterBytes), kv_bytes_per_token: Int64(whole.keyValueBytes),
+            parameter_bytes: Int64(whole.parameterBytes), kv_bytes: Int64(whole.keyValueBytes),
             compute: cCompute(handle.model.compute), reserved: 0)
         try writeStruct(out, to: out_shape, least: modelShapeSize, "out_shape")
     }
@@ -110,7 +110,7 @@ public func prune_model_sublayers(
         for (index, own) in sublayers.enumerated() {
             out[index] = prune_sublayer(
                 block: Int64(index / 2), is_feed_forward: Int64(index % 2), parameters: Int64(own.parameters),
-                parameter_bytes: Int64(own.parameterBytes), kv_bytes_per_token: Int64(own.keyValueBytes),
+                parameter_bytes: Int64(own.parameterBytes), kv_bytes: Int64(own.keyValueBytes),
                 window: Int64(own.window ?? 0))
         }
     }

@@ -30,7 +30,7 @@ private final class MomentsHandle: Sendable {
 
 @c @implementation
 public func prune_moments_create(
-    _ model: OpaquePointer!, _ keep: UnsafePointer<UInt8>!, _ keep_count: Int,
+    _ model: OpaquePointer!, _ keep: UnsafePointer<UInt8>!, _ n_keep: Int,
     _ options: UnsafePointer<prune_recover_options>!, _ out_moments: UnsafeMutablePointer<OpaquePointer?>!
 ) -> prune_status {
     out_moments?.pointee = nil
@@ -39,7 +39,7 @@ public func prune_moments_create(
         let out = try need(out_moments, "out_moments")
         let width = handle.model.shape.hiddenSize
         let asked = try recoverOptions(options, width: width).adapters
-        let moments = try RecoveryMoments(handle.model, under: try mask(keep, keep_count, or: handle), asked)
+        let moments = try RecoveryMoments(handle.model, under: try mask(keep, n_keep, or: handle), asked)
         out.pointee = HandleTable.add(MomentsHandle(moments, asked, width: width))
     }
 }

@@ -110,7 +110,7 @@ private func stepListener(_ options: prune_recover_options) -> ((TrainingProgres
 
 @c @implementation
 public func prune_model_recover(
-    _ model: OpaquePointer!, _ data: OpaquePointer!, _ keep: UnsafePointer<UInt8>!, _ keep_count: Int,
+    _ model: OpaquePointer!, _ data: OpaquePointer!, _ keep: UnsafePointer<UInt8>!, _ n_keep: Int,
     _ options: UnsafePointer<prune_recover_options>!, _ out_adapters: UnsafeMutablePointer<OpaquePointer?>!
 ) -> prune_status {
     out_adapters?.pointee = nil
@@ -120,7 +120,7 @@ public func prune_model_recover(
         let out = try need(out_adapters, "out_adapters")
         let asked = try recoverOptions(options, width: handle.model.shape.hiddenSize)
         let made = try recover(
-            handle.model, data, heldOut: asked.heldOut, under: try mask(keep, keep_count, or: handle), asked.adapters,
+            handle.model, data, heldOut: asked.heldOut, under: try mask(keep, n_keep, or: handle), asked.adapters,
             initial: asked.initial, training: asked.training,
             progress: listener(asked.given.progress, asked.given.user_data), step: stepListener(asked.given))
         out.pointee = HandleTable.add(AdaptersHandle(made))

@@ -25,7 +25,7 @@ private func request(
         relativeTo: try choice(options.relative_to, "options.relative_to"),
         selection: try choice(options.tokens, "options.tokens"),
         mask: try model.map { model throws(PruneError) in
-            try mask(options.keep, options.keep_count, or: model, "options.keep")
+            try mask(options.keep, options.n_keep, or: model, "options.keep")
         }
             ?? KeepMask(blocks: blocks),
         batchTokens: try batchTokens(options.batch_tokens))

@@ -34,18 +34,18 @@ func searchOptions(
     var result = SearchOptions(
         SearchCosts(shape), strategy, try choice(given.granularity, "options.granularity"), try budget(given))
     result.seed = given.seed
-    if let start = try optionalMask(given.start, given.start_count, handle, "start") {
+    if let start = try optionalMask(given.start, given.n_start, handle, "start") {
         try shape.check(start)
         result.start = start
     }
-    if let protected = try optionalMask(given.protect, given.protect_count, handle, "protect") {
+    if let protected = try optionalMask(given.protect, given.n_protect, handle, "protect") {
         result.protected = protected.keeps
     }
     if let scores = given.scores {
-        result.scores = try array(scores, given.score_count, "options.scores")
-    } else if given.score_count != 0 {
+        result.scores = try array(scores, given.n_scores, "options.scores")
+    } else if given.n_scores != 0 {
         throw PruneError(
-            .argument, "options.scores is NULL, but its count is \(UInt(bitPattern: given.score_count))")
+            .argument, "options.scores is NULL, but its count is \(UInt(bitPattern: given.n_scores))")
     }
     result.candidates = whole(given.candidates)
     result.exchanges = whole(given.exchanges)
@@ -62,17 +62,17 @@ private func budget(_ given: prune_search_options) throws(PruneError) -> SearchB
     budget.removeFeedForward = whole(given.remove_feed_forward)
     budget.removeParameters = given.remove_parameters
     budget.parameterBytes = whole(given.parameter_bytes)
-    budget.keyValueBytes = whole(given.kv_bytes_per_token)
-    budget.prefillMilliseconds = given.prefill_milliseconds
-    budget.decodeMilliseconds = given.decode_milliseconds
-    budget.maxIncrease = given.max_increase
+    budget.keyValueBytes = whole(given.kv_bytes)
+    budget.prefillMilliseconds = given.prefill_ms
+    budget.decodeMilliseconds = given.decode_ms
+    budget.maxIncrease = given.max_loss_increase
     budget.maxDamage = given.max_damage
     if let times = given.times {
-        budget.times = try array(times, given.times_count, "options.times").map {
-            TokenTime(prefill: $0.prefill_milliseconds, decode: $0.decode_milliseconds)
+        budget.times = try array(times, given.n_times, "options.times").map {
+            TokenTime(prefill: $0.prefill_ms, decode: $0.decode_ms)
         }
-    } else if given.times_count != 0 {
-        throw PruneError(.argument, "options.times is NULL, but its count is \(UInt(bitPattern: given.times_count))")
+    } else if given.n_times != 0 {
+        throw PruneError(.argument, "options.times is NULL, but its count is \(UInt(bitPattern: given.n_times))")
     }
     return budget
 }

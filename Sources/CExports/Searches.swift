@@ -114,7 +114,7 @@ public func prune_search_path(
             out_steps?[index] = prune_search_step(
                 unit: Int64(step.unit ?? -1), removed: Int64(step.removed), damage: step.damage ?? .nan,
                 parameters: Int64(step.cost.parameters), parameter_bytes: Int64(step.cost.parameterBytes),
-                kv_bytes_per_token: Int64(step.cost.keyValueBytes), told: Int64(step.told))
+                kv_bytes: Int64(step.cost.keyValueBytes), told: Int64(step.told))
             let length = step.mask.keeps.count
             if let out_masks { (out_masks + index * length).update(from: step.mask.bytes, count: length) }
         }

@@ -9,7 +9,7 @@
 
 static_assert(std::is_same_v<prune_status, int32_t> && std::is_same_v<prune_compute, int32_t>);
 static_assert(std::is_standard_layout_v<prune_score_options> && std::is_trivial_v<prune_score_options>);
-static_assert(std::is_standard_layout_v<prune_shapley_options> && std::is_trivial_v<prune_shapley_options>);
+static_assert(std::is_standard_layout_v<prune_game_run_options> && std::is_trivial_v<prune_game_run_options>);
 
 int main() {
   prune_runtime runtime = PRUNE_RUNTIME_INIT;
@@ -25,7 +25,7 @@ int main() {
   const prune_choices choices = PRUNE_CHOICES_INIT;
   const prune_game_options game = PRUNE_GAME_OPTIONS_INIT;
   const prune_game_state state = PRUNE_GAME_STATE_INIT;
-  const prune_shapley_options shapley = PRUNE_SHAPLEY_OPTIONS_INIT;
+  const prune_game_run_options shapley = PRUNE_GAME_RUN_OPTIONS_INIT;
   CHECK(prune_abi_version() == PRUNE_ABI_VERSION);
   CHECK(runtime.loop_kernels == nullptr && model.compute == PRUNE_COMPUTE_AUTOMATIC && shape.reserved == 0);
   CHECK(prune_runtime_info(&runtime) == PRUNE_OK && runtime.threads >= 1);

@@ -29,7 +29,7 @@ static inline prune_status operation_statics_masked(const prune_model *model, co
     options.metrics = PRUNE_METRIC_ALL_STATIC & ~PRUNE_METRIC_MAGNITUDE;
     options.granularity = PRUNE_GRANULARITY_BLOCK;
     options.keep = operation_keep;
-    options.keep_count = FIXTURE_SUBLAYERS;
+    options.n_keep = FIXTURE_SUBLAYERS;
     options.tokens = PRUNE_TOKENS_LAST;
     return prune_model_score(model, data, &options, values, OPERATION_VALUES, count);
 }
@@ -55,16 +55,16 @@ static inline prune_status operation_evaluate(const prune_model *model, const pr
     return status;
 }
 
-static inline prune_status operation_utilities(const prune_model *model, const prune_data *data, double *values,
+static inline prune_status operation_damages(const prune_model *model, const prune_data *data, double *values,
                                                size_t *count)
 {
     prune_coalition_options options = PRUNE_COALITION_OPTIONS_INIT;
     uint8_t masks[2 * FIXTURE_SUBLAYERS] = { 0, 1, 1, 1, 1, 0, 0, 1 };
     prune_status status = PRUNE_OK;
-    int32_t utility;
-    for (utility = PRUNE_UTILITY_LOSS; status == PRUNE_OK && utility <= PRUNE_UTILITY_JS; utility++) {
-        options.utility = utility;
-        status = prune_model_utilities(model, data, masks, 2, FIXTURE_SUBLAYERS, &options, values + 2 * utility, NULL);
+    int32_t measure;
+    for (measure = PRUNE_MEASURE_LOSS; status == PRUNE_OK && measure <= PRUNE_MEASURE_JS; measure++) {
+        options.measure = measure;
+        status = prune_model_damages(model, data, masks, 2, FIXTURE_SUBLAYERS, &options, values + 2 * measure, NULL);
     }
     *count = 8;
     return status;
@@ -74,7 +74,7 @@ static inline prune_status operation_shapley(const prune_model *model, const pru
                                              size_t *count)
 {
     prune_game_options options = PRUNE_GAME_OPTIONS_INIT;
-    prune_shapley_options played = PRUNE_SHAPLEY_OPTIONS_INIT;
+    prune_game_run_options played = PRUNE_GAME_RUN_OPTIONS_INIT;
     prune_game *game = NULL;
     prune_status status;
     /* The tiny model is worse than chance: capped, nothing would be left to compare. */
@@ -247,7 +247,7 @@ static const struct {
     { "static metrics of blocks, masked, last tokens", operation_statics_masked, 1e-5 },
     { "leave one out", operation_leave_one_out, 1e-5 },
     { "evaluate", operation_evaluate, 1e-6 },
-    { "utilities", operation_utilities, 1e-5 },
+    { "damages", operation_damages, 1e-5 },
     { "Shapley values", operation_shapley, 1e-5 },
     { "outputs", operation_outputs, 1e-5 },
     { "closed form, linear", operation_closed_form, 1e-4 },

@@ -37,7 +37,7 @@ static inline void search_by_hand(const prune_model *model, const prune_data *da
         if (count == 0) {
             break;
         }
-        CHECK_OK(prune_model_utilities(model, data, masks, count, length, NULL, damages, NULL));
+        CHECK_OK(prune_model_damages(model, data, masks, count, length, NULL, damages, NULL));
         CHECK_OK(prune_search_tell(search, masks, damages, count));
     }
     CHECK(search_state(search).done);

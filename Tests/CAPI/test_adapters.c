@@ -240,8 +240,8 @@ static void attached(void)
     CHECK_OK(prune_model_sublayers(f.model, own, 4, NULL));
     CHECK_OK(prune_model_sublayers(model, sublayers, 4, NULL));
     CHECK(sublayers[1].parameters == H + H * H + H && sublayers[1].parameter_bytes == 4 * sublayers[1].parameters);
-    CHECK(sublayers[2].kv_bytes_per_token == 0 && sublayers[0].parameters == own[0].parameters);
-    CHECK(shape.kv_bytes_per_token == full.kv_bytes_per_token / 2);
+    CHECK(sublayers[2].kv_bytes == 0 && sublayers[0].parameters == own[0].parameters);
+    CHECK(shape.kv_bytes == full.kv_bytes / 2);
     for (sublayer = 1; sublayer <= 2; sublayer++) {
         CHECK_OK(prune_model_hidden_states(model, f.data, NULL, 0, sublayer, NULL, before, FIXTURE_TOKENS * H, NULL));
         CHECK_OK(
@@ -297,7 +297,7 @@ static void used(void)
     REQUIRE(model != NULL);
     CHECK_OK(prune_model_score(model, f.data, NULL, scores, 40, &count));
     CHECK(count == 28 && scores[25] > 0.0);
-    CHECK_OK(prune_model_utilities(model, f.data, recovery_keep, 1, 4, NULL, values, NULL));
+    CHECK_OK(prune_model_damages(model, f.data, recovery_keep, 1, 4, NULL, values, NULL));
     options.max_new_tokens = 8;
     CHECK_OK(prune_model_generate(model, f.data, NULL, 0, &options, &generation));
     for (prompt = 0; prompt < FIXTURE_SEQUENCES; prompt++) {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Multiple-choice items: log-likelihoods against a plain computation in double, choices, utilities, refusals. */
+/* Multiple-choice items: log-likelihoods against a plain computation in double, choices, damages, refusals. */
 #include "check.h"
 #include "fixture.h"
 #include "reference.h"
@@ -59,7 +59,7 @@ static void expected_log_likelihoods(const fixture *f, const uint8_t *keep, doub
 }
 
 /* Share of wrong choices, and the mean of -log softmax over the scores at the answer. */
-static void expected_utilities(const double *log_likelihoods, int32_t score, double *error, double *loss)
+static void expected_damages(const double *log_likelihoods, int32_t score, double *error, double *loss)
 {
     int64_t i, c, at = 0;
     *error = *loss = 0.0;
@@ -87,16 +87,16 @@ static void against_reference(const fixture *f)
         prune_data *data = NULL;
         double got[CANDIDATES], expected[CANDIDATES], error[4], loss[4], of_model[CANDIDATES];
         size_t count = 0, m, c;
-        errors.utility = PRUNE_UTILITY_CHOICE_ERROR;
-        losses.utility = PRUNE_UTILITY_CHOICE_LOSS;
+        errors.measure = PRUNE_MEASURE_CHOICE_ERROR;
+        losses.measure = PRUNE_MEASURE_CHOICE_LOSS;
         CHECK_OK(prune_data_create_choices(&choices, &data));
-        CHECK_OK(prune_model_utilities(f->model, data, masks[0], 4, 4, &errors, error, NULL));
-        CHECK_OK(prune_model_utilities(f->model, data, masks[0], 4, 4, &losses, loss, NULL));
+        CHECK_OK(prune_model_damages(f->model, data, masks[0], 4, 4, &errors, error, NULL));
+        CHECK_OK(prune_model_damages(f->model, data, masks[0], 4, 4, &losses, loss, NULL));
         for (m = 0; m < 4; m++) {
             double expected_error, expected_loss;
             expected_log_likelihoods(f, masks[m], expected);
-            expected_utilities(expected, score, &expected_error, &expected_loss);
-            CHECK_OK(prune_model_choices(f->model, data, masks[m], 4, NULL, got, CANDIDATES, &count));
+            expected_damages(expected, score, &expected_error, &expected_loss);
+            CHECK_OK(prune_model_evaluate_choices(f->model, data, masks[m], 4, NULL, got, CANDIDATES, &count));
             CHECK(count == CANDIDATES);
             for (c = 0; c < CANDIDATES; c++) {
                 CHECK_NEAR(got[c], expected[c], 6e-5); /* sums, under either score */
@@ -105,8 +105,8 @@ static void against_reference(const fixture *f)
             CHECK_NEAR(loss[m], expected_loss, 6e-5);
         }
         CHECK_OK(prune_model_mask_set(f->model, masks[2], 4));
-        CHECK_OK(prune_model_choices(f->model, data, NULL, 0, NULL, of_model, CANDIDATES, NULL));
-        CHECK_OK(prune_model_choices(f->model, data, masks[2], 4, NULL, got, CANDIDATES, NULL));
+        CHECK_OK(prune_model_evaluate_choices(f->model, data, NULL, 0, NULL, of_model, CANDIDATES, NULL));
+        CHECK_OK(prune_model_evaluate_choices(f->model, data, masks[2], 4, NULL, got, CANDIDATES, NULL));
         CHECK(memcmp(of_model, got, sizeof got) == 0);
         CHECK_OK(prune_model_mask_set(f->model, NULL, 0));
         prune_data_release(data);
@@ -131,7 +131,7 @@ static void as_plain_data(const fixture *f)
     CHECK_OK(prune_model_evaluate(f->model, data, NULL, 1, 0, NULL, &e));
     CHECK(e.tokens == ANSWER_TOKENS && e.weight == ANSWER_TOKENS && e.sequences == ITEMS);
     CHECK_NEAR(e.loss, right / ANSWER_TOKENS, 2e-5);
-    CHECK_OK(prune_model_utilities(f->model, data, NULL, 1, 0, NULL, &loss, NULL));
+    CHECK_OK(prune_model_damages(f->model, data, NULL, 1, 0, NULL, &loss, NULL));
     CHECK_NEAR(loss, e.loss, 1e-12);
     options.metrics = PRUNE_METRIC_COSINE;
     CHECK_OK(prune_model_score(f->model, data, &options, scores, 4, NULL));
@@ -154,12 +154,12 @@ static void ties(const fixture *f)
     choices.candidate_ids = candidates;
     choices.candidate_lengths = ones;
     choices.answers = first_second;
-    options.utility = PRUNE_UTILITY_CHOICE_ERROR;
+    options.measure = PRUNE_MEASURE_CHOICE_ERROR;
     CHECK_OK(prune_data_create_choices(&choices, &data));
-    CHECK_OK(prune_model_utilities(f->model, data, NULL, 1, 0, &options, &error, NULL));
+    CHECK_OK(prune_model_damages(f->model, data, NULL, 1, 0, &options, &error, NULL));
     CHECK(error == 0.5);
-    options.utility = PRUNE_UTILITY_CHOICE_LOSS;
-    CHECK_OK(prune_model_utilities(f->model, data, NULL, 1, 0, &options, &error, NULL));
+    options.measure = PRUNE_MEASURE_CHOICE_LOSS;
+    CHECK_OK(prune_model_damages(f->model, data, NULL, 1, 0, &options, &error, NULL));
     CHECK_NEAR(error, log(2.0), 1e-9);
     prune_data_release(data);
 }
@@ -218,12 +218,12 @@ static void refusals(const fixture *f)
     REFUSED_ENTRY(int32_t, candidate_ids, 9, -7, "item 2");
 
     CHECK_OK(prune_data_create_choices(&choices, &data));
-    CHECK_FAILS(prune_model_choices(f->model, data, NULL, 0, NULL, got, CANDIDATES - 1, &count), PRUNE_ERR_BUFFER,
+    CHECK_FAILS(prune_model_evaluate_choices(f->model, data, NULL, 0, NULL, got, CANDIDATES - 1, &count), PRUNE_ERR_BUFFER,
                 "11");
     CHECK(count == CANDIDATES && got[0] == 7.0);
-    CHECK_FAILS(prune_model_choices(f->model, data, masks[0], 3, NULL, got, CANDIDATES, &count), PRUNE_ERR_ARGUMENT,
+    CHECK_FAILS(prune_model_evaluate_choices(f->model, data, masks[0], 3, NULL, got, CANDIDATES, &count), PRUNE_ERR_ARGUMENT,
                 "4");
-    CHECK_FAILS(prune_model_choices(f->model, f->data, NULL, 0, NULL, got, CANDIDATES, &count), PRUNE_ERR_DATA,
+    CHECK_FAILS(prune_model_evaluate_choices(f->model, f->data, NULL, 0, NULL, got, CANDIDATES, &count), PRUNE_ERR_DATA,
                 "choice");
     CHECK(got[0] == 7.0);
     prune_data_release(data);
@@ -233,7 +233,7 @@ static void refusals(const fixture *f)
         changed[3] = V;
         choices.candidate_ids = changed;
         CHECK_OK(prune_data_create_choices(&choices, &data));
-        CHECK_FAILS(prune_model_choices(f->model, data, NULL, 0, NULL, got, CANDIDATES, &count), PRUNE_ERR_DATA, "32");
+        CHECK_FAILS(prune_model_evaluate_choices(f->model, data, NULL, 0, NULL, got, CANDIDATES, &count), PRUNE_ERR_DATA, "32");
         prune_data_release(data);
     }
 }
@@ -248,9 +248,9 @@ static void copied(const fixture *f)
     memcpy(ids, candidate_ids, sizeof ids);
     choices.candidate_ids = ids;
     CHECK_OK(prune_data_create_choices(&choices, &data));
-    CHECK_OK(prune_model_choices(f->model, data, NULL, 0, NULL, before, CANDIDATES, NULL));
+    CHECK_OK(prune_model_evaluate_choices(f->model, data, NULL, 0, NULL, before, CANDIDATES, NULL));
     memset(ids, 0x7F, sizeof ids);
-    CHECK_OK(prune_model_choices(f->model, data, NULL, 0, NULL, after, CANDIDATES, NULL));
+    CHECK_OK(prune_model_evaluate_choices(f->model, data, NULL, 0, NULL, after, CANDIDATES, NULL));
     CHECK(memcmp(before, after, sizeof before) == 0);
     prune_data_release(data);
 }

@@ -219,7 +219,7 @@ static void bounds(void)
 
     additive_game(&additive, N, steps);
     options.target_error = 0.0;
-    options.least_count = 2;
+    options.least = 2;
     options.certainty = 0.99;
     CHECK_OK(prune_game_create(N, &options, &game));
     CHECK(play(game, &additive, 2) < ALL && state_of(game).done);

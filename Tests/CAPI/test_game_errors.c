@@ -174,9 +174,9 @@ static void options(void)
     OPTION(target_error, -0.5);
     OPTION(target_error, NAN);
     OPTION(target_error, INFINITY);
-    OPTION(least_count, -1);
-    OPTION(least_count, N);
-    OPTION(least_count, INT64_MAX);
+    OPTION(least, -1);
+    OPTION(least, N);
+    OPTION(least, INT64_MAX);
     OPTION(certainty, -0.1);
     OPTION(certainty, 1.0);
     OPTION(certainty, NAN);

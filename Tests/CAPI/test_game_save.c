@@ -120,7 +120,7 @@ static void options(void)
         options.seed = UINT64_MAX - 5;
         options.budget = 55;
         options.target_error = i == 3 ? 0.15 : 0.0;
-        options.least_count = i == 3 ? 2 : 0;
+        options.least = i == 3 ? 2 : 0;
         options.certainty = 0.75;
         options.keep_probability = 0.8;
         options.subnetwork_size = 2;

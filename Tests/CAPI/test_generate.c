@@ -30,7 +30,7 @@ static void greedy(const uint8_t *keep)
 {
     prune_generate_options options = PRUNE_GENERATE_OPTIONS_INIT;
     prune_generation *generation = NULL;
-    prune_generation_report report = PRUNE_GENERATION_REPORT_INIT;
+    prune_generation_summary report = PRUNE_GENERATION_SUMMARY_INIT;
     int64_t prompt, i;
     options.max_new_tokens = NEW_TOKENS;
     CHECK_OK(prune_model_generate(f.model, f.data, keep, keep == NULL ? 0 : 4, &options, &generation));
@@ -69,7 +69,7 @@ static void cache_bytes(void)
     int i;
     for (i = 0; i < 3; i++) {
         prune_generation *generation = NULL;
-        prune_generation_report report = PRUNE_GENERATION_REPORT_INIT;
+        prune_generation_summary report = PRUNE_GENERATION_SUMMARY_INIT;
         CHECK_OK(prune_model_generate(f.model, f.data, masks[i], i == 0 ? 0 : 4, NULL, &generation));
         CHECK_OK(prune_generation_info(generation, &report));
         bytes[i] = report.kv_bytes_peak;
@@ -161,7 +161,7 @@ static void ends(void)
     CHECK_OK(prune_model_generate(f.model, f.data, NULL, 0, &options, &whole));
     CHECK_OK(prune_generation_sequence(whole, 0, expected, NULL, NEW_TOKENS, &count, NULL));
     options.stop_tokens = &expected[5];
-    options.stop_token_count = 1;
+    options.n_stop_tokens = 1;
     options.batch_sequences = 1;
     options.batch_tokens = 1;
     CHECK_OK(prune_model_generate(f.model, f.data, NULL, 0, &options, &generation));
@@ -229,7 +229,7 @@ static void sampling(void)
 static void refused(void)
 {
     prune_generation *generation = (prune_generation *)(uintptr_t)0x10;
-    prune_generation_report report = PRUNE_GENERATION_REPORT_INIT;
+    prune_generation_summary report = PRUNE_GENERATION_SUMMARY_INIT;
     prune_generate_options options;
     static const int32_t outside = FIXTURE_VOCABULARY, negative = -1;
     static const int64_t one = 1;
@@ -260,12 +260,12 @@ static void refused(void)
     WITH(top_p, -0.1, "top_p");
     WITH(top_p, 1.1, "top_p");
     WITH(top_p, NAN, "top_p");
-    WITH(stop_token_count, 1, "stop_tokens");
-    WITH(stop_token_count, SIZE_MAX, "stop_tokens");
+    WITH(n_stop_tokens, 1, "stop_tokens");
+    WITH(n_stop_tokens, SIZE_MAX, "stop_tokens");
     WITH(batch_sequences, -1, "batch_sequences");
     WITH(batch_tokens, -1, "batch_tokens");
     options = (prune_generate_options)PRUNE_GENERATE_OPTIONS_INIT;
-    options.stop_token_count = 1;
+    options.n_stop_tokens = 1;
     options.stop_tokens = &outside;
     CHECK_FAILS(prune_model_generate(f.model, f.data, NULL, 0, &options, &generation), PRUNE_ERR_ARGUMENT, "32");
     options.stop_tokens = &negative;

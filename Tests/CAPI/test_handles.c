@@ -22,7 +22,7 @@ static void bad_model(const fixture *f, prune_model *bad)
     CHECK_FAILS(prune_model_sublayers(bad, sublayers, 4, NULL), PRUNE_ERR_HANDLE, "model");
     CHECK_FAILS(prune_model_mask_set(bad, keep, 4), PRUNE_ERR_HANDLE, "model");
     CHECK_FAILS(prune_model_mask_get(bad, keep, 4, NULL), PRUNE_ERR_HANDLE, "model");
-    CHECK_FAILS(prune_mask_cost(bad, keep, 4, &cost), PRUNE_ERR_HANDLE, "model");
+    CHECK_FAILS(prune_model_cost(bad, keep, 4, &cost), PRUNE_ERR_HANDLE, "model");
     CHECK_FAILS(prune_model_score(bad, f->data, NULL, scores, 28, NULL), PRUNE_ERR_HANDLE, "model");
     CHECK_FAILS(prune_statistics_collect(statistics, bad, f->data, NULL), PRUNE_ERR_HANDLE, "model");
     CHECK_FAILS(prune_model_evaluate(bad, f->data, keep, 1, 4, NULL, &evaluation), PRUNE_ERR_HANDLE, "model");
@@ -30,10 +30,10 @@ static void bad_model(const fixture *f, prune_model *bad)
     CHECK_FAILS(prune_model_logits(bad, f->data, keep, 4, NULL, floats, 512, NULL), PRUNE_ERR_HANDLE, "model");
     CHECK_FAILS(prune_model_hidden_states(bad, f->data, keep, 4, 0, NULL, floats, 512, NULL), PRUNE_ERR_HANDLE,
                 "model");
-    CHECK_FAILS(prune_model_utilities(bad, f->data, keep, 1, 4, NULL, scores, NULL), PRUNE_ERR_HANDLE, "model");
+    CHECK_FAILS(prune_model_damages(bad, f->data, keep, 1, 4, NULL, scores, NULL), PRUNE_ERR_HANDLE, "model");
     CHECK_FAILS(prune_model_generate(bad, f->data, NULL, 0, NULL, &generation), PRUNE_ERR_HANDLE, "model");
     CHECK(generation == NULL);
-    CHECK_FAILS(prune_model_choices(bad, f->data, keep, 4, NULL, scores, 28, NULL), PRUNE_ERR_HANDLE, "model");
+    CHECK_FAILS(prune_model_evaluate_choices(bad, f->data, keep, 4, NULL, scores, 28, NULL), PRUNE_ERR_HANDLE, "model");
     CHECK_FAILS(prune_model_shapley(bad, f->data, game, NULL), PRUNE_ERR_HANDLE, "model");
     prune_model_release(bad);
     prune_statistics_release(statistics);
@@ -59,9 +59,9 @@ static void bad_data(const fixture *f, prune_data *bad)
     CHECK_FAILS(prune_model_logits(f->model, bad, NULL, 0, NULL, floats, 512, NULL), PRUNE_ERR_HANDLE, "data");
     CHECK_FAILS(prune_model_hidden_states(f->model, bad, NULL, 0, 0, NULL, floats, 512, NULL), PRUNE_ERR_HANDLE,
                 "data");
-    CHECK_FAILS(prune_model_utilities(f->model, bad, NULL, 1, 0, NULL, scores, NULL), PRUNE_ERR_HANDLE, "data");
+    CHECK_FAILS(prune_model_damages(f->model, bad, NULL, 1, 0, NULL, scores, NULL), PRUNE_ERR_HANDLE, "data");
     CHECK_FAILS(prune_model_generate(f->model, bad, NULL, 0, NULL, &generation), PRUNE_ERR_HANDLE, "prompts");
-    CHECK_FAILS(prune_model_choices(f->model, bad, NULL, 0, NULL, scores, 28, NULL), PRUNE_ERR_HANDLE, "data");
+    CHECK_FAILS(prune_model_evaluate_choices(f->model, bad, NULL, 0, NULL, scores, 28, NULL), PRUNE_ERR_HANDLE, "data");
     CHECK_FAILS(prune_model_shapley(f->model, bad, game, NULL), PRUNE_ERR_HANDLE, "data");
     prune_data_release(bad);
     prune_statistics_release(statistics);

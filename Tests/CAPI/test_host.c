@@ -97,11 +97,11 @@ static void shape_and_abilities(void)
     CHECK(strcmp(shape.architecture, "Reference") == 0 && strcmp(shape.element_type, "bf16") == 0);
     CHECK(shape.n_blocks == 2 && shape.hidden_size == FIXTURE_HIDDEN && shape.vocabulary_size == FIXTURE_VOCABULARY);
     CHECK(shape.context_length == 99 && shape.parameters == 67 && shape.parameter_bytes == 254);
-    CHECK(shape.kv_bytes_per_token == 16 && shape.n_heads == 0 && shape.compute == PRUNE_COMPUTE_FLOAT32);
+    CHECK(shape.kv_bytes == 16 && shape.n_heads == 0 && shape.compute == PRUNE_COMPUTE_FLOAT32);
     CHECK(shape.abilities ==
           (PRUNE_ABILITY_READ_STATES | PRUNE_ABILITY_GRADIENTS | PRUNE_ABILITY_SUBLAYERS | PRUNE_ABILITY_STATES));
-    CHECK_OK(prune_mask_cost(model, operation_keep, FIXTURE_SUBLAYERS, &cost));
-    CHECK(cost.parameters == 37 && cost.kv_bytes_per_token == 8);
+    CHECK_OK(prune_model_cost(model, operation_keep, FIXTURE_SUBLAYERS, &cost));
+    CHECK(cost.parameters == 37 && cost.kv_bytes == 8);
     CHECK_OK(prune_model_sublayers(model, listed, FIXTURE_SUBLAYERS, NULL));
     CHECK(listed[2].window == 5 && listed[3].parameters == 20);
     prune_model_release(model);

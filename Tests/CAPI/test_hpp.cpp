@@ -215,11 +215,11 @@ void evaluating() {
   CHECK(model.evaluate(data, mask).loss == expected.loss);
   CHECK(model.evaluate(data).loss != expected.loss);
   const std::vector<prune::Mask> masks{prune::Mask::all_kept(2), mask};
-  const std::vector<prune::Evaluation> each = model.evaluate_each(data, masks);
+  const std::vector<prune::Evaluation> each = model.evaluate_masks(data, masks);
   CHECK(each.size() == 2 && each[1].loss == expected.loss && each[0].loss == model.evaluate(data).loss);
-  CHECK(model.evaluate_each(data, {}).empty());
+  CHECK(model.evaluate_masks(data, {}).empty());
   const std::vector<prune::Mask> uneven{mask, prune::Mask::all_kept(3)};
-  CHECK_THROWS(PRUNE_ERR_ARGUMENT, "one length", model.evaluate_each(data, uneven));
+  CHECK_THROWS(PRUNE_ERR_ARGUMENT, "one length", model.evaluate_masks(data, uneven));
 
   const std::vector<float> losses = model.token_losses(data, mask);
   double sum = 0.0;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// prunecore.hpp: games, utilities, multiple choice, Shapley values; exceptions of callbacks; the same numbers as in C.
+// prunecore.hpp: games, damages, multiple choice, Shapley values; exceptions of callbacks; the same numbers as in C.
 #include <prunecore.hpp>
 
 #include <cmath>
@@ -75,7 +75,7 @@ void options() {
   refused("estimator", [](auto &o) { o.estimator = static_cast<prune::Estimator>(99); });
   refused("budget", [](auto &o) { o.budget = -1; });
   refused("target_error", [](auto &o) { o.target_error = -1.0; });
-  refused("least_count", [](auto &o) { o.least_count = 4; });
+  refused("least", [](auto &o) { o.least = 4; });
   refused("certainty", [](auto &o) { o.certainty = 1.0; });
   refused("keep_probability", [](auto &o) { o.keep_probability = 2.0; });
   refused("subnetwork_size", [](auto &o) { o.subnetwork_size = 4; });
@@ -114,57 +114,57 @@ void saving_and_ownership() {
   CHECK_THROWS(PRUNE_ERR_ARGUMENT, "game", prune::Game::adopt(nullptr));
 }
 
-void utilities() {
+void damages() {
   const prune::Model model("tiny");
   const prune::Data data = fixture_data();
   const std::vector<prune::Mask> masks{prune::Mask::all_kept(2), prune::Mask::all_kept(2).remove(0),
                                        prune::Mask({0, 0, 0, 0})};
-  const prune::Utilities losses = model.utilities(data, masks);
+  const prune::Damages losses = model.damages(data, masks);
   CHECK(losses.values.size() == 3 && losses.values[1] == model.evaluate(data, masks[1]).loss);
   CHECK(losses.report.tokens == FIXTURE_TOKENS && losses.report.sublayers_naive >= 7);
-  CHECK(model.utilities(data, {}).values.empty());
+  CHECK(model.damages(data, {}).values.empty());
   prune::CoalitionOptions options;
-  options.utility = prune::Utility::kl;
+  options.measure = prune::Measure::kl;
   options.reference = masks[1];
-  const prune::Utilities distances = model.utilities(data, masks, options);
+  const prune::Damages distances = model.damages(data, masks, options);
   CHECK(std::fabs(distances.values[1]) < 1e-6 && distances.values[0] > 1e-6);
   options.cap = 1e-6;
-  CHECK(model.utilities(data, masks, options).values[0] == 1e-6);
+  CHECK(model.damages(data, masks, options).values[0] == 1e-6);
   options.cap = prune::cap_none;
-  CHECK(model.utilities(data, masks, options).values == distances.values);
+  CHECK(model.damages(data, masks, options).values == distances.values);
   options.memory_budget = 1;
   options.batch_tokens = 1000;
-  CHECK(model.utilities(data, masks, options).values.size() == 3);
+  CHECK(model.damages(data, masks, options).values.size() == 3);
   options.memory_budget = -1;
-  CHECK_THROWS(PRUNE_ERR_ARGUMENT, "memory_budget", model.utilities(data, masks, options));
+  CHECK_THROWS(PRUNE_ERR_ARGUMENT, "memory_budget", model.damages(data, masks, options));
   options.memory_budget = 0;
   options.batch_tokens = -1;
-  CHECK_THROWS(PRUNE_ERR_ARGUMENT, "batch_tokens", model.utilities(data, masks, options));
+  CHECK_THROWS(PRUNE_ERR_ARGUMENT, "batch_tokens", model.damages(data, masks, options));
   options.batch_tokens = 0;
-  options.utility = prune::Utility::choice_loss;
-  CHECK_THROWS(PRUNE_ERR_DATA, "choice", model.utilities(data, masks, options));
+  options.measure = prune::Measure::choice_loss;
+  CHECK_THROWS(PRUNE_ERR_DATA, "choice", model.damages(data, masks, options));
   const std::vector<prune::Mask> uneven{masks[0], prune::Mask::all_kept(3)};
-  CHECK_THROWS(PRUNE_ERR_ARGUMENT, "one length", model.utilities(data, uneven));
+  CHECK_THROWS(PRUNE_ERR_ARGUMENT, "one length", model.damages(data, uneven));
 }
 
 void choices() {
   const prune::Model model("tiny");
   const std::vector<prune::ChoiceItem> items{{{1, 5}, {{3}, {9}, {4}}, 1}, {{8}, {{7, 7}, {2}}, 0}};
   const prune::Data data = prune::Data::from_choices(items, prune::ChoiceScore::mean);
-  const std::vector<double> log_likelihoods = model.choices(data);
+  const std::vector<double> log_likelihoods = model.evaluate_choices(data);
   CHECK(log_likelihoods.size() == 5 && log_likelihoods[0] < 0.0);
   const prune::Data plain = prune::Data::from_sequences({{1, 5, 9}});
   CHECK_NEAR(log_likelihoods[1], -static_cast<double>(model.token_losses(plain)[2]), 1e-6);
-  CHECK(model.choices(data, prune::Mask::all_kept(2).remove(1)) != log_likelihoods);
+  CHECK(model.evaluate_choices(data, prune::Mask::all_kept(2).remove(1)) != log_likelihoods);
   CHECK(model.evaluate(data).tokens == 3);
-  CHECK_THROWS(PRUNE_ERR_DATA, "choice", model.choices(plain));
+  CHECK_THROWS(PRUNE_ERR_DATA, "choice", model.evaluate_choices(plain));
   CHECK_THROWS(PRUNE_ERR_DATA, "item", prune::Data::from_choices({}));
   const std::vector<prune::ChoiceItem> lonely{{{1}, {{2}}, 0}}, bare{{{}, {{2}, {3}}, 0}};
   CHECK_THROWS(PRUNE_ERR_DATA, "item 0", prune::Data::from_choices(lonely));
   CHECK_THROWS(PRUNE_ERR_DATA, "item 0", prune::Data::from_choices(bare));
   prune::EvaluateOptions options;
   options.progress = [](const prune_progress &) { return true; };
-  CHECK_THROWS(PRUNE_ERR_CANCELLED, "cancelled", model.choices(data, {}, options));
+  CHECK_THROWS(PRUNE_ERR_CANCELLED, "cancelled", model.evaluate_choices(data, {}, options));
 }
 
 struct Interruption {
@@ -224,7 +224,7 @@ void shapley() {
   CHECK(grouped.done() && grouped.state().told == 4);
   options.player_of_sublayer.clear();
   options.granularity = prune::Granularity::block;
-  options.coalitions.utility = prune::Utility::js;
+  options.coalitions.measure = prune::Measure::js;
   options.sublayer_budget = 1;
   model.shapley(data, by_block, options);
   CHECK(by_block.state().sublayers_computed <= 1);
@@ -243,7 +243,7 @@ int main() {
     ask_and_tell();
     options();
     saving_and_ownership();
-    utilities();
+    damages();
     choices();
     shapley();
   } catch (const std::exception &error) {

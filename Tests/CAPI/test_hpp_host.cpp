@@ -293,7 +293,7 @@ void refusals() {
   {
     const prune::Model model = made();
     CHECK(model.shape().parameters == 67 && model.sublayers()[2].window == 5 && !watched.expired());
-    CHECK(model.cost(mask).kv_bytes_per_token == 8 && model.shape().element_type == "bf16");
+    CHECK(model.cost(mask).kv_bytes == 8 && model.shape().element_type == "bf16");
   }
   CHECK(watched.expired());
   shape.whole_blocks = true;

@@ -45,18 +45,18 @@ prune::RecoverOptions recovery(prune::Objective objective, const prune::Data &da
 const std::vector<std::pair<const char *, Task>> tasks{
     {"score", [](const auto &model, const auto &data) { (void)model.score(data); }},
     {"evaluate", [](const auto &model, const auto &data) { (void)model.evaluate(data, mask); }},
-    {"evaluate_each",
+    {"evaluate_masks",
      [](const auto &model, const auto &data) {
-       (void)model.evaluate_each(data, std::vector<prune::Mask>{mask, prune::Mask::all_kept(2)});
+       (void)model.evaluate_masks(data, std::vector<prune::Mask>{mask, prune::Mask::all_kept(2)});
      }},
     {"token_losses", [](const auto &model, const auto &data) { (void)model.token_losses(data); }},
     {"logits", [](const auto &model, const auto &data) { (void)model.logits(data); }},
     {"hidden_states", [](const auto &model, const auto &data) { (void)model.hidden_states(data, 2); }},
-    {"utilities",
+    {"damages",
      [](const auto &model, const auto &data) {
        prune::CoalitionOptions options;
-       options.utility = prune::Utility::js;
-       (void)model.utilities(data, std::vector<prune::Mask>{mask}, options);
+       options.measure = prune::Measure::js;
+       (void)model.damages(data, std::vector<prune::Mask>{mask}, options);
      }},
     {"shapley",
      [](const auto &model, const auto &data) {

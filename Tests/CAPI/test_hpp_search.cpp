@@ -76,10 +76,10 @@ void ask_and_tell(const prune::Model &model) {
 
   options.strategy = prune::Strategy::evolutionary;
   prune::Search evolution(model, options);
-  const prune::AskedMasks whole = evolution.ask_shares(9);
+  const prune::AskedMasks whole = evolution.ask_with_share(9);
   CHECK(whole.masks.size() == 1 && whole.share == 1.0);
   evolution.tell(whole.masks, std::vector<double>{0.0});
-  CHECK(evolution.ask_shares(1).share == 1.0 / 16);
+  CHECK(evolution.ask_with_share(1).share == 1.0 / 16);
 
   prune::Search moved = std::move(evolution);
   CHECK(evolution.get() == nullptr && moved.sublayers() == FIXTURE_SUBLAYERS);
@@ -94,7 +94,7 @@ void on_a_model(const prune::Model &model, const prune::Data &data) {
   for (;;) {
     const std::vector<prune::Mask> masks = by_hand.ask(64);
     if (masks.empty()) break;
-    by_hand.tell(masks, model.utilities(data, masks).values);
+    by_hand.tell(masks, model.damages(data, masks).values);
   }
   int told = 0;
   prune::SearchRunOptions run;
@@ -125,7 +125,7 @@ void on_a_model(const prune::Model &model, const prune::Data &data) {
   times.repetitions = 1, times.prompt_tokens = 8, times.context = 4;
   const std::vector<prune::TokenTime> measured = model.times(times);
   CHECK(measured.size() == FIXTURE_SUBLAYERS + 1);
-  for (const prune::TokenTime &time : measured) CHECK(time.prefill_milliseconds > 0 && time.decode_milliseconds > 0);
+  for (const prune::TokenTime &time : measured) CHECK(time.prefill_ms > 0 && time.decode_ms > 0);
 }
 
 } // namespace

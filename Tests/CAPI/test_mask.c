@@ -51,29 +51,29 @@ static void cost(const fixture *f)
     CHECK_OK(prune_model_info(f->model, &shape));
     CHECK_OK(prune_model_sublayers(f->model, sublayers, 4, NULL));
 
-    CHECK_OK(prune_mask_cost(f->model, NULL, 0, &cost));
+    CHECK_OK(prune_model_cost(f->model, NULL, 0, &cost));
     CHECK(cost.sublayers_removed == 0);
     CHECK(cost.parameters == shape.parameters && cost.parameter_bytes == shape.parameter_bytes);
-    CHECK(cost.kv_bytes_per_token == shape.kv_bytes_per_token);
+    CHECK(cost.kv_bytes == shape.kv_bytes);
 
-    CHECK_OK(prune_mask_cost(f->model, some, 4, &cost));
+    CHECK_OK(prune_model_cost(f->model, some, 4, &cost));
     CHECK(cost.sublayers_removed == 2);
     CHECK(cost.parameters == shape.parameters - sublayers[0].parameters - sublayers[3].parameters);
     CHECK(cost.parameter_bytes == 4 * cost.parameters);
-    CHECK(cost.kv_bytes_per_token == shape.kv_bytes_per_token / 2);
+    CHECK(cost.kv_bytes == shape.kv_bytes / 2);
 
-    CHECK_OK(prune_mask_cost(f->model, none, 4, &cost));
+    CHECK_OK(prune_model_cost(f->model, none, 4, &cost));
     CHECK(cost.sublayers_removed == 4);
     CHECK(cost.parameters == 32 * 16 + 16); /* embeddings and final norm are left */
-    CHECK(cost.kv_bytes_per_token == 0);
+    CHECK(cost.kv_bytes == 0);
 
     CHECK_OK(prune_model_mask_set(f->model, some, 4));
-    CHECK_OK(prune_mask_cost(f->model, NULL, 0, &cost));
+    CHECK_OK(prune_model_cost(f->model, NULL, 0, &cost));
     CHECK(cost.sublayers_removed == 2);
     CHECK_OK(prune_model_mask_set(f->model, NULL, 0));
 
-    CHECK_FAILS(prune_mask_cost(f->model, bad, 4, &cost), PRUNE_ERR_ARGUMENT, "255");
-    CHECK_FAILS(prune_mask_cost(f->model, some, 2, &cost), PRUNE_ERR_ARGUMENT, "4");
+    CHECK_FAILS(prune_model_cost(f->model, bad, 4, &cost), PRUNE_ERR_ARGUMENT, "255");
+    CHECK_FAILS(prune_model_cost(f->model, some, 2, &cost), PRUNE_ERR_ARGUMENT, "4");
     CHECK(cost.sublayers_removed == 2);
 }
 
@@ -127,9 +127,9 @@ static void remove_lowest_refusals(void)
     CHECK_FAILS(prune_mask_remove_lowest(scores, 2, PRUNE_GRANULARITY_BLOCK, 1, NULL, keep, 6), PRUNE_ERR_ARGUMENT,
                 "2 scores for 3 units");
     CHECK_FAILS(prune_mask_remove_lowest(scores, 3, PRUNE_GRANULARITY_BLOCK, 1, NULL, keep, 5), PRUNE_ERR_ARGUMENT,
-                "keep_count");
+                "n_keep");
     CHECK_FAILS(prune_mask_remove_lowest(scores, 0, PRUNE_GRANULARITY_BLOCK, 0, NULL, keep, 0), PRUNE_ERR_ARGUMENT,
-                "keep_count");
+                "n_keep");
     CHECK_FAILS(prune_mask_remove_lowest(scores, 3, 4, 1, NULL, keep, 6), PRUNE_ERR_ARGUMENT, "granularity");
     CHECK_FAILS(prune_mask_remove_lowest(scores, 3, -1, 1, NULL, keep, 6), PRUNE_ERR_ARGUMENT, "granularity");
     start[4] = 2;

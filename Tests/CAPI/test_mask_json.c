@@ -49,8 +49,8 @@ static void bad_masks(void)
     static const uint8_t two[2] = { 1, 2 };
     char text[256];
     CHECK_FAILS(prune_mask_to_json(two, 2, NULL, text, sizeof text, NULL), PRUNE_ERR_ARGUMENT, "2");
-    CHECK_FAILS(prune_mask_to_json(two, 1, NULL, text, sizeof text, NULL), PRUNE_ERR_ARGUMENT, "keep_count");
-    CHECK_FAILS(prune_mask_to_json(two, 0, NULL, text, sizeof text, NULL), PRUNE_ERR_ARGUMENT, "keep_count");
+    CHECK_FAILS(prune_mask_to_json(two, 1, NULL, text, sizeof text, NULL), PRUNE_ERR_ARGUMENT, "n_keep");
+    CHECK_FAILS(prune_mask_to_json(two, 0, NULL, text, sizeof text, NULL), PRUNE_ERR_ARGUMENT, "n_keep");
 }
 
 static void bad_texts(void)

@@ -35,7 +35,7 @@ static void shape(const fixture *f)
     CHECK(shape.tied_embeddings == 1);
     CHECK(shape.parameters == ALL_PARAMETERS);
     CHECK(shape.parameter_bytes == 4 * ALL_PARAMETERS);
-    CHECK(shape.kv_bytes_per_token == 2 * 2 * 8 * 4); /* blocks, keys and values, elements, bytes */
+    CHECK(shape.kv_bytes == 2 * 2 * 8 * 4); /* blocks, keys and values, elements, bytes */
 }
 
 static void sublayers(const fixture *f)
@@ -55,7 +55,7 @@ static void sublayers(const fixture *f)
         CHECK(list[u].is_feed_forward == u % 2);
         CHECK(list[u].parameters == (u % 2 == 0 ? ATTENTION_PARAMETERS : FEED_FORWARD_PARAMETERS));
         CHECK(list[u].parameter_bytes == 4 * list[u].parameters);
-        CHECK(list[u].kv_bytes_per_token == (u % 2 == 0 ? 2 * 8 * 4 : 0));
+        CHECK(list[u].kv_bytes == (u % 2 == 0 ? 2 * 8 * 4 : 0));
         CHECK(list[u].window == 0);
     }
     CHECK_OK(prune_model_sublayers(f->model, list, 4, NULL)); /* out_count may be NULL */

@@ -7,18 +7,18 @@
 static void all_refuse(const prune_model *model, const prune_data *data, const uint8_t *keep, const char *place)
 {
     static float floats[512];
-    size_t keep_count = keep == NULL ? 0 : 4;
+    size_t n_keep = keep == NULL ? 0 : 4;
     prune_score_options options = PRUNE_SCORE_OPTIONS_INIT;
     prune_statistics *statistics = NULL;
     prune_generation *generation = NULL;
     prune_evaluation evaluation;
     double scores[36];
     options.keep = keep;
-    options.keep_count = keep_count;
+    options.n_keep = n_keep;
     options.metrics = PRUNE_METRIC_ALL_STATIC & ~PRUNE_METRIC_MAGNITUDE;
     CHECK_OK(prune_statistics_create(2, NULL, &statistics));
-    CHECK_FAILS(prune_model_evaluate(model, data, keep, 1, keep_count, NULL, &evaluation), PRUNE_ERR_NONFINITE, place);
-    CHECK_FAILS(prune_model_token_losses(model, data, keep, keep_count, NULL, floats, 512, NULL), PRUNE_ERR_NONFINITE,
+    CHECK_FAILS(prune_model_evaluate(model, data, keep, 1, n_keep, NULL, &evaluation), PRUNE_ERR_NONFINITE, place);
+    CHECK_FAILS(prune_model_token_losses(model, data, keep, n_keep, NULL, floats, 512, NULL), PRUNE_ERR_NONFINITE,
                 place);
     CHECK_FAILS(prune_model_score(model, data, &options, scores, 36, NULL), PRUNE_ERR_NONFINITE, place);
     options.metrics = PRUNE_METRIC_LEAVE_ONE_OUT_LOSS;
@@ -29,10 +29,10 @@ static void all_refuse(const prune_model *model, const prune_data *data, const u
     CHECK_FAILS(prune_model_score(model, data, &options, scores, 36, NULL), PRUNE_ERR_NONFINITE, place);
     CHECK_FAILS(prune_statistics_collect(statistics, model, data, &options), PRUNE_ERR_NONFINITE, place);
     CHECK_FAILS(prune_statistics_scores(statistics, NULL, scores, 36, NULL), PRUNE_ERR_DATA, "gathered");
-    CHECK_FAILS(prune_model_generate(model, data, keep, keep_count, NULL, &generation), PRUNE_ERR_NONFINITE, place);
+    CHECK_FAILS(prune_model_generate(model, data, keep, n_keep, NULL, &generation), PRUNE_ERR_NONFINITE, place);
     CHECK(generation == NULL);
-    CHECK_FAILS(prune_model_logits(model, data, keep, keep_count, NULL, floats, 512, NULL), PRUNE_ERR_NONFINITE, place);
-    CHECK_FAILS(prune_model_hidden_states(model, data, keep, keep_count, 4, NULL, floats, 512, NULL),
+    CHECK_FAILS(prune_model_logits(model, data, keep, n_keep, NULL, floats, 512, NULL), PRUNE_ERR_NONFINITE, place);
+    CHECK_FAILS(prune_model_hidden_states(model, data, keep, n_keep, 4, NULL, floats, 512, NULL),
                 PRUNE_ERR_NONFINITE, place);
     prune_statistics_release(statistics);
 }

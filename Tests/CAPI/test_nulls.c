@@ -55,9 +55,9 @@ static void masks(const fixture *f)
     CHECK_NULL(prune_model_mask_get(NULL, out, 4, &count), "model");
     CHECK_NULL(prune_model_mask_get(f->model, NULL, 4, &count), "out_keep");
     CHECK_OK(prune_model_mask_get(f->model, out, 4, NULL));
-    CHECK_NULL(prune_mask_cost(NULL, keep, 4, &cost), "model");
-    CHECK_NULL(prune_mask_cost(f->model, NULL, 4, &cost), "keep");
-    CHECK_NULL(prune_mask_cost(f->model, keep, 4, NULL), "out_cost");
+    CHECK_NULL(prune_model_cost(NULL, keep, 4, &cost), "model");
+    CHECK_NULL(prune_model_cost(f->model, NULL, 4, &cost), "keep");
+    CHECK_NULL(prune_model_cost(f->model, keep, 4, NULL), "out_cost");
     CHECK_NULL(prune_mask_remove_lowest(NULL, 2, PRUNE_GRANULARITY_BLOCK, 1, keep, out, 4), "scores");
     CHECK_NULL(prune_mask_remove_lowest(scores, 2, PRUNE_GRANULARITY_BLOCK, 1, keep, NULL, 4), "out_keep");
     CHECK_OK(prune_mask_remove_lowest(scores, 2, PRUNE_GRANULARITY_BLOCK, 1, NULL, out, 4));
@@ -142,13 +142,13 @@ static void coalitions(const fixture *f)
     prune_walk_report report = PRUNE_WALK_REPORT_INIT;
     double values[2];
     size_t count;
-    CHECK_NULL(prune_model_utilities(NULL, f->data, keep, 1, 4, NULL, values, &report), "model");
-    CHECK_NULL(prune_model_utilities(f->model, NULL, keep, 1, 4, NULL, values, &report), "data");
-    CHECK_NULL(prune_model_utilities(f->model, f->data, NULL, 1, 4, NULL, values, &report), "keep_masks");
-    CHECK_NULL(prune_model_utilities(f->model, f->data, NULL, 2, 0, NULL, values, &report), "keep_masks");
-    CHECK_NULL(prune_model_utilities(f->model, f->data, keep, 1, 4, NULL, NULL, &report), "out_values");
-    CHECK_OK(prune_model_utilities(f->model, f->data, keep, 1, 4, NULL, values, NULL));
-    CHECK_OK(prune_model_utilities(f->model, f->data, NULL, 1, 0, NULL, values, NULL));
+    CHECK_NULL(prune_model_damages(NULL, f->data, keep, 1, 4, NULL, values, &report), "model");
+    CHECK_NULL(prune_model_damages(f->model, NULL, keep, 1, 4, NULL, values, &report), "data");
+    CHECK_NULL(prune_model_damages(f->model, f->data, NULL, 1, 4, NULL, values, &report), "keep_masks");
+    CHECK_NULL(prune_model_damages(f->model, f->data, NULL, 2, 0, NULL, values, &report), "keep_masks");
+    CHECK_NULL(prune_model_damages(f->model, f->data, keep, 1, 4, NULL, NULL, &report), "out_values");
+    CHECK_OK(prune_model_damages(f->model, f->data, keep, 1, 4, NULL, values, NULL));
+    CHECK_OK(prune_model_damages(f->model, f->data, NULL, 1, 0, NULL, values, NULL));
     CHECK_NULL(prune_data_create_choices(NULL, &data), "choices");
     CHECK(data == NULL);
     CHECK_NULL(prune_data_create_choices(&whole, NULL), "out_data");
@@ -167,11 +167,11 @@ static void coalitions(const fixture *f)
     WITHOUT(candidate_lengths);
     WITHOUT(answers);
     CHECK_OK(prune_data_create_choices(&whole, &data));
-    CHECK_NULL(prune_model_choices(NULL, data, NULL, 0, NULL, values, 2, &count), "model");
-    CHECK_NULL(prune_model_choices(f->model, NULL, NULL, 0, NULL, values, 2, &count), "data");
-    CHECK_NULL(prune_model_choices(f->model, data, NULL, 4, NULL, values, 2, &count), "keep");
-    CHECK_NULL(prune_model_choices(f->model, data, NULL, 0, NULL, NULL, 2, &count), "out_log_likelihoods");
-    CHECK_OK(prune_model_choices(f->model, data, NULL, 0, NULL, values, 2, NULL));
+    CHECK_NULL(prune_model_evaluate_choices(NULL, data, NULL, 0, NULL, values, 2, &count), "model");
+    CHECK_NULL(prune_model_evaluate_choices(f->model, NULL, NULL, 0, NULL, values, 2, &count), "data");
+    CHECK_NULL(prune_model_evaluate_choices(f->model, data, NULL, 4, NULL, values, 2, &count), "keep");
+    CHECK_NULL(prune_model_evaluate_choices(f->model, data, NULL, 0, NULL, NULL, 2, &count), "out_log_likelihoods");
+    CHECK_OK(prune_model_evaluate_choices(f->model, data, NULL, 0, NULL, values, 2, NULL));
     prune_data_release(data);
 }
 
@@ -181,7 +181,7 @@ static void games(const fixture *f)
     prune_game *game = (prune_game *)(uintptr_t)0x10;
     prune_game_state state = PRUNE_GAME_STATE_INIT;
     prune_game_options options = PRUNE_GAME_OPTIONS_INIT;
-    prune_shapley_options shapley = PRUNE_SHAPLEY_OPTIONS_INIT;
+    prune_game_run_options shapley = PRUNE_GAME_RUN_OPTIONS_INIT;
     double values[4];
     uint8_t masks[8], bytes[1];
     size_t count;

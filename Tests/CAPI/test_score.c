@@ -31,7 +31,7 @@ static void against_reference(const fixture *f)
                     options.relative_to = relative_to;
                     options.tokens = tokens;
                     options.keep = masks[m];
-                    options.keep_count = masks[m] == NULL ? 0 : 4;
+                    options.n_keep = masks[m] == NULL ? 0 : 4;
                     expected_scores(f, FIXTURE_SEQUENCES, granularity, masks[m], relative_to, tokens, expected);
                     CHECK_OK(prune_model_score(f->model, f->data, &options, got, 24, &count));
                     CHECK(count == 6 * units_of(granularity));
@@ -96,7 +96,7 @@ static void magnitude(const fixture *f)
     }
     options.granularity = PRUNE_GRANULARITY_BLOCK;
     options.keep = none; /* weights that are there count, removed or not */
-    options.keep_count = 4;
+    options.n_keep = 4;
     CHECK_OK(prune_model_score(f->model, f->data, &options, got, 2, NULL));
     CHECK_NEAR(got[1], sum_of_magnitudes(f, 1, 0) + sum_of_magnitudes(f, 1, 1), 1e-9 * got[1]);
     options.metrics = PRUNE_METRIC_MAGNITUDE | PRUNE_METRIC_COSINE;
@@ -116,7 +116,7 @@ static void taylor(const fixture *f)
     size_t u;
     options.metrics = PRUNE_METRIC_TAYLOR;
     options.keep = some;
-    options.keep_count = 4;
+    options.n_keep = 4;
     CHECK_OK(prune_model_score(f->model, f->data, &options, sublayers, 4, NULL));
     CHECK(sublayers[0] > 0.0 && sublayers[1] > 0.0 && sublayers[2] == 0.0 && sublayers[3] > 0.0);
     for (granularity = PRUNE_GRANULARITY_BLOCK; granularity <= PRUNE_GRANULARITY_FEED_FORWARD; granularity++) {
@@ -150,7 +150,7 @@ static void leave_one_out(const fixture *f)
         for (m = 0; m < 2; m++) {
             prune_evaluation whole;
             options.keep = start[m];
-            options.keep_count = 4;
+            options.n_keep = 4;
             CHECK_OK(prune_model_score(f->model, f->data, &options, got, 8, NULL));
             CHECK_OK(prune_model_evaluate(f->model, f->data, start[m], 1, 4, NULL, &whole));
             CHECK_OK(prune_model_logits(f->model, f->data, start[m], 4, NULL, with, 512, NULL));
@@ -231,11 +231,11 @@ static void refusals(const fixture *f)
     REFUSED(relative_to, -1, "relative_to");
     REFUSED(tokens, 2, "tokens");
     REFUSED(batch_tokens, -1, "batch_tokens");
-    REFUSED(keep_count, 4, "keep"); /* keep is NULL */
+    REFUSED(n_keep, 4, "keep"); /* keep is NULL */
     options.keep = two;
-    REFUSED(keep_count, 4, "2");
-    REFUSED(keep_count, 3, "4");
-    REFUSED(keep_count, 0, "keep");
+    REFUSED(n_keep, 4, "2");
+    REFUSED(n_keep, 3, "4");
+    REFUSED(n_keep, 0, "keep");
     options.keep = NULL;
     CHECK_FAILS(prune_model_score(f->model, f->data, NULL, got, 27, &count), PRUNE_ERR_BUFFER, "28");
     CHECK(count == 28 && got[0] == 7.0);

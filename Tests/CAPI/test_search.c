@@ -36,7 +36,7 @@ static double best_by_trying_all(int remove)
         }
         count += removed == remove;
     }
-    CHECK_OK(prune_model_utilities(f.model, f.data, masks, count, N, NULL, losses, NULL));
+    CHECK_OK(prune_model_damages(f.model, f.data, masks, count, N, NULL, losses, NULL));
     for (i = 0; i < count; i++) {
         best = losses[i] < best ? losses[i] : best;
     }
@@ -92,7 +92,7 @@ static void scores_where_they_are_lacking(void)
     scoring.metrics = PRUNE_METRIC_RELATIVE_L2;
     run.metric = PRUNE_METRIC_RELATIVE_L2;
     CHECK_OK(prune_model_score(f.model, f.data, &scoring, scores, N, NULL));
-    options.scores = scores, options.score_count = N;
+    options.scores = scores, options.n_scores = N;
     given = new_search(f.model, &options);
     CHECK_OK(prune_model_search(f.model, f.data, made, &run));
     search_by_hand(f.model, f.data, given, 4);
@@ -111,14 +111,14 @@ static void scores_where_they_are_lacking(void)
     CHECK_OK(prune_statistics_windows(statistics, windows, BLOCKS * BLOCKS, NULL));
     made = new_search(f.model, &options);
     CHECK_OK(prune_model_search(f.model, f.data, made, NULL));
-    options.scores = windows, options.score_count = BLOCKS * BLOCKS;
+    options.scores = windows, options.n_scores = BLOCKS * BLOCKS;
     given = new_search(f.model, &options);
     search_by_hand(f.model, f.data, given, 4);
     CHECK(same_search(made, given) && search_state(made).told == 2);
     prune_search_release(made);
     prune_search_release(given);
     /* By the damage of each run instead. */
-    options.scores = NULL, options.score_count = 0;
+    options.scores = NULL, options.n_scores = 0;
     run.metric = PRUNE_METRIC_LEAVE_ONE_OUT_LOSS;
     made = new_search(f.model, &options);
     given = new_search(f.model, &options);
@@ -134,7 +134,7 @@ static void scores_where_they_are_lacking(void)
     prune_statistics_release(statistics);
 }
 
-/* The path says what each step removed, what it did and what it left; the same as prune_mask_cost() and the utilities. */
+/* The path says what each step removed, what it did and what it left; the same as prune_model_cost() and the damages. */
 static void path_and_costs(void)
 {
     prune_search_options options = for_strategy(PRUNE_STRATEGY_GREEDY, 3);
@@ -152,12 +152,12 @@ static void path_and_costs(void)
     CHECK_OK(prune_search_path(search, steps, NULL, 32, &count));
     CHECK_FAILS(prune_search_path(search, NULL, NULL, 32, &count), PRUNE_ERR_ARGUMENT, "out_steps");
     REQUIRE(count == 4);
-    CHECK_OK(prune_model_utilities(f.model, f.data, masks, count, N, NULL, losses, NULL));
+    CHECK_OK(prune_model_damages(f.model, f.data, masks, count, N, NULL, losses, NULL));
     for (i = 0; i < count; i++) {
         prune_cost cost = PRUNE_COST_INIT;
-        CHECK_OK(prune_mask_cost(f.model, masks + i * N, N, &cost));
+        CHECK_OK(prune_model_cost(f.model, masks + i * N, N, &cost));
         CHECK(steps[i].parameters == cost.parameters && steps[i].parameter_bytes == cost.parameter_bytes);
-        CHECK(steps[i].kv_bytes_per_token == cost.kv_bytes_per_token && steps[i].removed == cost.sublayers_removed);
+        CHECK(steps[i].kv_bytes == cost.kv_bytes && steps[i].removed == cost.sublayers_removed);
         CHECK_NEAR(steps[i].damage, losses[i], 0);
         CHECK(i == 0 ? steps[i].unit == -1 : masks[i * N + (size_t)steps[i].unit] == 0);
     }
@@ -169,7 +169,7 @@ static void path_and_costs(void)
     /* Half of the cache, no more, and no feed-forward for it. */
     memset(&options, 0, sizeof options);
     options.struct_size = sizeof options;
-    options.kv_bytes_per_token = steps[0].kv_bytes_per_token / 2;
+    options.kv_bytes = steps[0].kv_bytes / 2;
     search = new_search(f.model, &options);
     CHECK_OK(prune_model_search(f.model, f.data, search, NULL));
     CHECK_OK(prune_search_mask(search, keep, N, NULL));
@@ -264,12 +264,12 @@ static void shares_of_the_data(void)
         }
         least = share < least ? share : least;
         CHECK_OK(prune_data_create(ids, lengths, (size_t)ceil(share * SEQUENCES), NULL, &part));
-        CHECK_OK(prune_model_utilities(f.model, part, masks, count, N, NULL, damages, NULL));
+        CHECK_OK(prune_model_damages(f.model, part, masks, count, N, NULL, damages, NULL));
         CHECK_OK(prune_search_tell(hand, masks, damages, count));
         prune_data_release(part);
     }
     CHECK(least == 1.0 / 16 && same_search(whole, hand) && search_state(whole).met);
-    CHECK_OK(prune_model_utilities(f.model, data, (prune_search_mask(whole, masks, N, NULL), masks), 1, N, NULL,
+    CHECK_OK(prune_model_damages(f.model, data, (prune_search_mask(whole, masks, N, NULL), masks), 1, N, NULL,
                                    damages, NULL));
     CHECK_NEAR(search_state(whole).damage, damages[0], 0);
     prune_search_release(whole);
@@ -358,20 +358,20 @@ static void times(void)
     CHECK(count == N + 1);
     CHECK_OK(prune_model_times(f.model, &timing, measured, N + 1, &count));
     for (i = 0; i <= N; i++) {
-        CHECK(measured[i].prefill_milliseconds > 0 && measured[i].decode_milliseconds > 0);
-        all += measured[i].decode_milliseconds;
+        CHECK(measured[i].prefill_ms > 0 && measured[i].decode_ms > 0);
+        all += measured[i].decode_ms;
     }
-    options.times = measured, options.times_count = N + 1;
-    options.decode_milliseconds = measured[N].decode_milliseconds + (all - measured[N].decode_milliseconds) * 0.7;
+    options.times = measured, options.n_times = N + 1;
+    options.decode_ms = measured[N].decode_ms + (all - measured[N].decode_ms) * 0.7;
     search = new_search(f.model, &options);
     CHECK_OK(prune_model_search(f.model, f.data, search, NULL));
     CHECK_OK(prune_search_mask(search, keep, N, NULL));
-    left = measured[N].decode_milliseconds;
+    left = measured[N].decode_ms;
     for (i = 0; i < N; i++) {
-        left += keep[i] * measured[i].decode_milliseconds;
+        left += keep[i] * measured[i].decode_ms;
     }
     CHECK(search_state(search).met && search_state(search).removed >= 1 && search_state(search).removed < N);
-    CHECK(left <= options.decode_milliseconds + 1e-9);
+    CHECK(left <= options.decode_ms + 1e-9);
     prune_search_release(search);
 }
 

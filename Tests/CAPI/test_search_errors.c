@@ -49,26 +49,26 @@ static void options_are_checked(void)
     REFUSED(options.remove_parameters = 1, PRUNE_ERR_ARGUMENT, "remove_parameters");
     REFUSED(options.remove_parameters = NAN, PRUNE_ERR_ARGUMENT, "remove_parameters");
     REFUSED(options.parameter_bytes = 1, PRUNE_ERR_ARGUMENT, "are left");
-    REFUSED(options.kv_bytes_per_token = -1, PRUNE_ERR_ARGUMENT, "kv_bytes_per_token");
-    REFUSED(options.prefill_milliseconds = 1, PRUNE_ERR_ARGUMENT, "times");
-    REFUSED((options.decode_milliseconds = 0.5, options.times = times, options.times_count = N + 1), PRUNE_ERR_ARGUMENT,
-            "decode_milliseconds");
-    REFUSED((options.times = times, options.times_count = N), PRUNE_ERR_ARGUMENT, "times");
-    REFUSED(options.times_count = 1, PRUNE_ERR_ARGUMENT, "times");
+    REFUSED(options.kv_bytes = -1, PRUNE_ERR_ARGUMENT, "kv_bytes");
+    REFUSED(options.prefill_ms = 1, PRUNE_ERR_ARGUMENT, "times");
+    REFUSED((options.decode_ms = 0.5, options.times = times, options.n_times = N + 1), PRUNE_ERR_ARGUMENT,
+            "decode_ms");
+    REFUSED((options.times = times, options.n_times = N), PRUNE_ERR_ARGUMENT, "times");
+    REFUSED(options.n_times = 1, PRUNE_ERR_ARGUMENT, "times");
     REFUSED(options.max_damage = -1, PRUNE_ERR_ARGUMENT, "max_damage");
-    REFUSED(options.max_increase = INFINITY, PRUNE_ERR_ARGUMENT, "max_increase");
-    REFUSED((options.start = keep, options.start_count = 3), PRUNE_ERR_ARGUMENT, "start");
-    REFUSED((options.start = odd, options.start_count = N), PRUNE_ERR_ARGUMENT, "ffn.0");
-    REFUSED(options.start_count = 2, PRUNE_ERR_ARGUMENT, "start");
-    REFUSED((options.protect = keep, options.protect_count = 5), PRUNE_ERR_ARGUMENT, "protect");
-    REFUSED((options.protect = keep, options.protect_count = N), PRUNE_ERR_ARGUMENT, "only 0");
-    REFUSED(options.score_count = 1, PRUNE_ERR_ARGUMENT, "scores");
-    REFUSED((options.scores = scores, options.score_count = N), PRUNE_ERR_ARGUMENT, "scores");
-    REFUSED((options.strategy = PRUNE_STRATEGY_ONE_SHOT, options.scores = scores, options.score_count = 3),
+    REFUSED(options.max_loss_increase = INFINITY, PRUNE_ERR_ARGUMENT, "max_loss_increase");
+    REFUSED((options.start = keep, options.n_start = 3), PRUNE_ERR_ARGUMENT, "start");
+    REFUSED((options.start = odd, options.n_start = N), PRUNE_ERR_ARGUMENT, "ffn.0");
+    REFUSED(options.n_start = 2, PRUNE_ERR_ARGUMENT, "start");
+    REFUSED((options.protect = keep, options.n_protect = 5), PRUNE_ERR_ARGUMENT, "protect");
+    REFUSED((options.protect = keep, options.n_protect = N), PRUNE_ERR_ARGUMENT, "only 0");
+    REFUSED(options.n_scores = 1, PRUNE_ERR_ARGUMENT, "scores");
+    REFUSED((options.scores = scores, options.n_scores = N), PRUNE_ERR_ARGUMENT, "scores");
+    REFUSED((options.strategy = PRUNE_STRATEGY_ONE_SHOT, options.scores = scores, options.n_scores = 3),
             PRUNE_ERR_ARGUMENT, "3 entries");
-    REFUSED((options.strategy = PRUNE_STRATEGY_ONE_SHOT, options.scores = bad, options.score_count = N),
+    REFUSED((options.strategy = PRUNE_STRATEGY_ONE_SHOT, options.scores = bad, options.n_scores = N),
             PRUNE_ERR_NONFINITE, "attn.1");
-    REFUSED((options.strategy = PRUNE_STRATEGY_WINDOW, options.scores = scores, options.score_count = N),
+    REFUSED((options.strategy = PRUNE_STRATEGY_WINDOW, options.scores = scores, options.n_scores = N),
             PRUNE_ERR_ARGUMENT, "blocks");
     REFUSED((options.strategy = PRUNE_STRATEGY_TAIL, options.candidates = 1), PRUNE_ERR_ARGUMENT, "candidates");
     REFUSED((options.strategy = PRUNE_STRATEGY_TAIL, options.exchanges = -1), PRUNE_ERR_ARGUMENT, "exchanges");

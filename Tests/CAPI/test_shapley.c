@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Games of a tiny model: what prune_model_shapley() finds, against enumeration with prune_model_utilities(). */
+/* Games of a tiny model: what prune_model_shapley() finds, against enumeration with prune_model_damages(). */
 #include "check.h"
 #include "fixture.h"
 #include "game.h"
@@ -39,15 +39,15 @@ static prune_data *make_spoken(void)
     return data;
 }
 
-/* The worths of all coalitions of the players: minus the utility, uncapped, then capped here. */
+/* The worths of all coalitions of the players: minus the measure, uncapped, then capped here. */
 static void enumerate(table_game *table, int64_t n, const int32_t *player_of_sublayer, const prune_data *data,
-                      prune_utility utility, double cap)
+                      prune_measure measure, double cap)
 {
     prune_coalition_options options = PRUNE_COALITION_OPTIONS_INIT;
     uint8_t masks[16 * U];
     double values[16];
     size_t s, u, count = (size_t)1 << n;
-    options.utility = utility;
+    options.measure = measure;
     options.cap = PRUNE_CAP_NONE;
     table->n = n;
     for (s = 0; s < count; s++) {
@@ -55,7 +55,7 @@ static void enumerate(table_game *table, int64_t n, const int32_t *player_of_sub
             masks[s * U + u] = player_of_sublayer[u] < 0 || (s >> player_of_sublayer[u] & 1);
         }
     }
-    CHECK_OK(prune_model_utilities(f.model, data, masks, count, U, &options, values, NULL));
+    CHECK_OK(prune_model_damages(f.model, data, masks, count, U, &options, values, NULL));
     for (s = 0; s < count; s++) {
         table->worth[s] = -(values[s] > cap ? cap : values[s]);
     }
@@ -63,7 +63,7 @@ static void enumerate(table_game *table, int64_t n, const int32_t *player_of_sub
 
 /* Plays a game of these players; the caller releases it. */
 static prune_game *played(int64_t n, prune_estimator estimator, const prune_data *data,
-                          const prune_shapley_options *options)
+                          const prune_game_run_options *options)
 {
     prune_game *game = new_game(n, estimator, 1, 0);
     REQUIRE(game != NULL);
@@ -73,14 +73,14 @@ static prune_game *played(int64_t n, prune_estimator estimator, const prune_data
 }
 
 /* The exact game, played with these options, against the enumeration. */
-static void exact(const prune_shapley_options *options, int64_t n, const int32_t *player_of_sublayer, double cap)
+static void exact(const prune_game_run_options *options, int64_t n, const int32_t *player_of_sublayer, double cap)
 {
     prune_game *game = played(n, PRUNE_ESTIMATOR_EXACT, spoken, options);
     table_game table;
     double values[U], errors[U], expected[U], sum = 0.0;
     int64_t i;
     int failures = check_n_failed;
-    enumerate(&table, n, player_of_sublayer, spoken, options->coalitions.utility, cap);
+    enumerate(&table, n, player_of_sublayer, spoken, options->coalitions.measure, cap);
     exact_shapley(&table, expected);
     CHECK_OK(prune_game_result(game, values, errors, U));
     for (i = 0; i < n; i++) {
@@ -91,15 +91,15 @@ static void exact(const prune_shapley_options *options, int64_t n, const int32_t
     CHECK_NEAR(sum, table.worth[((size_t)1 << n) - 1] - table.worth[0], 1e-9); /* efficiency */
     CHECK_NEAR(state_of(game).efficiency_gap, 0.0, 1e-12);
     if (check_n_failed != failures) {
-        printf("    %d players, granularity %d, utility %d, cap %g\n", (int)n, (int)options->granularity,
-               (int)options->coalitions.utility, options->coalitions.cap);
+        printf("    %d players, granularity %d, measure %d, cap %g\n", (int)n, (int)options->granularity,
+               (int)options->coalitions.measure, options->coalitions.cap);
     }
     prune_game_release(game);
 }
 
 static void players(void)
 {
-    prune_shapley_options options = PRUNE_SHAPLEY_OPTIONS_INIT;
+    prune_game_run_options options = PRUNE_GAME_RUN_OPTIONS_INIT;
     const double ln_v = log(FIXTURE_VOCABULARY);
     exact(&options, 4, sublayers, ln_v);
     options.granularity = PRUNE_GRANULARITY_BLOCK;
@@ -115,13 +115,13 @@ static void players(void)
     exact(&options, 4, sublayers, ln_v);
 }
 
-static void caps_and_utilities(void)
+static void caps_and_damages(void)
 {
-    prune_shapley_options options = PRUNE_SHAPLEY_OPTIONS_INIT;
+    prune_game_run_options options = PRUNE_GAME_RUN_OPTIONS_INIT;
     const double ln_v = log(FIXTURE_VOCABULARY);
     table_game table;
     size_t s, above = 0;
-    enumerate(&table, 4, sublayers, spoken, PRUNE_UTILITY_LOSS, INFINITY);
+    enumerate(&table, 4, sublayers, spoken, PRUNE_MEASURE_LOSS, INFINITY);
     for (s = 0; s < 16; s++) {
         above += -table.worth[s] > ln_v;
     }
@@ -131,11 +131,11 @@ static void caps_and_utilities(void)
     options.coalitions.cap = 3.3;
     exact(&options, 4, sublayers, 3.3);
     options.coalitions.cap = PRUNE_CAP_DEFAULT; /* none, but for the loss */
-    options.coalitions.utility = PRUNE_UTILITY_LOGIT_L2;
+    options.coalitions.measure = PRUNE_MEASURE_LOGIT_L2;
     exact(&options, 4, sublayers, INFINITY);
-    options.coalitions.utility = PRUNE_UTILITY_KL;
+    options.coalitions.measure = PRUNE_MEASURE_KL;
     exact(&options, 4, sublayers, INFINITY);
-    options.coalitions.utility = PRUNE_UTILITY_JS;
+    options.coalitions.measure = PRUNE_MEASURE_JS;
     exact(&options, 4, sublayers, INFINITY);
 }
 
@@ -143,7 +143,7 @@ static void caps_and_utilities(void)
 static void the_models_mask(void)
 {
     static const uint8_t keep[U] = { 1, 0, 0, 1 };
-    prune_shapley_options options = PRUNE_SHAPLEY_OPTIONS_INIT;
+    prune_game_run_options options = PRUNE_GAME_RUN_OPTIONS_INIT;
     CHECK_OK(prune_model_mask_set(f.model, keep, U));
     exact(&options, 4, sublayers, log(FIXTURE_VOCABULARY));
     CHECK_OK(prune_model_mask_set(f.model, NULL, 0));
@@ -159,7 +159,7 @@ static void estimators(void)
     table_game table;
     double values[U], errors[U], expected[U];
     size_t e, i;
-    enumerate(&table, 4, sublayers, spoken, PRUNE_UTILITY_LOSS, log(FIXTURE_VOCABULARY));
+    enumerate(&table, 4, sublayers, spoken, PRUNE_MEASURE_LOSS, log(FIXTURE_VOCABULARY));
     exact_shapley(&table, expected);
     for (e = 0; e < sizeof all / sizeof all[0]; e++) {
         prune_game *game = played(4, all[e], spoken, NULL);
@@ -188,19 +188,19 @@ static prune_data *choices(void)
     return data;
 }
 
-static void choice_utilities(void)
+static void choice_damages(void)
 {
-    prune_shapley_options options = PRUNE_SHAPLEY_OPTIONS_INIT;
+    prune_game_run_options options = PRUNE_GAME_RUN_OPTIONS_INIT;
     prune_data *data = choices();
-    prune_utility utility;
-    for (utility = PRUNE_UTILITY_CHOICE_ERROR; utility <= PRUNE_UTILITY_CHOICE_LOSS; utility++) {
+    prune_measure measure;
+    for (measure = PRUNE_MEASURE_CHOICE_ERROR; measure <= PRUNE_MEASURE_CHOICE_LOSS; measure++) {
         prune_game *game;
         table_game table;
         double values[U], expected[U];
         int i;
-        options.coalitions.utility = utility;
+        options.coalitions.measure = measure;
         game = played(4, PRUNE_ESTIMATOR_EXACT, data, &options);
-        enumerate(&table, 4, sublayers, data, utility, INFINITY);
+        enumerate(&table, 4, sublayers, data, measure, INFINITY);
         exact_shapley(&table, expected);
         CHECK_OK(prune_game_result(game, values, NULL, U));
         for (i = 0; i < U; i++) {
@@ -217,10 +217,10 @@ int main(void)
     REQUIRE(f.model != NULL && f.data != NULL);
     spoken = make_spoken();
     players();
-    caps_and_utilities();
+    caps_and_damages();
     the_models_mask();
     estimators();
-    choice_utilities();
+    choice_damages();
     prune_data_release(spoken);
     fixture_close(&f);
     return check_report();

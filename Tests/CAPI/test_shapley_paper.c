@@ -14,21 +14,21 @@ static fixture f;
 static void leave_one_out(void)
 {
     static const struct {
-        prune_utility utility;
+        prune_measure measure;
         uint64_t metric;
-    } pairs[2] = { { PRUNE_UTILITY_LOSS, PRUNE_METRIC_LEAVE_ONE_OUT_LOSS },
-                   { PRUNE_UTILITY_LOGIT_L2, PRUNE_METRIC_LEAVE_ONE_OUT_LOGIT_L2 } };
+    } pairs[2] = { { PRUNE_MEASURE_LOSS, PRUNE_METRIC_LEAVE_ONE_OUT_LOSS },
+                   { PRUNE_MEASURE_LOGIT_L2, PRUNE_METRIC_LEAVE_ONE_OUT_LOGIT_L2 } };
     prune_granularity granularity;
     int p, i;
     for (p = 0; p < 2; p++) {
         for (granularity = PRUNE_GRANULARITY_SUBLAYER; granularity <= PRUNE_GRANULARITY_FEED_FORWARD; granularity++) {
             int64_t n = granularity == PRUNE_GRANULARITY_SUBLAYER ? 4 : 2;
-            prune_shapley_options options = PRUNE_SHAPLEY_OPTIONS_INIT;
+            prune_game_run_options options = PRUNE_GAME_RUN_OPTIONS_INIT;
             prune_score_options score = PRUNE_SCORE_OPTIONS_INIT;
             double values[U], scores[U];
             prune_game *game;
             options.granularity = score.granularity = granularity;
-            options.coalitions.utility = pairs[p].utility;
+            options.coalitions.measure = pairs[p].measure;
             options.coalitions.cap = PRUNE_CAP_NONE;
             score.metrics = pairs[p].metric;
             game = new_game(n, PRUNE_ESTIMATOR_LEAVE_ONE_OUT, 0, 0);
@@ -48,7 +48,7 @@ static void leave_one_out(void)
 static void subnetworks(void)
 {
     prune_game_options game_options = PRUNE_GAME_OPTIONS_INIT;
-    prune_shapley_options options = PRUNE_SHAPLEY_OPTIONS_INIT;
+    prune_game_run_options options = PRUNE_GAME_RUN_OPTIONS_INIT;
     prune_coalition_options uncapped = PRUNE_COALITION_OPTIONS_INIT;
     prune_game *game = NULL;
     uint8_t masks[U * U];
@@ -62,7 +62,7 @@ static void subnetworks(void)
     for (s = 0; s < FIXTURE_SEQUENCES; s++) {
         prune_data *alone = NULL;
         CHECK_OK(prune_data_create(fixture_ids + start, fixture_lengths + s, 1, NULL, &alone));
-        CHECK_OK(prune_model_utilities(f.model, alone, masks, U, U, &uncapped, losses, NULL));
+        CHECK_OK(prune_model_damages(f.model, alone, masks, U, U, &uncapped, losses, NULL));
         for (i = 0; i < U; i++) {
             damage[i] += losses[i] / FIXTURE_SEQUENCES;
             total += losses[i] / FIXTURE_SEQUENCES;

@@ -12,9 +12,9 @@ enum {
 
 static fixture f;
 
-static prune_shapley_options in_batches(int64_t coalitions)
+static prune_game_run_options in_batches(int64_t coalitions)
 {
-    prune_shapley_options options = PRUNE_SHAPLEY_OPTIONS_INIT;
+    prune_game_run_options options = PRUNE_GAME_RUN_OPTIONS_INIT;
     options.batch_coalitions = coalitions;
     return options;
 }
@@ -28,7 +28,7 @@ static prune_game *fresh(prune_estimator estimator)
 
 static prune_game *uninterrupted(prune_estimator estimator)
 {
-    prune_shapley_options options = in_batches(3);
+    prune_game_run_options options = in_batches(3);
     prune_game *game = fresh(estimator);
     CHECK_OK(prune_model_shapley(f.model, f.data, game, &options));
     CHECK(state_of(game).done);
@@ -74,7 +74,7 @@ static int32_t watch(void *user_data, const prune_game_progress *progress)
 /* Plays once more with a witness; the status of the call. */
 static prune_status watched(prune_game *game, witness *w)
 {
-    prune_shapley_options options = in_batches(3);
+    prune_game_run_options options = in_batches(3);
     w->game = game;
     w->thread = pthread_self();
     w->last.told = state_of(game).told;
@@ -155,7 +155,7 @@ static void stopped_within(void)
     prune_game *whole = uninterrupted(PRUNE_ESTIMATOR_SURROGATE);
     int stops = 0, at;
     for (at = 0; at < 60; at++) {
-        prune_shapley_options options = in_batches(3);
+        prune_game_run_options options = in_batches(3);
         prune_game *game = fresh(PRUNE_ESTIMATOR_SURROGATE);
         int left = at;
         prune_status status;
@@ -206,7 +206,7 @@ static void asked_before(void)
 static void *play_alone(void *unused)
 {
     prune_game *game = new_game(U, PRUNE_ESTIMATOR_SURROGATE, 6, 0);
-    prune_shapley_options options = in_batches(3);
+    prune_game_run_options options = in_batches(3);
     (void)unused;
     if (prune_model_shapley(f.model, f.data, game, &options) != PRUNE_OK) {
         prune_game_release(game);

@@ -13,9 +13,9 @@ static fixture f;          /* 2 blocks, 3 sequences */
 static fixture deep;       /* 4 blocks */
 static prune_data *single; /* one sequence: one batch of tokens */
 
-static prune_shapley_options in_batches(int64_t coalitions)
+static prune_game_run_options in_batches(int64_t coalitions)
 {
-    prune_shapley_options options = PRUNE_SHAPLEY_OPTIONS_INIT;
+    prune_game_run_options options = PRUNE_GAME_RUN_OPTIONS_INIT;
     options.batch_coalitions = coalitions;
     return options;
 }
@@ -29,7 +29,7 @@ static prune_game *fresh(prune_estimator estimator)
 
 static prune_game *played(prune_estimator estimator)
 {
-    prune_shapley_options options = in_batches(3);
+    prune_game_run_options options = in_batches(3);
     prune_game *game = fresh(estimator);
     CHECK_OK(prune_model_shapley(f.model, f.data, game, &options));
     CHECK(state_of(game).done);
@@ -44,7 +44,7 @@ static void batches(void)
     int64_t least = 0;
     size_t i;
     for (i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
-        prune_shapley_options options = in_batches(sizes[i]);
+        prune_game_run_options options = in_batches(sizes[i]);
         prune_game *game = fresh(PRUNE_ESTIMATOR_SURROGATE);
         CHECK_OK(prune_model_shapley(f.model, f.data, game, &options));
         CHECK(same_values(whole, game, U));
@@ -65,7 +65,7 @@ static void batches(void)
 /* What the walk shares, on one batch of tokens. */
 static void counters(void)
 {
-    prune_shapley_options options = in_batches(1 << B);
+    prune_game_run_options options = in_batches(1 << B);
     prune_game *game = new_game(2 * B, PRUNE_ESTIMATOR_LEAVE_ONE_OUT, 0, 0), *tight;
     int64_t n = 2 * B;
     CHECK_OK(prune_model_shapley(deep.model, single, game, &options));
@@ -96,7 +96,7 @@ static void sublayer_budget(void)
     int64_t full = state_of(whole).sublayers_computed, budget;
     CHECK(full > 15);
     for (budget = 1; budget <= full + 5; budget += 4) {
-        prune_shapley_options options = in_batches(3);
+        prune_game_run_options options = in_batches(3);
         prune_game *game = fresh(PRUNE_ESTIMATOR_EXACT);
         options.sublayer_budget = budget;
         CHECK_OK(prune_model_shapley(f.model, f.data, game, &options));
@@ -120,14 +120,14 @@ static void sublayer_budget_elsewhere(void)
     for (which = 0; which < 3; which++) {
         int64_t budget, worst = 0, of_worst = 0;
         for (budget = 1; budget <= 400; budget += 7) {
-            prune_shapley_options options = in_batches(16);
+            prune_game_run_options options = in_batches(16);
             prune_game *game = new_game(2 * B, PRUNE_ESTIMATOR_EXACT, 0, 0);
             int64_t over;
             options.sublayer_budget = budget;
             options.coalitions.memory_budget = which == 0;
-            options.coalitions.utility = which == 0 ? PRUNE_UTILITY_LOSS : PRUNE_UTILITY_KL;
+            options.coalitions.measure = which == 0 ? PRUNE_MEASURE_LOSS : PRUNE_MEASURE_KL;
             options.coalitions.reference = which == 2 ? reference : NULL;
-            options.coalitions.reference_count = which == 2 ? 2 * B : 0;
+            options.coalitions.n_reference = which == 2 ? 2 * B : 0;
             CHECK_OK(prune_model_shapley(deep.model, single, game, &options));
             over = state_of(game).sublayers_computed - budget;
             of_worst = over > worst ? budget : of_worst;
@@ -155,14 +155,14 @@ static void refusals(void)
     before = saved_game(game, &n_before);
 #define REFUSED(player_list, count, part)                                                      \
     do {                                                                                       \
-        prune_shapley_options o = PRUNE_SHAPLEY_OPTIONS_INIT;                                  \
+        prune_game_run_options o = PRUNE_GAME_RUN_OPTIONS_INIT;                                  \
         o.player_of_sublayer = player_list;                                                    \
         o.player_count = count;                                                                \
         CHECK_FAILS(prune_model_shapley(f.model, f.data, game, &o), PRUNE_ERR_ARGUMENT, part); \
     } while (0)
 #define WITH(field, value, expected, part)                                           \
     do {                                                                             \
-        prune_shapley_options o = PRUNE_SHAPLEY_OPTIONS_INIT;                        \
+        prune_game_run_options o = PRUNE_GAME_RUN_OPTIONS_INIT;                        \
         o.field = value;                                                             \
         CHECK_FAILS(prune_model_shapley(f.model, f.data, game, &o), expected, part); \
     } while (0)
@@ -177,15 +177,15 @@ static void refusals(void)
     WITH(granularity, -1, PRUNE_ERR_ARGUMENT, "granularity");
     WITH(sublayer_budget, -1, PRUNE_ERR_ARGUMENT, "sublayer_budget");
     WITH(batch_coalitions, -1, PRUNE_ERR_ARGUMENT, "batch_coalitions");
-    WITH(coalitions.utility, 6, PRUNE_ERR_ARGUMENT, "utility");
+    WITH(coalitions.measure, 6, PRUNE_ERR_ARGUMENT, "measure");
     WITH(coalitions.cap, -3.0, PRUNE_ERR_ARGUMENT, "cap");
     WITH(coalitions.memory_budget, -1, PRUNE_ERR_ARGUMENT, "memory_budget");
     WITH(coalitions.batch_tokens, -1, PRUNE_ERR_ARGUMENT, "batch_tokens");
-    WITH(coalitions.reference_count, 3, PRUNE_ERR_ARGUMENT, "reference");
+    WITH(coalitions.n_reference, 3, PRUNE_ERR_ARGUMENT, "reference");
     CHECK_FAILS(prune_model_shapley(f.model, f.data, three, NULL), PRUNE_ERR_ARGUMENT, "3");
     after = saved_game(game, &n_after);
     CHECK(n_before == n_after && memcmp(before, after, n_before) == 0);
-    WITH(coalitions.utility, PRUNE_UTILITY_CHOICE_LOSS, PRUNE_ERR_DATA, "choice");
+    WITH(coalitions.measure, PRUNE_MEASURE_CHOICE_LOSS, PRUNE_ERR_DATA, "choice");
     CHECK_OK(prune_data_create(wrong, &length, 1, NULL, &foreign));
     CHECK_FAILS(prune_model_shapley(f.model, foreign, game, NULL), PRUNE_ERR_DATA, "999");
     CHECK(state_of(game).told == 0 && state_of(game).sublayers_computed == 0);

@@ -172,7 +172,7 @@ static void options_used(const fixture *f)
     size_t i;
     last.tokens = PRUNE_TOKENS_LAST;
     options.keep = keep;
-    options.keep_count = 4;
+    options.n_keep = 4;
     statistics = gathered(f, NULL, &last);
     CHECK_OK(prune_statistics_collect(statistics, f->model, f->data, &options));
     CHECK_OK(prune_statistics_scores(statistics, NULL, got, 24, NULL));

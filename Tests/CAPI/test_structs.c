@@ -10,7 +10,7 @@ typedef prune_status (*with_struct)(void *memory);
 
 static prune_status runtime_info(void *memory) { return prune_runtime_info(memory); }
 static prune_status model_info(void *memory) { return prune_model_info(f.model, memory); }
-static prune_status mask_cost(void *memory) { return prune_mask_cost(f.model, NULL, 0, memory); }
+static prune_status mask_cost(void *memory) { return prune_model_cost(f.model, NULL, 0, memory); }
 
 static prune_status model_open(void *memory)
 {
@@ -88,16 +88,16 @@ static prune_status hidden_states(void *memory)
     return prune_model_hidden_states(f.model, f.data, NULL, 0, 1, memory, out, 256, NULL);
 }
 
-static prune_status utilities(void *memory)
+static prune_status damages(void *memory)
 {
     double value;
-    return prune_model_utilities(f.model, f.data, NULL, 1, 0, memory, &value, NULL);
+    return prune_model_damages(f.model, f.data, NULL, 1, 0, memory, &value, NULL);
 }
 
 static prune_status walk_report(void *memory)
 {
     double value;
-    return prune_model_utilities(f.model, f.data, NULL, 1, 0, NULL, &value, memory);
+    return prune_model_damages(f.model, f.data, NULL, 1, 0, NULL, &value, memory);
 }
 
 /* The fields that cannot be left at zero are filled; the memory is larger than any size that is tried. */
@@ -124,7 +124,7 @@ static prune_status choices_options(void *memory)
     double values[2];
     prune_status status;
     CHECK_OK(prune_data_create_choices(&item, &data));
-    status = prune_model_choices(f.model, data, NULL, 0, memory, values, 2, NULL);
+    status = prune_model_evaluate_choices(f.model, data, NULL, 0, memory, values, 2, NULL);
     prune_data_release(data);
     return status;
 }
@@ -155,7 +155,7 @@ static prune_status shapley(void *memory)
     uint32_t inner = sizeof(prune_coalition_options);
     options.estimator = PRUNE_ESTIMATOR_LEAVE_ONE_OUT;
     CHECK_OK(prune_game_create(4, &options, &game));
-    memcpy((char *)memory + offsetof(prune_shapley_options, coalitions), &inner, sizeof inner);
+    memcpy((char *)memory + offsetof(prune_game_run_options, coalitions), &inner, sizeof inner);
     status = prune_model_shapley(f.model, f.data, game, memory);
     prune_game_release(game);
     return status;
@@ -288,15 +288,15 @@ static const struct {
               { token_losses, sizeof(prune_evaluate_options), "options", 0 },
               { logits, sizeof(prune_evaluate_options), "options", 0 },
               { hidden_states, sizeof(prune_evaluate_options), "options", 0 },
-              { utilities, sizeof(prune_coalition_options), "options", 0 },
+              { damages, sizeof(prune_coalition_options), "options", 0 },
               { walk_report, sizeof(prune_walk_report), "out_report", 0 },
               { choices, sizeof(prune_choices), "choices", 0 },
               { choices_options, sizeof(prune_evaluate_options), "options", 0 },
               { game_create, sizeof(prune_game_options), "options", 0 },
               { game_info, sizeof(prune_game_state), "out_state", 0 },
-              { shapley, sizeof(prune_shapley_options), "options", 0 },
+              { shapley, sizeof(prune_game_run_options), "options", 0 },
               { generate, sizeof(prune_generate_options), "options", 0 },
-              { generation_info, sizeof(prune_generation_report), "out_report", 0 },
+              { generation_info, sizeof(prune_generation_summary), "out_report", 0 },
               { recover, sizeof(prune_recover_options), "options", 0 },
               { adapters_info, sizeof(prune_adapters_summary), "out_summary", 0 },
               { moments_create, sizeof(prune_recover_options), "options", 0 },
@@ -384,7 +384,7 @@ static void inside(void)
     size_t i;
     CHECK_OK(prune_game_create(4, NULL, &game));
     for (i = 0; i < 4; i++) {
-        prune_shapley_options options = PRUNE_SHAPLEY_OPTIONS_INIT;
+        prune_game_run_options options = PRUNE_GAME_RUN_OPTIONS_INIT;
         options.coalitions.struct_size = wrong[i];
         CHECK_FAILS(prune_model_shapley(f.model, f.data, game, &options), PRUNE_ERR_ARGUMENT, "coalition");
         CHECK(strstr(prune_last_error(), "struct_size") != NULL);

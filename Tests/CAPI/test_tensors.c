@@ -59,7 +59,7 @@ static void same_shape(const prune_model *a, const prune_model *b)
     CHECK_OK(prune_model_info(b, &y));
     CHECK(strcmp(x.architecture, y.architecture) == 0 && strcmp(x.element_type, y.element_type) == 0);
     CHECK(x.tied_embeddings == y.tied_embeddings && x.parameters == y.parameters);
-    CHECK(x.parameter_bytes == y.parameter_bytes && x.kv_bytes_per_token == y.kv_bytes_per_token);
+    CHECK(x.parameter_bytes == y.parameter_bytes && x.kv_bytes == y.kv_bytes);
     CHECK(x.abilities == y.abilities && x.compute == y.compute && x.n_blocks == y.n_blocks);
 }
 

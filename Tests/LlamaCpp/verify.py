@@ -81,7 +81,7 @@ def measure(
         "layers": len(made.layers),
         "difference": float(np.linalg.norm(got - want) / np.linalg.norm(want)),
         "largest": float(np.abs(got - want).max()),
-        "kv_bytes_per_token": None if cache is None else cache / CACHE_TOKENS,
+        "kv_bytes": None if cache is None else cache / CACHE_TOKENS,
         "kv_bytes_expected": kept * floats,
         "file_bytes": made.bytes,
         "same_tokens": same_text if made.has_tokenizer else None,
@@ -99,7 +99,7 @@ def faults(row: dict[str, Any]) -> Iterator[str]:
     """What is wrong with a result, in sentences."""
     if not row["difference"] <= TOLERANCES[row["dtype"]]:
         yield f"the logits differ by {row['difference']:.2g}"
-    cache = row["kv_bytes_per_token"]
+    cache = row["kv_bytes"]
     # Half of 0.01 MiB, of keys and of values.
     if cache is None or abs(cache - row["kv_bytes_expected"]) > 0.0101 * 2**20 / CACHE_TOKENS:
         yield f"the cache takes {cache} bytes a token, not {row['kv_bytes_expected']}"
@@ -162,7 +162,7 @@ def table(rows: list[dict[str, Any]]) -> str:
     own = [row for row in rows if row["model"] == "tales-12l" and "difference" in row]
     lines += [
         f"| {row['case']} | {row['dtype']} | {row['architecture']}, {row['layers']} "
-        f"| {row['difference']:.1e} | {row['kv_bytes_per_token']:.0f} |"
+        f"| {row['difference']:.1e} | {row['kv_bytes']:.0f} |"
         for row in own
     ]
     others = sorted({row["model"] for row in rows} - {"tales-12l"})

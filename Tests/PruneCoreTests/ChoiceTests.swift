@@ -7,7 +7,7 @@ import Testing
     import Glibc
 #endif
 
-/// Multiple-choice data: how it lies in sequences, and its utilities against plain arithmetic.
+/// Multiple-choice data: how it lies in sequences, and its damages against plain arithmetic.
 @Suite struct ChoiceTests {
     let model = HandModel(updates: [[0.3, -1, 0, 0.5], [0, 1.5, -0.5, 0], [2, 0, 0.25, 0], [0, -0.125, 1, -1]])
     let all = KeepMask(blocks: 2)
@@ -40,9 +40,9 @@ import Testing
         item.candidates.map { logLikelihood(item.context, $0, mask) / (score == .mean ? Double($0.count) : 1) }
     }
 
-    func values(_ utility: Utility, _ data: TokenData, _ masks: [KeepMask], batch: Int = 1000) throws -> [Double] {
-        try utilities(
-            model, data, under: masks, utility, cap: nil, reference: nil, WalkOptions(batchTokens: batch), progress: nil
+    func values(_ measure: Measure, _ data: TokenData, _ masks: [KeepMask], batch: Int = 1000) throws -> [Double] {
+        try damages(
+            model, data, under: masks, measure, cap: nil, reference: nil, WalkOptions(batchTokens: batch), progress: nil
         ).values
     }
 
@@ -68,7 +68,7 @@ import Testing
     }
 
     @Test(arguments: [ChoiceScore.sum, .mean], [1, 4, 1000])
-    func utilitiesArePlainArithmetic(_ score: ChoiceScore, _ batch: Int) throws {
+    func damagesArePlainArithmetic(_ score: ChoiceScore, _ batch: Int) throws {
         let data = try TokenData(items, score: score)
         let errors = try values(.choiceError, data, masks, batch: batch)
         let losses = try values(.choiceLoss, data, masks, batch: batch)
@@ -116,14 +116,14 @@ import Testing
     }
 
     @Test func aWalkIsShared() throws {
-        let report = try utilities(
+        let report = try damages(
             model, TokenData(items), under: masks, .choiceLoss, cap: nil, reference: nil, WalkOptions(), progress: nil
         ).report
         #expect(report.sublayersComputed == 15 && report.sublayersNaive == 32 && report.tokens == 22)
     }
 
     @Test func aCapHoldsValuesDown() throws {
-        let found = try utilities(
+        let found = try damages(
             model, TokenData(items), under: masks, .choiceLoss, cap: 0.5, reference: nil, WalkOptions(), progress: nil)
         let free = try values(.choiceLoss, TokenData(items), masks)
         #expect(found.values == free.map { min($0, 0.5) } && found.values.contains(0.5))
@@ -174,7 +174,7 @@ import Testing
     @Test func brokenWeightsAreNamed() throws {
         let broken = HandModel(updates: [[0, 0, 0, 0], [1, 0, .nan, 0], [0, 0, 0, 0], [0, 0, 1, 0]])
         let error = #expect(throws: PruneError.self) {
-            try utilities(
+            try damages(
                 broken, TokenData(items), under: [all], .choiceLoss, cap: nil, reference: nil, WalkOptions(),
                 progress: nil)
         }

@@ -211,7 +211,7 @@ import Testing
                 }, "needs 9"
             ),
             (Self.message(.greedy) { $0.budget.maxDamage = .nan }, "max_damage"),
-            (Self.message(.greedy) { $0.budget.maxIncrease = -1 }, "max_increase"),
+            (Self.message(.greedy) { $0.budget.maxIncrease = -1 }, "max_loss_increase"),
             (Self.message(.window) { $0.budget.removeAttention = 2 }, "one run"),
             (
                 Self.message(.window) {

@@ -135,14 +135,14 @@ def test_ties_go_to_the_first_and_one_question_has_no_error() -> None:
     assert found.chance == pytest.approx(1 / 3)
 
 
-def test_utilities_are_those_of_the_evaluation(model: pc.Model, questions: pc.ChoiceSet) -> None:
+def test_damages_are_those_of_the_evaluation(model: pc.Model, questions: pc.ChoiceSet) -> None:
     masks = [pc.Mask.all(12), pc.Mask.remove(["attn.3", "block.7"], 12)]
     for scoring in ("letter", "sum", "mean"):
         data = pc.Data.from_choices(questions, model, scoring)  # type: ignore[arg-type]
         found = [model.evaluate_choices(data, mask) for mask in masks]
-        errors = model.utilities(data, masks, utility="choice_error").values
+        errors = model.damages(data, masks, measure="choice_error").values
         np.testing.assert_allclose(errors, [1 - each.accuracy for each in found], atol=1e-12)
-        losses = model.utilities(data, masks, utility="choice_loss").values
+        losses = model.damages(data, masks, measure="choice_loss").values
         np.testing.assert_allclose(losses, [each.choice_loss for each in found], atol=1e-5)
 
 

@@ -37,7 +37,7 @@ def test_report_is_what_is_printed(demo: tuple[Path, dict[str, Any]]) -> None:
     assert len(printed["removed"]) == 4
     assert all(name.startswith("attn.") for name in printed["removed"])
     assert printed["loss"] > printed["loss_before"]
-    assert printed["cost_after"]["kv_bytes_per_token"] == 2048
+    assert printed["cost_after"]["kv_bytes"] == 2048
 
 
 def test_losses_are_those_of_the_mask(

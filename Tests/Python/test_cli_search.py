@@ -53,8 +53,8 @@ def test_options_reach_the_search(
     monkeypatch.chdir(folder)
     whole = tales.cost()
     for options, check in (
-        (f"--kv-bytes {whole.kv_bytes_per_token // 2} --strategy tail",
-         lambda r: r["cost_after"]["kv_bytes_per_token"] <= whole.kv_bytes_per_token // 2),
+        (f"--kv-bytes {whole.kv_bytes // 2} --strategy tail",
+         lambda r: r["cost_after"]["kv_bytes"] <= whole.kv_bytes // 2),
         (f"--parameter-bytes {whole.parameter_bytes * 3 // 4} --strategy one-shot --metric l2",
          lambda r: r["cost_after"]["parameter_bytes"] <= whole.parameter_bytes * 3 // 4
          and r["provenance"]["metric"] == "l2"),
@@ -69,8 +69,8 @@ def test_options_reach_the_search(
         ("--granularity block --max-loss-increase 0.02",
          lambda r: r["state"]["damage"] <= 1.02 * r["state"]["start_damage"]),
         ("--granularity block --max-damage 4.2", lambda r: r["state"]["damage"] <= 4.2),
-        ("--granularity block --remove 1 --exchanges 0 --utility kl",
-         lambda r: r["state"]["told"] == 13 and r["provenance"]["utility"] == "kl"),
+        ("--granularity block --remove 1 --exchanges 0 --measure kl",
+         lambda r: r["state"]["told"] == 13 and r["provenance"]["measure"] == "kl"),
         ("--granularity block --strategy evolutionary --remove 2 --offspring 4 --generations 2 "
          "--patience 1",
          lambda r: [r["provenance"][n] for n in ("offspring", "generations", "patience")]
@@ -101,8 +101,8 @@ def test_searches_on_questions(folder: Path) -> None:
     ]
     (folder / "q.jsonl").write_text("".join(json.dumps(row) + "\n" for row in questions))
     base = "search model --choices q.jsonl --granularity block --remove 1 --json"
-    found = only_json(run(folder, f"{base} --utility choice_loss --scoring mean"))
-    assert found["provenance"]["utility"] == "choice_loss" and found["state"]["damage"] > 0
+    found = only_json(run(folder, f"{base} --measure choice_loss --scoring mean"))
+    assert found["provenance"]["measure"] == "choice_loss" and found["state"]["damage"] > 0
 
 
 @pytest.mark.parametrize(

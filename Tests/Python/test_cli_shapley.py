@@ -18,7 +18,7 @@ SMALL = "--data text.jsonl --sequence-length 24 --limit 2"
 
 def test_scores_are_those_of_the_library(folder: Path, tales: pc.Model) -> None:
     arguments = (
-        f"shapley model {SMALL} --utility loss --estimator antithetic --budget 60 --granularity "
+        f"shapley model {SMALL} --measure loss --estimator antithetic --budget 60 --granularity "
         "block --checkpoint made/game --out made/scores.json --seed 3 --json"
     )
     printed = only_json(run(folder, arguments))
@@ -53,15 +53,15 @@ def test_options_reach_the_game(folder: Path) -> None:
     least = only_json(
         run(folder, f"{base} --estimator exact --least 2 --certainty 0.9 --budget 5000")
     )
-    assert least["provenance"]["options"]["least_count"] == 2
+    assert least["provenance"]["options"]["least"] == 2
     few = only_json(run(folder, f"{base} --estimator antithetic --sublayer-budget 300"))
     assert few["shapley"]["state"]["sublayers_computed"] <= 300
     kept = only_json(run(folder, f"{base} --estimator banzhaf --budget 40 --keep-probability 0.9"))
     assert kept["provenance"]["options"]["keep_probability"] == 0.9
     paper = f"{base} --estimator random_subnetworks --subnetwork-size 11 --budget 24"
     assert only_json(run(folder, paper))["provenance"]["options"]["subnetwork_size"] == 11
-    divergence = only_json(run(folder, f"{base} --utility js --budget 20"))
-    assert divergence["provenance"]["utility"] == "js"
+    divergence = only_json(run(folder, f"{base} --measure js --budget 20"))
+    assert divergence["provenance"]["measure"] == "js"
 
 
 def test_prune_and_curve_take_the_scores(folder: Path, tales: pc.Model) -> None:
@@ -99,16 +99,16 @@ def test_games_are_played_on_questions_too(folder: Path) -> None:
     ]
     (folder / "q.jsonl").write_text("".join(json.dumps(row) + "\n" for row in questions))
     base = "shapley model --choices q.jsonl --granularity block --estimator leave_one_out --json"
-    loss = only_json(run(folder, f"{base} --utility choice_loss --scoring mean"))
-    assert loss["provenance"]["utility"] == "choice_loss" and loss["provenance"]["cap"] is None
+    loss = only_json(run(folder, f"{base} --measure choice_loss --scoring mean"))
+    assert loss["provenance"]["measure"] == "choice_loss" and loss["provenance"]["cap"] is None
     values = loss["metrics"]["leave_one_out"]
     assert len(values) == 12 and len(set(values)) == 12
-    error = only_json(run(folder, f"{base} --utility choice_error"))
+    error = only_json(run(folder, f"{base} --measure choice_error"))
     halves = 2 * np.array(error["metrics"]["leave_one_out"])
     assert np.array_equal(halves, halves.round())  # two questions: the share changes in halves
     shown = run(
         folder,
-        "shapley model --choices q.jsonl --granularity block --utility choice_loss --budget 40 "
+        "shapley model --choices q.jsonl --granularity block --measure choice_loss --budget 40 "
         "--estimator random_subnetworks",
     ).stdout
     assert "unknown" in shown and "random subnetworks" in shown
@@ -120,8 +120,8 @@ def test_games_are_played_on_questions_too(folder: Path) -> None:
         ("", "--data"),
         ("--data text.jsonl --choices text.jsonl", "either"),
         ("--data gone.txt", "gone.txt"),
-        ("--data text.jsonl --limit 1 --utility best", "best"),
-        ("--data text.jsonl --limit 1 --utility choice_error", "choice"),
+        ("--data text.jsonl --limit 1 --measure best", "best"),
+        ("--data text.jsonl --limit 1 --measure choice_error", "choice"),
         ("--data text.jsonl --limit 1 --estimator best", "best"),
         ("--data text.jsonl --limit 1 --estimator exact", "20"),
         ("--data text.jsonl --limit 1 --granularity head", "head"),
@@ -130,7 +130,7 @@ def test_games_are_played_on_questions_too(folder: Path) -> None:
         ("--data text.jsonl --limit 1 --cap high", "--cap"),
         ("--data text.jsonl --limit 1 --cap 0", "cap"),
         ("--data text.jsonl --limit 1 --target-error 0", "target_error"),
-        ("--data text.jsonl --limit 1 --least 0", "least_count"),
+        ("--data text.jsonl --limit 1 --least 0", "least"),
         ("--data text.jsonl --limit 1 --least 2 --certainty 2", "certainty"),
         ("--data text.jsonl --limit 1 --seed -1", "--seed"),
         ("--data text.jsonl --limit 1 --checkpoint text.jsonl", "text.jsonl"),

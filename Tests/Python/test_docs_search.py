@@ -35,7 +35,7 @@ def test_python_examples(text: str, workplace: Path) -> None:
     rest = lines[next(i for i, line in enumerate(lines) if line.startswith("['attn")) :]
     assert done.stdout.count("True") == 4  # bounds that hold, and a search saved and loaded
     with pc.open(workplace / "examples" / "models" / "tales-12l") as model:
-        cache = model.shape.kv_bytes_per_token
+        cache = model.shape.kv_bytes
     assert str(cache // 2) in rest
     assert rest[-1].split("\r")[-1].count("attn.") == 2
     assert (workplace / "path.png").is_file() and (workplace / "search.checkpoint").is_file()
@@ -67,5 +67,5 @@ def test_every_strategy_and_bound_is_named(text: str) -> None:
         assert f"| `{name}`" in text
     for name in ("remove", "remove_attention", "remove_feed_forward", "remove_parameters"):
         assert f"`{name}`" in text
-    for name in ("parameter_bytes", "kv_bytes", "prefill_milliseconds", "decode_milliseconds"):
+    for name in ("parameter_bytes", "kv_bytes", "prefill_ms", "decode_ms"):
         assert f"`{name}`" in text

@@ -12,7 +12,7 @@ import pytest
 from numpy_decoder import Decoder
 from numpy_host import EvaluatingHost, NumpyHost, WholeBlocksHost
 
-UTILITIES = ("loss", "logit_l2", "kl", "js")
+MEASURES = ("loss", "logit_l2", "kl", "js")
 
 
 class LogitsHost(NumpyHost):
@@ -116,9 +116,9 @@ def test_rows(model: pc.HostModel, opened: pc.Model, data: pc.Data) -> None:
     near(model.hidden_states(data, 3, mask), opened.hidden_states(data, 3, mask))
 
 
-@pytest.mark.parametrize("utility", UTILITIES)
-def test_utilities(model: pc.HostModel, opened: pc.Model, data: pc.Data, utility: str) -> None:
-    found, wanted = (m.utilities(data, masks(model), utility) for m in (model, opened))
+@pytest.mark.parametrize("measure", MEASURES)
+def test_damages(model: pc.HostModel, opened: pc.Model, data: pc.Data, measure: str) -> None:
+    found, wanted = (m.damages(data, masks(model), measure) for m in (model, opened))
     near(found.values, wanted.values)
     assert found.report.sublayers_computed == wanted.report.sublayers_computed
 
@@ -182,14 +182,12 @@ def test_gradients(model: pc.HostModel, opened: pc.Model, data: pc.Data) -> None
 def test_a_host_of_losses_alone(decoder: Decoder, opened: pc.Model, data: pc.Data) -> None:
     with pc.from_host(LossesHost(decoder)) as model:
         near(model.token_losses(data), opened.token_losses(data))
-        near(
-            model.utilities(data, masks(model)).values, opened.utilities(data, masks(model)).values
-        )
+        near(model.damages(data, masks(model)).values, opened.damages(data, masks(model)).values)
         for refused, names in {
             lambda: model.score(data, "cosine"): "compare, or read",
             lambda: model.logits(data): "logits",
             lambda: model.hidden_states(data, 1): "read",
-            lambda: model.utilities(data, masks(model), "kl"): "distances, or logits",
+            lambda: model.damages(data, masks(model), "kl"): "distances, or logits",
             lambda: model.recover([1, 0, 1, 1, 1, 1], data, rank=2, input="raw"): "read",
             lambda: model.gradient(data): "vjp",
             lambda: model.score(metrics="magnitude"): "weights",
@@ -244,7 +242,7 @@ def test_a_host_that_evaluates_alone(decoder: Decoder, opened: pc.Model, data: p
         rows = list(masks(model))
         found = [each.loss for each in model.evaluate_masks(data, rows)]
         near(found, [each.loss for each in opened.evaluate_masks(data, rows)])
-        near(model.utilities(data, rows).values, opened.utilities(data, rows).values)
+        near(model.damages(data, rows).values, opened.damages(data, rows).values)
         left_out = (m.score(data, "leave_one_out_loss") for m in (model, opened))
         near(*(scores["leave_one_out_loss"] for scores in left_out))
         found, wanted = (m.shapley(data, estimator="exact", cap=None) for m in (model, opened))

@@ -58,10 +58,10 @@ def leave_one_out(model: pc.HostModel) -> object:
     return np.concatenate([found[name] for name in names])
 
 
-def utilities(model: pc.HostModel) -> object:
+def damages(model: pc.HostModel) -> object:
     masks = np.array([[1, 1, 1, 1], [1, 0, 1, 1], [1, 0, 1, 0], [0, 0, 0, 0]])
     # No memory for states: they are let go and computed again.
-    return model.utilities(DATA, masks, "js", memory_budget=1).values
+    return model.damages(DATA, masks, "js", memory_budget=1).values
 
 
 def evaluate(model: pc.HostModel) -> object:
@@ -111,7 +111,7 @@ CASES: list[tuple[type[pc.Host], Operation, str]] = [
     (NumpyHost, windows, "embed apply compare"),
     (NumpyHost, leave_one_out, "embed apply token_losses distances"),
     (LogitsHost, leave_one_out, "embed apply logits"),
-    (NumpyHost, utilities, "embed apply distances"),
+    (NumpyHost, damages, "embed apply distances"),
     (NumpyHost, evaluate, "embed apply token_losses"),
     (EvaluatingHost, evaluate, "evaluate"),
     (EvaluatingHost, shapley, "evaluate"),
@@ -266,9 +266,9 @@ def slow_score(model: pc.HostModel, progress: Progress) -> object:
     return model.score(DATA, "cosine", progress=progress)["cosine"]
 
 
-def slow_utilities(model: pc.HostModel, progress: Progress) -> object:
+def slow_damages(model: pc.HostModel, progress: Progress) -> object:
     masks = [[1, 1, 1, 1], [1, 0, 0, 1]]
-    return model.utilities(DATA, masks, "kl", progress=progress).values
+    return model.damages(DATA, masks, "kl", progress=progress).values
 
 
 def slow_evaluation(model: pc.HostModel, progress: Progress) -> object:
@@ -286,7 +286,7 @@ def slow_training(model: pc.HostModel, progress: Progress) -> object:
 
 
 @pytest.mark.parametrize(
-    "operation", [slow_score, slow_utilities, slow_evaluation, slow_closed_form, slow_training]
+    "operation", [slow_score, slow_damages, slow_evaluation, slow_closed_form, slow_training]
 )
 def test_cancelled_at_every_tick(
     operation: Callable[[pc.HostModel, Progress], object],
@@ -328,7 +328,7 @@ WRONG: list[tuple[str, Callable[[Any], Any], Operation, type[pc.Host], str]] = [
     ("token_losses", lambda x: ["a"] * len(x), evaluate, NumpyHost, "token_losses gave <U1"),
     ("token_losses", lambda x: [[1], [1, 2]], evaluate, NumpyHost, "token_losses gave what NumPy"),
     ("logits", lambda x: x[:, :-1], logits, NumpyHost, r"logits .* \(13, 10\), but \(13, 11\)"),
-    ("distances", lambda x: x[None], utilities, NumpyHost, "distances .* shape"),
+    ("distances", lambda x: x[None], damages, NumpyHost, "distances .* shape"),
     ("compare", lambda x: x[:, :5], score, NumpyHost, r"compare .* \(\d+, 5\), but \(\d+, 6\)"),
     ("read", lambda x: x.T, closed_form, NumpyHost, r"read .* \(8, \d+\), but \(\d+, 8\)"),
     ("norm", lambda x: x[0], closed_form, NumpyHost, "norm of ffn.0 gave a ndarray, but must give"),
@@ -382,7 +382,7 @@ def with_nan(result: Any) -> Any:
         ("apply", evaluate, NumpyHost),
         ("token_losses", evaluate, NumpyHost),
         ("logits", evaluate, LogitsHost),
-        ("distances", utilities, NumpyHost),
+        ("distances", damages, NumpyHost),
         ("compare", score, NumpyHost),
         ("read", closed_form, NumpyHost),
         ("norm", closed_form, NumpyHost),

@@ -36,7 +36,7 @@ def test_shape_is_that_of_the_files(tales: pc.Model, tales_dir: Path) -> None:
     assert shape.tied_embeddings is True
     assert shape.parameters == sum(sizes.values())
     assert shape.parameter_bytes == 2 * shape.parameters
-    assert shape.kv_bytes_per_token == 12 * 2 * 4 * 16 * 2  # blocks, K and V, heads, size, bytes
+    assert shape.kv_bytes == 12 * 2 * 4 * 16 * 2  # blocks, K and V, heads, size, bytes
     assert shape.can_read_states and shape.can_read_weights and shape.has_gradients
     for index, sublayer in enumerate(tales.sublayers):
         block, is_feed_forward = divmod(index, 2)
@@ -79,7 +79,7 @@ def test_cost_of_a_mask_is_what_its_sublayers_hold(tales: pc.Model) -> None:
     assert cost.sublayers_removed == 4
     assert cost.parameters == whole.parameters - sum(s.parameters for s in gone)
     assert cost.parameter_bytes == whole.parameter_bytes - sum(s.parameter_bytes for s in gone)
-    assert cost.kv_bytes_per_token == whole.kv_bytes_per_token * 10 // 12
+    assert cost.kv_bytes == whole.kv_bytes * 10 // 12
     with tales.masked(mask):
         assert tales.cost() == cost
 

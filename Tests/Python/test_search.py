@@ -101,10 +101,10 @@ def test_the_path_of_greedy_is_that_of_a_plain_loop(model: pc.Model) -> None:
         assert np.array_equal(step.mask.keep, keep) and step.n_removed == number
         assert step.damage == pytest.approx(damage)
         cost = model.cost(step.mask)
-        assert (step.parameters, step.parameter_bytes, step.kv_bytes_per_token) == (
+        assert (step.parameters, step.parameter_bytes, step.kv_bytes) == (
             cost.parameters,
             cost.parameter_bytes,
-            cost.kv_bytes_per_token,
+            cost.kv_bytes,
         )
     assert search.state.damage <= steps[5].damage  # exchanges afterwards lower it or leave it
     assert search.mask == steps[-1].mask and search.state.steps == len(steps)

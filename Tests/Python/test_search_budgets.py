@@ -41,12 +41,12 @@ def test_bounds_on_costs_are_met_by_as_little_as_it_takes(
             0.85 * whole.parameters,
         ),
         (
-            {"kv_bytes": whole.kv_bytes_per_token // 2},
-            lambda mask: model.cost(mask).kv_bytes_per_token,
-            whole.kv_bytes_per_token // 2,
+            {"kv_bytes": whole.kv_bytes // 2},
+            lambda mask: model.cost(mask).kv_bytes,
+            whole.kv_bytes // 2,
         ),
-        ({"decode_milliseconds": 8.5, "times": TIMES}, TIMES.decode, 8.5),
-        ({"prefill_milliseconds": 30.0, "times": TIMES}, TIMES.prefill, 30.0),
+        ({"decode_ms": 8.5, "times": TIMES}, TIMES.decode, 8.5),
+        ({"prefill_ms": 30.0, "times": TIMES}, TIMES.prefill, 30.0),
     ):
         options: dict[str, Any] = {**budget, "granularity": "sublayer"}
         found = model.search(data, strategy, **options)
@@ -60,11 +60,11 @@ def test_bounds_on_costs_are_met_by_as_little_as_it_takes(
 def test_both_bounds_hold(model: pc.Model, data: pc.Data) -> None:
     whole = model.cost(pc.Mask.all(12))
     found = model.search(
-        data, "evolutionary", kv_bytes=whole.kv_bytes_per_token * 3 // 4, remove_parameters=0.2,
+        data, "evolutionary", kv_bytes=whole.kv_bytes * 3 // 4, remove_parameters=0.2,
         generations=3, offspring=8,
     )  # fmt: skip
     left = model.cost(found.mask)
-    assert left.kv_bytes_per_token <= whole.kv_bytes_per_token * 3 // 4
+    assert left.kv_bytes <= whole.kv_bytes * 3 // 4
     assert left.parameters <= 0.8 * whole.parameters
     kinds = model.search(data, remove_attention=3, remove_feed_forward=1)
     assert sorted(name.split(".")[0] for name in kinds.removed) == ["attn"] * 3 + ["ffn"]
@@ -91,7 +91,7 @@ def test_damage_bounds_how_much_goes(model: pc.Model, data: pc.Data) -> None:
         if keep[2 * block]:
             keep[2 * block : 2 * block + 2] = 0
             rows.append(keep)
-    assert model.utilities(data, np.array(rows)).values.min() > most
+    assert model.damages(data, np.array(rows)).values.min() > most
     none = model.search(data, max_damage=1e-3 + 0.5 * found.state.start_damage, remove=2)
     assert not none.state.met and none.removed == []
 
@@ -146,14 +146,14 @@ def test_every_granularity(model: pc.Model, data: pc.Data) -> None:
         ({"parameter_bytes": -1}, "parameter_bytes is -1"),
         ({"kv_bytes": 0}, "kv_bytes is 0"),
         ({"kv_bytes": 1, "protect": "attn.0"}, "cannot be met"),
-        ({"decode_milliseconds": 0.5, "times": TIMES}, "cannot be met"),
-        ({"decode_milliseconds": -1, "times": TIMES}, "decode_milliseconds is -1"),
+        ({"decode_ms": 0.5, "times": TIMES}, "cannot be met"),
+        ({"decode_ms": -1, "times": TIMES}, "decode_ms is -1"),
         ({"max_loss_increase": 0}, "max_loss_increase is 0"),
         ({"max_loss_increase": float("nan")}, "max_loss_increase is nan"),
         ({"max_damage": "little"}, "must be a number"),
         ({"remove": 1, "strategy": "best"}, "unknown strategy 'best'"),
         ({"remove": 1, "granularity": "heads"}, "unknown granularity"),
-        ({"remove": 1, "utility": "accuracy"}, "unknown utility"),
+        ({"remove": 1, "measure": "accuracy"}, "unknown measure"),
         ({"remove": 1, "seed": -1}, "seed is -1"),
         ({"remove": 1, "protect": "head.0"}, "unknown sublayer 'head.0'"),
         ({"remove": 1, "protect": ["attn.12"]}, "beyond the last block"),
@@ -202,10 +202,10 @@ def test_wrong_scores_are_named(model: pc.Model, data: pc.Data) -> None:
 def test_times_of_tokens(model: pc.Model) -> None:
     found = model.token_times(repetitions=1, prompt_tokens=32, context=16)
     assert found.n_blocks == 12
-    assert found.prefill() == pytest.approx(found.prefill_milliseconds.sum())
+    assert found.prefill() == pytest.approx(found.prefill_ms.sum())
     without = pc.Mask.remove("attn.3", 12)
     gone = found.decode() - found.decode(without)
-    assert gone == pytest.approx(found.decode_milliseconds[6]) and gone > 0
+    assert gone == pytest.approx(found.decode_ms[6]) and gone > 0
     # As one of many, a token takes less.
     assert 0 < found.prefill() < found.decode()
     again = pc.TokenTimes.from_dict(found.to_dict())
@@ -239,12 +239,12 @@ def test_wrong_times_are_told(prefill: Any, decode: Any, words: str) -> None:
     with pytest.raises(pc.ArgumentError, match=words):
         pc.TokenTimes(prefill, decode)
     with pytest.raises(pc.FormatError):
-        pc.TokenTimes.from_dict({"prefill_milliseconds": prefill, "decode_milliseconds": decode})
+        pc.TokenTimes.from_dict({"prefill_ms": prefill, "decode_ms": decode})
 
 
 def test_times_of_another_depth(model: pc.Model, data: pc.Data) -> None:
     times = pc.TokenTimes([1.0] * 9, [1.0] * 9)
     with pytest.raises(pc.ArgumentError, match="4 blocks, but the model has 12"):
-        model.search(data, decode_milliseconds=1.0, times=times)
+        model.search(data, decode_ms=1.0, times=times)
     with pytest.raises(pc.ArgumentError, match="times"):
-        pc.Search(model, decode_milliseconds=1.0)
+        pc.Search(model, decode_ms=1.0)

@@ -56,7 +56,7 @@ def test_greedy_and_evolutionary_reach_the_optimum_over_blocks(
 ) -> None:
     """Of 1 to 6 blocks, on all texts: benchmarks/search.py."""
     masks = block_masks(count)
-    values = model.utilities(text, masks).values
+    values = model.damages(text, masks).values
     for strategy in ("greedy", "evolutionary"):
         found = model.search(text, strategy, "block", remove=count)
         assert found.damage == pytest.approx(values.min(), abs=1e-6), strategy
@@ -97,12 +97,12 @@ def test_damages_are_losses_of_the_masks(model: pc.Model, data: pc.Data) -> None
         assert step.damage == pytest.approx(model.evaluate(data, step.mask).loss, abs=1e-6)
     assert found.damage == found.path[-1].damage and found.removed == found.mask.removed
     assert found.state.done and found.state.met and "greedy" in repr(found)
-    divergence = model.search(data, remove=2, utility="kl", reference=pc.Mask.remove("ffn.3", 12))
-    values = model.utilities(
+    divergence = model.search(data, remove=2, measure="kl", reference=pc.Mask.remove("ffn.3", 12))
+    values = model.damages(
         data, [divergence.mask], "kl", reference=pc.Mask.remove("ffn.3", 12)
     ).values
     assert divergence.damage == pytest.approx(values[0], abs=1e-7)
-    assert divergence.provenance["utility"] == "kl"
+    assert divergence.provenance["measure"] == "kl"
     assert divergence.provenance["reference_removed"] == ["ffn.3"]
     capped = model.search(data, "tail", remove=20, cap=3.0)
     assert capped.damage == 3.0 and capped.provenance["cap"] == 3.0
@@ -113,7 +113,7 @@ def test_search_by_hand_finds_the_same(model: pc.Model, data: pc.Data) -> None:
     with pc.Search(model, "greedy", "block", remove=3) as search:
         while not search.done:
             masks = search.ask(1000)
-            search.tell(masks, model.utilities(data, masks.astype(np.uint8)).values)
+            search.tell(masks, model.damages(data, masks.astype(np.uint8)).values)
         assert search.mask == whole.mask and search.path == whole.path
     with pc.Search(model, "greedy", "block", remove=3) as search:
         found = model.search(data, search=search)
@@ -153,7 +153,7 @@ def test_scores_of_games_and_of_windows(model: pc.Model, data: pc.Data) -> None:
     assert scored.mask == angular.mask and scored.provenance["metric"] is None
     lossy = model.search(data, "window", "block", remove=4, metric="leave_one_out_loss")
     runs = [pc.Mask.remove([f"block.{i + j}" for j in range(4)], BLOCKS) for i in range(9)]
-    values = model.utilities(data, runs).values
+    values = model.damages(data, runs).values
     assert lossy.mask == runs[int(values.argmin())]
 
 
@@ -185,7 +185,7 @@ def test_measured_times_are_part_of_the_result(model: pc.Model, data: pc.Data, f
     stages: set[str] = set()
     probe = model.token_times(repetitions=1)
     budget = 0.9 * probe.decode()
-    options: dict[str, Any] = {"strategy": "tail", "decode_milliseconds": 10 * budget}
+    options: dict[str, Any] = {"strategy": "tail", "decode_ms": 10 * budget}
     found = model.search(
         data, **options, checkpoint=file, batch_progress=lambda stage, *_: stages.add(stage)
     )
@@ -195,7 +195,7 @@ def test_measured_times_are_part_of_the_result(model: pc.Model, data: pc.Data, f
     # The same times again, not others.
     again = model.search(data, **options, checkpoint=file)
     assert again.provenance == found.provenance
-    less = model.search(data, "tail", decode_milliseconds=0.5 * times.decode(), times=times)
+    less = model.search(data, "tail", decode_ms=0.5 * times.decode(), times=times)
     assert times.decode(less.mask) <= 0.5 * times.decode()
     assert less.provenance["budget"]["times"] == times.to_dict()
 
@@ -282,7 +282,7 @@ def test_checkpoint_is_of_its_model_data_and_options(
         ("seed", data, {"seed": 1}),
         ("strategy", data, {"strategy": "tail"}),
         ("granularity", data, {"granularity": "attention"}),
-        ("utility", data, {"utility": "kl"}),
+        ("measure", data, {"measure": "kl"}),
         ("cap", data, {"cap": 3.0}),
         ("protected", data, {"protect": "attn.0"}),
         ("start_removed", data, {"start": pc.Mask.remove("attn.1", BLOCKS)}),
@@ -387,6 +387,6 @@ def test_searches_of_hosts() -> None:
         bounded = model.search(text, max_loss_increase=0.3)
         assert bounded.removed == ["ffn.0", "ffn.1"]
         with pytest.raises(pc.UnsupportedError):
-            model.search(text, decode_milliseconds=1.0)
+            model.search(text, decode_ms=1.0)
         with pytest.raises(pc.UnsupportedError):
             model.token_times()

@@ -184,11 +184,11 @@ def test_checkpoint_is_of_its_model_data_and_options(
         ("seed", data, {"seed": 1}),
         ("cap", data, {"cap": None}),
         ("cap", data, {"cap": 3}),
-        ("utility", data, {"utility": "kl"}),
+        ("measure", data, {"measure": "kl"}),
         ("estimator", data, {"estimator": "kernel_shap"}),
         ("player_of_sublayer", data, {"granularity": "attention"}),
         ("reference_removed", data, {"reference": pc.Mask.remove("attn.1", 12)}),
-        ("least_count", data, {"least_count": 2}),
+        ("least", data, {"least": 2}),
         ("batch_tokens", data, {"batch_tokens": 24}),
     ]
     for word, text, change in changes:

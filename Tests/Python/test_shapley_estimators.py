@@ -175,14 +175,12 @@ def test_done_when_the_least_players_are_certain() -> None:
     table = TableGame(
         (np.arange(256)[:, None] >> np.arange(8) & 1) @ worths + rng.normal(0, 0.3, 256)
     )
-    sure = play(pc.Shapley(8, "permutation", budget=250, least_count=2), table)
+    sure = play(pc.Shapley(8, "permutation", budget=250, least=2), table)
     assert sure.state.told < 250
     assert set(np.argsort(sure.values)[:2]) == {1, 4}
-    surer = play(
-        pc.Shapley(8, "permutation", budget=250, least_count=2, certainty=1 - 1e-12), table
-    )
+    surer = play(pc.Shapley(8, "permutation", budget=250, least=2, certainty=1 - 1e-12), table)
     assert surer.state.told >= sure.state.told
-    unsure = play(pc.Shapley(8, "permutation", budget=250, least_count=1), table)
+    unsure = play(pc.Shapley(8, "permutation", budget=250, least=1), table)
     assert unsure.state.told > sure.state.told  # players 1 and 4 are too close to each other
 
 

@@ -40,7 +40,7 @@ def keep_masks(coalitions: np.ndarray, groups: list[list[Any]]) -> np.ndarray:
 def test_exact_game_is_that_of_shapiq(model: pc.Model, data: pc.Data) -> None:
     found = model.shapley(data, players=SIX, estimator="exact")
     masks = keep_masks(all_masks(6), SIX)
-    losses = model.utilities(data, masks).values
+    losses = model.damages(data, masks).values
     capped = np.minimum(losses, math.log(model.shape.vocabulary_size))
     assert (losses > capped).any()  # the cap matters here
     table = TableGame(-capped)
@@ -68,38 +68,38 @@ def test_exact_game_is_that_of_shapiq(model: pc.Model, data: pc.Data) -> None:
     assert found.values.sum() == pytest.approx(table.table[-1] - table.table[0], abs=1e-9)
 
 
-@pytest.mark.parametrize("utility", ["loss", "logit_l2", "kl", "js"])
-def test_utilities_are_those_of_single_evaluations(
-    model: pc.Model, data: pc.Data, utility: str
+@pytest.mark.parametrize("measure", ["loss", "logit_l2", "kl", "js"])
+def test_damages_are_those_of_single_evaluations(
+    model: pc.Model, data: pc.Data, measure: str
 ) -> None:
     rng = np.random.default_rng(0)
     masks = (rng.random((12, 24)) < 0.8).astype(np.uint8)
     masks[0] = 1
-    found = model.utilities(data, masks, utility)
-    assert found.utility == utility and len(found) == 12
-    single = [model.utilities(data, [mask], utility).values[0] for mask in masks]
+    found = model.damages(data, masks, measure)
+    assert found.measure == measure and len(found) == 12
+    single = [model.damages(data, [mask], measure).values[0] for mask in masks]
     np.testing.assert_allclose(found.values, single, rtol=1e-5, atol=1e-6)
-    if utility == "loss":
+    if measure == "loss":
         losses = [row.loss for row in model.evaluate_masks(data, list(masks))]
         np.testing.assert_allclose(found.values, losses, rtol=0, atol=2e-6)
         return
     assert found.values[0] == pytest.approx(0, abs=1e-6)
-    wanted = [distance(model, data, masks[0], mask, utility) for mask in masks]
+    wanted = [distance(model, data, masks[0], mask, measure) for mask in masks]
     np.testing.assert_allclose(found.values, wanted, rtol=2e-4, atol=2e-5)
     reference = pc.Mask(masks[3])
-    other = model.utilities(data, masks, utility, reference=reference)
+    other = model.damages(data, masks, measure, reference=reference)
     assert other.values[3] == pytest.approx(0, abs=1e-6)
-    wanted = [distance(model, data, masks[3], mask, utility) for mask in masks]
+    wanted = [distance(model, data, masks[3], mask, measure) for mask in masks]
     np.testing.assert_allclose(other.values, wanted, rtol=2e-4, atol=2e-5)
 
 
 def distance(
-    model: pc.Model, data: pc.Data, one: np.ndarray, two: np.ndarray, utility: str
+    model: pc.Model, data: pc.Data, one: np.ndarray, two: np.ndarray, measure: str
 ) -> float:
     """By the definitions, in double, from the logits of the tokens that predict."""
     last = np.cumsum([len(row) for row in data.sequences]) - 1
     a, b = (np.delete(model.logits(data, mask).astype(np.float64), last, 0) for mask in (one, two))
-    if utility == "logit_l2":
+    if measure == "logit_l2":
         return float(np.linalg.norm(a - b, axis=1).mean())
     p, q = (np.exp(x - x.max(1, keepdims=True)) for x in (a, b))
     p, q = p / p.sum(1, keepdims=True), q / q.sum(1, keepdims=True)
@@ -107,7 +107,7 @@ def distance(
     def kl(x: np.ndarray, y: np.ndarray) -> np.ndarray:
         return (x * np.log(np.maximum(x, 1e-300) / np.maximum(y, 1e-300))).sum(1)
 
-    if utility == "kl":
+    if measure == "kl":
         return float(kl(p, q).mean())
     middle = (p + q) / 2
     return float(((kl(p, middle) + kl(q, middle)) / 2).mean())
@@ -115,28 +115,28 @@ def distance(
 
 def test_masks_of_every_kind_are_taken(model: pc.Model, data: pc.Data) -> None:
     mask = pc.Mask.remove("attn.3", 12)
-    one = model.utilities(data, [mask, pc.Mask.all(12)]).values
-    assert np.array_equal(model.utilities(data, np.stack([mask.keep, np.ones(24)])).values, one)
-    assert np.array_equal(model.utilities(data, [[*mask.keep.tolist()], [1] * 24]).values, one)
-    assert model.utilities(data).values == pytest.approx([one[1]], abs=1e-6)
+    one = model.damages(data, [mask, pc.Mask.all(12)]).values
+    assert np.array_equal(model.damages(data, np.stack([mask.keep, np.ones(24)])).values, one)
+    assert np.array_equal(model.damages(data, [[*mask.keep.tolist()], [1] * 24]).values, one)
+    assert model.damages(data).values == pytest.approx([one[1]], abs=1e-6)
     with model.masked(mask):
-        assert model.utilities(data).values == pytest.approx([one[0]], abs=1e-6)
-    empty = model.utilities(data, [])
+        assert model.damages(data).values == pytest.approx([one[0]], abs=1e-6)
+    empty = model.damages(data, [])
     assert empty.values.shape == (0,) and empty.report.sublayers_computed == 0
     for wrong, words in ((mask, "single"), ([None], "None"), (np.ones((2, 22)), "22")):
         with pytest.raises(pc.ArgumentError, match=words):
-            model.utilities(data, wrong)
+            model.damages(data, wrong)
 
 
-def test_cap_bounds_utilities(model: pc.Model, data: pc.Data) -> None:
+def test_cap_bounds_damages(model: pc.Model, data: pc.Data) -> None:
     masks = np.ones((3, 24), dtype=np.uint8)
     masks[1], masks[2, 1] = 0, 0
-    raw = model.utilities(data, masks).values
+    raw = model.damages(data, masks).values
     assert raw[1] > 10
-    assert np.array_equal(model.utilities(data, masks, cap=4.5).values, np.minimum(raw, 4.5))
+    assert np.array_equal(model.damages(data, masks, cap=4.5).values, np.minimum(raw, 4.5))
     for wrong in (0, -1, float("nan"), "default", "high"):
         with pytest.raises(pc.ArgumentError, match="cap"):
-            model.utilities(data, masks, cap=wrong)
+            model.damages(data, masks, cap=wrong)
 
 
 def test_cap_of_a_game(model: pc.Model, data: pc.Data) -> None:
@@ -147,7 +147,7 @@ def test_cap_of_a_game(model: pc.Model, data: pc.Data) -> None:
     assert np.array_equal(model.shapley(data, **options, cap=ceiling).values, default.values)
     raw = model.shapley(data, **options, cap=None)
     assert raw.provenance["cap"] is None and raw.values.sum() > default.values.sum()
-    assert model.shapley(data, **options, utility="js").provenance["cap"] is None
+    assert model.shapley(data, **options, measure="js").provenance["cap"] is None
     for wrong in ("high", 0, -2):
         with pytest.raises(pc.ArgumentError, match="cap"):
             model.shapley(data, **options, cap=wrong)
@@ -155,18 +155,18 @@ def test_cap_of_a_game(model: pc.Model, data: pc.Data) -> None:
 
 def test_planner_computes_what_masks_share_once(model: pc.Model, data: pc.Data) -> None:
     blocks = np.repeat(all_masks(12), 2, axis=1).astype(np.uint8)
-    report = model.utilities(data, blocks).report
+    report = model.damages(data, blocks).report
     batches = report.sublayers_naive // (2 * 12 * 2**11)
     assert batches >= 1 and report.sublayers_naive == batches * 2 * 24_576
     assert report.sublayers_computed == batches * 2 * 4_095
     assert report.tokens == data.n_tokens and report.seconds > 0
 
     alone = np.ones((24, 24), dtype=np.uint8) - np.eye(24, dtype=np.uint8)
-    report = model.utilities(data, alone).report
+    report = model.damages(data, alone).report
     assert report.sublayers_naive == batches * 24 * 23
     assert report.sublayers_computed == batches * (23 + 23 * 24 // 2)
     with_all = np.concatenate([np.ones((1, 24), dtype=np.uint8), alone])
-    report = model.utilities(data, with_all).report
+    report = model.damages(data, with_all).report
     assert report.sublayers_naive == batches * 576
     assert report.sublayers_computed == batches * 300
 
@@ -181,11 +181,11 @@ def test_exact_block_game_is_one_walk(model: pc.Model, data: pc.Data) -> None:
 
 def test_little_memory_costs_time_but_no_accuracy(model: pc.Model, data: pc.Data) -> None:
     masks = (np.random.default_rng(1).random((40, 24)) < 0.7).astype(np.uint8)
-    free, tight = (model.utilities(data, masks, memory_budget=budget) for budget in (None, 1))
+    free, tight = (model.damages(data, masks, memory_budget=budget) for budget in (None, 1))
     assert np.array_equal(free.values, tight.values)
     assert tight.report.sublayers_computed > free.report.sublayers_computed
     with pytest.raises(pc.ArgumentError, match="memory_budget"):
-        model.utilities(data, masks, memory_budget=0)
+        model.damages(data, masks, memory_budget=0)
 
 
 @pytest.mark.parametrize("granularity", pc.GRANULARITIES)
@@ -201,7 +201,7 @@ def test_estimates_agree_with_a_game_played_by_hand(
         for unit, names in enumerate(found.units):
             for name in names:
                 keep[:, pc.Mask.remove(name, 12).keep == 0] = masks[:, [unit]]
-        values = model.utilities(data, keep, cap=math.log(2048)).values
+        values = model.damages(data, keep, cap=math.log(2048)).values
         return -values
 
     with pc.Shapley(units, seed=3, budget=40) as game:
@@ -258,7 +258,7 @@ def test_random_subnetworks_are_measured_on_their_own_sequence(
             masks = again.ask(10)
             assert (masks.sum(1) == 6).all()
             keep = np.repeat(masks, 2, axis=1).astype(np.uint8)
-            again.tell(masks, -model.utilities(data[row : row + 1], keep).values)
+            again.tell(masks, -model.damages(data[row : row + 1], keep).values)
     assert found.state.told == 30 and told[-1] == 30
     np.testing.assert_allclose(found.values, again.values, rtol=0, atol=1e-5)
 
@@ -358,7 +358,7 @@ def test_sublayer_budget_ends_the_game(model: pc.Model, data: pc.Data) -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"utility": "best"}, "best"),
+        ({"measure": "best"}, "best"),
         ({"granularity": "head"}, "head"),
         ({"estimator": "best"}, "best"),
         ({"estimator": "exact"}, "20"),
@@ -381,10 +381,10 @@ def test_wrong_options_are_named(
         model.shapley(data, **options)
 
 
-def test_choice_utilities_need_choices(model: pc.Model, data: pc.Data) -> None:
-    for call in (model.utilities, model.shapley):
+def test_choice_damages_need_choices(model: pc.Model, data: pc.Data) -> None:
+    for call in (model.damages, model.shapley):
         with pytest.raises(pc.DataError, match="choice"):
-            call(data, utility="choice_error")
+            call(data, measure="choice_error")
     with pytest.raises(pc.DataError, match="2048"):
         model.shapley(pc.Data([[1, 2048]]))
 
@@ -397,11 +397,11 @@ def test_own_mask_of_the_model_plays_no_part(model: pc.Model, data: pc.Data) -> 
 
 
 def test_provenance_says_what_was_played(model: pc.Model, data: pc.Data) -> None:
-    found = model.shapley(data, utility="kl", granularity="block", budget=30, seed=5).provenance
+    found = model.shapley(data, measure="kl", granularity="block", budget=30, seed=5).provenance
     assert found["data_sha256"] == data.digest
     assert (found["n_sequences"], found["n_tokens"]) == (3, data.n_tokens)
     assert found["model"] == model.provenance and found["library"] == f"prunecore {pc.__version__}"
-    assert found["utility"] == "kl" and found["cap"] is None
+    assert found["measure"] == "kl" and found["cap"] is None
     assert found["options"]["estimator"] == "surrogate"
     assert (found["options"]["seed"], found["options"]["budget"]) == (5, 30)
 

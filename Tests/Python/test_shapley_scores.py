@@ -36,7 +36,7 @@ def made(players: Players | None = None, **changes: Any) -> pc.ShapleyScores:
         pc.GameState(**state),
         rng.normal(size=(count, count)) if state["estimator"] == "exact" else None,
         strata,
-        {"utility": "loss", "data_sha256": "abc", "options": {"seed": 1}},
+        {"measure": "loss", "data_sha256": "abc", "options": {"seed": 1}},
     )
 
 
@@ -47,8 +47,8 @@ def test_scores_are_read_only_values() -> None:
     assert scores.units[3] == ("ffn.1",)
     with pytest.raises(ValueError, match="read-only"):
         scores.values[0] = 1
-    scores.provenance["utility"] = "other"
-    assert scores.provenance["utility"] == "loss"
+    scores.provenance["measure"] = "other"
+    assert scores.provenance["measure"] == "loss"
     assert "surrogate" in repr(scores) and "24 units" in repr(scores)
     with pytest.raises(pc.UnsupportedError, match="exact or pair_differences"):
         scores.interactions()

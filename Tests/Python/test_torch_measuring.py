@@ -72,14 +72,14 @@ def test_losses_and_distances(name: str) -> None:
             kl_div(middle, p, log_target=True, reduction="none").sum(-1) for p in (found, wanted)
         )
         rows = predicting()
-        for utility, values in {
+        for measure, values in {
             "loss": losses_of(logits)[losses_of(logits) > 0],
             "kl": kl[rows].numpy(),
             "js": js[rows].numpy() / 2,
         }.items():
-            value = model.utilities(data(), [keep], utility).values[0]
-            assert value == pytest.approx(values.mean(), rel=1e-4), utility
-        found_l2 = model.utilities(data(), [keep], "logit_l2").values[0]
+            value = model.damages(data(), [keep], measure).values[0]
+            assert value == pytest.approx(values.mean(), rel=1e-4), measure
+        found_l2 = model.damages(data(), [keep], "logit_l2").values[0]
         l2 = (logits - reference).norm(dim=-1).numpy()
         assert min(abs(found_l2 / mean - 1) for mean in (l2.mean(), l2[rows].mean())) < 1e-4
         assert model.live_states == 0
@@ -159,7 +159,7 @@ def test_shapley_values_are_those_of_the_engine(both: tuple[pc.Model, pc.Model])
 
 def test_shared_sublayers_are_computed_once(both: tuple[pc.Model, pc.Model]) -> None:
     masks = 1 - np.eye(2 * BLOCKS, dtype=np.uint8)
-    reports = [model.utilities(data(), masks).report for model in both]
+    reports = [model.damages(data(), masks).report for model in both]
     assert reports[0].sublayers_computed == reports[1].sublayers_computed
     assert reports[1].sublayers_computed < 0.7 * reports[1].sublayers_naive
 
@@ -330,7 +330,7 @@ def test_recovery_wins_back_a_part(name: str) -> None:
         more = {"steps": 6, "step_tokens": 240, "evaluate_every": 3}
         trained = model.recover(mask, text, "low_rank", objective="kl", **how, **more)
         distances = [
-            model.utilities(text, [mask], "kl").values[0],
+            model.damages(text, [mask], "kl").values[0],
             *(np.mean(recovered_kl(model, found, text)) for found in (adapters, trained)),
         ]
         assert distances[2] < distances[1] < distances[0]

@@ -65,7 +65,7 @@ def test_eager_attention(name: str) -> None:
         # Several states are computed together, whose masks then are of several sequences, too.
         assert apart(model.logits(data(), keep), wanted) < CLOSE
         alone = model.evaluate(data(), keep).loss
-        both = model.utilities(data(), [keep, np.ones(2 * BLOCKS)]).values
+        both = model.damages(data(), [keep, np.ones(2 * BLOCKS)]).values
         assert both[0] == pytest.approx(alone, rel=1e-6)
 
 
@@ -81,7 +81,7 @@ def test_whole_blocks_of_architectures_that_are_not_known(name: str) -> None:
                 wanted = own_logits(module, sequences())
             assert apart(model.logits(data(), keep), wanted) < CLOSE
         losses = [model.evaluate(data(), keep).loss for keep in masks]
-        np.testing.assert_allclose(model.utilities(data(), masks).values, losses, rtol=1e-6)
+        np.testing.assert_allclose(model.damages(data(), masks).values, losses, rtol=1e-6)
         scores = model.score(data(), ["cosine", "leave_one_out_loss"], "block")
         assert len(scores.prune(1, metric="cosine").removed) == 2
         half = np.ones(2 * BLOCKS)
@@ -146,7 +146,7 @@ def test_what_it_says_of_itself() -> None:
         layer = module.model.layers[0]
         assert feed_forward.parameters == 3 * 32 * 56 + 32
         assert attention.parameters == sum(p.numel() for p in layer.self_attn.parameters()) + 32
-        assert attention.kv_bytes_per_token == 2 * 2 * 8 * 2
+        assert attention.kv_bytes == 2 * 2 * 8 * 2
         assert attention.window == 6
         nothing = model.cost(np.zeros(2 * BLOCKS))
         assert nothing.parameters == 2 * VOCABULARY * 32 + 32

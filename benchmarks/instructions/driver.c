@@ -91,19 +91,19 @@ static void score(const prune_model *model, const prune_data *data, uint64_t met
 }
 
 /* Distances of the logits under some masks: each lacks one sublayer more, from the last one on. */
-static void utilities(const prune_model *model, const prune_data *data, prune_utility utility, size_t sublayers,
+static void damages(const prune_model *model, const prune_data *data, prune_measure measure, size_t sublayers,
                       const char *name)
 {
     uint8_t masks[MASKS * MOST_SUBLAYERS];
     double values[MASKS];
     prune_coalition_options options = PRUNE_COALITION_OPTIONS_INIT;
-    options.utility = utility;
+    options.measure = measure;
     options.memory_budget = (int64_t)64 << 20; /* not that of the machine, which would decide what is computed again */
     memset(masks, 1, sizeof masks);
     for (size_t m = 0; m < MASKS; m++)
         for (size_t u = 0; u < m; u++) masks[m * sublayers + sublayers - 1 - u] = 0;
     begin();
-    check(prune_model_utilities(model, data, masks, MASKS, sublayers, &options, values, NULL), name);
+    check(prune_model_damages(model, data, masks, MASKS, sublayers, &options, values, NULL), name);
     end(name);
 }
 
@@ -111,7 +111,7 @@ static void generate(const prune_model *model, const prune_data *prompts)
 {
     prune_generate_options options = PRUNE_GENERATE_OPTIONS_INIT;
     prune_generation *generation = NULL;
-    prune_generation_report report = PRUNE_GENERATION_REPORT_INIT;
+    prune_generation_summary report = PRUNE_GENERATION_SUMMARY_INIT;
     options.max_new_tokens = NEW_TOKENS;
     begin();
     check(prune_model_generate(model, prompts, NULL, 0, &options, &generation), "generate");
@@ -185,8 +185,8 @@ int main(int argc, char **argv)
     token_losses(model, data);
     score(model, data, PRUNE_METRIC_ALL_STATIC, "static metrics");
     score(model, few, PRUNE_METRIC_LEAVE_ONE_OUT_LOSS, "leave-one-out");
-    utilities(model, few, PRUNE_UTILITY_KL, sublayers, "masks, KL divergence");
-    utilities(model, few, PRUNE_UTILITY_JS, sublayers, "masks, JS divergence");
+    damages(model, few, PRUNE_MEASURE_KL, sublayers, "masks, KL divergence");
+    damages(model, few, PRUNE_MEASURE_JS, sublayers, "masks, JS divergence");
     generate(model, few);
     play(PRUNE_ESTIMATOR_SURROGATE, "Shapley, surrogate");
     play(PRUNE_ESTIMATOR_KERNEL_SHAP, "Shapley, KernelSHAP");

@@ -29,7 +29,7 @@
 #include "prunecore/data.hpp"       // Data, ChoiceItem
 #include "prunecore/scores.hpp"     // Metric, ScoreOptions, Scores
 #include "prunecore/evaluation.hpp" // EvaluateOptions, Evaluation
-#include "prunecore/coalitions.hpp" // Utility, CoalitionOptions, Utilities
+#include "prunecore/coalitions.hpp" // Measure, CoalitionOptions, Damages
 #include "prunecore/game.hpp"       // Estimator, GameOptions, Game
 #include "prunecore/shapley.hpp"    // ShapleyOptions, GameProgress
 #include "prunecore/search.hpp"     // Strategy, SearchOptions, Search

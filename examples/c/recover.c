@@ -74,10 +74,10 @@ static void read_tokens(const char *path, prune_data **out_learnt, prune_data **
 }
 
 /* The held-out loss of a model under a mask; NULL = everything that it has. */
-static double loss_of(const prune_model *model, const prune_data *data, const uint8_t *keep, size_t keep_count)
+static double loss_of(const prune_model *model, const prune_data *data, const uint8_t *keep, size_t n_keep)
 {
     prune_evaluation evaluation;
-    must(prune_model_evaluate(model, data, keep, 1, keep_count, NULL, &evaluation), "evaluating");
+    must(prune_model_evaluate(model, data, keep, 1, n_keep, NULL, &evaluation), "evaluating");
     return evaluation.loss;
 }
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /// How a model runs a search.
 public struct SearchRun: Sendable {
-    public var utility: Utility
-    /// Cap of the utility; nil = none.
+    public var measure: Measure
+    /// Cap of the measure; nil = none.
     public var cap: Double?
     public var reference: KeepMask?
     public var walk: WalkOptions
@@ -14,10 +14,10 @@ public struct SearchRun: Sendable {
     public static let usualBatch = 64
 
     public init(
-        utility: Utility = .loss, cap: Double? = nil, reference: KeepMask? = nil, walk: WalkOptions = WalkOptions(),
+        measure: Measure = .loss, cap: Double? = nil, reference: KeepMask? = nil, walk: WalkOptions = WalkOptions(),
         metric: Metric? = nil, batchMasks: Int = usualBatch
     ) {
-        self.utility = utility
+        self.measure = measure
         self.cap = cap
         self.reference = reference
         self.walk = walk
@@ -37,7 +37,7 @@ private let leastPartsForShares = 16
 /// - Parameters:
 ///   - listener: told after every batch; returns true to stop. The search is not locked meanwhile.
 ///   - walkListener: told while a batch is evaluated; returns true to stop.
-/// Errors: `.argument` if the search is of another model; `.cancelled`; those of `utilities` and `score`. The search is whole
+/// Errors: `.argument` if the search is of another model; `.cancelled`; those of `damages` and `score`. The search is whole
 /// after every one of them, and what was asked for and not told is asked for again.
 public func run(
     _ shared: SharedSearch, _ model: any Model, _ data: TokenData, _ run: SearchRun, listener: (() -> Bool)? = nil,
@@ -64,8 +64,8 @@ public func run(
         if masks.isEmpty { return }
         let result: (values: [Double], report: WalkReport)
         do throws(PruneError) {
-            result = try utilities(
-                model, try data.first(share), under: masks, run.utility, cap: run.cap, reference: run.reference,
+            result = try damages(
+                model, try data.first(share), under: masks, run.measure, cap: run.cap, reference: run.reference,
                 run.walk,
                 stage: "search", progress: walkListener)
         } catch {

@@ -39,13 +39,13 @@ public struct SearchBudget: Sendable, Equatable {
     func check(_ granularity: Granularity, _ costs: SearchCosts) throws(PruneError) {
         for (name, value) in [
             ("remove", remove), ("remove_attention", removeAttention), ("remove_feed_forward", removeFeedForward),
-            ("parameter_bytes", parameterBytes), ("kv_bytes_per_token", keyValueBytes),
+            ("parameter_bytes", parameterBytes), ("kv_bytes", keyValueBytes),
         ] where value < 0 {
             throw PruneError(.argument, "options.\(name) is \(value); it must be 0 (no such bound) or more")
         }
         for (name, value) in [
-            ("prefill_milliseconds", prefillMilliseconds), ("decode_milliseconds", decodeMilliseconds),
-            ("max_increase", maxIncrease), ("max_damage", maxDamage), ("remove_parameters", removeParameters),
+            ("prefill_ms", prefillMilliseconds), ("decode_ms", decodeMilliseconds),
+            ("max_loss_increase", maxIncrease), ("max_damage", maxDamage), ("remove_parameters", removeParameters),
         ] where !(value >= 0 && value < .infinity) {
             throw PruneError(
                 .argument, "options.\(name) is \(value); it must be 0 (no such bound) or a positive number")

@@ -91,7 +91,7 @@ public struct SearchOptions: Sendable {
         if strategy == .evolutionary, !budget.countsUnits, !budget.boundsCost {
             throw PruneError(
                 .argument,
-                "an evolutionary search exchanges units under a budget, and max_increase or max_damage is none: give remove, or a bound on costs"
+                "an evolutionary search exchanges units under a budget, and max_loss_increase or max_damage is none: give remove, or a bound on costs"
             )
         }
         if let scores { try check(scores) }

@@ -101,14 +101,14 @@ struct SearchSpace: Sendable {
         }
         if budget.keyValueBytes > 0 {
             bounds.append(
-                try bound("kv_bytes_per_token", limit: budget.keyValueBytes, fixed: 0) {
+                try bound("kv_bytes", limit: budget.keyValueBytes, fixed: 0) {
                     costs.sublayers[$0].keyValueBytes
                 })
         }
         let picoseconds = { (milliseconds: Double) in Int(clampingToDouble: (milliseconds * 1e9).rounded()) }
         for (name, most, time) in [
-            ("prefill_milliseconds", budget.prefillMilliseconds, \TokenTime.prefill),
-            ("decode_milliseconds", budget.decodeMilliseconds, \TokenTime.decode),
+            ("prefill_ms", budget.prefillMilliseconds, \TokenTime.prefill),
+            ("decode_ms", budget.decodeMilliseconds, \TokenTime.decode),
         ] where most > 0 {
             let own = budget.times.map { picoseconds($0[keyPath: time]) }
             bounds.append(try bound(name, limit: picoseconds(most), scale: 1e9, fixed: own.last ?? 0) { own[$0] })

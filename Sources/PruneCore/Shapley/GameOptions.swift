@@ -56,7 +56,7 @@ public struct GameOptions: Sendable, Equatable {
             targetError >= 0 && targetError.isFinite, "target_error is \(targetError); it must be 0 (none) or more")
         try check(
             leastCount >= 0 && leastCount < max(players, 1),
-            "least_count is \(leastCount); it must be 0 (none) or less than the \(players) players")
+            "least is \(leastCount); it must be 0 (none) or less than the \(players) players")
         try check(
             certainty >= 0 && certainty < 1,
             "certainty is \(certainty); it must be between 0 (0.95) and 1, which is never reached")

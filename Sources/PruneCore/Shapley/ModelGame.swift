@@ -51,8 +51,8 @@ public typealias SharedGame = Shared<Game>
 
 /// How a model plays a game.
 public struct PlayOptions: Sendable {
-    public var utility: Utility
-    /// Cap of the utility; nil = none.
+    public var measure: Measure
+    /// Cap of the measure; nil = none.
     public var cap: Double?
     public var reference: KeepMask?
     public var walk: WalkOptions
@@ -65,10 +65,10 @@ public struct PlayOptions: Sendable {
     public static let usualBatch = 64
 
     public init(
-        utility: Utility = .loss, cap: Double? = nil, reference: KeepMask? = nil, walk: WalkOptions = WalkOptions(),
+        measure: Measure = .loss, cap: Double? = nil, reference: KeepMask? = nil, walk: WalkOptions = WalkOptions(),
         sublayerBudget: Int? = nil, batchCoalitions: Int = usualBatch
     ) {
-        self.utility = utility
+        self.measure = measure
         self.cap = cap
         self.reference = reference
         self.walk = walk
@@ -85,12 +85,12 @@ public struct PlayProgress: Sendable {
 }
 
 /// Plays a game on a model until it is done or its sublayers are spent: asks, evaluates, tells. The worth of a coalition is
-/// minus its utility.
+/// minus its measure.
 ///
 /// - Parameters:
 ///   - listener: told after every batch; returns true to stop. The game is not locked meanwhile.
 ///   - walkListener: told while a batch is evaluated; returns true to stop.
-/// Errors: `.argument` if the players do not fit model or game; `.cancelled`; those of `utilities`. The game is whole after
+/// Errors: `.argument` if the players do not fit model or game; `.cancelled`; those of `damages`. The game is whole after
 /// every one of them, and what was asked for and not told is asked for again.
 public func play(
     _ shared: SharedGame, _ model: any Model, _ data: TokenData, _ players: Players, _ options: PlayOptions,
@@ -114,8 +114,8 @@ public func play(
     while let batch = try nextBatch(shared, model, data, players, options, settings) {
         let result: (values: [Double], report: WalkReport)
         do throws(PruneError) {
-            result = try utilities(
-                model, batch.data, under: batch.masks, options.utility, cap: options.cap, reference: options.reference,
+            result = try damages(
+                model, batch.data, under: batch.masks, options.measure, cap: options.cap, reference: options.reference,
                 batch.walk, progress: walkListener)
         } catch {
             try shared.with { (game) throws(PruneError) in game.askAgain() }
@@ -175,7 +175,7 @@ private func nextBatch(
         let spent = try shared.with { (game) throws(PruneError) in game.sublayersComputed }
         let cost = try walk(
             DryRun(model.shape), own.batches(of: options.walk.batchTokens), under: masks,
-            reference: options.utility.comparesLogits
+            reference: options.measure.comparesLogits
                 ? options.reference ?? KeepMask(blocks: model.shape.blockCount) : nil,
             walkOptions, stage: "plan", progress: nil
         ) { (_) throws(PruneError) in }.sublayersComputed
@@ -188,10 +188,10 @@ private func nextBatch(
     return nil
 }
 
-/// The cap of a utility in games if the caller sets none: ln(vocabulary) for the loss, none for the others.
+/// The cap of a measure in games if the caller sets none: ln(vocabulary) for the loss, none for the others.
 ///
 /// A coalition whose loss is above that of guessing has collapsed; how far says nothing about pruning, and would rule the
 /// values otherwise.
-public func usualCap(of utility: Utility, _ shape: ModelShape) -> Double? {
-    utility == .loss && shape.vocabularySize > 0 ? log(Double(shape.vocabularySize)) : nil
+public func usualCap(of measure: Measure, _ shape: ModelShape) -> Double? {
+    measure == .loss && shape.vocabularySize > 0 ? log(Double(shape.vocabularySize)) : nil
 }

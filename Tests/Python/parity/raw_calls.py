@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Calls of the raw layer that the parity tests of utilities and choices share."""
+"""Calls of the raw layer that the parity tests of damages and choices share."""
 
 from __future__ import annotations
 
@@ -48,27 +48,25 @@ def token_data(sequences: Sequence[np.ndarray], weights: np.ndarray | None = Non
     return ffi.gc(out[0], lib.prune_data_release)
 
 
-def utilities(
+def damages(
     model: Any,
     data: Any,
     keep: np.ndarray,
-    utility: str,
+    measure: str,
     reference: np.ndarray | None = None,
     **fields: Any,
 ) -> np.ndarray:
-    """The utility under each row of `keep`."""
+    """The measure under each row of `keep`."""
     options = new_struct("prune_coalition_options")
-    options.utility = getattr(lib, f"PRUNE_UTILITY_{utility}")
+    options.measure = getattr(lib, f"PRUNE_MEASURE_{measure}")
     for name, value in fields.items():
         setattr(options, name, value)
     if reference is not None:
         kept = array("uint8_t", reference)
-        options.reference, options.reference_count = kept, len(reference)
+        options.reference, options.n_reference = kept, len(reference)
     out = ffi.new("double[]", len(keep))
     rows = array("uint8_t", keep.ravel())
     check(
-        lib.prune_model_utilities(
-            model, data, rows, len(keep), keep.shape[1], options, out, ffi.NULL
-        )
+        lib.prune_model_damages(model, data, rows, len(keep), keep.shape[1], options, out, ffi.NULL)
     )
     return np.array(list(out))

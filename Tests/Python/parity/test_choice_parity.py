@@ -12,7 +12,7 @@ import pytest
 import torch
 from prunecore._library import ffi, lib, new_struct
 from random_models import masks
-from raw_calls import array, check, opened, utilities
+from raw_calls import array, check, opened, damages
 from subjects import Subject, Subjects
 
 RELATIVE = 1e-4
@@ -95,19 +95,23 @@ def test_choices(subject: Subject, model: Any, mask: str) -> None:
     flat = [tokens for item in wanted for tokens in item]
     out, count = ffi.new("double[]", len(flat)), ffi.new("size_t *")
     data, bytes_ = choice_data(items, lib.PRUNE_CHOICE_SCORE_SUM), array("uint8_t", keep)
-    check(lib.prune_model_choices(model, data, bytes_, len(keep), ffi.NULL, out, len(flat), count))
+    check(
+        lib.prune_model_evaluate_choices(
+            model, data, bytes_, len(keep), ffi.NULL, out, len(flat), count
+        )
+    )
     assert count[0] == len(flat)
     for value, tokens in zip(out, flat, strict=True):
         assert abs(value - tokens.sum()) <= TOKEN_LOSS * len(tokens)
 
     right = np.concatenate([own[item.answer] for item, own in zip(items, wanted, strict=True)])
-    found = utilities(model, data, keep[np.newaxis], "LOSS")[0]
+    found = damages(model, data, keep[np.newaxis], "LOSS")[0]
     assert found == pytest.approx(-right.mean(), abs=TOKEN_LOSS)
 
     for score in (lib.PRUNE_CHOICE_SCORE_SUM, lib.PRUNE_CHOICE_SCORE_MEAN):
         data = choice_data(items, score)
-        error = utilities(model, data, keep[np.newaxis], "CHOICE_ERROR", batch_tokens=50)[0]
-        loss = utilities(model, data, keep[np.newaxis], "CHOICE_LOSS", batch_tokens=50)[0]
+        error = damages(model, data, keep[np.newaxis], "CHOICE_ERROR", batch_tokens=50)[0]
+        loss = damages(model, data, keep[np.newaxis], "CHOICE_LOSS", batch_tokens=50)[0]
         wrong, losses = 0, []
         for item, own in zip(items, wanted, strict=True):
             means = score == lib.PRUNE_CHOICE_SCORE_MEAN

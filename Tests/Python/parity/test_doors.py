@@ -186,9 +186,9 @@ def test_leave_one_out(doors: Doors) -> None:
         near(found[name], wanted[name])
 
 
-@pytest.mark.parametrize("utility", ["loss", "kl"])
-def test_shapley_values(doors: Doors, utility: str) -> None:
-    options = {"utility": utility, "estimator": "stratified", "budget": 40, "seed": 3}
+@pytest.mark.parametrize("measure", ["loss", "kl"])
+def test_shapley_values(doors: Doors, measure: str) -> None:
+    options = {"measure": measure, "estimator": "stratified", "budget": 40, "seed": 3}
     found, wanted = (model.shapley(doors.data, **options) for model in doors.both)
     near(found.values, wanted.values)
     near(found.standard_errors, wanted.standard_errors)

@@ -249,7 +249,7 @@ def test_the_cache_shrinks(subjects: Subjects, tmp_path: Path) -> None:
     whole, pruned = cache_bytes(subject.directory, False), cache_bytes(out, True)
     assert pruned * 12 == whole * 9
     model = subject.model
-    assert pruned * model.cost().kv_bytes_per_token == whole * model.cost(mask).kv_bytes_per_token
+    assert pruned * model.cost().kv_bytes == whole * model.cost(mask).kv_bytes
 
 
 def test_a_batch_with_padding(subjects: Subjects, tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /// \file coalitions.hpp
-/// What sets of kept sublayers are worth: utilities. Part of prunecore.hpp, which is what programs include.
+/// What sets of kept sublayers are worth: damages. Part of prunecore.hpp, which is what programs include.
 #ifndef PRUNECORE_COALITIONS_HPP
 #define PRUNECORE_COALITIONS_HPP
 
@@ -14,13 +14,13 @@
 namespace prune {
 
 /// Quantities of a masked model, each a damage: lower = better. Definitions: docs/shapley.md.
-enum class Utility : prune_utility {
-  loss = PRUNE_UTILITY_LOSS,                 ///< mean negative log-likelihood per predicted token, nats
-  logit_l2 = PRUNE_UTILITY_LOGIT_L2,         ///< mean L2 distance of the logits from the reference's
-  kl = PRUNE_UTILITY_KL,                     ///< mean KL divergence of the next token from the reference's, nats
-  js = PRUNE_UTILITY_JS,                     ///< mean Jensen-Shannon divergence between the two, nats
-  choice_error = PRUNE_UTILITY_CHOICE_ERROR, ///< share of multiple-choice items answered wrongly
-  choice_loss = PRUNE_UTILITY_CHOICE_LOSS    ///< mean over items of -log softmax over the scores, at the answer
+enum class Measure : prune_measure {
+  loss = PRUNE_MEASURE_LOSS,                 ///< mean negative log-likelihood per predicted token, nats
+  logit_l2 = PRUNE_MEASURE_LOGIT_L2,         ///< mean L2 distance of the logits from the reference's
+  kl = PRUNE_MEASURE_KL,                     ///< mean KL divergence of the next token from the reference's, nats
+  js = PRUNE_MEASURE_JS,                     ///< mean Jensen-Shannon divergence between the two, nats
+  choice_error = PRUNE_MEASURE_CHOICE_ERROR, ///< share of multiple-choice items answered wrongly
+  choice_loss = PRUNE_MEASURE_CHOICE_LOSS    ///< mean over items of -log softmax over the scores, at the answer
 };
 
 /// Values of CoalitionOptions::cap that are no cap.
@@ -29,7 +29,7 @@ inline constexpr double cap_none = PRUNE_CAP_NONE;       ///< values as they are
 
 /// How coalitions are evaluated (prune_coalition_options).
 struct CoalitionOptions {
-  Utility utility = Utility::loss;
+  Measure measure = Measure::loss;
   double cap = cap_default;       ///< a value above it counts as it
   Mask reference = {};            ///< whose logits the distances are taken to; empty = everything kept
   std::int64_t batch_tokens = 0;  ///< tokens computed together at most; 0 = chosen by the library
@@ -40,8 +40,8 @@ struct CoalitionOptions {
 /// What evaluating some masks took: sublayers computed, and what it would have taken mask by mask.
 using WalkReport = prune_walk_report;
 
-/// Values of a utility, one per mask, and what they took.
-struct Utilities {
+/// Values of a measure, one per mask, and what they took.
+struct Damages {
   std::vector<double> values;
   WalkReport report;
 };
@@ -51,10 +51,10 @@ namespace detail {
 /// The C form of options. What it points to belongs to `options` and `bridge`.
 inline prune_coalition_options to_c(const CoalitionOptions &options, ProgressBridge &bridge) {
   prune_coalition_options c = PRUNE_COALITION_OPTIONS_INIT;
-  c.utility = static_cast<prune_utility>(options.utility);
+  c.measure = static_cast<prune_measure>(options.measure);
   c.cap = options.cap;
   c.reference = options.reference.empty() ? nullptr : options.reference.data();
-  c.reference_count = options.reference.size();
+  c.n_reference = options.reference.size();
   c.batch_tokens = options.batch_tokens;
   c.memory_budget = options.memory_budget;
   c.progress = bridge.function();

@@ -39,7 +39,7 @@ struct GameOptions {
   std::uint64_t seed = 0;
   std::int64_t budget = 0;                ///< coalitions asked for at most
   double target_error = 0.0;              ///< done when no standard error is above it; 0 = no such bound
-  std::int64_t least_count = 0;           ///< done when it is certain which players are the lowest; 0 = no such bound
+  std::int64_t least = 0;                 ///< done when it is certain which players are the lowest; 0 = no such bound
   double certainty = 0.0;                 ///< of that; 0 = 0.95
   double keep_probability = 0.0;          ///< of banzhaf; 0 = 0.5
   std::int64_t subnetwork_size = 0;       ///< of random_subnetworks: players kept; 0 = half of them
@@ -227,7 +227,7 @@ private:
     c.seed = options.seed;
     c.budget = options.budget;
     c.target_error = options.target_error;
-    c.least_count = options.least_count;
+    c.least = options.least;
     c.certainty = options.certainty;
     c.keep_probability = options.keep_probability;
     c.subnetwork_size = options.subnetwork_size;

@@ -60,8 +60,8 @@ public:
   static Generation adopt(prune_generation *handle) noexcept { return Generation(handle); }
 
   /// What generating took (prune_generation_info).
-  prune_generation_report report() const {
-    prune_generation_report report = PRUNE_GENERATION_REPORT_INIT;
+  prune_generation_summary report() const {
+    prune_generation_summary report = PRUNE_GENERATION_SUMMARY_INIT;
     detail::check(prune_generation_info(get(), &report));
     return report;
   }
@@ -104,7 +104,7 @@ public:
     c.top_p = options_.top_p;
     c.seed = options_.seed;
     c.stop_tokens = options_.stop_tokens.empty() ? nullptr : options_.stop_tokens.data();
-    c.stop_token_count = options_.stop_tokens.size();
+    c.n_stop_tokens = options_.stop_tokens.size();
     c.batch_sequences = options_.batch_sequences;
     c.batch_tokens = options_.batch_tokens;
     c.on_token = options_.on_token ? &GenerateBridge::token : nullptr;

@@ -65,7 +65,7 @@ struct ModelShape {
   bool tied_embeddings;
   std::int64_t parameters;
   std::int64_t parameter_bytes;
-  std::int64_t kv_bytes_per_token;
+  std::int64_t kv_bytes;
   Compute compute;      ///< the type in use, never automatic
   bool can_read_states; ///< static metrics work
   bool can_magnitude;   ///< the magnitude metric works
@@ -139,7 +139,7 @@ public:
                       c.tied_embeddings != 0,
                       c.parameters,
                       c.parameter_bytes,
-                      c.kv_bytes_per_token,
+                      c.kv_bytes,
                       static_cast<Compute>(c.compute),
                       (c.abilities & PRUNE_ABILITY_READ_STATES) != 0,
                       (c.abilities & PRUNE_ABILITY_MAGNITUDE) != 0,
@@ -168,10 +168,10 @@ public:
     detail::check(prune_model_mask_set(get(), detail::or_null(mask), mask.size()));
   }
 
-  /// What a mask leaves of the model (prune_mask_cost).
+  /// What a mask leaves of the model (prune_model_cost).
   Cost cost(span<std::uint8_t> mask = {}) const {
     prune_cost cost = PRUNE_COST_INIT;
-    detail::check(prune_mask_cost(get(), detail::or_null(mask), mask.size(), &cost));
+    detail::check(prune_model_cost(get(), detail::or_null(mask), mask.size(), &cost));
     return cost;
   }
 
@@ -192,7 +192,8 @@ public:
   }
 
   /// Evaluates under each of several masks of one length (prune_model_evaluate). Nested masks give a pruning curve.
-  std::vector<Evaluation> evaluate_each(const Data &data, span<Mask> masks, const EvaluateOptions &options = {}) const {
+  std::vector<Evaluation> evaluate_masks(const Data &data, span<Mask> masks,
+                                         const EvaluateOptions &options = {}) const {
     if (masks.empty()) return {};
     const std::vector<std::uint8_t> rows = detail::rows(masks);
     detail::ProgressBridge bridge(options.progress);
@@ -229,14 +230,14 @@ public:
   }
 
   /// Log-likelihood of every candidate of multiple-choice data, nats: the items in order, and within an item its
-  /// candidates (prune_model_choices).
-  std::vector<double> choices(const Data &data, span<std::uint8_t> mask = {},
-                              const EvaluateOptions &options = {}) const {
+  /// candidates (prune_model_evaluate_choices).
+  std::vector<double> evaluate_choices(const Data &data, span<std::uint8_t> mask = {},
+                                       const EvaluateOptions &options = {}) const {
     detail::ProgressBridge bridge(options.progress);
     const prune_evaluate_options c = detail::to_c(options, bridge);
     return detail::filled<double>([&](double *out, std::size_t capacity, std::size_t *count) {
-      return bridge.status(
-          prune_model_choices(get(), data.get(), detail::or_null(mask), mask.size(), &c, out, capacity, count));
+      return bridge.status(prune_model_evaluate_choices(get(), data.get(), detail::or_null(mask), mask.size(), &c, out,
+                                                        capacity, count));
     });
   }
 
@@ -250,15 +251,15 @@ public:
     return Generation::adopt(handle);
   }
 
-  /// Evaluates a utility under each of several masks of one length, as one walk (prune_model_utilities).
-  Utilities utilities(const Data &data, span<Mask> masks, const CoalitionOptions &options = {}) const {
-    Utilities result{std::vector<double>(masks.size()), PRUNE_WALK_REPORT_INIT};
+  /// Evaluates a measure under each of several masks of one length, as one walk (prune_model_damages).
+  Damages damages(const Data &data, span<Mask> masks, const CoalitionOptions &options = {}) const {
+    Damages result{std::vector<double>(masks.size()), PRUNE_WALK_REPORT_INIT};
     if (masks.empty()) return result;
     const std::vector<std::uint8_t> rows = detail::rows(masks);
     detail::ProgressBridge bridge(options.progress);
     const prune_coalition_options c = detail::to_c(options, bridge);
-    detail::check(bridge.status(prune_model_utilities(get(), data.get(), rows.data(), masks.size(), masks[0].size(), &c,
-                                                      result.values.data(), &result.report)));
+    detail::check(bridge.status(prune_model_damages(get(), data.get(), rows.data(), masks.size(), masks[0].size(), &c,
+                                                    result.values.data(), &result.report)));
     return result;
   }
 
@@ -267,7 +268,7 @@ public:
   void shapley(const Data &data, Game &game, const ShapleyOptions &options = {}) const {
     detail::GameProgressBridge bridge(options.progress);
     detail::ProgressBridge coalitions_bridge(options.coalitions.progress);
-    const prune_shapley_options c = detail::to_c(options, bridge, coalitions_bridge);
+    const prune_game_run_options c = detail::to_c(options, bridge, coalitions_bridge);
     const prune_status status = prune_model_shapley(get(), data.get(), game.get(), &c);
     detail::check(bridge.status(coalitions_bridge.status(status)));
   }

@@ -112,7 +112,7 @@ inline prune_score_options to_c(const ScoreOptions &options, ProgressBridge &bri
   c.relative_to = static_cast<std::int32_t>(options.relative_to);
   c.tokens = static_cast<std::int32_t>(options.tokens);
   c.keep = options.mask.empty() ? nullptr : options.mask.data();
-  c.keep_count = options.mask.size();
+  c.n_keep = options.mask.size();
   c.batch_tokens = options.batch_tokens;
   c.progress = bridge.function();
   c.user_data = bridge.user_data();

@@ -33,7 +33,7 @@ enum class Strategy : prune_strategy {
   random = PRUNE_STRATEGY_RANDOM
 };
 
-/// What one token takes in one place of the model: prefill_milliseconds and decode_milliseconds.
+/// What one token takes in one place of the model: prefill_ms and decode_ms.
 using TokenTime = prune_token_time;
 
 /// How times are measured (prune_time_options); 0 = the default that prunecore.h names.
@@ -54,11 +54,11 @@ struct SearchOptions {
   std::int64_t remove_feed_forward = 0;
   double remove_parameters = 0.0;
   std::int64_t parameter_bytes = 0;
-  std::int64_t kv_bytes_per_token = 0;
-  double prefill_milliseconds = 0.0;
-  double decode_milliseconds = 0.0;
+  std::int64_t kv_bytes = 0;
+  double prefill_ms = 0.0;
+  double decode_ms = 0.0;
   std::vector<TokenTime> times = {};
-  double max_increase = 0.0;
+  double max_loss_increase = 0.0;
   double max_damage = 0.0;
   Mask start = {};                 ///< empty = everything kept
   Mask protect = {};               ///< 1 = never removed; empty = none
@@ -133,19 +133,19 @@ inline prune_search_options to_c(const SearchOptions &options) {
   c.remove_feed_forward = options.remove_feed_forward;
   c.remove_parameters = options.remove_parameters;
   c.parameter_bytes = options.parameter_bytes;
-  c.kv_bytes_per_token = options.kv_bytes_per_token;
-  c.prefill_milliseconds = options.prefill_milliseconds;
-  c.decode_milliseconds = options.decode_milliseconds;
+  c.kv_bytes = options.kv_bytes;
+  c.prefill_ms = options.prefill_ms;
+  c.decode_ms = options.decode_ms;
   c.times = data_or_null(options.times);
-  c.times_count = options.times.size();
-  c.max_increase = options.max_increase;
+  c.n_times = options.times.size();
+  c.max_loss_increase = options.max_loss_increase;
   c.max_damage = options.max_damage;
   c.start = data_or_null(options.start);
-  c.start_count = options.start.size();
+  c.n_start = options.start.size();
   c.protect = data_or_null(options.protect);
-  c.protect_count = options.protect.size();
+  c.n_protect = options.protect.size();
   c.scores = data_or_null(options.scores);
-  c.score_count = options.scores.size();
+  c.n_scores = options.scores.size();
   c.candidates = options.candidates;
   c.exchanges = options.exchanges;
   c.offspring = options.offspring;
@@ -185,7 +185,7 @@ public:
   std::vector<Mask> ask(std::size_t most) { return ask(most, nullptr); }
 
   /// The same, where damages on the first part of the data can be had too: the masks are to be evaluated on `share` of it.
-  AskedMasks ask_shares(std::size_t most) {
+  AskedMasks ask_with_share(std::size_t most) {
     double share = 1.0;
     std::vector<Mask> masks = ask(most, &share);
     return AskedMasks{std::move(masks), share};

@@ -32,7 +32,7 @@ struct GameProgress {
   double seconds;               ///< since the call began
 };
 
-/// How a model plays a game (prune_shapley_options).
+/// How a model plays a game (prune_game_run_options).
 struct ShapleyOptions {
   Granularity granularity = Granularity::sublayer;   ///< the players: its units, where player_of_sublayer is empty
   std::vector<std::int32_t> player_of_sublayer = {}; ///< a player per sublayer, or -1 = kept in every coalition
@@ -51,9 +51,9 @@ namespace detail {
 using GameProgressBridge = CallbackBridge<GameProgress, prune_game_progress>;
 
 /// The C form of options. What it points to belongs to `options` and the bridges.
-inline prune_shapley_options to_c(const ShapleyOptions &options, GameProgressBridge &bridge,
-                                  ProgressBridge &coalitions_bridge) {
-  prune_shapley_options c = PRUNE_SHAPLEY_OPTIONS_INIT;
+inline prune_game_run_options to_c(const ShapleyOptions &options, GameProgressBridge &bridge,
+                                   ProgressBridge &coalitions_bridge) {
+  prune_game_run_options c = PRUNE_GAME_RUN_OPTIONS_INIT;
   c.granularity = static_cast<prune_granularity>(options.granularity);
   c.player_of_sublayer = options.player_of_sublayer.empty() ? nullptr : options.player_of_sublayer.data();
   c.player_count = options.player_of_sublayer.size();

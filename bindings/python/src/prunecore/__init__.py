@@ -24,7 +24,7 @@ import os
 from typing import Any
 
 from prunecore._compute import COMPUTE_TYPES, Compute
-from prunecore._estimators import ESTIMATORS, UTILITIES
+from prunecore._estimators import ESTIMATORS, MEASURES
 from prunecore._library import header_version
 from prunecore._metrics import GRANULARITIES, METRICS, STATIC_METRICS
 from prunecore._recovery import ADAPTER_KINDS, OBJECTIVES
@@ -81,7 +81,7 @@ from prunecore.study_searching import study_search
 from prunecore.task_measuring import compare_tasks
 from prunecore.tasks import Compromise, TaskComparison
 from prunecore.token_times import TokenTimes
-from prunecore.utilities import Utilities, WalkReport
+from prunecore.damages import Damages, WalkReport
 from prunecore.verifying import Verification
 
 __version__ = header_version()
@@ -95,7 +95,7 @@ __all__ = [
     "OBJECTIVES",
     "STATIC_METRICS",
     "STRATEGIES",
-    "UTILITIES",
+    "MEASURES",
     "Adapter",
     "AdapterGradient",
     "Adapters",
@@ -158,7 +158,7 @@ __all__ = [
     "TrainingProgress",
     "TrainingRecord",
     "UnsupportedError",
-    "Utilities",
+    "Damages",
     "Verification",
     "WalkReport",
     "__version__",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Names of estimators and of utilities, and the header's numbers for them."""
+"""Names of estimators and of damages, and the header's numbers for them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ESTIMATORS: tuple[str, ...] = (
 )
 """All estimators of games; "default" stands for one of them."""
 
-UTILITIES: tuple[str, ...] = ("loss", "logit_l2", "kl", "js", "choice_error", "choice_loss")
+MEASURES: tuple[str, ...] = ("loss", "logit_l2", "kl", "js", "choice_error", "choice_loss")
 """What a masked model is measured by: damages, lower = better."""
 
 
@@ -44,14 +44,14 @@ def estimator_name(value: int) -> str:
     return next(name for name in ESTIMATORS if estimator_value(name) == value)
 
 
-def parse_utility(name: str) -> str:
-    """Reads the name of a utility; "logit-l2" counts as "logit_l2"."""
+def parse_measure(name: str) -> str:
+    """Reads the name of a measure; "logit-l2" counts as "logit_l2"."""
     wanted = str(name).strip().replace("-", "_")
-    if wanted in UTILITIES:
+    if wanted in MEASURES:
         return wanted
-    raise ArgumentError(f"unknown utility '{name}': the utilities are {', '.join(UTILITIES)}")
+    raise ArgumentError(f"unknown measure '{name}': the damages are {', '.join(MEASURES)}")
 
 
-def utility_value(name: str) -> int:
-    """The header's value for a utility."""
-    return int(ffi.integer_const(f"PRUNE_UTILITY_{name.upper()}"))
+def measure_value(name: str) -> int:
+    """The header's value for a measure."""
+    return int(ffi.integer_const(f"PRUNE_MEASURE_{name.upper()}"))

@@ -158,10 +158,10 @@ def evaluate_choices(
     watch = Watch(progress)
     options = evaluate_options(batch_tokens, watch)
     out = ffi.from_buffer("double[]", result)
-    pointer, keep_count = keep_pointer(keep)
+    pointer, n_keep = keep_pointer(keep)
     watch.check(
-        lib.prune_model_choices(
-            model.handle, data.handle, pointer, keep_count, options, out, result.size, ffi.NULL
+        lib.prune_model_evaluate_choices(
+            model.handle, data.handle, pointer, n_keep, options, out, result.size, ffi.NULL
         )
     )
     return summarise(data, np.split(result, np.cumsum(counts)[:-1]))

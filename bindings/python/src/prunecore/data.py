@@ -250,7 +250,7 @@ class Data:
         seed: int | None = None,
         max_tokens: int | None = None,
     ) -> ChoiceData:
-        """Turns multiple-choice questions into data that the choice utilities understand.
+        """Turns multiple-choice questions into data that the choice damages understand.
 
         The prompt is that of MMLU (see docs/tasks.md): a heading if the question has a subject,
         `shots` solved examples, the question, and "Answer:".

@@ -129,12 +129,12 @@ def read_rows(
     array of float32, shape (n_tokens, width)
     """
     keep = as_keep(mask, model.shape.n_blocks)
-    pointer, keep_count = keep_pointer(keep)
+    pointer, n_keep = keep_pointer(keep)
     result = np.empty((data.n_tokens, width), dtype=np.float32)
     out = ffi.from_buffer("float[]", result)
     watch = Watch(progress)
     options = evaluate_options(batch_tokens, watch)
     position = [] if sublayer is None else [sublayer]
-    arguments = [model.handle, data.handle, pointer, keep_count, *position, options]
+    arguments = [model.handle, data.handle, pointer, n_keep, *position, options]
     watch.check(function(*arguments, out, result.size, ffi.NULL))
     return result

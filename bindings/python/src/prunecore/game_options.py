@@ -19,7 +19,7 @@ class GameOptions:
     seed: int = 0
     budget: int | None = None
     target_error: float | None = None
-    least_count: int | None = None
+    least: int | None = None
     certainty: float = 0.95
     keep_probability: float = 0.5
     subnetwork_size: int | None = None
@@ -34,7 +34,7 @@ class GameOptions:
         options.budget = optional_count("budget", self.budget)
         if self.target_error is not None:
             options.target_error = checked_positive("target_error", self.target_error)
-        options.least_count = optional_count("least_count", self.least_count)
+        options.least = optional_count("least", self.least)
         options.certainty = checked_positive("certainty", self.certainty, below=1)
         options.keep_probability = checked_positive(
             "keep_probability", self.keep_probability, below=1

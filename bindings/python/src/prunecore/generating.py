@@ -129,19 +129,17 @@ def generate(
     options.seed = checked_count("seed", seed, 0, 2**64 - 1)
     if len(stop_ids):
         options.stop_tokens = ffi.from_buffer("int32_t[]", stop_ids)
-        options.stop_token_count = len(stop_ids)
+        options.n_stop_tokens = len(stop_ids)
     options.batch_sequences = optional_count("batch_sequences", batch_sequences)
     options.batch_tokens = checked_batch_tokens(batch_tokens)
     watch = TokenWatch(progress, on_token, data, decoder, stop_texts)
     options.progress = watch.callback
     if watch.needed:
         options.on_token = watch.token_callback
-    pointer, keep_count = keep_pointer(as_keep(mask, self.shape.n_blocks))
+    pointer, n_keep = keep_pointer(as_keep(mask, self.shape.n_blocks))
 
     def make(out: Any) -> int:
-        status = lib.prune_model_generate(
-            self.handle, data.handle, pointer, keep_count, options, out
-        )
+        status = lib.prune_model_generate(self.handle, data.handle, pointer, n_keep, options, out)
         watch.check(status)
         return int(status)
 

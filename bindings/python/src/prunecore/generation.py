@@ -138,7 +138,7 @@ def reason_of(end: int) -> str | None:
 
 def read_report(generation: Any) -> Any:
     """What generating took, as the C struct."""
-    report = new_struct("prune_generation_report")
+    report = new_struct("prune_generation_summary")
     _check(lib.prune_generation_info(generation, report))
     return report
 

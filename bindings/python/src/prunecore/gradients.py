@@ -128,12 +128,12 @@ def gradient(
     """
     index = sublayer_index(sublayer, self.shape.n_blocks, after=True)
     value = recovery_value("objective", objective)
-    pointer, keep_count = keep_pointer(as_keep(mask, self.shape.n_blocks))
+    pointer, n_keep = keep_pointer(as_keep(mask, self.shape.n_blocks))
     result = np.empty((data.n_tokens, self.shape.hidden_size), dtype=np.float32)
     out, loss = ffi.from_buffer("float[]", result), ffi.new("double *")
     watch = Watch(progress)
     options = evaluate_options(batch_tokens, watch)
-    arguments = [self.handle, data.handle, pointer, keep_count, value, index, options]
+    arguments = [self.handle, data.handle, pointer, n_keep, value, index, options]
     watch.check(lib.prune_model_gradient(*arguments, out, result.size, ffi.NULL, loss))
     return StateGradient(result, float(loss[0]))
 

@@ -156,7 +156,7 @@ def _sublayers(host: Host) -> Any:
         )
     table = ffi.new("prune_sublayer[]", len(rows))
     for index, (row, out) in enumerate(zip(rows, table, strict=True)):
-        for name in ("block", "parameters", "parameter_bytes", "kv_bytes_per_token", "window"):
+        for name in ("block", "parameters", "parameter_bytes", "kv_bytes", "window"):
             setattr(out, name, _whole(f"host.sublayers[{index}].{name}", getattr(row, name)))
         out.is_feed_forward = 1 if row.is_feed_forward else 0
     return table

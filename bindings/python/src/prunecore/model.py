@@ -27,7 +27,7 @@ from prunecore import (
     verifying,
 )
 from prunecore import token_times as timing
-from prunecore import utilities as coalitions
+from prunecore import damages as coalitions
 from prunecore._compute import Compute, compute_value
 from prunecore._handle import Handle, Owner
 from prunecore._library import _check, ffi, lib, new_struct
@@ -325,7 +325,7 @@ class Model(Owner):
         return trace(self, data, scores, metric, max_removed, only, batch_tokens, progress)
 
     # Documented where they are defined, with what they need.
-    utilities = coalitions.utilities
+    damages = coalitions.damages
     shapley = playing.shapley
     generate = generating.generate
     generate_calibration = calibration.generate_calibration

@@ -54,7 +54,7 @@ class Moments(Owner):
         input: Input = "normed",
         block_slot: Slot = "attention",
     ) -> None:
-        pointer, keep_count = keep_pointer(as_keep(mask, model.shape.n_blocks))
+        pointer, n_keep = keep_pointer(as_keep(mask, model.shape.n_blocks))
         options = RecoverOptions(kind=kind, input=input, block_slot=block_slot).struct()
         self._kind: Kind = kind
         self._model = model
@@ -62,9 +62,7 @@ class Moments(Owner):
         self._handle = Handle(
             "moments",
             "prune_moments",
-            lambda out: int(
-                lib.prune_moments_create(model.handle, pointer, keep_count, options, out)
-            ),
+            lambda out: int(lib.prune_moments_create(model.handle, pointer, n_keep, options, out)),
             lib.prune_moments_release,
         )
 

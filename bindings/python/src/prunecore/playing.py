@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from prunecore._estimators import parse_utility
+from prunecore._estimators import parse_measure
 from prunecore._library import ffi, header_version, lib, new_struct
 from prunecore._numbers import optional_count
 from prunecore._progress import ProgressFunction, Watch
@@ -21,7 +21,7 @@ from prunecore.mask import Mask, as_keep
 from prunecore.players import Players, granularity_players, grouped_players
 from prunecore.shapley import Shapley
 from prunecore.shapley_scores import ShapleyScores
-from prunecore.utilities import cap_value, set_coalition_options
+from prunecore.damages import cap_value, set_coalition_options
 
 if TYPE_CHECKING:
     from prunecore.data import Data
@@ -32,14 +32,14 @@ if TYPE_CHECKING:
 def shapley(
     self: Model,
     data: Data,
-    utility: str = "loss",
+    measure: str = "loss",
     granularity: str = "sublayer",
     players: Sequence[Any] | Mapping[str, Any] | None = None,
     estimator: str = "surrogate",
     budget: int | None = None,
     sublayer_budget: int | None = None,
     target_error: float | None = None,
-    least_count: int | None = None,
+    least: int | None = None,
     certainty: float = 0.95,
     seed: int = 0,
     cap: float | Literal["default"] | None = "default",
@@ -59,27 +59,27 @@ def shapley(
 ) -> ShapleyScores:
     """Estimates what each unit of the model adds: its Shapley value.
 
-    The worth of a set of kept units is minus the utility, so that a value is the damage that the
+    The worth of a set of kept units is minus the measure, so that a value is the damage that the
     unit averts; higher = more important. The model's own mask plays no part.
 
     Parameters
     ----------
     data : Data
         Calibration text.
-    utility : str
-        What is measured: see `Model.utilities`.
+    measure : str
+        What is measured: see `Model.damages`.
     granularity : {"sublayer", "block", "attention", "feed_forward"}
         Who plays. Sublayers that do not are kept in every coalition.
     players : sequence of groups, or mapping of names to groups, optional
         A grouping of one's own, in place of a granularity. A group is a list of "attn.3", "ffn.3",
         "block.3", or indices of sublayers. Sublayers in no group are kept in every coalition.
-    estimator, budget, target_error, least_count, certainty, seed
+    estimator, budget, target_error, least, certainty, seed
         See `Shapley`, as for `keep_probability`, `subnetwork_size`, `subnetworks_per_round` and
         `truncation`.
     sublayer_budget : int, optional
         Sublayers applied at most, each counted once per batch of tokens.
     cap : float, "default" or None
-        A utility above it counts as it; None = as they are. The default is ln(vocabulary size) for
+        A measure above it counts as it; None = as they are. The default is ln(vocabulary size) for
         "loss" and none for others: coalitions that have collapsed say nothing about pruning.
     checkpoint : path, optional
         A file that holds the game after every batch. If it is there already, the game goes on from
@@ -91,7 +91,7 @@ def shapley(
     game : Shapley, optional
         The game to play, or to go on with; it says how to estimate and stays the caller's.
     reference, memory_budget, batch_tokens
-        See `Model.utilities`.
+        See `Model.damages`.
     batch_coalitions : int, optional
         Coalitions evaluated together. Default: chosen by the library.
     batch_progress : callable, optional
@@ -113,10 +113,10 @@ def shapley(
         else grouped_players(players, n_blocks)
     )
     kept = as_keep(reference, n_blocks)
-    name = parse_utility(utility)
+    name = parse_measure(measure)
     watch = Watch(batch_progress)
     player_of = who.of_sublayers(n_blocks)
-    options = new_struct("prune_shapley_options")
+    options = new_struct("prune_game_run_options")
     options.player_of_sublayer = ffi.from_buffer("int32_t[]", player_of)
     options.player_count = len(player_of)
     options.sublayer_budget = optional_count("sublayer_budget", sublayer_budget)
@@ -129,7 +129,7 @@ def shapley(
         seed,
         budget,
         target_error,
-        least_count,
+        least,
         certainty,
         keep_probability,
         subnetwork_size,
@@ -140,7 +140,7 @@ def shapley(
     provenance: dict[str, Any] = {
         "library": f"prunecore {header_version()}",
         "model": self.provenance,
-        "utility": name,
+        "measure": name,
         "cap": _number_of(cap, name, self.shape.vocabulary_size),
         "reference_removed": [] if kept is None else Mask(kept).removed,
         "data_sha256": data.digest,
@@ -170,11 +170,11 @@ def shapley(
             played.close()
 
 
-def _number_of(cap: float | str | None, utility: str, vocabulary: int) -> float | None:
+def _number_of(cap: float | str | None, measure: str, vocabulary: int) -> float | None:
     """The cap in use, for the record; None = none."""
     if cap == "default":
         # A host that evaluates whole masks alone may not say how large its vocabulary is.
-        return math.log(vocabulary) if utility == "loss" and vocabulary > 0 else None
+        return math.log(vocabulary) if measure == "loss" and vocabulary > 0 else None
     return None if cap is None else float(cap)
 
 
@@ -190,7 +190,7 @@ def _run(
         "model_config_sha256": provenance["model"]["config_sha256"],
         "compute": provenance["model"]["compute"],
         "data_sha256": provenance["data_sha256"],
-        "utility": provenance["utility"],
+        "measure": provenance["measure"],
         "cap": provenance["cap"],
         "reference_removed": provenance["reference_removed"],
         "player_of_sublayer": who.of_sublayers(n_blocks).tolist(),

@@ -163,7 +163,7 @@ def recover(
         batch_tokens=batch_tokens,
         memory_budget=memory_budget,
     )
-    pointer, keep_count = keep_pointer(as_keep(mask, self.shape.n_blocks))
+    pointer, n_keep = keep_pointer(as_keep(mask, self.shape.n_blocks))
     options = given.struct()
     path = given.checkpoint_bytes()
     options.checkpoint = path
@@ -172,9 +172,7 @@ def recover(
     options.on_step = watch.step_callback
 
     def make(out: Any) -> int:
-        status = lib.prune_model_recover(
-            self.handle, data.handle, pointer, keep_count, options, out
-        )
+        status = lib.prune_model_recover(self.handle, data.handle, pointer, n_keep, options, out)
         watch.check(status)
         return int(status)
 

@@ -64,7 +64,7 @@ def score(
     options.metrics = metric_bits(names)
     options.relative_to = option_value("RELATIVE_TO", relative_to, ("input", "output"))
     options.tokens = option_value("TOKENS", tokens, ("all", "last"))
-    options.keep, options.keep_count = keep_pointer(keep)
+    options.keep, options.n_keep = keep_pointer(keep)
     options.batch_tokens = checked_batch_tokens(batch_tokens)
     options.progress = watch.callback
     table = np.empty((len(names), unit_count(unit, n_blocks)), dtype=np.float64)

@@ -63,7 +63,7 @@ class Search(Owner):
         Share of the model's parameters to remove at least, below 1.
     parameter_bytes, kv_bytes : int, optional
         What may be left at most: of weights, and of the key-value cache per token.
-    prefill_milliseconds, decode_milliseconds : float, optional
+    prefill_ms, decode_ms : float, optional
         What a token may take at most, by the sum of `times` of what is left.
     times : TokenTimes, optional
         See `Model.token_times`.
@@ -115,8 +115,8 @@ class Search(Owner):
         remove_parameters: float | None = None,
         parameter_bytes: int | None = None,
         kv_bytes: int | None = None,
-        prefill_milliseconds: float | None = None,
-        decode_milliseconds: float | None = None,
+        prefill_ms: float | None = None,
+        decode_ms: float | None = None,
         times: TokenTimes | None = None,
         max_loss_increase: float | None = None,
         max_damage: float | None = None,
@@ -138,8 +138,8 @@ class Search(Owner):
             remove_parameters,
             parameter_bytes,
             kv_bytes,
-            prefill_milliseconds,
-            decode_milliseconds,
+            prefill_ms,
+            decode_ms,
             times,
             max_loss_increase,
             max_damage,

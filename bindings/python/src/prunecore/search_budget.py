@@ -22,8 +22,8 @@ class SearchBudget:
     remove_parameters: float | None = None
     parameter_bytes: int | None = None
     kv_bytes: int | None = None
-    prefill_milliseconds: float | None = None
-    decode_milliseconds: float | None = None
+    prefill_ms: float | None = None
+    decode_ms: float | None = None
     times: TokenTimes | None = None
     max_loss_increase: float | None = None
     max_damage: float | None = None
@@ -31,7 +31,7 @@ class SearchBudget:
     @property
     def needs_times(self) -> bool:
         """Whether a bound is one of milliseconds, and no times are given to count them by."""
-        bounded = self.prefill_milliseconds is not None or self.decode_milliseconds is not None
+        bounded = self.prefill_ms is not None or self.decode_ms is not None
         return bounded and self.times is None
 
     def fill(self, options: Any, n_blocks: int) -> list[Any]:
@@ -55,12 +55,14 @@ class SearchBudget:
                 "remove_parameters", self.remove_parameters, below=1
             )
         options.parameter_bytes = optional_count("parameter_bytes", self.parameter_bytes)
-        options.kv_bytes_per_token = optional_count("kv_bytes", self.kv_bytes)
-        for name in ("prefill_milliseconds", "decode_milliseconds"):
+        options.kv_bytes = optional_count("kv_bytes", self.kv_bytes)
+        for name in ("prefill_ms", "decode_ms"):
             if getattr(self, name) is not None:
                 setattr(options, name, checked_positive(name, getattr(self, name)))
         if self.max_loss_increase is not None:
-            options.max_increase = checked_positive("max_loss_increase", self.max_loss_increase)
+            options.max_loss_increase = checked_positive(
+                "max_loss_increase", self.max_loss_increase
+            )
         if self.max_damage is not None:
             options.max_damage = checked_positive("max_damage", self.max_damage)
         if self.times is None:
@@ -71,7 +73,7 @@ class SearchBudget:
             )
         table = self.times.table()
         options.times = ffi.from_buffer("prune_token_time[]", table)
-        options.times_count = len(table)
+        options.n_times = len(table)
         return [table]
 
     def to_dict(self) -> dict[str, Any]:

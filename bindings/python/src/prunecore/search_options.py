@@ -68,11 +68,11 @@ class SearchOptions:
         start = as_keep(self.start, n_blocks)
         protected = protected_sublayers(self.protect, n_blocks)
         scores = self.score_table(n_blocks)
-        options.start, options.start_count = keep_pointer(start)
-        options.protect, options.protect_count = keep_pointer(protected)
+        options.start, options.n_start = keep_pointer(start)
+        options.protect, options.n_protect = keep_pointer(protected)
         if scores is not None:
             options.scores = ffi.from_buffer("double[]", scores)
-            options.score_count = scores.size
+            options.n_scores = scores.size
         options.candidates = optional_count("candidates", self.candidates)
         if self.exchanges is not None:
             options.exchanges = checked_count("exchanges", self.exchanges, 0) or NO_EXCHANGES

@@ -89,7 +89,7 @@ class SearchStep:
         Units that are removed after it, beyond those that the start lacks.
     damage : float
         After it; NaN if it was not told.
-    parameters, parameter_bytes, kv_bytes_per_token : int
+    parameters, parameter_bytes, kv_bytes : int
         What is left.
     told : int
         Damages told until then.
@@ -101,7 +101,7 @@ class SearchStep:
     damage: float
     parameters: int
     parameter_bytes: int
-    kv_bytes_per_token: int
+    kv_bytes: int
     told: int
 
     def to_dict(self) -> dict[str, Any]:
@@ -120,7 +120,7 @@ class SearchStep:
             damage=float(_filled("float", record["damage"])),
             parameters=int(record["parameters"]),
             parameter_bytes=int(record["parameter_bytes"]),
-            kv_bytes_per_token=int(record["kv_bytes_per_token"]),
+            kv_bytes=int(record["kv_bytes"]),
             told=int(record["told"]),
         )
 
@@ -155,7 +155,7 @@ def read_steps(steps: Sequence[Any], keeps: Keep) -> tuple[SearchStep, ...]:
                 damage=step.damage,
                 parameters=step.parameters,
                 parameter_bytes=step.parameter_bytes,
-                kv_bytes_per_token=step.kv_bytes_per_token,
+                kv_bytes=step.kv_bytes,
                 told=step.told,
             )
         )

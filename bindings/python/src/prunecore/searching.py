@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from prunecore._estimators import parse_utility
+from prunecore._estimators import parse_measure
 from prunecore._library import header_version, lib, new_struct
 from prunecore._metrics import METRICS, metric_bit, parse_granularity
 from prunecore._numbers import checked_positive, optional_count
@@ -25,7 +25,7 @@ from prunecore.search_result import SearchResult
 from prunecore.search_watch import SearchProgressFunction, watch_search
 from prunecore.shapley_scores import ShapleyScores
 from prunecore.token_times import TokenTimes
-from prunecore.utilities import cap_value, set_coalition_options
+from prunecore.damages import cap_value, set_coalition_options
 
 if TYPE_CHECKING:
     from prunecore.data import Data
@@ -45,14 +45,14 @@ def search(
     remove_parameters: float | None = None,
     parameter_bytes: int | None = None,
     kv_bytes: int | None = None,
-    prefill_milliseconds: float | None = None,
-    decode_milliseconds: float | None = None,
+    prefill_ms: float | None = None,
+    decode_ms: float | None = None,
     times: TokenTimes | None = None,
     max_loss_increase: float | None = None,
     max_damage: float | None = None,
     protect: Protected = None,
     start: MaskLike | None = None,
-    utility: str = "loss",
+    measure: str = "loss",
     metric: str | None = None,
     scores: ScoresLike = None,
     candidates: int | None = None,
@@ -73,7 +73,7 @@ def search(
 ) -> SearchResult:
     """Finds what to remove under a budget.
 
-    The damage of a mask is the utility of the model under it. The model's own mask plays no part.
+    The damage of a mask is the measure of the model under it. The model's own mask plays no part.
 
     Parameters
     ----------
@@ -84,13 +84,13 @@ patience
         See `Search`. With 16 sequences of data or more, "evolutionary" uses the first ones alone,
         too: mix sequences of several kinds.
     remove, remove_attention, remove_feed_forward, remove_parameters, parameter_bytes, kv_bytes, \
-prefill_milliseconds, decode_milliseconds, max_loss_increase, max_damage
+prefill_ms, decode_ms, max_loss_increase, max_damage
         The budget: see `Search`. Where there are several, all must hold.
     times : TokenTimes, optional
         What milliseconds are counted by. Default: `token_times`, if a bound needs them; they are
         then part of the provenance, and of the checkpoint.
-    utility : str
-        What is measured: see `Model.utilities`.
+    measure : str
+        What is measured: see `Model.damages`.
     metric : str, optional
         What units are scored by where the strategy needs scores and is given none. Default:
         "cosine". "window" takes "angular", of blocks, or "leave_one_out_loss", which stands for the
@@ -110,7 +110,7 @@ prefill_milliseconds, decode_milliseconds, max_loss_increase, max_damage
     cap : float, optional
         A damage above it counts as it. Default: damages as they are.
     reference, memory_budget, batch_tokens
-        See `Model.utilities`.
+        See `Model.damages`.
     batch_masks : int, optional
         Masks evaluated together at most. Default: 64.
     batch_progress : callable, optional
@@ -133,8 +133,8 @@ prefill_milliseconds, decode_milliseconds, max_loss_increase, max_damage
         remove_parameters,
         parameter_bytes,
         kv_bytes,
-        prefill_milliseconds,
-        decode_milliseconds,
+        prefill_ms,
+        decode_ms,
         times,
         max_loss_increase,
         max_damage,
@@ -157,7 +157,7 @@ prefill_milliseconds, decode_milliseconds, max_loss_increase, max_damage
     if search is not None and (checkpoint is not None or budget.to_dict()):
         raise ArgumentError("give a search, or a budget and a checkpoint: a search has its own")
     kept = as_keep(reference, n_blocks)
-    name = parse_utility(utility)
+    name = parse_measure(measure)
     watch = Watch(batch_progress)
     options = new_struct("prune_search_run_options")
     set_coalition_options(
@@ -170,7 +170,7 @@ prefill_milliseconds, decode_milliseconds, max_loss_increase, max_damage
         "method": "search",
         "library": f"prunecore {header_version()}",
         "model": self.provenance,
-        "utility": name,
+        "measure": name,
         "cap": None if cap is None else checked_positive("cap", cap),
         "reference_removed": [] if kept is None else Mask(kept).removed,
         "metric": _metric_of(chosen, self.shape.can_read_states),
@@ -256,7 +256,7 @@ def _run(
         "model_config_sha256": provenance["model"]["config_sha256"],
         "compute": provenance["model"]["compute"],
         "data_sha256": provenance["data_sha256"],
-        "utility": provenance["utility"],
+        "measure": provenance["measure"],
         "cap": provenance["cap"],
         "reference_removed": provenance["reference_removed"],
         "metric": provenance["metric"],

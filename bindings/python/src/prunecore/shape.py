@@ -31,7 +31,7 @@ class ModelShape:
         Of the whole model, a tied matrix counted once.
     parameter_bytes : int
         As stored.
-    kv_bytes_per_token : int
+    kv_bytes : int
         Of all attention layers, in the stored type.
     compute : {"float32", "bfloat16"}
         What matrix products multiply in.
@@ -52,7 +52,7 @@ class ModelShape:
     tied_embeddings: bool
     parameters: int
     parameter_bytes: int
-    kv_bytes_per_token: int
+    kv_bytes: int
     compute: Compute
     abilities: int
 
@@ -103,7 +103,7 @@ class Sublayer:
         False = attention.
     parameters, parameter_bytes : int
         Its matrices, biases and norms; bytes as stored.
-    kv_bytes_per_token : int
+    kv_bytes : int
         0 for feed-forward.
     window : int
         Attention: tokens a query sees at most, itself included; 0 = all before it.
@@ -113,7 +113,7 @@ class Sublayer:
     is_feed_forward: bool
     parameters: int
     parameter_bytes: int
-    kv_bytes_per_token: int
+    kv_bytes: int
     window: int
 
     @property
@@ -132,14 +132,14 @@ class Cost:
         How many sublayers the mask removes.
     parameters, parameter_bytes : int
         Kept, embeddings and head included; bytes as stored.
-    kv_bytes_per_token : int
+    kv_bytes : int
         Of the kept attention layers.
     """
 
     sublayers_removed: int
     parameters: int
     parameter_bytes: int
-    kv_bytes_per_token: int
+    kv_bytes: int
 
     def to_dict(self) -> dict[str, int]:
         """All fields, for JSON."""
@@ -164,7 +164,7 @@ def read_shape(model: Any) -> ModelShape:
         tied_embeddings=bool(shape.tied_embeddings),
         parameters=shape.parameters,
         parameter_bytes=shape.parameter_bytes,
-        kv_bytes_per_token=shape.kv_bytes_per_token,
+        kv_bytes=shape.kv_bytes,
         compute=compute_name(shape.compute),
         abilities=shape.abilities,
     )
@@ -181,20 +181,20 @@ def read_sublayers(model: Any, n_blocks: int) -> list[Sublayer]:
             is_feed_forward=bool(row.is_feed_forward),
             parameters=row.parameters,
             parameter_bytes=row.parameter_bytes,
-            kv_bytes_per_token=row.kv_bytes_per_token,
+            kv_bytes=row.kv_bytes,
             window=row.window,
         )
         for row in out[0 : count[0]]
     ]
 
 
-def read_cost(model: Any, keep: Any, keep_count: int) -> Cost:
+def read_cost(model: Any, keep: Any, n_keep: int) -> Cost:
     """Asks the library what a mask leaves of a model, given a C handle and a pointer."""
     cost = new_struct("prune_cost")
-    _check(lib.prune_mask_cost(model, keep, keep_count, cost))
+    _check(lib.prune_model_cost(model, keep, n_keep, cost))
     return Cost(
         sublayers_removed=cost.sublayers_removed,
         parameters=cost.parameters,
         parameter_bytes=cost.parameter_bytes,
-        kv_bytes_per_token=cost.kv_bytes_per_token,
+        kv_bytes=cost.kv_bytes,
     )

@@ -52,10 +52,10 @@ class Shapley(Owner):
         Coalitions asked for at most. Default: what the estimator needs, or 32 for each player.
     target_error : float, optional
         Done when no standard error is above it.
-    least_count : int, optional
+    least : int, optional
         Done when it is sure, with `certainty`, which this many players are the lowest.
     certainty : float
-        Of `least_count`; between 0 and 1.
+        Of `least`; between 0 and 1.
     keep_probability : float
         Of "banzhaf": each other player is in a coalition with this probability.
     subnetwork_size : int, optional
@@ -80,7 +80,7 @@ class Shapley(Owner):
         seed: int = 0,
         budget: int | None = None,
         target_error: float | None = None,
-        least_count: int | None = None,
+        least: int | None = None,
         certainty: float = 0.95,
         keep_probability: float = 0.5,
         subnetwork_size: int | None = None,
@@ -93,7 +93,7 @@ class Shapley(Owner):
             seed,
             budget,
             target_error,
-            least_count,
+            least,
             certainty,
             keep_probability,
             subnetwork_size,

@@ -36,7 +36,7 @@ class ShapleyScores:
     Parameters
     ----------
     values, standard_errors : array of float, shape (n_players,)
-        As in `ShapleyValues`. Values are in the unit of the utility.
+        As in `ShapleyValues`. Values are in the unit of the measure.
     players : Players
         What the players are.
     n_blocks : int
@@ -74,7 +74,7 @@ class ShapleyScores:
 
     @property
     def values(self) -> Values:
-        """What each unit adds, read-only; by how much keeping it lowers the utility."""
+        """What each unit adds, read-only; by how much keeping it lowers the measure."""
         return self._values
 
     @property

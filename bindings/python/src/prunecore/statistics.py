@@ -119,7 +119,7 @@ class Statistics(Owner):
             raise ArgumentError("these statistics belong to no model: give model=")
         options = new_struct("prune_score_options")
         keep = as_keep(mask, measured.shape.n_blocks)
-        options.keep, options.keep_count = keep_pointer(keep)
+        options.keep, options.n_keep = keep_pointer(keep)
         options.batch_tokens = checked_batch_tokens(batch_tokens)
         watch = Watch(progress)
         options.progress = watch.callback

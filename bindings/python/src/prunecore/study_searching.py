@@ -150,14 +150,14 @@ class _Bench:
     def __init__(self, model: Model, data: Data, held_out: Data, step: Step) -> None:
         self._model, self._data, self._held_out, self._step = model, data, held_out, step
         self._batch = max(len(row) for row in data.sequences)
-        whole = model.utilities(data, [Mask.all(model.shape.n_blocks)], batch_tokens=self._batch)
+        whole = model.damages(data, [Mask.all(model.shape.n_blocks)], batch_tokens=self._batch)
         self._batches = whole.report.sublayers_computed / (2 * model.shape.n_blocks)
         self._losses: dict[Mask, float] = {}
         self._scoring: dict[tuple[str, str | None], tuple[float, float]] = {}
 
     def damage(self, mask: Mask) -> float:
         """The loss on the data of the searches."""
-        return float(self._model.utilities(self._data, [mask]).values[0])
+        return float(self._model.damages(self._data, [mask]).values[0])
 
     def loss(self, mask: Mask) -> float:
         """The loss on the held-out text."""
@@ -174,7 +174,7 @@ class _Bench:
         for keep, subset in zip(keeps, subsets, strict=True):
             keep[[sublayer for unit in subset for sublayer in members[unit]]] = 0
         began = time.monotonic()
-        found = self._model.utilities(
+        found = self._model.damages(
             self._data,
             keeps,
             batch_tokens=self._batch,
@@ -249,7 +249,7 @@ class _Bench:
             keeps: Keep = np.ones((len(members) + 1, 2 * n_blocks), dtype=np.uint8)
             for keep, sublayers in zip(keeps, members, strict=False):  # the last keeps everything
                 keep[list(sublayers)] = 0
-            report = self._model.utilities(self._data, keeps, batch_tokens=self._batch).report
+            report = self._model.damages(self._data, keeps, batch_tokens=self._batch).report
             self._scoring[granularity, metric] = (
                 report.sublayers_computed / self._batches,
                 report.sublayers_naive / self._batches,

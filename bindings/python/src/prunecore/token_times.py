@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 Times = npt.NDArray[np.float64]
 
-_KINDS = ("prefill_milliseconds", "decode_milliseconds")
+_KINDS = ("prefill_ms", "decode_ms")
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,10 +32,10 @@ class TokenTimes:
 
     Attributes
     ----------
-    prefill_milliseconds : array of float, shape (2 * n_blocks + 1,)
+    prefill_ms : array of float, shape (2 * n_blocks + 1,)
         As one of many tokens of a prompt: each sublayer in order, and at the end embeddings, final
         norm and head together.
-    decode_milliseconds : array of float, shape (2 * n_blocks + 1,)
+    decode_ms : array of float, shape (2 * n_blocks + 1,)
         As the next token after a context, likewise.
 
     Raises
@@ -44,8 +44,8 @@ class TokenTimes:
         The lengths are not these, or a time is negative or no number.
     """
 
-    prefill_milliseconds: Times
-    decode_milliseconds: Times
+    prefill_ms: Times
+    decode_ms: Times
 
     def __post_init__(self) -> None:
         for name in _KINDS:
@@ -62,24 +62,24 @@ class TokenTimes:
                 raise ArgumentError(f"{name} holds a time that is negative or no number")
             times.setflags(write=False)
             object.__setattr__(self, name, times)
-        if len(self.prefill_milliseconds) != len(self.decode_milliseconds):
+        if len(self.prefill_ms) != len(self.decode_ms):
             raise ArgumentError(
-                f"times of {len(self.prefill_milliseconds)} places of a prompt, but of "
-                f"{len(self.decode_milliseconds)} of decoding"
+                f"times of {len(self.prefill_ms)} places of a prompt, but of "
+                f"{len(self.decode_ms)} of decoding"
             )
 
     @property
     def n_blocks(self) -> int:
         """Blocks of the model that was measured."""
-        return len(self.prefill_milliseconds) // 2
+        return len(self.prefill_ms) // 2
 
     def prefill(self, mask: MaskLike | None = None) -> float:
         """Milliseconds per token of a prompt under a mask; None = everything kept."""
-        return self._sum(self.prefill_milliseconds, mask)
+        return self._sum(self.prefill_ms, mask)
 
     def decode(self, mask: MaskLike | None = None) -> float:
         """Milliseconds of the next token under a mask; None = everything kept."""
-        return self._sum(self.decode_milliseconds, mask)
+        return self._sum(self.decode_ms, mask)
 
     def _sum(self, times: Times, mask: MaskLike | None) -> float:
         keep = as_keep(mask, self.n_blocks)
@@ -88,9 +88,7 @@ class TokenTimes:
 
     def table(self) -> npt.NDArray[np.float64]:
         """The times as C takes them: a row for each place, prompt before decoding."""
-        return np.ascontiguousarray(
-            np.stack([self.prefill_milliseconds, self.decode_milliseconds], axis=1)
-        )
+        return np.ascontiguousarray(np.stack([self.prefill_ms, self.decode_ms], axis=1))
 
     def to_dict(self) -> dict[str, list[float]]:
         """Both lists, for JSON."""

@@ -73,7 +73,7 @@ def info(
                     "name": sublayer.name,
                     "parameters": sublayer.parameters,
                     "parameter_bytes": sublayer.parameter_bytes,
-                    "kv_bytes_per_token": sublayer.kv_bytes_per_token,
+                    "kv_bytes": sublayer.kv_bytes,
                     "window": sublayer.window,
                 }
                 for sublayer in sublayers

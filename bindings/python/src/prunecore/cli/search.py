@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from prunecore._estimators import parse_utility
+from prunecore._estimators import parse_measure
 from prunecore._metrics import parse_granularity
 from prunecore._strategies import parse_strategy
 from prunecore.cli import search_tables, tables
@@ -46,10 +46,10 @@ def search(
     examples: ExamplesOption = None,
     shots: ShotsOption = 0,
     scoring: ScoringOption = "letter",
-    utility: Annotated[
+    measure: Annotated[
         str,
         typer.Option(
-            "--utility",
+            "--measure",
             metavar="U",
             help="The damage: loss, logit_l2, kl, js; of --choices also choice_error, choice_loss.",
         ),
@@ -212,7 +212,7 @@ def search(
     --seed also decides what evolutionary and random draw (0 if it is not given).
     """
     apply_threads(threads)
-    how, what = parse_strategy(strategy), parse_utility(utility)
+    how, what = parse_strategy(strategy), parse_measure(measure)
     units = parse_granularity(granularity)
     if (choices is None) == (not data):
         raise ArgumentError("give either --data or --choices: damages are measured on it")
@@ -239,13 +239,13 @@ def search(
                 remove_parameters=remove_parameters,
                 parameter_bytes=parameter_bytes,
                 kv_bytes=kv_bytes,
-                prefill_milliseconds=prefill_ms,
-                decode_milliseconds=decode_ms,
+                prefill_ms=prefill_ms,
+                decode_ms=decode_ms,
                 max_loss_increase=max_loss_increase,
                 max_damage=max_damage,
                 protect=None if protect is None else [n.strip() for n in protect.split(",")],
                 start=read_mask(start, opened),
-                utility=what,
+                measure=what,
                 metric=metric,
                 scores=given,
                 candidates=candidates,

@@ -31,7 +31,7 @@ def path(found: SearchResult) -> Group:
             str(step.n_removed),
             _number(step.damage, 4),
             count(step.parameters),
-            count(step.kv_bytes_per_token),
+            count(step.kv_bytes),
         )
     hidden = len(found.path) - len(shown)
     title = "The way to the mask" + (f" (the last {len(shown)} steps)" if hidden else "")

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from prunecore._estimators import parse_estimator, parse_utility
+from prunecore._estimators import parse_estimator, parse_measure
 from prunecore._metrics import parse_granularity, unit_count
 from prunecore.cli import tables
 from prunecore.cli.game_bar import GameBar, most_coalitions
@@ -41,10 +41,10 @@ def shapley(
     examples: ExamplesOption = None,
     shots: ShotsOption = 0,
     scoring: ScoringOption = "letter",
-    utility: Annotated[
+    measure: Annotated[
         str,
         typer.Option(
-            "--utility",
+            "--measure",
             metavar="U",
             help="loss, logit_l2, kl, js; of --choices also choice_error, choice_loss.",
         ),
@@ -81,7 +81,7 @@ def shapley(
         typer.Option(
             "--cap",
             metavar="X",
-            help="A utility above X counts as X; none; default: ln(vocabulary) for loss.",
+            help="A measure above X counts as X; none; default: ln(vocabulary) for loss.",
         ),
     ] = "default",
     target_error: Annotated[
@@ -130,7 +130,7 @@ def shapley(
     --seed also decides which coalitions are evaluated (0 if it is not given).
     """
     apply_threads(threads)
-    how, what = parse_estimator(estimator), parse_utility(utility)
+    how, what = parse_estimator(estimator), parse_measure(measure)
     units, most = parse_granularity(granularity), _cap(cap)
     if (choices is None) == (not data):
         raise ArgumentError("give either --data or --choices: the game is played on it")

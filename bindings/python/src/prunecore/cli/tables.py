@@ -48,7 +48,7 @@ def model(name: str, shape: ModelShape, sublayers: Sequence[Sublayer]) -> Group:
         ("  feed-forward", _share(feed_forward, shape.parameters)),
         ("  embeddings, head and final norm", _share(rest, shape.parameters)),
         ("weights", f"{count(shape.parameter_bytes)} bytes"),
-        ("key-value cache", f"{count(shape.kv_bytes_per_token)} bytes per token"),
+        ("key-value cache", f"{count(shape.kv_bytes)} bytes per token"),
     ):
         made.add_row(label, value)
     return titled(name, made)
@@ -97,7 +97,7 @@ def cost(before: Cost, after: Cost) -> Table:
     for label, one, two in (
         ("parameters", before.parameters, after.parameters),
         ("weights (bytes)", before.parameter_bytes, after.parameter_bytes),
-        ("key-value cache (bytes per token)", before.kv_bytes_per_token, after.kv_bytes_per_token),
+        ("key-value cache (bytes per token)", before.kv_bytes, after.kv_bytes),
     ):
         saved = f"{100 * (one - two) / one:.1f} %" if one else "0 %"
         made.add_row(label, count(one), count(two), saved)

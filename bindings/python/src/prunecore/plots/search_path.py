@@ -41,17 +41,15 @@ def search_path(found: SearchResult) -> Figure:
     rising = 2 * len(set(counts)) > len(counts)
     along = counts if rising else [step.told for step in found.path]
     _line(axes, along, [step.damage for step in found.path], SERIES[0], "damage")
-    utility = str(found.provenance.get("utility", "damage"))
-    axes.set_ylabel(_DAMAGES.get(utility, words(utility)), fontsize=FONT_SIZE)
+    measure = str(found.provenance.get("measure", "damage"))
+    axes.set_ylabel(_DAMAGES.get(measure, words(measure)), fontsize=FONT_SIZE)
     units = _UNITS.get(str(found.provenance.get("granularity")), "units")
     axes.set_xlabel(f"{units} removed" if rising else "masks evaluated", fontsize=FONT_SIZE)
     tidy(axes)
     beside = axes.twinx()
     start = found.path[0]
     kept = [100 * step.parameters / max(1, start.parameters) for step in found.path]
-    cache = [
-        100 * step.kv_bytes_per_token / max(1, start.kv_bytes_per_token) for step in found.path
-    ]
+    cache = [100 * step.kv_bytes / max(1, start.kv_bytes) for step in found.path]
     _line(beside, along, kept, SERIES[1], "parameters left")
     _line(beside, along, cache, SERIES[2], "key-value cache left")
     beside.set_ylim(0, 105)

@@ -64,9 +64,9 @@ def shapley_values(
     figure = new_figure(width, 3.4 + 2.3 * len(names))
     panels = figure.subplots(1 + len(names), 1, squeeze=False, sharex=True)[:, 0]
     _draw(panels[0], found.granularity, found.values, COVER * found.standard_errors)
-    utility = str(found.provenance.get("utility", ""))
+    measure = str(found.provenance.get("measure", ""))
     panels[0].set_ylabel(
-        f"{words(found.metrics[0])}\n({_UNITS.get(utility, 'worth')})", fontsize=FONT_SIZE
+        f"{words(found.metrics[0])}\n({_UNITS.get(measure, 'worth')})", fontsize=FONT_SIZE
     )
     for panel, name in zip(panels[1:], names, strict=True):
         assert beside is not None  # it has given the names

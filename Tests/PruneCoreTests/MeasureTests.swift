@@ -7,11 +7,11 @@ import Testing
     import Glibc
 #endif
 
-/// Every utility of masks against plain arithmetic, and against each mask alone.
-@Suite struct UtilityTests {
+/// Every measure of masks against plain arithmetic, and against each mask alone.
+@Suite struct MeasureTests {
     let model = HandModel(updates: [[0.3, -1, 0, 0.5], [0, 1.5, -0.5, 0], [2, 0, 0.25, 0], [0, -0.125, 1, -1]])
     let all = KeepMask(blocks: 2)
-    static let ofTokens: [Utility] = [.loss, .logitL2, .kl, .js]
+    static let ofTokens: [Measure] = [.loss, .logitL2, .kl, .js]
 
     func data() throws -> TokenData {
         try TokenData(
@@ -23,10 +23,10 @@ import Testing
     }
 
     func values(
-        _ utility: Utility, _ masks: [KeepMask], cap: Double? = nil, reference: KeepMask? = nil,
+        _ measure: Measure, _ masks: [KeepMask], cap: Double? = nil, reference: KeepMask? = nil,
         _ options: WalkOptions = WalkOptions()
     ) throws -> [Double] {
-        try utilities(model, data(), under: masks, utility, cap: cap, reference: reference, options, progress: nil)
+        try damages(model, data(), under: masks, measure, cap: cap, reference: reference, options, progress: nil)
             .values
     }
 
@@ -35,9 +35,9 @@ import Testing
         mask.kept.reduce([Double(id), 1, 0, 0]) { zip($0, model.updates[$1]).map { $0 + Double($1) } }
     }
 
-    func damage(_ utility: Utility, _ id: Int32, _ next: Int32, _ mask: KeepMask, _ reference: KeepMask) -> Double {
+    func damage(_ measure: Measure, _ id: Int32, _ next: Int32, _ mask: KeepMask, _ reference: KeepMask) -> Double {
         let (a, b) = (logits(id, mask), logits(id, reference))
-        return switch utility {
+        return switch measure {
         case .logitL2: zip(a, b).reduce(0) { $0 + ($1.0 - $1.1) * ($1.0 - $1.1) }.squareRoot()
         case .kl: relativeEntropy(of: softmax(b), from: softmax(a))
         case .js: jensenShannon(softmax(a), softmax(b))
@@ -49,38 +49,38 @@ import Testing
     let predicted: [(Int32, Int32, Double)] = [(0, 1, 0.5), (1, 2, 2), (2, 2, 3)]
 
     @Test(arguments: ofTokens, [nil, 0b0110] as [Int?])
-    func utilitiesArePlainArithmetic(_ utility: Utility, _ reference: Int?) throws {
+    func damagesArePlainArithmetic(_ measure: Measure, _ reference: Int?) throws {
         let reference = reference.map { everyMask[$0] }
-        for (mask, value) in zip(everyMask, try values(utility, everyMask, reference: reference)) {
-            let exact = predicted.reduce(0) { $0 + $1.2 * damage(utility, $1.0, $1.1, mask, reference ?? all) } / 5.5
+        for (mask, value) in zip(everyMask, try values(measure, everyMask, reference: reference)) {
+            let exact = predicted.reduce(0) { $0 + $1.2 * damage(measure, $1.0, $1.1, mask, reference ?? all) } / 5.5
             #expect(abs(value - exact) < 1e-6)
         }
     }
 
     @Test(arguments: ofTokens, [nil, 0] as [Int?])
-    func equalEachMaskAlone(_ utility: Utility, _ memory: Int?) throws {
+    func equalEachMaskAlone(_ measure: Measure, _ memory: Int?) throws {
         for reference in [nil, everyMask[5]] {
             for batch in [1, 1000] {
                 let options = WalkOptions(batchTokens: batch, memoryBudget: memory)
-                let together = try values(utility, everyMask + [all, all], reference: reference, options)
+                let together = try values(measure, everyMask + [all, all], reference: reference, options)
                 for (mask, value) in zip(everyMask + [all, all], together) {
-                    #expect(try values(utility, [mask], reference: reference, options) == [value])
+                    #expect(try values(measure, [mask], reference: reference, options) == [value])
                 }
             }
         }
     }
 
-    @Test(arguments: [Utility.logitL2, .kl, .js])
-    func distancesToTheReferenceAreZero(_ utility: Utility) throws {
+    @Test(arguments: [Measure.logitL2, .kl, .js])
+    func distancesToTheReferenceAreZero(_ measure: Measure) throws {
         for reference in [nil, all, everyMask[6], everyMask[0]] {
-            #expect(try values(utility, [reference ?? all], reference: reference) == [0])
+            #expect(try values(measure, [reference ?? all], reference: reference) == [0])
         }
     }
 
     @Test func theReferenceIsCounted() throws {
-        func report(_ masks: [KeepMask], _ utility: Utility, _ reference: KeepMask?) throws -> WalkReport {
-            try utilities(
-                model, data(), under: masks, utility, cap: nil, reference: reference, WalkOptions(), progress: nil
+        func report(_ masks: [KeepMask], _ measure: Measure, _ reference: KeepMask?) throws -> WalkReport {
+            try damages(
+                model, data(), under: masks, measure, cap: nil, reference: reference, WalkOptions(), progress: nil
             ).report
         }
         let without = all.removing(unit: 3, .sublayer)
@@ -95,26 +95,26 @@ import Testing
     }
 
     @Test(arguments: ofTokens)
-    func aCapHoldsValuesDown(_ utility: Utility) throws {
-        let free = try values(utility, everyMask)
+    func aCapHoldsValuesDown(_ measure: Measure) throws {
+        let free = try values(measure, everyMask)
         let cap = (free.min()! + free.max()!) / 2
-        let capped = try values(utility, everyMask, cap: cap)
+        let capped = try values(measure, everyMask, cap: cap)
         #expect(capped == free.map { $0 < cap ? $0 : cap })
         #expect(Set(capped).count > 1 && capped.contains(cap))
     }
 
     @Test(arguments: ofTokens)
-    func brokenWeightsAreNamed(_ utility: Utility) throws {
+    func brokenWeightsAreNamed(_ measure: Measure) throws {
         let broken = HandModel(updates: [[0, 0, 0], [1, 0, 0], [0, .infinity, 0], [0, 0, 1]])
         let data = try TokenData(tokens: [0, 1, 2], lengths: [3], weights: nil)
         let without = all.removing(unit: 2, .sublayer)
         func run(_ mask: KeepMask, reference: KeepMask) throws -> [Double] {
-            try utilities(
-                broken, data, under: [mask], utility, cap: nil, reference: reference, WalkOptions(), progress: nil
+            try damages(
+                broken, data, under: [mask], measure, cap: nil, reference: reference, WalkOptions(), progress: nil
             ).values
         }
         #expect(try run(without, reference: without).allSatisfy(\.isFinite))
-        for (mask, reference) in [(all, without)] + (utility == .loss ? [] : [(without, all)]) {
+        for (mask, reference) in [(all, without)] + (measure == .loss ? [] : [(without, all)]) {
             let error = #expect(throws: PruneError.self) { try run(mask, reference: reference) }
             #expect(error?.kind == .nonFinite && error?.message.contains("attn.1") == true)
         }
@@ -123,24 +123,24 @@ import Testing
     @Test func whatCannotBeIsRefused() throws {
         let short = try TokenData(tokens: [0, 1], lengths: [1, 1], weights: nil)
         let nothing = #expect(throws: PruneError.self) {
-            try utilities(model, short, under: [all], .kl, cap: nil, reference: nil, WalkOptions(), progress: nil)
+            try damages(model, short, under: [all], .kl, cap: nil, reference: nil, WalkOptions(), progress: nil)
         }
         #expect(nothing?.kind == .data)
-        for utility in [Utility.choiceError, .choiceLoss] {
-            let error = #expect(throws: PruneError.self) { try values(utility, [all]) }
+        for measure in [Measure.choiceError, .choiceLoss] {
+            let error = #expect(throws: PruneError.self) { try values(measure, [all]) }
             #expect(error?.kind == .data && error?.message.contains("no choices") == true)
         }
         let other = #expect(throws: PruneError.self) { try values(.kl, [all], reference: KeepMask(blocks: 3)) }
         #expect(other?.kind == .argument)
     }
 
-    @Test(arguments: [Utility.loss, .kl])
-    func progressCountsItsStepsAndCancels(_ utility: Utility) throws {
+    @Test(arguments: [Measure.loss, .kl])
+    func progressCountsItsStepsAndCancels(_ measure: Measure) throws {
         for reference in [nil, everyMask[5]] {
             var seen: [Progress] = []
             let options = WalkOptions(batchTokens: 3)
-            _ = try utilities(
-                model, data(), under: everyMask, utility, cap: nil, reference: reference, options, stage: "own"
+            _ = try damages(
+                model, data(), under: everyMask, measure, cap: nil, reference: reference, options, stage: "own"
             ) {
                 seen.append($0)
                 return false
@@ -148,8 +148,8 @@ import Testing
             let last = try #require(seen.last)
             #expect(last.done == last.total && last.stage == "own")
             let error = #expect(throws: PruneError.self) {
-                try utilities(
-                    model, data(), under: everyMask, utility, cap: nil, reference: reference, options
+                try damages(
+                    model, data(), under: everyMask, measure, cap: nil, reference: reference, options
                 ) { _ in true }
             }
             #expect(error?.kind == .cancelled)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Utilities of masks against a plain computation in double; caps, references, and what the walk over masks computes. */
+/* Damages of masks against a plain computation in double; caps, references, and what the walk over masks computes. */
 #include "check.h"
 #include "fixture.h"
 #include "reference.h"
@@ -28,13 +28,13 @@ static void log_softmax(double *logits)
 }
 
 /* One token's distance between two rows of logits. */
-static double distance(prune_utility utility, const double *masked, const double *reference)
+static double distance(prune_measure measure, const double *masked, const double *reference)
 {
     double p[V], q[V], sum = 0.0;
     int v;
     memcpy(p, reference, sizeof p);
     memcpy(q, masked, sizeof q);
-    if (utility == PRUNE_UTILITY_LOGIT_L2) {
+    if (measure == PRUNE_MEASURE_LOGIT_L2) {
         for (v = 0; v < V; v++) {
             sum += (p[v] - q[v]) * (p[v] - q[v]);
         }
@@ -44,14 +44,14 @@ static double distance(prune_utility utility, const double *masked, const double
     log_softmax(q);
     for (v = 0; v < V; v++) {
         double mean = log(0.5 * exp(p[v]) + 0.5 * exp(q[v]));
-        sum += utility == PRUNE_UTILITY_KL ? exp(p[v]) * (p[v] - q[v])
+        sum += measure == PRUNE_MEASURE_KL ? exp(p[v]) * (p[v] - q[v])
                                            : 0.5 * exp(p[v]) * (p[v] - mean) + 0.5 * exp(q[v]) * (q[v] - mean);
     }
     return sum;
 }
 
-/* The utility of a mask; weights are one per token or NULL. */
-static double expected(const fixture *f, prune_utility utility, const uint8_t *keep, const uint8_t *reference,
+/* The measure of a mask; weights are one per token or NULL. */
+static double expected(const fixture *f, prune_measure measure, const uint8_t *keep, const uint8_t *reference,
                        const float *weights)
 {
     double logits[7 * V], other[7 * V], sum = 0.0, total = 0.0;
@@ -62,8 +62,8 @@ static double expected(const fixture *f, prune_utility utility, const uint8_t *k
         for (t = 0; t + 1 < fixture_lengths[s]; t++) {
             double weight = weights == NULL ? 1.0 : (double)weights[start + t + 1];
             sum +=
-                weight * (utility == PRUNE_UTILITY_LOSS ? reference_loss(logits + t * V, V, fixture_ids[start + t + 1])
-                                                        : distance(utility, logits + t * V, other + t * V));
+                weight * (measure == PRUNE_MEASURE_LOSS ? reference_loss(logits + t * V, V, fixture_ids[start + t + 1])
+                                                        : distance(measure, logits + t * V, other + t * V));
             total += weight;
         }
         start += fixture_lengths[s];
@@ -77,29 +77,29 @@ static void against_reference(const fixture *f)
     static const uint8_t other[FIXTURE_SUBLAYERS] = { 1, 1, 0, 1 };
     prune_data_options data_options = PRUNE_DATA_OPTIONS_INIT;
     prune_data *weighted = NULL;
-    prune_utility utility;
+    prune_measure measure;
     size_t m;
     data_options.token_weights = weights;
     CHECK_OK(prune_data_create(fixture_ids, fixture_lengths, FIXTURE_SEQUENCES, &data_options, &weighted));
-    for (utility = PRUNE_UTILITY_LOSS; utility <= PRUNE_UTILITY_JS; utility++) {
+    for (measure = PRUNE_MEASURE_LOSS; measure <= PRUNE_MEASURE_JS; measure++) {
         prune_coalition_options options = PRUNE_COALITION_OPTIONS_INIT;
         double plain[6], against[6], with_weights[6];
         int failures = check_n_failed;
-        options.utility = utility;
-        CHECK_OK(prune_model_utilities(f->model, f->data, masks[0], 6, 4, &options, plain, NULL));
-        CHECK_OK(prune_model_utilities(f->model, weighted, masks[0], 6, 4, &options, with_weights, NULL));
+        options.measure = measure;
+        CHECK_OK(prune_model_damages(f->model, f->data, masks[0], 6, 4, &options, plain, NULL));
+        CHECK_OK(prune_model_damages(f->model, weighted, masks[0], 6, 4, &options, with_weights, NULL));
         options.reference = other;
-        options.reference_count = 4;
-        CHECK_OK(prune_model_utilities(f->model, f->data, masks[0], 6, 4, &options, against, NULL));
+        options.n_reference = 4;
+        CHECK_OK(prune_model_damages(f->model, f->data, masks[0], 6, 4, &options, against, NULL));
         for (m = 0; m < 6; m++) {
-            CHECK_NEAR(plain[m], expected(f, utility, masks[m], NULL, NULL), 3e-5);
-            CHECK_NEAR(with_weights[m], expected(f, utility, masks[m], NULL, weights), 3e-5);
-            CHECK_NEAR(against[m], expected(f, utility, masks[m], other, NULL), 3e-5);
-            CHECK(utility != PRUNE_UTILITY_JS || plain[m] <= log(2.0));
+            CHECK_NEAR(plain[m], expected(f, measure, masks[m], NULL, NULL), 3e-5);
+            CHECK_NEAR(with_weights[m], expected(f, measure, masks[m], NULL, weights), 3e-5);
+            CHECK_NEAR(against[m], expected(f, measure, masks[m], other, NULL), 3e-5);
+            CHECK(measure != PRUNE_MEASURE_JS || plain[m] <= log(2.0));
         }
-        CHECK(utility == PRUNE_UTILITY_LOSS || fabs(plain[0]) <= 1e-6); /* no distance to itself */
+        CHECK(measure == PRUNE_MEASURE_LOSS || fabs(plain[0]) <= 1e-6); /* no distance to itself */
         if (check_n_failed != failures) {
-            printf("    utility %d\n", (int)utility);
+            printf("    measure %d\n", (int)measure);
         }
     }
     prune_data_release(weighted);
@@ -112,19 +112,19 @@ static void other_doors(fixture *f)
     double values[6], of_model;
     size_t m;
     CHECK_OK(prune_model_evaluate(f->model, f->data, masks[0], 6, 4, NULL, evaluations));
-    CHECK_OK(prune_model_utilities(f->model, f->data, masks[0], 6, 4, NULL, values, NULL));
+    CHECK_OK(prune_model_damages(f->model, f->data, masks[0], 6, 4, NULL, values, NULL));
     for (m = 0; m < 6; m++) {
         CHECK_NEAR(values[m], evaluations[m].loss, 1e-12);
     }
     CHECK_OK(prune_model_mask_set(f->model, masks[2], 4));
-    CHECK_OK(prune_model_utilities(f->model, f->data, NULL, 1, 0, NULL, &of_model, NULL));
+    CHECK_OK(prune_model_damages(f->model, f->data, NULL, 1, 0, NULL, &of_model, NULL));
     CHECK(of_model == values[2]);
     /* The reference is everything kept, whatever the model's mask is. */
     {
         prune_coalition_options options = PRUNE_COALITION_OPTIONS_INIT;
-        options.utility = PRUNE_UTILITY_KL;
-        CHECK_OK(prune_model_utilities(f->model, f->data, NULL, 1, 0, &options, &of_model, NULL));
-        CHECK_NEAR(of_model, expected(f, PRUNE_UTILITY_KL, masks[2], NULL, NULL), 3e-5);
+        options.measure = PRUNE_MEASURE_KL;
+        CHECK_OK(prune_model_damages(f->model, f->data, NULL, 1, 0, &options, &of_model, NULL));
+        CHECK_NEAR(of_model, expected(f, PRUNE_MEASURE_KL, masks[2], NULL, NULL), 3e-5);
     }
     CHECK_OK(prune_model_mask_set(f->model, NULL, 0));
 }
@@ -134,20 +134,20 @@ static void caps(const fixture *f)
     prune_coalition_options options = PRUNE_COALITION_OPTIONS_INIT;
     double plain[6], values[6], middle;
     size_t m, above = 0;
-    CHECK_OK(prune_model_utilities(f->model, f->data, masks[0], 6, 4, NULL, plain, NULL));
+    CHECK_OK(prune_model_damages(f->model, f->data, masks[0], 6, 4, NULL, plain, NULL));
     middle = 0.5 * (plain[0] + plain[4]);
     options.cap = PRUNE_CAP_NONE;
-    CHECK_OK(prune_model_utilities(f->model, f->data, masks[0], 6, 4, &options, values, NULL));
+    CHECK_OK(prune_model_damages(f->model, f->data, masks[0], 6, 4, &options, values, NULL));
     CHECK(memcmp(values, plain, sizeof plain) == 0); /* here the default is no cap, other than in Shapley calls */
     options.cap = middle;
-    CHECK_OK(prune_model_utilities(f->model, f->data, masks[0], 6, 4, &options, values, NULL));
+    CHECK_OK(prune_model_damages(f->model, f->data, masks[0], 6, 4, &options, values, NULL));
     for (m = 0; m < 6; m++) {
         CHECK(values[m] == (plain[m] > middle ? middle : plain[m]));
         above += plain[m] > middle;
     }
     CHECK(above >= 1 && above <= 5); /* the cap cuts some, and leaves some */
     options.cap = 1e300;
-    CHECK_OK(prune_model_utilities(f->model, f->data, masks[0], 6, 4, &options, values, NULL));
+    CHECK_OK(prune_model_damages(f->model, f->data, masks[0], 6, 4, &options, values, NULL));
     CHECK(memcmp(values, plain, sizeof plain) == 0);
 }
 
@@ -183,18 +183,18 @@ static void counters(const fixture *f)
             blocks[m * N + u] = (uint8_t)(m >> (u / 2) & 1);
         }
     }
-    CHECK_OK(prune_model_utilities(deep.model, data, left_out, N + 1, N, NULL, values, &report));
+    CHECK_OK(prune_model_damages(deep.model, data, left_out, N + 1, N, NULL, values, &report));
     CHECK(report.sublayers_computed == N + N * (N - 1) / 2);
     CHECK(report.sublayers_naive == N + N * (N - 1));
     CHECK(report.tokens == FIXTURE_TOKENS && report.seconds >= 0.0 && report.seconds < 600.0);
     CHECK(report.struct_size == sizeof report);
-    CHECK_OK(prune_model_utilities(deep.model, data, blocks, 1 << B, N, NULL, values, &report));
+    CHECK_OK(prune_model_damages(deep.model, data, blocks, 1 << B, N, NULL, values, &report));
     CHECK(report.sublayers_computed == 2 * ((1 << B) - 1));
     CHECK(report.sublayers_naive == B * (1 << B));
 
     /* With no memory for held states they are computed again: the same values, for more work. */
     options.memory_budget = 1;
-    CHECK_OK(prune_model_utilities(deep.model, data, blocks, 1 << B, N, &options, again, &tight));
+    CHECK_OK(prune_model_damages(deep.model, data, blocks, 1 << B, N, &options, again, &tight));
     CHECK(memcmp(values, again, sizeof values) == 0);
     CHECK(tight.sublayers_computed > report.sublayers_computed);
     CHECK(tight.sublayers_computed <= tight.sublayers_naive && tight.sublayers_naive == report.sublayers_naive);
@@ -202,13 +202,13 @@ static void counters(const fixture *f)
     /* One batch more, the same again. The same mask twice is computed once. */
     options.memory_budget = 0;
     options.batch_tokens = 1;
-    CHECK_OK(prune_model_utilities(deep.model, deep.data, left_out, N + 1, N, &options, values, &report));
+    CHECK_OK(prune_model_damages(deep.model, deep.data, left_out, N + 1, N, &options, values, &report));
     CHECK(report.sublayers_computed == FIXTURE_SEQUENCES * (N + N * (N - 1) / 2));
     memset(left_out, 1, sizeof left_out);
-    CHECK_OK(prune_model_utilities(deep.model, data, left_out, N + 1, N, NULL, values, &report));
+    CHECK_OK(prune_model_damages(deep.model, data, left_out, N + 1, N, NULL, values, &report));
     CHECK(report.sublayers_computed == N && report.sublayers_naive == (N + 1) * N);
     CHECK(values[0] == values[N]);
-    CHECK_OK(prune_model_utilities(f->model, data, masks[4], 1, 4, NULL, values, &report));
+    CHECK_OK(prune_model_damages(f->model, data, masks[4], 1, 4, NULL, values, &report));
     CHECK(report.sublayers_computed == 0 && report.sublayers_naive == 0);
     prune_data_release(data);
     fixture_close(&deep);
@@ -224,34 +224,34 @@ static void refusals(const fixture *f)
     do {                                                                                                            \
         prune_coalition_options o = PRUNE_COALITION_OPTIONS_INIT;                                                   \
         o.field = value;                                                                                            \
-        CHECK_FAILS(prune_model_utilities(f->model, f->data, masks[0], 6, 4, &o, values, NULL), PRUNE_ERR_ARGUMENT, \
+        CHECK_FAILS(prune_model_damages(f->model, f->data, masks[0], 6, 4, &o, values, NULL), PRUNE_ERR_ARGUMENT, \
                     part);                                                                                          \
     } while (0)
     for (bad = -1; bad <= 6; bad += 7) {
-        WITH(utility, bad, "utility");
+        WITH(measure, bad, "measure");
     }
     WITH(cap, -2.0, "cap");
     WITH(cap, NAN, "cap");
     WITH(batch_tokens, -1, "batch_tokens");
     WITH(memory_budget, -1, "memory_budget");
     WITH(memory_budget, INT64_MIN, "memory_budget");
-    WITH(reference_count, 4, "reference");
+    WITH(n_reference, 4, "reference");
     options.reference = two;
-    options.reference_count = 4;
-    CHECK_FAILS(prune_model_utilities(f->model, f->data, masks[0], 6, 4, &options, values, NULL), PRUNE_ERR_ARGUMENT,
+    options.n_reference = 4;
+    CHECK_FAILS(prune_model_damages(f->model, f->data, masks[0], 6, 4, &options, values, NULL), PRUNE_ERR_ARGUMENT,
                 "2");
-    options.reference_count = 3;
-    CHECK_FAILS(prune_model_utilities(f->model, f->data, masks[0], 6, 4, &options, values, NULL), PRUNE_ERR_ARGUMENT,
+    options.n_reference = 3;
+    CHECK_FAILS(prune_model_damages(f->model, f->data, masks[0], 6, 4, &options, values, NULL), PRUNE_ERR_ARGUMENT,
                 "reference");
-    CHECK_FAILS(prune_model_utilities(f->model, f->data, two, 1, 4, NULL, values, NULL), PRUNE_ERR_ARGUMENT, "2");
-    CHECK_FAILS(prune_model_utilities(f->model, f->data, two, 1, 3, NULL, values, NULL), PRUNE_ERR_ARGUMENT, "4");
-    CHECK_FAILS(prune_model_utilities(f->model, f->data, two, 0, 4, NULL, values, NULL), PRUNE_ERR_ARGUMENT, "n_masks");
-    CHECK_FAILS(prune_model_utilities(f->model, f->data, two, SIZE_MAX / 2, 4, NULL, values, NULL), PRUNE_ERR_ARGUMENT,
+    CHECK_FAILS(prune_model_damages(f->model, f->data, two, 1, 4, NULL, values, NULL), PRUNE_ERR_ARGUMENT, "2");
+    CHECK_FAILS(prune_model_damages(f->model, f->data, two, 1, 3, NULL, values, NULL), PRUNE_ERR_ARGUMENT, "4");
+    CHECK_FAILS(prune_model_damages(f->model, f->data, two, 0, 4, NULL, values, NULL), PRUNE_ERR_ARGUMENT, "n_masks");
+    CHECK_FAILS(prune_model_damages(f->model, f->data, two, SIZE_MAX / 2, 4, NULL, values, NULL), PRUNE_ERR_ARGUMENT,
                 "n_masks");
     options = (prune_coalition_options)PRUNE_COALITION_OPTIONS_INIT;
-    for (bad = PRUNE_UTILITY_CHOICE_ERROR; bad <= PRUNE_UTILITY_CHOICE_LOSS; bad++) {
-        options.utility = bad;
-        CHECK_FAILS(prune_model_utilities(f->model, f->data, masks[0], 6, 4, &options, values, NULL), PRUNE_ERR_DATA,
+    for (bad = PRUNE_MEASURE_CHOICE_ERROR; bad <= PRUNE_MEASURE_CHOICE_LOSS; bad++) {
+        options.measure = bad;
+        CHECK_FAILS(prune_model_damages(f->model, f->data, masks[0], 6, 4, &options, values, NULL), PRUNE_ERR_DATA,
                     "choice");
     }
     CHECK(values[0] == 7.0 && values[5] == 7.0);

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Utilities: what a model is worth under many masks."""
+"""Damages: what a model is worth under many masks."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from prunecore._estimators import parse_utility, utility_value
+from prunecore._estimators import parse_measure, measure_value
 from prunecore._library import ffi, lib, new_struct, real_macro
 from prunecore._numbers import checked_positive, optional_count
 from prunecore._progress import ProgressFunction, Watch
@@ -52,12 +52,12 @@ class WalkReport:
 
 
 @dataclass(frozen=True)
-class Utilities:
-    """A utility of a model under several masks.
+class Damages:
+    """A measure of a model under several masks.
 
     Attributes
     ----------
-    utility : str
+    measure : str
         What was measured, such as "loss".
     values : array of float, shape (n_masks,)
         A damage: lower = better.
@@ -65,7 +65,7 @@ class Utilities:
         What it took.
     """
 
-    utility: str
+    measure: str
     values: npt.NDArray[np.float64]
     report: WalkReport
 
@@ -73,17 +73,17 @@ class Utilities:
         return len(self.values)
 
 
-def utilities(
+def damages(
     self: Model,
     data: Data,
     masks: Sequence[MaskLike] | npt.NDArray[Any] | None = None,
-    utility: str = "loss",
+    measure: str = "loss",
     cap: float | None = None,
     reference: MaskLike | None = None,
     memory_budget: int | None = None,
     batch_tokens: int | None = None,
     progress: ProgressFunction | None = None,
-) -> Utilities:
+) -> Damages:
     """Measures the model under many masks, as one walk over their prefix tree.
 
     Masks share what they agree on from the first sublayer on, so give them all at once, in any
@@ -95,7 +95,7 @@ def utilities(
         What is measured on.
     masks : sequence of Mask, or array of 0 and 1 with shape (n_masks, 2 * n_blocks)
         Default: the model's own mask alone.
-    utility : str
+    measure : str
         "loss", "logit_l2", "kl", "js" (distances of the logits from those of the reference), or, of
         multiple-choice data, "choice_error" and "choice_loss".
     cap : float, optional
@@ -119,7 +119,7 @@ def utilities(
     NonFiniteError
         NaN or infinity was met; the text names the layer.
     """
-    name = parse_utility(utility)
+    name = parse_measure(measure)
     if isinstance(cap, str):
         raise ArgumentError(f"cap is '{cap}', but must be a number or None")
     table = _mask_table(masks, self.shape.n_blocks)
@@ -128,19 +128,17 @@ def utilities(
     options = new_struct("prune_coalition_options")
     set_coalition_options(options, name, cap_value(cap), kept, memory_budget, batch_tokens, watch)
     if table is not None and len(table) == 0:
-        return Utilities(name, np.empty(0), WalkReport(0, 0, data.n_tokens, 0.0))
+        return Damages(name, np.empty(0), WalkReport(0, 0, data.n_tokens, 0.0))
     count, length = (1, 0) if table is None else table.shape
     rows = ffi.NULL if table is None else ffi.from_buffer("uint8_t[]", table)
     values = np.empty(count)
     out = ffi.from_buffer("double[]", values)
     report = new_struct("prune_walk_report")
     watch.check(
-        lib.prune_model_utilities(
-            self.handle, data.handle, rows, count, length, options, out, report
-        )
+        lib.prune_model_damages(self.handle, data.handle, rows, count, length, options, out, report)
     )
-    return Utilities(
-        utility=name,
+    return Damages(
+        measure=name,
         values=values,
         report=WalkReport(
             sublayers_computed=report.sublayers_computed,
@@ -164,7 +162,7 @@ def cap_value(cap: float | str | None) -> float:
 
 def set_coalition_options(
     options: Any,
-    utility: str,
+    measure: str,
     cap: float,
     reference: Keep | None,
     memory_budget: int | None,
@@ -173,9 +171,9 @@ def set_coalition_options(
 ) -> None:
     """Fills a C struct of options; `reference` and `watch` must outlive its use."""
     options.struct_size = ffi.sizeof("prune_coalition_options")
-    options.utility = utility_value(utility)
+    options.measure = measure_value(measure)
     options.cap = cap
-    options.reference, options.reference_count = keep_pointer(reference)
+    options.reference, options.n_reference = keep_pointer(reference)
     options.memory_budget = optional_count("memory_budget", memory_budget)
     options.batch_tokens = checked_batch_tokens(batch_tokens)
     options.progress = watch.callback
