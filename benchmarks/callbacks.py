@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 import prunecore as pc
 import report
-from prunecore._library import LIBRARY_PATH
+from prunecore._native.library import LIBRARY_PATH
 from record import Record, environment_notes
 from turns import Answer, MeasurementError, in_turns
 

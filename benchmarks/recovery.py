@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 import prunecore as pc
 import report
-from prunecore.text import load_tokenizer, tokenize
+from prunecore.data.text import load_tokenizer, tokenize
 from record import Record, environment_notes
 
 HERE = Path(__file__).resolve().parent

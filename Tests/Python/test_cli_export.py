@@ -9,7 +9,7 @@ from pathlib import Path
 import prunecore as pc
 import pytest
 from prunecore.cli import main
-from prunecore.gguf import llama_cpp_runtime, read_gguf
+from prunecore.export.gguf import llama_cpp_runtime, read_gguf
 from test_verifying import InNumPy
 
 

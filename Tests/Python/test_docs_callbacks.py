@@ -12,7 +12,7 @@ from pathlib import Path
 
 import prunecore as pc
 import pytest
-from prunecore._host_callbacks import METHODS
+from prunecore.hosts.callbacks import METHODS
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import prunecore as pc
 import pytest
-from prunecore._library import LIBRARY_PATH
+from prunecore._native.library import LIBRARY_PATH
 
 
 def snippets(root: Path, page: str, language: str) -> list[str]:

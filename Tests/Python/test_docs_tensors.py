@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import prunecore as pc
 import pytest
-from prunecore._library import LIBRARY_PATH
+from prunecore._native.library import LIBRARY_PATH
 
 
 @pytest.fixture

@@ -143,8 +143,8 @@ def test_choice_of_metrics(model: pc.Model, data: pc.Data) -> None:
 
 
 def test_every_metric_of_the_header_has_a_name() -> None:
-    from prunecore._library import lib
-    from prunecore._metrics import metric_bit
+    from prunecore._native.library import lib
+    from prunecore._native.names.metrics import metric_bit
 
     bits = {name: getattr(lib, name) for name in dir(lib) if name.startswith("PRUNE_METRIC_")}
     assert [metric_bit(name) for name in pc.METRICS] == [1 << i for i in range(len(pc.METRICS))]

@@ -14,7 +14,7 @@ import numpy as np
 import prunecore as pc
 import pytest
 from PIL import Image
-from prunecore.checkpoint import Checkpoint
+from prunecore._native.run_file import Checkpoint
 
 BLOCKS = 12
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import prunecore as pc
 import pytest
-from prunecore.checkpoint import Checkpoint
+from prunecore._native.run_file import Checkpoint
 
 RUN = {"data_sha256": "a" * 64, "cap": 7.5, "seed": 0, "budget": None}
 

@@ -23,20 +23,16 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from prunecore._compute import COMPUTE_TYPES, Compute
-from prunecore._estimators import ESTIMATORS, MEASURES
-from prunecore._library import header_version
-from prunecore._metrics import GRANULARITIES, METRICS, STATIC_METRICS
-from prunecore._recovery import ADAPTER_KINDS, OBJECTIVES
-from prunecore._strategies import STRATEGIES
-from prunecore.adapter_records import Adapter, RecoverySummary, TrainingRecord
-from prunecore.adapters import Adapters
-from prunecore.arrays import from_arrays
-from prunecore.choice_data import ChoiceData
-from prunecore.choice_evaluation import ChoiceEvaluation, SubjectAccuracy
-from prunecore.choices import ChoiceItem, ChoiceSet
-from prunecore.curve import Curve
-from prunecore.data import Data
+from prunecore._native.library import header_version
+from prunecore._native.names.compute import COMPUTE_TYPES, Compute
+from prunecore._native.names.estimators import ESTIMATORS, MEASURES
+from prunecore._native.names.metrics import GRANULARITIES, METRICS, STATIC_METRICS
+from prunecore._native.names.recovery import ADAPTER_KINDS, OBJECTIVES
+from prunecore._native.names.strategies import STRATEGIES
+from prunecore._native.runtime import Runtime, runtime_info, set_threads
+from prunecore.data.choice_data import ChoiceData
+from prunecore.data.choice_set import ChoiceItem, ChoiceSet
+from prunecore.data.data import Data
 from prunecore.errors import (
     ArgumentError,
     Cancelled,
@@ -53,36 +49,40 @@ from prunecore.errors import (
     TooSmallBufferError,
     UnsupportedError,
 )
-from prunecore.evaluation import Evaluation
-from prunecore.game_state import GameState, ShapleyValues
-from prunecore.game_watch import GameProgress
-from prunecore.generation import GeneratedToken, Generation
-from prunecore.gradients import AdapterGradient, StateGradient
-from prunecore.host import Host, HostAdapter, HostBatch
-from prunecore.host_model import HostModel, from_host
-from prunecore.mask import Mask
+from prunecore.export.verify import Verification
+from prunecore.generation.generation import GeneratedToken, Generation
+from prunecore.hosts.from_arrays import from_arrays
+from prunecore.hosts.host import Host, HostAdapter, HostBatch
+from prunecore.hosts.host_model import HostModel, from_host
+from prunecore.importance.curve import Curve
+from prunecore.importance.scores import Scores
+from prunecore.importance.statistics import Statistics
+from prunecore.masks.mask import Mask
+from prunecore.measures.choice_evaluation import ChoiceEvaluation, SubjectAccuracy
+from prunecore.measures.damages import Damages, WalkReport
+from prunecore.measures.evaluate import Evaluation
+from prunecore.measures.gradients import AdapterGradient, StateGradient
+from prunecore.measures.token_times import TokenTimes
 from prunecore.model import Model
-from prunecore.moments import Moments
 from prunecore.recovered_model import RecoveredModel
-from prunecore.recovery_options import TrainingProgress
-from prunecore.recovery_study import RecoveryPoint, RecoveryStudy, study_recovery
-from prunecore.runtime import Runtime, runtime_info, set_threads
-from prunecore.scores import Scores
-from prunecore.search import Search
-from prunecore.search_result import SearchResult
-from prunecore.search_state import SearchState, SearchStep
-from prunecore.search_study import SearchPoint, SearchStudy
-from prunecore.search_watch import SearchProgress
+from prunecore.recovery.adapter_records import Adapter, RecoverySummary, TrainingRecord
+from prunecore.recovery.adapters import Adapters
+from prunecore.recovery.moments import Moments
+from prunecore.recovery.options import TrainingProgress
+from prunecore.search.ask_tell import Search
+from prunecore.search.result import SearchResult
+from prunecore.search.state import SearchState, SearchStep
+from prunecore.search.watch import SearchProgress
 from prunecore.shape import Cost, ModelShape, Sublayer
-from prunecore.shapley import Shapley
-from prunecore.shapley_scores import ShapleyScores
-from prunecore.statistics import Statistics
-from prunecore.study_searching import study_search
-from prunecore.task_measuring import compare_tasks
-from prunecore.tasks import Compromise, TaskComparison
-from prunecore.token_times import TokenTimes
-from prunecore.damages import Damages, WalkReport
-from prunecore.verifying import Verification
+from prunecore.shapley.game import Shapley
+from prunecore.shapley.scores import ShapleyScores
+from prunecore.shapley.state import GameState, ShapleyValues
+from prunecore.shapley.watch import GameProgress
+from prunecore.studies.compare_tasks import compare_tasks
+from prunecore.studies.recovery_study import RecoveryPoint, RecoveryStudy, study_recovery
+from prunecore.studies.search_study import SearchPoint, SearchStudy
+from prunecore.studies.study_search import study_search
+from prunecore.studies.task_comparison import Compromise, TaskComparison
 
 __version__ = header_version()
 
@@ -91,11 +91,11 @@ __all__ = [
     "COMPUTE_TYPES",
     "ESTIMATORS",
     "GRANULARITIES",
+    "MEASURES",
     "METRICS",
     "OBJECTIVES",
     "STATIC_METRICS",
     "STRATEGIES",
-    "MEASURES",
     "Adapter",
     "AdapterGradient",
     "Adapters",
@@ -108,6 +108,7 @@ __all__ = [
     "Compromise",
     "Cost",
     "Curve",
+    "Damages",
     "Data",
     "DataError",
     "Error",
@@ -158,7 +159,6 @@ __all__ = [
     "TrainingProgress",
     "TrainingRecord",
     "UnsupportedError",
-    "Damages",
     "Verification",
     "WalkReport",
     "__version__",

@@ -14,41 +14,40 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from prunecore import (
-    calibration,
-    choice_evaluation,
-    evaluation,
-    exporting,
-    generating,
-    gradients,
-    playing,
-    recovery,
-    searching,
-    verifying,
-)
-from prunecore import token_times as timing
-from prunecore import damages as coalitions
-from prunecore._compute import Compute, compute_value
-from prunecore._handle import Handle, Owner
-from prunecore._library import _check, ffi, lib, new_struct
-from prunecore._progress import ProgressFunction
-from prunecore.choice_evaluation import ChoiceEvaluation
-from prunecore.curve import Curve, trace
+from prunecore._native.handle import Handle, Owner
+from prunecore._native.library import _check, ffi, lib, new_struct
+from prunecore._native.names.compute import Compute, compute_value
+from prunecore._native.progress import ProgressFunction
 from prunecore.errors import ArgumentError
-from prunecore.evaluation import Evaluation
-from prunecore.mask import Mask, as_keep, keep_pointer
-from prunecore.scores import Scores
-from prunecore.scoring import score
+from prunecore.export.export import export as _export
+from prunecore.export.verify import verify_export as _verify_export
+from prunecore.generation.generate import generate as _generate
+from prunecore.generation.generate_calibration import generate_calibration as _generate_calibration
+from prunecore.importance.curve import Curve, trace
+from prunecore.importance.score import score
+from prunecore.importance.scores import Scores
+from prunecore.importance.statistics import Statistics
+from prunecore.masks.mask import Mask, as_keep, keep_pointer
+from prunecore.measures import choice_evaluation
+from prunecore.measures import evaluate as evaluation
+from prunecore.measures.choice_evaluation import ChoiceEvaluation
+from prunecore.measures.damages import damages as _damages
+from prunecore.measures.evaluate import Evaluation
+from prunecore.measures.gradients import gradient as _gradient
+from prunecore.measures.gradients import vjp as _vjp
+from prunecore.measures.token_times import token_times as _token_times
+from prunecore.recovery.recover import recover as _recover
+from prunecore.search.search import search as _search
 from prunecore.shape import Cost, ModelShape, Sublayer, read_cost, read_shape, read_sublayers
-from prunecore.statistics import Statistics
+from prunecore.shapley.play import shapley as _shapley
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-    from prunecore.adapters import Adapters
-    from prunecore.data import Data
-    from prunecore.mask import MaskLike
-    from prunecore.shapley_scores import ShapleyScores
+    from prunecore.data.data import Data
+    from prunecore.masks.mask import MaskLike
+    from prunecore.recovery.adapters import Adapters
+    from prunecore.shapley.scores import ShapleyScores
 
 
 class Model(Owner):
@@ -325,17 +324,17 @@ class Model(Owner):
         return trace(self, data, scores, metric, max_removed, only, batch_tokens, progress)
 
     # Documented where they are defined, with what they need.
-    damages = coalitions.damages
-    shapley = playing.shapley
-    generate = generating.generate
-    generate_calibration = calibration.generate_calibration
-    recover = recovery.recover
-    search = searching.search
-    token_times = timing.token_times
-    vjp = gradients.vjp
-    gradient = gradients.gradient
-    export = exporting.export
-    verify_export = verifying.verify_export
+    damages = _damages
+    shapley = _shapley
+    generate = _generate
+    generate_calibration = _generate_calibration
+    recover = _recover
+    search = _search
+    token_times = _token_times
+    vjp = _vjp
+    gradient = _gradient
+    export = _export
+    verify_export = _verify_export
 
     def statistics(
         self,

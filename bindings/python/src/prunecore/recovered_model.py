@@ -5,11 +5,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from prunecore._library import lib
+from prunecore._native.library import lib
 from prunecore.model import Model
 
 if TYPE_CHECKING:
-    from prunecore.adapters import Adapters
+    from prunecore.recovery.adapters import Adapters
 
 
 class RecoveredModel(Model):

@@ -6,9 +6,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from prunecore._compute import Compute, compute_name
-from prunecore._library import _check, ffi, lib, new_struct, text
-from prunecore._metrics import sublayer_name
+from prunecore._native.library import _check, ffi, lib, new_struct, text
+from prunecore._native.names.compute import Compute, compute_name
+from prunecore._native.names.metrics import sublayer_name
 
 
 @dataclass(frozen=True)

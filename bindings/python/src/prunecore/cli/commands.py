@@ -11,7 +11,8 @@ import typer
 from rich.console import RenderableType
 
 import prunecore
-from prunecore._metrics import parse_granularity, parse_metrics, parse_only
+from prunecore._native.names.metrics import parse_granularity, parse_metrics, parse_only
+from prunecore._native.runtime import runtime_info
 from prunecore.cli import tables
 from prunecore.cli.options import (
     AdaptersOption,
@@ -41,11 +42,10 @@ from prunecore.cli.options import (
 )
 from prunecore.cli.output import Bar, Output, count, make_folder, wrote
 from prunecore.errors import ArgumentError
+from prunecore.importance.scores import Scores
 from prunecore.plots import pruning_curves, save_figure
-from prunecore.runtime import runtime_info
-from prunecore.scores import Scores
-from prunecore.shapley_json import read_scores
-from prunecore.shapley_scores import ShapleyScores
+from prunecore.shapley.record import read_scores
+from prunecore.shapley.scores import ShapleyScores
 
 OutFile = Annotated[
     Path | None, typer.Option("--out", metavar="FILE", help="Where to write the result as JSON.")

@@ -24,10 +24,10 @@ from prunecore.cli.options import (
     read_mask,
 )
 from prunecore.cli.output import Bar, Output, count, make_folder, wrote
+from prunecore.data.text import documents, load_tokenizer
 from prunecore.errors import ArgumentError
-from prunecore.generation import GeneratedToken, Generation
+from prunecore.generation.generation import GeneratedToken, Generation
 from prunecore.model import Model
-from prunecore.text import documents, load_tokenizer
 
 NEW_TOKENS = 128
 CALIBRATION_TOKENS = 256

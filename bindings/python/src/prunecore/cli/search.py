@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
-from prunecore._estimators import parse_measure
-from prunecore._metrics import parse_granularity
-from prunecore._strategies import parse_strategy
+from prunecore._native.names.estimators import parse_measure
+from prunecore._native.names.metrics import parse_granularity
+from prunecore._native.names.strategies import parse_strategy
 from prunecore.cli import search_tables, tables
 from prunecore.cli.options import (
     ChoicesOption,
@@ -36,7 +36,7 @@ from prunecore.cli.search_bar import SearchBar
 from prunecore.errors import ArgumentError
 from prunecore.plots import save_figure
 from prunecore.plots.style import checked_suffix
-from prunecore.shapley_json import read_scores
+from prunecore.shapley.record import read_scores
 
 
 def search(

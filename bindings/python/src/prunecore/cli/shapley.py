@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from prunecore._estimators import parse_estimator, parse_measure
-from prunecore._metrics import parse_granularity, unit_count
+from prunecore._native.names.estimators import parse_estimator, parse_measure
+from prunecore._native.names.metrics import parse_granularity, unit_count
 from prunecore.cli import tables
 from prunecore.cli.game_bar import GameBar, most_coalitions
 from prunecore.cli.options import (

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from prunecore.errors import UnsupportedError
-from prunecore.host import ElementType
+from prunecore.hosts.host import ElementType
 from prunecore.shape import Sublayer
 from prunecore.torch.architectures import Parts
 from prunecore.torch.decoder import Decoder

@@ -10,11 +10,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from prunecore._compute import Compute
-from prunecore._tensor_views import ELEMENT_TYPES
-from prunecore.arrays import Tensors
+from prunecore._native.names.compute import Compute
 from prunecore.errors import ArgumentError, FormatError, UnsupportedError
+from prunecore.hosts.from_arrays import Tensors
 from prunecore.model import Model
+from prunecore.tensors.views import ELEMENT_TYPES
 
 _ELSEWHERE = "prunecore.torch.wrap(model) has PyTorch run the model instead"
 
