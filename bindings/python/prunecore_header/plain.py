@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The plain options of a struct: numbers, choices and switches, with what their comments say.
 
-A comment is text for the reader, then sentences of the form `0 = TEXT.`, `1 = TEXT.`, `-1 = TEXT.`
-that say what these values stand for. Everything else in a struct of options (pointers and their
-lengths, callbacks, bit sets, other structs) is not plain, and written by hand in Python.
+A comment is text for the reader, then sentences of the form `0 = TEXT.` and `-1 = TEXT.` that say
+what these values stand for. A text that begins with "Whether" is that of a switch. Everything else
+in a struct of options (pointers and their lengths, callbacks, bit sets, other structs) is not
+plain, and written by hand in Python.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 from prunecore_header.items import EnumGroup, Field, Struct
 from prunecore_header.preprocessing import HeaderError
 
-_MEANING = re.compile(r"(?:^|(?<=\s))(?=(?:-1|0|1) = )")
+_MEANING = re.compile(r"(?:^|(?<=\s))(?=(?:-1|0|NULL) = )")
 _NOT_OPTIONS = ("struct_size", "reserved", "user_data")
 
 
@@ -79,41 +80,36 @@ def _plain_field(struct: Struct, field: Field, groups: dict[str, EnumGroup]) -> 
         return PlainField(field.name, "choice", group.type, _said(where, text), zero, "", "")
     if field.type == "uint64_t" and field.name == "seed":
         kind = "seed"
+    elif field.type == "uint64_t" and field.name.startswith("metric"):
+        return None
     elif field.type in ("int32_t", "int64_t", "size_t"):
-        kind = "switch" if "1" in meanings else "count"
+        kind = "switch" if text.startswith("Whether ") else "count"
     elif field.type == "double":
         kind = "number"
     else:
         raise HeaderError(f"{where}: an option of type {field.type} is not understood")
     minus_one = meanings.get("-1", "")
     given_as = _given_as(where, kind, minus_one) if minus_one else ""
-    if kind != "switch" and "1" in meanings:
-        raise HeaderError(f"{where}: '1 = ' is only understood of whole numbers")
-    if kind == "switch":  # its text is what switching it on does
-        text = text or _sentence(meanings["1"])
     default = meanings.get("0", "")
     return PlainField(field.name, kind, "", _said(where, text), default, minus_one, given_as)
 
 
 def read_comment(where: str, comment: str) -> tuple[str, dict[str, str]]:
-    """The text of a comment, and what special values stand for: {"0": "chosen by the library"}."""
+    """The text of a comment, and what special values stand for: {"0": "chosen by the library"}.
+
+    What follows the sentences on special values is for C alone.
+    """
     text, *sentences = (part.strip() for part in _MEANING.split(comment))
     meanings: dict[str, str] = {}
     for sentence in sentences:
-        value, _, meaning = sentence.partition(" = ")
-        if not meaning.endswith("."):
+        value, _, rest = sentence.partition(" = ")
+        meaning = re.match(r"(.+?)\.(?=\s|$)", rest)
+        if meaning is None:
             raise HeaderError(f"{where}: '{sentence}' does not end with a full stop")
-        if re.search(r"[.;] +[A-Z]", meaning):
-            raise HeaderError(f"{where}: text stands behind '{value} = ', in '{sentence}'")
         if value in meanings:
             raise HeaderError(f"{where}: '{value} = ' is said twice")
-        meanings[value] = meaning.removesuffix(".")
+        meanings[value] = meaning.group(1)
     return text, meanings
-
-
-def first_sentence(text: str) -> str:
-    """The first sentence of a text."""
-    return re.split(r"(?<=\.)\s+(?=[A-Z`\"])", text, maxsplit=1)[0]
 
 
 def _given_as(where: str, kind: str, meaning: str) -> str:
@@ -130,7 +126,3 @@ def _said(where: str, text: str) -> str:
     if not text:
         raise HeaderError(f"{where} has no comment that says what it is")
     return text
-
-
-def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:].removesuffix(".") + "."

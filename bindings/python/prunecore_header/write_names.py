@@ -22,7 +22,7 @@ def names_module(groups: Iterable[EnumGroup]) -> str:
     return (
         heading("Names of what prunecore.h numbers.")
         + "from typing import Literal\n\n"
-        + "from prunecore._native.names.group import NameGroup\n\n"
+        + "from prunecore._native.names.choice import Choice\n\n"
         + literals
         + tables
     )
@@ -36,7 +36,8 @@ def constant(kind: str) -> str:
 def _table(group: EnumGroup) -> str:
     name = constant(group.type)
     return (
-        f"\n{name}: NameGroup[{camel(group.type)}] = NameGroup(\n"
+        f"\n{name}: Choice[{camel(group.type)}] = Choice(\n"
+        + assigned(4, "what", group.type.removeprefix("prune_").replace("_", " "))
         + _numbers("values", group.named)
         + _numbers("special", group.special)
         + "    texts={\n"

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from prunecore_header.items import EnumGroup, Struct
-from prunecore_header.plain import PlainField, first_sentence, plain_fields
+from prunecore_header.plain import PlainField, plain_fields
 from prunecore_header.write_names import constant
 from prunecore_header.writing import assigned, camel, heading, quoted
 
@@ -86,7 +86,6 @@ def _option(field: PlainField) -> str:
     lines = assigned(12, "kind", field.kind)
     if field.group:
         lines += f"            group={constant(field.group)},\n"
-    lines += assigned(12, "help", first_sentence(field.text))
     lines += assigned(12, "text", field.text)
     for name in ("default", "minus_one", "given_as"):
         if getattr(field, name):

@@ -33,6 +33,8 @@ def assigned(indent: int, name: str, text: str, sign: str = "=", end: str = ",")
     if len(line) <= WIDTH:
         return line + "\n"
     room = WIDTH - indent - 4
+    if len(quoted(text)) <= room:
+        return f"{space}{name}{sign}(\n{space}    {quoted(text)}\n{space}){end}\n"
     pieces, piece = [], ""
     for word in text.split(" "):
         longer = f"{piece} {word}" if piece else word

@@ -8,6 +8,7 @@ its own, written as -1 in C, or a mistake, and refused as one.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar
@@ -25,8 +26,6 @@ class Option:
     ----------
     kind : str
         "count" (a whole number), "number", "seed", "switch" or "choice".
-    help : str
-        The first sentence of `text`.
     text : str
         What the option is.
     group : Choice or None
@@ -40,12 +39,16 @@ class Option:
     """
 
     kind: str
-    help: str
     text: str
     group: Choice[Any] | None = None
     default: str = ""
     minus_one: str = ""
     given_as: str = ""
+
+    @property
+    def help(self) -> str:
+        """The first sentence of the text."""
+        return re.split(r"(?<=\.)\s+(?=[A-Z`\"])", self.text, maxsplit=1)[0]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,19 +91,17 @@ class Options:
         option, value = self.OPTIONS[name], getattr(self, name)
         if option.group is not None:
             return option.group.value(option.group.parse(value, name))
-        if option.kind == "seed":
-            return checked_count(name, value, 0, 2**64 - 1)
-        if option.kind == "switch":
-            return int(bool(value))
         if value is None or (name in self.ZEROS and value == 0):
             return 0
-        if option.given_as == "auto" and value == "auto":
+        if (option.given_as, value) in (("auto", "auto"), ("inf", math.inf)):
             return -1
-        if option.kind == "count":
-            least = 0 if option.given_as == "0" else 1
-            return checked_count(name, value, least) or -1
-        if option.given_as == "inf" and value == math.inf:
-            return -1.0
+        match option.kind:
+            case "seed":
+                return checked_count(name, value, 0, 2**64 - 1)
+            case "switch":
+                return int(bool(value))
+            case "count":
+                return checked_count(name, value, 0 if option.given_as == "0" else 1) or -1
         return checked_positive(name, value)
 
     def to_dict(self) -> dict[str, Any]:
