@@ -36,7 +36,7 @@ from prunecore.cli.search_bar import SearchBar
 from prunecore.errors import ArgumentError
 from prunecore.plots import save_figure
 from prunecore.plots.style import checked_suffix
-from prunecore.shapley.record import read_scores
+from prunecore.shapley.scores import read_scores
 
 
 def search(
