@@ -13,7 +13,7 @@ import prunecore as pc
 import pytest
 from matplotlib.figure import Figure
 from prunecore.shapley.players import Players, granularity_players, grouped_players
-from prunecore.shapley.record import read_scores
+from prunecore.shapley.scores import read_scores
 
 STATE = pc.GameState(True, 24, 300, 300, 0, 1e-12, 0.02, 900, 3600, "surrogate")
 GROUPS = grouped_players({"early": ["block.0", "block.1"], "late": [20, 23], "one": "attn.5"}, 12)

@@ -18,20 +18,16 @@ Importing the package loads the C library, and fails with `LoadError` (an `Impor
 is not possible.
 """
 
-from __future__ import annotations
-
-import os
-from typing import Any
-
 from prunecore._native.library import header_version
-from prunecore._native.names.compute import COMPUTE_TYPES, Compute
+from prunecore._native.names.compute import COMPUTE_TYPES
 from prunecore._native.names.estimators import ESTIMATORS, MEASURES
 from prunecore._native.names.metrics import GRANULARITIES, METRICS, STATIC_METRICS
 from prunecore._native.names.recovery import ADAPTER_KINDS, OBJECTIVES
 from prunecore._native.names.strategies import STRATEGIES
 from prunecore._native.runtime import Runtime, runtime_info, set_threads
 from prunecore.data.choice_data import ChoiceData
-from prunecore.data.choice_set import ChoiceItem, ChoiceSet
+from prunecore.data.choice_item import ChoiceItem
+from prunecore.data.choice_set import ChoiceSet
 from prunecore.data.data import Data
 from prunecore.errors import (
     ArgumentError,
@@ -52,6 +48,7 @@ from prunecore.errors import (
 from prunecore.export.verify import Verification
 from prunecore.generation.generation import GeneratedToken, Generation
 from prunecore.hosts.from_arrays import from_arrays
+from prunecore.hosts.from_torch import from_torch
 from prunecore.hosts.host import Host, HostAdapter, HostBatch
 from prunecore.hosts.host_model import HostModel, from_host
 from prunecore.importance.curve import Curve
@@ -60,11 +57,10 @@ from prunecore.importance.statistics import Statistics
 from prunecore.masks.mask import Mask
 from prunecore.measures.choice_evaluation import ChoiceEvaluation, SubjectAccuracy
 from prunecore.measures.damages import Damages, WalkReport
-from prunecore.measures.evaluate import Evaluation
+from prunecore.measures.evaluation import Evaluation
 from prunecore.measures.gradients import AdapterGradient, StateGradient
 from prunecore.measures.token_times import TokenTimes
-from prunecore.model import Model
-from prunecore.recovered_model import RecoveredModel
+from prunecore.model import Model, RecoveredModel, open
 from prunecore.recovery.adapter_records import Adapter, RecoverySummary, TrainingRecord
 from prunecore.recovery.adapters import Adapters
 from prunecore.recovery.moments import Moments
@@ -172,63 +168,3 @@ __all__ = [
     "study_recovery",
     "study_search",
 ]
-
-
-def open(directory: str | os.PathLike[str], compute: Compute | None = None) -> Model:
-    """Opens a language model.
-
-    Parameters
-    ----------
-    directory : path
-        A Hugging Face model directory: `config.json` and `model.safetensors`, or its shards.
-    compute : {"float32", "bfloat16"}, optional
-        What matrix products multiply in; sums, residual stream, norms and softmax are float32
-        either way. "float32" widens the weights exactly. "bfloat16" rounds activations before
-        each product, as PyTorch does in a bf16 model, and takes down to half the time. Default:
-        what the environment variable PRUNECORE_COMPUTE names, else bfloat16 for weights stored
-        in bf16 on a CPU with AVX512-BF16, else float32. `model.shape.compute` says which it is.
-
-    Returns
-    -------
-    Model
-        Close it, or use it in a `with` block; the end of its last reference closes it, too.
-
-    Raises
-    ------
-    FileError, FormatError, UnsupportedError
-        A file is missing; damaged; or holds a model that this version, or this CPU, does not
-        compute.
-    """
-    return Model(directory, compute)
-
-
-def from_torch(model: Any, *, compute: Compute | None = None) -> Model:
-    """A model over the weights of a PyTorch model on the CPU: nothing is copied.
-
-    It computes what the PyTorch model computes in evaluation, without dropout, hooks or patches.
-    The PyTorch model is kept until nothing uses this one. What is written into its weights is seen
-    by the next call; during a call none may change. Weights that are replaced by others, as
-    `model.to(dtype)` does, are not followed.
-
-    Parameters
-    ----------
-    model : transformers.PreTrainedModel
-        Of an architecture that `prunecore.open` opens, in float32, float16 or bfloat16.
-    compute : {"float32", "bfloat16"}, optional
-        As for `prunecore.open`.
-
-    Returns
-    -------
-    Model
-        Without a directory: functions that read text need to be given a tokenizer.
-
-    Raises
-    ------
-    UnsupportedError
-        The architecture is another, or the weights are not in memory of the CPU.
-    LoadError
-        PyTorch is not installed.
-    """
-    from prunecore.torch.lending import from_torch as lent
-
-    return lent(model, compute=compute)

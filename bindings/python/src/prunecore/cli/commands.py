@@ -44,8 +44,7 @@ from prunecore.cli.output import Bar, Output, count, make_folder, wrote
 from prunecore.errors import ArgumentError
 from prunecore.importance.scores import Scores
 from prunecore.plots import pruning_curves, save_figure
-from prunecore.shapley.record import read_scores
-from prunecore.shapley.scores import ShapleyScores
+from prunecore.shapley.scores import ShapleyScores, read_scores
 
 OutFile = Annotated[
     Path | None, typer.Option("--out", metavar="FILE", help="Where to write the result as JSON.")
@@ -129,8 +128,8 @@ def score(
             names,
             parse_granularity(granularity),
             read_mask(mask, opened),
-            relative_to,  # type: ignore[arg-type]  # the library checks the name
-            tokens,  # type: ignore[arg-type]
+            relative_to=relative_to,  # type: ignore[arg-type]  # the library checks the name
+            tokens=tokens,  # type: ignore[arg-type]
             progress=bar,
         )
     parts: list[str] = []

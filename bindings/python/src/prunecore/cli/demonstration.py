@@ -17,7 +17,7 @@ from prunecore.errors import ArgumentError, FileError
 from prunecore.importance.curve import Curve
 from prunecore.importance.scores import Scores
 from prunecore.masks.mask import Mask
-from prunecore.measures.evaluate import Evaluation
+from prunecore.measures.evaluation import Evaluation
 from prunecore.model import Model
 from prunecore.plots import pruning_curves, save_figure
 from prunecore.shape import Cost

@@ -14,7 +14,7 @@ from prunecore.cli.output import count, table, titled
 from prunecore.importance.curve import Curve
 from prunecore.importance.scores import Scores
 from prunecore.measures.choice_evaluation import ChoiceEvaluation
-from prunecore.measures.evaluate import Evaluation
+from prunecore.measures.evaluation import Evaluation
 from prunecore.plots.shapley_values import COVER
 from prunecore.plots.style import words
 from prunecore.shape import Cost, ModelShape, Sublayer

@@ -210,8 +210,8 @@ class ChoiceData(Data):
             scoring=self._scoring,
         )
 
-    @staticmethod
-    def joined(parts: Sequence[ChoiceData]) -> ChoiceData:
+    @classmethod
+    def _joined(cls, parts: Sequence[Any]) -> ChoiceData:
         """All questions of several data sets that are scored alike: see `Data.concatenate`."""
         ways = {(part.score, part.scoring) for part in parts}
         if len(ways) > 1:

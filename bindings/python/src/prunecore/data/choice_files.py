@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from prunecore.data.choice_set import ChoiceItem
+from prunecore.data.choice_item import ChoiceItem
 from prunecore.errors import ArgumentError, FileError, FormatError
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"

@@ -14,14 +14,16 @@ from typing import TYPE_CHECKING
 
 from prunecore.data.choice_data import ChoiceData
 from prunecore.data.choice_files import LETTERS
-from prunecore.data.choice_set import ChoiceItem, ChoiceSet
+from prunecore.data.choice_item import ChoiceItem
+from prunecore.data.choice_set import ChoiceSet
 from prunecore.data.text import load_tokenizer, tokenize
 from prunecore.errors import ArgumentError, DataError
+from prunecore.opened import OpenModel
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-    from prunecore.data.data import PathLike
+    from prunecore.data.paths import PathLike
     from prunecore.data.text import TokenizerSource
 
 SCORINGS = ("letter", "sum", "mean")
@@ -119,9 +121,7 @@ def _longest(tokenizer: TokenizerSource, max_tokens: int | None) -> int:
         if max_tokens < 1:
             raise ArgumentError(f"max_tokens is {max_tokens}, but must be at least 1")
         return max_tokens
-    from prunecore.model import Model
-
-    if isinstance(tokenizer, Model):
+    if isinstance(tokenizer, OpenModel):
         return min(MAX_TOKENS, tokenizer.shape.context_length)
     return MAX_TOKENS
 

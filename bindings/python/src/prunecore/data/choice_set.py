@@ -4,62 +4,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, overload
+from typing import overload
 
-import numpy as np
-
+from prunecore.data.choice_files import read
+from prunecore.data.choice_item import ChoiceItem
+from prunecore.data.draw import chosen_indices
+from prunecore.data.paths import PathLike
 from prunecore.errors import ArgumentError
-
-if TYPE_CHECKING:
-    from prunecore.data.data import PathLike
-
-
-@dataclass(frozen=True)
-class ChoiceItem:
-    """One multiple-choice question.
-
-    Attributes
-    ----------
-    question : str
-        Not empty.
-    choices : tuple of str
-        At least two, none of them blank.
-    answer : int
-        Index of the right one, from 0.
-    subject : str
-        What the question is about, such as "high_school_biology"; "" = not said.
-
-    Raises
-    ------
-    ArgumentError
-        A field is not as said above.
-    """
-
-    question: str
-    choices: tuple[str, ...]
-    answer: int
-    subject: str = ""
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.question, str) or not self.question.strip():
-            raise ArgumentError("the question is no text, or empty")
-        if isinstance(self.choices, str) or not isinstance(self.choices, Iterable):
-            raise ArgumentError("the choices are no list of texts")
-        object.__setattr__(self, "choices", tuple(self.choices))
-        if len(self.choices) < 2:
-            raise ArgumentError(f"at least 2 choices are needed, but there are {len(self.choices)}")
-        for index, choice in enumerate(self.choices):
-            if not isinstance(choice, str) or not choice.strip():
-                raise ArgumentError(f"choice {index} is no text, or empty")
-        if isinstance(self.answer, bool) or not isinstance(self.answer, (int, np.integer)):
-            raise ArgumentError(f"the answer {self.answer!r} is no index of a choice")
-        if not 0 <= self.answer < len(self.choices):
-            last = len(self.choices) - 1
-            raise ArgumentError(f"the answer is {self.answer}, but the choices are 0 to {last}")
-        object.__setattr__(self, "answer", int(self.answer))
-        if not isinstance(self.subject, str):
-            raise ArgumentError(f"the subject {self.subject!r} is no text")
 
 
 class ChoiceSet:
@@ -110,8 +61,6 @@ class ChoiceSet:
         FormatError
             A line is no question; the text names file, line and what is wrong.
         """
-        from prunecore.data.choice_files import read
-
         items, shown = read(path, split)
         if examples is not None:
             shown = read(examples, split)[0]
@@ -161,8 +110,6 @@ class ChoiceSet:
         seed : int, optional
             Given: drawn without replacement, in their order. Not given: the first ones.
         """
-        from prunecore.data.data import chosen_indices
-
         indices = chosen_indices(len(self), limit, seed)
         return ChoiceSet([self._items[index] for index in indices], self._examples)
 

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -14,14 +13,17 @@ import numpy.typing as npt
 
 from prunecore._native.handle import Handle
 from prunecore._native.library import ffi, lib, new_struct
+from prunecore.data.draw import chosen_indices
+from prunecore.data.paths import PathLike, as_paths
+from prunecore.data.text import documents, load_tokenizer, load_tokens, pack, tokenize
 from prunecore.errors import ArgumentError, DataError
 
 if TYPE_CHECKING:
     from prunecore.data.choice_data import ChoiceData
-    from prunecore.data.choice_set import ChoiceItem, ChoiceSet
+    from prunecore.data.choice_item import ChoiceItem
+    from prunecore.data.choice_set import ChoiceSet
     from prunecore.data.text import TokenizerSource
 
-PathLike = str | os.PathLike[str]
 Tokens = npt.NDArray[np.int32]
 
 
@@ -143,23 +145,25 @@ class Data:
 
         Multiple-choice data stay so if all parts are, and are scored alike.
         """
-        from prunecore.data.choice_data import ChoiceData
-
         chosen = list(parts)
-        questions = [part for part in chosen if isinstance(part, ChoiceData)]
-        if questions and len(questions) == len(chosen):
-            return ChoiceData.joined(questions)
+        kinds = {type(part) for part in chosen}
+        kind = kinds.pop() if len(kinds) == 1 else Data
+        return kind._joined(chosen)
+
+    @classmethod
+    def _joined(cls, parts: Sequence[Any]) -> Data:
+        """All sequences of data sets of this class."""
         weights = None
-        if any(part.token_weights is not None for part in chosen):
+        if any(part.token_weights is not None for part in parts):
             weights = np.concatenate(
                 [
                     np.ones(part.n_tokens, np.float32)
                     if part.token_weights is None
                     else part.token_weights
-                    for part in chosen
+                    for part in parts
                 ]
             )
-        return Data([row for part in chosen for row in part.sequences], weights)
+        return Data([row for part in parts for row in part.sequences], weights)
 
     def __repr__(self) -> str:
         return f"Data(n_sequences={self.n_sequences}, n_tokens={self.n_tokens})"
@@ -202,10 +206,8 @@ class Data:
         FormatError
             A line is no JSON object, or has no field "text".
         """
-        from prunecore.data.text import documents, load_tokenizer, pack, tokenize
-
         encoder = load_tokenizer(tokenizer)
-        files = _paths(paths)
+        files = as_paths(paths)
         rows = (tokenize(encoder, text) for path in files for text in documents(path))
         return cls(_draw(pack(rows, sequence_length), limit, seed, files))
 
@@ -224,9 +226,7 @@ class Data:
         as they are; a 1-D array is one stream, cut into sequences of `sequence_length`. Everything
         else is text: see `from_text`, also for the parameters. Several files must be of one kind.
         """
-        from prunecore.data.text import load_tokens, pack
-
-        files = _paths(paths)
+        files = as_paths(paths)
         binary = [path.suffix.lower() == ".npy" for path in files]
         if not any(binary):
             if tokenizer is None:
@@ -285,31 +285,12 @@ class Data:
         return encode(items, tokenizer, scoring, shots, limit, seed, max_tokens)
 
 
-def _paths(paths: PathLike | Sequence[PathLike]) -> list[Path]:
-    found = [Path(paths)] if isinstance(paths, (str, os.PathLike)) else [Path(p) for p in paths]
-    if not found:
-        raise ArgumentError("no data file is given")
-    return found
-
-
 def _draw(
     rows: list[Tokens], limit: int | None, seed: int | None, files: list[Path]
 ) -> list[Tokens]:
     if not rows:
         raise DataError(f"there are no tokens in {', '.join(str(path) for path in files)}")
     return [rows[index] for index in chosen_indices(len(rows), limit, seed)]
-
-
-def chosen_indices(count: int, limit: int | None, seed: int | None) -> list[int]:
-    """Which of `count` things are taken: the first `limit`, or as many drawn at random, sorted."""
-    if limit is None:
-        return list(range(count))
-    if limit < 1:
-        raise ArgumentError(f"limit is {limit}, but must be at least 1")
-    if seed is None or limit >= count:
-        return list(range(min(limit, count)))
-    chosen = np.random.default_rng(seed).choice(count, size=limit, replace=False)
-    return [int(index) for index in np.sort(chosen)]
 
 
 def _rows(sequences: Any) -> list[Any]:

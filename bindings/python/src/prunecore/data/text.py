@@ -17,9 +17,9 @@ from prunecore.errors import ArgumentError, FileError, FormatError
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-    from prunecore.model import Model
+    from prunecore.opened import OpenModel
 
-    TokenizerSource: TypeAlias = "Model | str | os.PathLike[str] | Tokenizer | Any"
+    TokenizerSource: TypeAlias = "OpenModel | str | os.PathLike[str] | Tokenizer | Any"
 
 
 def load_tokenizer(source: TokenizerSource) -> Tokenizer:

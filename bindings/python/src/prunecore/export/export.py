@@ -14,12 +14,12 @@ from prunecore.masks.mask import Mask
 
 if TYPE_CHECKING:
     from prunecore.masks.mask import MaskLike
-    from prunecore.model import Model
+    from prunecore.opened import OpenModel
     from prunecore.recovery.adapters import Adapters
 
 
 def export(
-    self: Model,
+    self: OpenModel,
     directory: str | os.PathLike[str],
     mask: MaskLike | None = None,
     adapters: Adapters | None = None,

@@ -22,7 +22,7 @@ from prunecore.masks.mask import as_keep, keep_pointer
 
 if TYPE_CHECKING:
     from prunecore.masks.mask import MaskLike
-    from prunecore.model import Model
+    from prunecore.opened import OpenModel
     from prunecore.recovery.adapters import Adapters
 
 
@@ -50,7 +50,7 @@ class Export:
         Told of progress; a true result, or an exception, stops the export.
     """
 
-    model: Model
+    model: OpenModel
     path: Path
     mask: MaskLike | None = None
     adapters: Adapters | None = None

@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-import prunecore
 from prunecore.data.data import Data
 from prunecore.errors import ArgumentError, Error, UnsupportedError
 from prunecore.export.exported_files import ExportedDirectory, deci_faults
 from prunecore.export.runtimes import Runtime, Transformers
 from prunecore.masks.mask import Mask, as_keep
+from prunecore.measures.token_values import logits
 from prunecore.tensors.stored import StoredTensors
 
 if TYPE_CHECKING:
     from prunecore.masks.mask import MaskLike
-    from prunecore.model import Model
+    from prunecore.opened import OpenModel
     from prunecore.recovery.adapters import Adapters
 
 Logits = npt.NDArray[np.float32]
@@ -75,7 +75,7 @@ class Verification:
 
 
 def verify_export(
-    self: Model,
+    self: OpenModel,
     export: str | os.PathLike[str],
     mask: MaskLike | None = None,
     adapters: Adapters | None = None,
@@ -115,10 +115,8 @@ def verify_export(
     UnsupportedError
         The model did not come from a directory, or is a recovered one.
     """
-    from prunecore.recovered_model import RecoveredModel
-
     path = Path(export)
-    if isinstance(self, RecoveredModel):
+    if self.is_recovered:
         raise UnsupportedError(
             "this model is recovered: verify with the model that it was made from, and adapters="
         )
@@ -267,7 +265,7 @@ def _record_faults(subject: _Subject, mask: Mask, adapters: Adapters | None) -> 
         yield "it says that it holds other adapters"
 
 
-def _random_tokens(model: Model, context_length: int | None) -> Data:
+def _random_tokens(model: OpenModel, context_length: int | None) -> Data:
     """Token ids of the whole vocabulary: what one text would not reach."""
     random = np.random.default_rng(0)
     lengths = [TOKENS, model.shape.context_length or TOKENS, context_length or TOKENS]
@@ -275,13 +273,13 @@ def _random_tokens(model: Model, context_length: int | None) -> Data:
     return Data(rows)
 
 
-def _own_logits(model: Model, data: Data, mask: Mask, adapters: Adapters | None) -> Logits:
+def _own_logits(model: OpenModel, data: Data, mask: Mask, adapters: Adapters | None) -> Logits:
     """The model's own, multiplied in float32 whatever it was opened with."""
     if model.shape.compute != "float32":
         assert model.directory is not None
-        with prunecore.open(model.directory, "float32") as opened:
+        with type(model)(model.directory, "float32") as opened:
             return _own_logits(opened, data, mask, adapters)
     if adapters is None:
-        return model.logits(data, mask)
+        return logits(model, data, mask)
     with adapters.attach(model) as recovered:
-        return recovered.logits(data)
+        return logits(recovered, data)

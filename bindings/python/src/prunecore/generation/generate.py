@@ -26,18 +26,18 @@ from prunecore.generation.generation import (
 )
 from prunecore.generation.text_stream import TextStream
 from prunecore.masks.mask import as_keep, keep_pointer
-from prunecore.measures.evaluate import checked_batch_tokens
+from prunecore.measures.options import checked_batch_tokens
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
     from prunecore.data.text import TokenizerSource
     from prunecore.masks.mask import MaskLike
-    from prunecore.model import Model
+    from prunecore.opened import OpenModel
 
 
 def generate(
-    self: Model,
+    self: OpenModel,
     prompts: str | Sequence[str] | Data | Any,
     max_new_tokens: int = 128,
     *,
@@ -189,7 +189,7 @@ class TokenWatch(Watch):
         return int(ffi.integer_const("PRUNE_TOKEN_END_SEQUENCE" if end else "PRUNE_TOKEN_CONTINUE"))
 
 
-def configured_tokens(model: Model, key: str) -> list[int]:
+def configured_tokens(model: OpenModel, key: str) -> list[int]:
     """Token ids that a model's configuration names: of `eos_token_id`, say, one, several or none.
 
     generation_config.json goes before config.json, as it does in transformers.
@@ -205,7 +205,7 @@ def configured_tokens(model: Model, key: str) -> list[int]:
     return []
 
 
-def _configurations(model: Model) -> Iterator[Mapping[str, Any]]:
+def _configurations(model: OpenModel) -> Iterator[Mapping[str, Any]]:
     """What a model's configurations say, that for generation first."""
     if model.directory is None:
         yield from model._configurations
@@ -234,7 +234,7 @@ def _all_texts(prompts: Any) -> list[str] | None:
     return rows if count else None
 
 
-def _decoder(model: Model, source: TokenizerSource | None, needed: bool) -> Tokenizer | None:
+def _decoder(model: OpenModel, source: TokenizerSource | None, needed: bool) -> Tokenizer | None:
     try:
         return load_tokenizer(model if source is None else source)
     except FileError:

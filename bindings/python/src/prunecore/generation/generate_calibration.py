@@ -18,11 +18,11 @@ from prunecore.generation.generate import configured_tokens, generate
 if TYPE_CHECKING:
     from prunecore.data.text import TokenizerSource
     from prunecore.masks.mask import MaskLike
-    from prunecore.model import Model
+    from prunecore.opened import OpenModel
 
 
 def generate_calibration(
-    self: Model,
+    self: OpenModel,
     n_sequences: int,
     prompts: str | Sequence[str] | Data | Any | None = None,
     *,
@@ -88,7 +88,7 @@ def generate_calibration(
     return Data([np.concatenate([prompt, new]) for prompt, new in rows])
 
 
-def _beginnings(model: Model, prompts: Any, tokenizer: TokenizerSource | None) -> Sequence[Any]:
+def _beginnings(model: OpenModel, prompts: Any, tokenizer: TokenizerSource | None) -> Sequence[Any]:
     if prompts is None:
         start = configured_tokens(model, "bos_token_id")
         if not start:

@@ -16,7 +16,8 @@ Scalar = TypeVar("Scalar", bound=np.generic)
 
 def copied(pointer: Any, shape: tuple[int, ...], dtype: type[Scalar]) -> npt.NDArray[Scalar]:
     """An array of the host's own with what C gave."""
-    return _window(pointer, shape, dtype).copy()
+    made: npt.NDArray[Scalar] = _window(pointer, shape, dtype).copy()
+    return made
 
 
 def viewed(pointer: Any, shape: tuple[int, ...], dtype: type[Scalar]) -> npt.NDArray[Scalar]:

@@ -13,19 +13,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from prunecore._native.progress import ProgressFunction
-from prunecore.errors import ArgumentError
+from prunecore._native.draw import draw
 from prunecore.masks.mask import Mask
-from prunecore.measures.evaluate import Evaluation
+from prunecore.measures.evaluation import Evaluation
 from prunecore.shape import Cost
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-    from prunecore.data.data import Data
-    from prunecore.importance.scores import Scores
-    from prunecore.model import Model
-    from prunecore.shapley.scores import ShapleyScores
 
 
 @dataclass(frozen=True)
@@ -102,43 +96,4 @@ class Curve:
         others : sequence of Curve
             Drawn into the same picture.
         """
-        from prunecore.plots import pruning_curves, save_figure
-
-        figure = pruning_curves([self, *others])
-        if path is not None:
-            save_figure(figure, path)
-        return figure
-
-
-def trace(
-    model: Model,
-    data: Data,
-    scores: Scores | ShapleyScores,
-    metric: str | None,
-    max_removed: int | None,
-    only: str | None,
-    batch_tokens: int | None,
-    progress: ProgressFunction | None,
-) -> Curve:
-    """Evaluates a model with 0, 1, 2, .. units removed: see `Model.curve`."""
-    scores.check_model(model)
-    name = scores.chosen_metric(metric)
-    available = len(scores.order(name, only=only))
-    count = available if max_removed is None else max_removed
-    if not 0 <= count <= available:
-        raise ArgumentError(f"max_removed is {count}, but must be from 0 to {available}")
-    masks = tuple(scores.prune(n, name, only=only) for n in range(count + 1))
-    evaluations = model.evaluate_masks(data, masks, batch_tokens=batch_tokens, progress=progress)
-    return Curve(
-        metric=name,
-        granularity=scores.removed_granularity(only),
-        n_removed=tuple(range(count + 1)),
-        evaluations=tuple(evaluations),
-        masks=masks,
-        cost=tuple(model.cost(mask) for mask in masks),
-        provenance={
-            "model": model.provenance,
-            "data_sha256": data.digest,
-            "scores": scores.provenance,
-        },
-    )
+        return draw("pruning_curves", [self, *others], path=path)

@@ -3,16 +3,14 @@
 
 from __future__ import annotations
 
-import copy
-import json
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from prunecore._native.draw import draw
 from prunecore._native.json_files import read_json_file
 from prunecore._native.library import _check, ffi, lib
 from prunecore._native.names.metrics import (
@@ -24,20 +22,17 @@ from prunecore._native.names.metrics import (
     unit_count,
     unit_names,
 )
-from prunecore.errors import ArgumentError, FormatError, UnsupportedError
+from prunecore.errors import ArgumentError, FormatError
+from prunecore.importance.ranking import Ranking, Values
 from prunecore.masks.mask import Mask, as_keep
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from prunecore.masks.mask import MaskLike
-    from prunecore.model import Model
-
-Values = npt.NDArray[np.float64]
-FORMAT = "prunecore.scores"
 
 
-class Scores:
+class Scores(Ranking):
     """Influence of every unit of a model by one or more metrics; higher = more important.
 
     An immutable value. `Model.score` makes them; made by hand, they can hold other metrics.
@@ -65,10 +60,9 @@ class Scores:
         provenance: Mapping[str, Any] | None = None,
     ) -> None:
         self._granularity = parse_granularity(granularity)
-        self._n_blocks = int(n_blocks)
+        self._describe(n_blocks, provenance)
         keep = as_keep(mask, self._n_blocks)
         self._mask = Mask.all(self._n_blocks) if keep is None else Mask(keep)
-        self._provenance = copy.deepcopy(dict(provenance or {}))
         units = unit_count(self._granularity, self._n_blocks)
         self._values: dict[str, Values] = {}
         for name, row in values.items():
@@ -96,11 +90,6 @@ class Scores:
         return self._granularity
 
     @property
-    def n_blocks(self) -> int:
-        """Number of blocks of the model."""
-        return self._n_blocks
-
-    @property
     def mask(self) -> Mask:
         """The mask under which the units were scored."""
         return self._mask
@@ -109,11 +98,6 @@ class Scores:
     def unit_names(self) -> tuple[str, ...]:
         """Names of the units: "attn.3" and "ffn.3", or "block.3"."""
         return unit_names(self._granularity, self._n_blocks)
-
-    @property
-    def provenance(self) -> dict[str, Any]:
-        """Where the scores come from. A copy."""
-        return copy.deepcopy(self._provenance)
 
     def __getitem__(self, metric: str) -> Values:
         return self._values[self.chosen_metric(metric)]
@@ -134,14 +118,6 @@ class Scores:
             if name in self._values:
                 return name
         raise ArgumentError(f"there is no metric '{metric}' here, only {', '.join(self._values)}")
-
-    def check_model(self, model: Model) -> None:
-        """Raises `ArgumentError` if the scores belong to a model of another depth."""
-        if model.shape.n_blocks != self.n_blocks:
-            raise ArgumentError(
-                f"the scores are for {self.n_blocks} blocks, "
-                f"but the model has {model.shape.n_blocks}"
-            )
 
     def removed_granularity(self, only: str | None = None) -> Granularity:
         """What `prune` and `order` remove with this `only`: the scores' granularity, or `only`."""
@@ -229,19 +205,12 @@ class Scores:
                 len(keep),
             )
         )
-        provenance = {
-            "method": "one_shot",
-            "metric": name,
-            "granularity": granularity,
-            "units_removed": int(n),
-            "scores": self._provenance,
-        }
-        return Mask(keep, provenance)
+        return self._pruned(keep, n, name, granularity)
 
     def to_dict(self) -> dict[str, Any]:
         """The scores as JSON values."""
         return {
-            "format": FORMAT,
+            "format": self.FORMAT,
             "version": 1,
             "n_blocks": self._n_blocks,
             "granularity": self._granularity,
@@ -262,13 +231,7 @@ class Scores:
         UnsupportedError
             It is of another version.
         """
-        if not isinstance(record, dict) or record.get("format") != FORMAT:
-            raise FormatError(f'no scores: "format" is not "{FORMAT}"')
-        if record.get("version") != 1:
-            raise UnsupportedError(
-                f"scores of version {record.get('version')}, but this version reads only 1"
-            )
-        try:
+        with cls._reading(record):
             n_blocks = record["n_blocks"]
             if not isinstance(n_blocks, int) or isinstance(n_blocks, bool):
                 raise FormatError('"n_blocks" is no integer')
@@ -280,16 +243,6 @@ class Scores:
                 mask,
                 record.get("provenance", {}),
             )
-        except KeyError as error:
-            raise FormatError(f"the scores lack the field {error}") from error
-        except FormatError:
-            raise
-        except (TypeError, ValueError) as error:
-            raise FormatError(f"the scores are damaged: {error}") from error
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes the scores as JSON to a file."""
-        Path(path).write_text(json.dumps(self.to_dict(), indent=2) + "\n", encoding="utf-8")
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Scores:
@@ -314,15 +267,10 @@ class Scores:
         metrics : sequence of str, optional
             Which metrics. Default: all.
         """
-        from prunecore.plots import heat_map, importance, save_figure
-
         if kind not in ("importance", "heat_map"):
             raise ArgumentError(f"kind is '{kind}', but must be importance or heat_map")
         names = self.metrics if metrics is None else [self.chosen_metric(m) for m in metrics]
-        figure = (importance if kind == "importance" else heat_map)(self, names)
-        if path is not None:
-            save_figure(figure, path)
-        return figure
+        return draw(kind, self, names, path=path)
 
 
 def _sublayers_of(granularity: Granularity, unit: int) -> list[str]:

@@ -28,12 +28,12 @@ from prunecore.errors import ArgumentError, NonFiniteError
 from prunecore.importance.activations import paired_rows, rows_struct, unit_of
 from prunecore.importance.scores import Scores
 from prunecore.masks.mask import as_keep, keep_pointer
-from prunecore.measures.evaluate import checked_batch_tokens
+from prunecore.measures.options import checked_batch_tokens
 
 if TYPE_CHECKING:
     from prunecore.data.data import Data
     from prunecore.masks.mask import MaskLike
-    from prunecore.model import Model
+    from prunecore.opened import OpenModel
     from prunecore.tensors.views import TensorView
 
 
@@ -61,7 +61,7 @@ class Statistics(Owner):
         *,
         windows: bool = False,
         tokens: Literal["all", "last"] = "all",
-        model: Model | None = None,
+        model: OpenModel | None = None,
     ) -> None:
         if not 0 < n_blocks < 2**31:
             raise ArgumentError(f"n_blocks is {n_blocks}, but must be at least 1")
@@ -92,7 +92,7 @@ class Statistics(Owner):
         data: Data,
         mask: MaskLike | None = None,
         *,
-        model: Model | None = None,
+        model: OpenModel | None = None,
         batch_tokens: int | None = None,
         progress: ProgressFunction | None = None,
     ) -> Statistics:
@@ -273,3 +273,15 @@ class Statistics(Owner):
             f"Statistics(n_blocks={self._n_blocks}, data_sets={len(self._digests)}, "
             f"updates={self._updates})"
         )
+
+
+def statistics(
+    self: OpenModel,
+    data: Data | None = None,
+    *,
+    windows: bool = False,
+    tokens: Literal["all", "last"] = "all",
+) -> Statistics:
+    """Statistics of this model, of `data` if that is given; more can be collected later."""
+    made = Statistics(self.shape.n_blocks, windows=windows, tokens=tokens, model=self)
+    return made if data is None else made.collect(data)

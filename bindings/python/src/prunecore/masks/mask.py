@@ -17,6 +17,7 @@ from prunecore._native.library import _check, ffi, lib
 from prunecore._native.names.metrics import sublayer_name
 from prunecore._native.numbers import checked_count
 from prunecore.errors import ArgumentError, FileError, FormatError, UnsupportedError
+from prunecore.masks.notations import read_mask, write_mask
 
 if TYPE_CHECKING:
     MaskLike: TypeAlias = "Mask | npt.ArrayLike"
@@ -170,16 +171,13 @@ class Mask:
         notation: str | None = None,
         n_blocks: int | None = None,
     ) -> Mask:
-        """Reads a mask that another tool wrote: see `prunecore.mask_notations.read_mask`."""
-        from prunecore.masks.notations import read_mask
-
-        return read_mask(source, notation, n_blocks)
+        """Reads a mask that another tool wrote: see `prunecore.masks.notations.read_mask`."""
+        return read_mask(source, notation, n_blocks, native=cls.from_json, made=cls)
 
     def write(self, notation: str = "prunecore", *, model: str | None = None) -> str:
-        """The text of the mask for another tool: see `prunecore.mask_notations.write_mask`."""
-        from prunecore.masks.notations import write_mask
-
-        return write_mask(self, notation, model=model)
+        """The text of the mask for another tool: see `prunecore.masks.notations.write_mask`."""
+        native = self.to_json() + "\n"
+        return write_mask(self._keep, notation, native=native, model=model)
 
 
 def sublayer_index(sublayer: int | str, n_blocks: int, *, after: bool = False) -> int:

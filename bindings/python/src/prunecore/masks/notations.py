@@ -18,13 +18,25 @@ import json
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from prunecore.errors import ArgumentError, Error, FileError, FormatError, UnsupportedError
 from prunecore.masks import mergekit
-from prunecore.masks.mask import Mask
+
+Keep: TypeAlias = npt.NDArray[np.uint8]
+
+
+class HasBlocks(Protocol):
+    """A mask, as far as readers know it."""
+
+    @property
+    def n_blocks(self) -> int: ...
+
+
+Made = TypeVar("Made", bound=HasBlocks)
 
 _LINES = {"none": (1, 1), "attn": (0, 1), "mlp": (1, 0), "attn+mlp": (0, 0)}
 _KINDS = {"mha": 0, "mlp": 1}
@@ -32,8 +44,13 @@ _SKIPS = {"attention": 0, "mlp": 1}
 
 
 def read_mask(
-    source: str | os.PathLike[str], notation: str | None = None, n_blocks: int | None = None
-) -> Mask:
+    source: str | os.PathLike[str],
+    notation: str | None,
+    n_blocks: int | None,
+    *,
+    native: Callable[[str], Made],
+    made: Callable[[Keep], Made],
+) -> Made:
     """Reads a mask that any of these tools wrote: `Mask.read`.
 
     Parameters
@@ -45,6 +62,8 @@ def read_mask(
     n_blocks : int, optional
         Of the model. Needed where the text does not say it: blockpruner, prune_layers, mergekit,
         lists of numbers of llm_drop, and per_layer_config without num_hidden_layers.
+    native, made : callable
+        What reads PruneCore's own notation, and what makes a mask of 0 and 1.
 
     Raises
     ------
@@ -63,25 +82,27 @@ def read_mask(
         raise ArgumentError(f"n_blocks is {n_blocks}, but must be at least 1")
     chosen = _known(notation) if notation is not None else guess(text)
     try:
-        made = _READERS[chosen](text, n_blocks)
+        mask = native(text) if chosen == "prunecore" else made(_READERS[chosen](text, n_blocks))
     except Error as error:
         raise type(error)(f"{name}, read as {chosen}: {error}") from error
     except (TypeError, ValueError, KeyError, AttributeError, RecursionError) as error:
         raise FormatError(f"{name} is not in the notation {chosen}: {error!r}") from error
-    if n_blocks is not None and made.n_blocks != n_blocks:
-        raise ArgumentError(f"{name} is for {made.n_blocks} blocks, but n_blocks says {n_blocks}")
-    return made
+    if n_blocks is not None and mask.n_blocks != n_blocks:
+        raise ArgumentError(f"{name} is for {mask.n_blocks} blocks, but n_blocks says {n_blocks}")
+    return mask
 
 
-def write_mask(mask: Mask, notation: str = "prunecore", *, model: str | None = None) -> str:
+def write_mask(keep: Keep, notation: str, *, native: str, model: str | None) -> str:
     """The text of a mask for another tool: `Mask.write`.
 
     Parameters
     ----------
-    mask : Mask
-        What is removed.
+    keep : array of 0 and 1
+        Of each sublayer whether it stays.
     notation : str
         One of `NOTATIONS`.
+    native : str
+        The text of PruneCore's own notation.
     model : str, optional
         What mergekit calls the model: its directory or repository. Only for mergekit.
 
@@ -92,8 +113,9 @@ def write_mask(mask: Mask, notation: str = "prunecore", *, model: str | None = N
     UnsupportedError
         The notation can say whole blocks alone, and the mask removes a part of one.
     """
-    writer = _WRITERS[_known(notation)]
-    return writer(mask, model)
+    if _known(notation) == "prunecore":
+        return native
+    return _WRITERS[notation](keep, model)
 
 
 def guess(text: str) -> str:
@@ -129,7 +151,7 @@ def guess(text: str) -> str:
 
 
 def _known(notation: str) -> str:
-    if notation not in _READERS:
+    if notation not in NOTATIONS:
         raise ArgumentError(f"unknown notation '{notation}': {', '.join(NOTATIONS)}")
     return notation
 
@@ -154,8 +176,8 @@ def _needed(n_blocks: int | None) -> int:
     return n_blocks
 
 
-def _without(removed: Iterable[tuple[int, int]], n_blocks: int) -> Mask:
-    """The mask that lacks these: (block, 0 = attention or 1 = feed-forward)."""
+def _without(removed: Iterable[tuple[int, int]], n_blocks: int) -> Keep:
+    """The keep mask that lacks these: (block, 0 = attention or 1 = feed-forward)."""
     keep = np.ones((n_blocks, 2), dtype=np.uint8)
     for block, part in removed:
         if isinstance(block, bool) or not isinstance(block, int) or not 0 <= block < n_blocks:
@@ -163,26 +185,26 @@ def _without(removed: Iterable[tuple[int, int]], n_blocks: int) -> Mask:
                 f"there is no block {block!r}: they are numbered 0 to {n_blocks - 1}"
             )
         keep[block, part] = 0
-    return Mask(keep.reshape(-1))
+    return keep.reshape(-1)
 
 
-def _parts(mask: Mask) -> list[tuple[int, int]]:
+def _parts(keep: Keep) -> list[tuple[int, int]]:
     """(attention kept, feed-forward kept) of each block."""
-    return [(int(a), int(f)) for a, f in mask.keep.reshape(-1, 2)]
+    return [(int(a), int(f)) for a, f in keep.reshape(-1, 2)]
 
 
-def removed_blocks(mask: Mask, notation: str) -> list[int]:
+def removed_blocks(keep: Keep, notation: str) -> list[int]:
     """Numbers of the blocks that are removed, for notations that know no sublayers."""
-    partly = [number for number, (a, f) in enumerate(_parts(mask)) if a != f]
+    partly = [number for number, (a, f) in enumerate(_parts(keep)) if a != f]
     if partly:
         raise UnsupportedError(
             f"{notation} can say whole blocks alone, but the mask removes a part of: "
             f"{', '.join(f'block.{number}' for number in partly)}"
         )
-    return [number for number, (a, _) in enumerate(_parts(mask)) if not a]
+    return [number for number, (a, _) in enumerate(_parts(keep)) if not a]
 
 
-def _read_evopress(text: str, _n_blocks: int | None) -> Mask:
+def _read_evopress(text: str, _n_blocks: int | None) -> Keep:
     keep: list[int] = []
     for number, line in enumerate(text.split("\n"), start=1):
         if line.strip() in _LINES:
@@ -191,15 +213,15 @@ def _read_evopress(text: str, _n_blocks: int | None) -> Mask:
             raise FormatError(f"line {number} is '{line.strip()}', not one of {', '.join(_LINES)}")
     if not keep:
         raise FormatError("there is no line")
-    return Mask(keep)
+    return np.array(keep, dtype=np.uint8)
 
 
-def _write_evopress(mask: Mask, _model: str | None) -> str:
+def _write_evopress(keep: Keep, _model: str | None) -> str:
     names = {parts: name for name, parts in _LINES.items()}
-    return "".join(f"{names[parts]}\n" for parts in _parts(mask))
+    return "".join(f"{names[parts]}\n" for parts in _parts(keep))
 
 
-def _read_blockpruner(text: str, n_blocks: int | None) -> Mask:
+def _read_blockpruner(text: str, n_blocks: int | None) -> Keep:
     """Of the file's lists, the longest: each holds those before it."""
     found = {int(key): value for key, value in json.loads(text).items()}
     if not found:
@@ -207,18 +229,18 @@ def _read_blockpruner(text: str, n_blocks: int | None) -> Mask:
     return _without(((block, _KINDS[kind]) for kind, block in found[max(found)]), _needed(n_blocks))
 
 
-def _write_blockpruner(mask: Mask, _model: str | None) -> str:
+def _write_blockpruner(keep: Keep, _model: str | None) -> str:
     kinds = {part: kind for kind, part in _KINDS.items()}
     removed = [
         [kinds[part], block]
-        for block, parts in enumerate(_parts(mask))
+        for block, parts in enumerate(_parts(keep))
         for part, keeps in enumerate(parts)
         if not keeps
     ]
     return json.dumps({str(len(removed)): removed}) + "\n"
 
 
-def _read_llm_drop(text: str, n_blocks: int | None) -> Mask:
+def _read_llm_drop(text: str, n_blocks: int | None) -> Keep:
     found = json.loads(text)
     lists = [found.get("drop_attn_list") or [], found.get("drop_mlp_list") or []]
     flags = [values for values in lists if values and all(isinstance(v, bool) for v in values)]
@@ -233,22 +255,22 @@ def _read_llm_drop(text: str, n_blocks: int | None) -> Mask:
     return _without(removed, blocks)
 
 
-def _write_llm_drop(mask: Mask, _model: str | None) -> str:
-    lists = [np.flatnonzero(mask.keep[part::2] == 0).tolist() for part in (0, 1)]
+def _write_llm_drop(keep: Keep, _model: str | None) -> str:
+    lists = [np.flatnonzero(keep[part::2] == 0).tolist() for part in (0, 1)]
     record = {"drop_attn_list": lists[0], "drop_mlp_list": lists[1]}
-    return json.dumps({**record, "num_hidden_layers": mask.n_blocks}) + "\n"
+    return json.dumps({**record, "num_hidden_layers": len(keep) // 2}) + "\n"
 
 
-def _read_prune_layers(text: str, n_blocks: int | None) -> Mask:
+def _read_prune_layers(text: str, n_blocks: int | None) -> Keep:
     numbers = [int(part) for part in text.strip().split(",")] if text.strip() else []
     return _without(((number, part) for number in numbers for part in (0, 1)), _needed(n_blocks))
 
 
-def _write_prune_layers(mask: Mask, _model: str | None) -> str:
-    return ",".join(str(number) for number in removed_blocks(mask, "prune_layers")) + "\n"
+def _write_prune_layers(keep: Keep, _model: str | None) -> str:
+    return ",".join(str(number) for number in removed_blocks(keep, "prune_layers")) + "\n"
 
 
-def _read_block_configs(text: str, _n_blocks: int | None) -> Mask:
+def _read_block_configs(text: str, _n_blocks: int | None) -> Keep:
     found = json.loads(text)
     blocks = found if isinstance(found, list) else found["block_configs"]
     keep: list[int] = []
@@ -258,22 +280,22 @@ def _read_block_configs(text: str, _n_blocks: int | None) -> Mask:
             if settings.get("replace_with_linear"):
                 raise UnsupportedError(f"{part} of block {number} is replaced by a linear layer")
             keep.append(0 if settings.get("no_op") else 1)
-    return Mask(keep)
+    return np.array(keep, dtype=np.uint8)
 
 
-def _write_block_configs(mask: Mask, _model: str | None) -> str:
+def _write_block_configs(keep: Keep, _model: str | None) -> str:
     """Of a block, no more than what a mask knows: `format="deci"` writes whole configurations."""
     blocks = [
         {
             "attention": {"no_op": not attention, "replace_with_linear": False},
             "ffn": {"no_op": not feed_forward, "replace_with_linear": False},
         }
-        for attention, feed_forward in _parts(mask)
+        for attention, feed_forward in _parts(keep)
     ]
-    return json.dumps({"num_hidden_layers": mask.n_blocks, "block_configs": blocks}) + "\n"
+    return json.dumps({"num_hidden_layers": len(keep) // 2, "block_configs": blocks}) + "\n"
 
 
-def _read_per_layer_config(text: str, n_blocks: int | None) -> Mask:
+def _read_per_layer_config(text: str, n_blocks: int | None) -> Keep:
     found = json.loads(text)
     count = found.get("num_hidden_layers")
     removed = [
@@ -284,18 +306,18 @@ def _read_per_layer_config(text: str, n_blocks: int | None) -> Mask:
     return _without(removed, int(count) if count is not None else _needed(n_blocks))
 
 
-def _write_per_layer_config(mask: Mask, _model: str | None) -> str:
+def _write_per_layer_config(keep: Keep, _model: str | None) -> str:
     """Sparse, with keys of equal length, as transformers writes it."""
-    digits = len(str(mask.n_blocks - 1))
+    digits = len(str(len(keep) // 2 - 1))
     layers = {
         f"{number:0{digits}d}": {"skip": [name for name, part in _SKIPS.items() if not parts[part]]}
-        for number, parts in enumerate(_parts(mask))
+        for number, parts in enumerate(_parts(keep))
         if not all(parts)
     }
-    return json.dumps({"num_hidden_layers": mask.n_blocks, "per_layer_config": layers}) + "\n"
+    return json.dumps({"num_hidden_layers": len(keep) // 2, "per_layer_config": layers}) + "\n"
 
 
-def _read_mergekit(text: str, n_blocks: int | None) -> Mask:
+def _read_mergekit(text: str, n_blocks: int | None) -> Keep:
     kept = mergekit.read_slices(text)
     count = _needed(n_blocks)
     if kept[-1] >= count:
@@ -304,16 +326,15 @@ def _read_mergekit(text: str, n_blocks: int | None) -> Mask:
     return _without(((number, part) for number in gone for part in (0, 1)), count)
 
 
-def _write_mergekit(mask: Mask, model: str | None) -> str:
+def _write_mergekit(keep: Keep, model: str | None) -> str:
     if not model:
         raise ArgumentError("mergekit needs to know the model: give its directory or repository")
-    gone = set(removed_blocks(mask, "mergekit"))
-    kept: Sequence[int] = [number for number in range(mask.n_blocks) if number not in gone]
+    gone = set(removed_blocks(keep, "mergekit"))
+    kept: Sequence[int] = [number for number in range(len(keep) // 2) if number not in gone]
     return mergekit.write_slices(kept, model)
 
 
-_READERS: dict[str, Callable[[str, int | None], Mask]] = {
-    "prunecore": lambda text, _: Mask.from_json(text),
+_READERS: dict[str, Callable[[str, int | None], Keep]] = {
     "evopress": _read_evopress,
     "blockpruner": _read_blockpruner,
     "llm_drop": _read_llm_drop,
@@ -322,8 +343,7 @@ _READERS: dict[str, Callable[[str, int | None], Mask]] = {
     "block_configs": _read_block_configs,
     "per_layer_config": _read_per_layer_config,
 }
-_WRITERS: dict[str, Callable[[Mask, str | None], str]] = {
-    "prunecore": lambda mask, _: mask.to_json() + "\n",
+_WRITERS: dict[str, Callable[[Keep, str | None], str]] = {
     "evopress": _write_evopress,
     "blockpruner": _write_blockpruner,
     "llm_drop": _write_llm_drop,
@@ -332,4 +352,4 @@ _WRITERS: dict[str, Callable[[Mask, str | None], str]] = {
     "block_configs": _write_block_configs,
     "per_layer_config": _write_per_layer_config,
 }
-NOTATIONS = tuple(_READERS)
+NOTATIONS = ("prunecore", *_READERS)

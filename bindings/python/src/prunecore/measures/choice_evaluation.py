@@ -6,22 +6,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from prunecore._native.library import ffi, lib
-from prunecore._native.progress import ProgressFunction, Watch
 from prunecore.data.choice_data import ChoiceData
-from prunecore.errors import ArgumentError
-from prunecore.masks.mask import as_keep, keep_pointer
-from prunecore.measures.evaluate import evaluate_options
-
-if TYPE_CHECKING:
-    from prunecore.data.data import Data
-    from prunecore.masks.mask import MaskLike
-    from prunecore.model import Model
 
 Values = npt.NDArray[np.float64]
 
@@ -138,30 +128,3 @@ def summarise(data: ChoiceData, log_likelihoods: Sequence[Values]) -> ChoiceEval
         log_likelihoods=tuple(log_likelihoods),
         predictions=tuple(predictions),
     )
-
-
-def evaluate_choices(
-    model: Model,
-    data: Data,
-    mask: MaskLike | None,
-    batch_tokens: int | None,
-    progress: ProgressFunction | None,
-) -> ChoiceEvaluation:
-    """Answers multiple-choice questions: see `Model.evaluate_choices`."""
-    if not isinstance(data, ChoiceData):
-        raise ArgumentError(
-            "the data holds no multiple-choice questions: make it with Data.from_choices"
-        )
-    keep = as_keep(mask, model.shape.n_blocks)
-    counts = [len(rows) for rows in data.candidates]
-    result = np.empty(sum(counts), dtype=np.float64)
-    watch = Watch(progress)
-    options = evaluate_options(batch_tokens, watch)
-    out = ffi.from_buffer("double[]", result)
-    pointer, n_keep = keep_pointer(keep)
-    watch.check(
-        lib.prune_model_evaluate_choices(
-            model.handle, data.handle, pointer, n_keep, options, out, result.size, ffi.NULL
-        )
-    )
-    return summarise(data, np.split(result, np.cumsum(counts)[:-1]))

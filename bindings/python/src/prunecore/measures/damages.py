@@ -16,12 +16,12 @@ from prunecore._native.numbers import checked_positive, optional_count
 from prunecore._native.progress import ProgressFunction, Watch
 from prunecore.errors import ArgumentError
 from prunecore.masks.mask import Keep, Mask, as_keep, keep_pointer
-from prunecore.measures.evaluate import checked_batch_tokens
+from prunecore.measures.options import checked_batch_tokens
 
 if TYPE_CHECKING:
     from prunecore.data.data import Data
     from prunecore.masks.mask import MaskLike
-    from prunecore.model import Model
+    from prunecore.opened import OpenModel
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Damages:
 
 
 def damages(
-    self: Model,
+    self: OpenModel,
     data: Data,
     masks: Sequence[MaskLike] | npt.NDArray[Any] | None = None,
     measure: str = "loss",

@@ -1,83 +1,71 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a model is worth on data under a mask."""
+"""The calls that evaluate a model: `Model.evaluate` and `Model.evaluate_masks`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
-from prunecore._native.library import ffi, lib, new_struct
+from prunecore._native.library import ffi, lib
 from prunecore._native.progress import ProgressFunction, Watch
 from prunecore.errors import ArgumentError
-from prunecore.masks.mask import Keep, as_keep, keep_pointer
+from prunecore.masks.mask import Keep, as_keep
+from prunecore.measures.evaluation import Evaluation
+from prunecore.measures.options import evaluate_options
 
 if TYPE_CHECKING:
     from prunecore.data.data import Data
     from prunecore.masks.mask import MaskLike
-    from prunecore.model import Model
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """What a model is worth on a data set under one mask.
-
-    Attributes
-    ----------
-    loss : float
-        Weighted mean negative log-likelihood over all predicted tokens, nats.
-    perplexity : float
-        exp(loss): token-pooled.
-    sequence_perplexity : float
-        Mean over sequences of exp(mean loss of the sequence): that of arXiv 2407.16286.
-    weight : float
-        Sum of the weights of the predicted tokens.
-    tokens : int
-        Predicted tokens with a weight above 0.
-    sequences : int
-        Sequences that have such a token.
-    """
-
-    loss: float
-    perplexity: float
-    sequence_perplexity: float
-    weight: float
-    tokens: int
-    sequences: int
-
-    def to_dict(self) -> dict[str, float | int]:
-        """All fields, for JSON."""
-        return asdict(self)
-
-
-def evaluate_options(batch_tokens: int | None, watch: Watch) -> Any:
-    """The C options of an evaluation."""
-    options = new_struct("prune_evaluate_options")
-    options.batch_tokens = checked_batch_tokens(batch_tokens)
-    options.progress = watch.callback
-    return options
-
-
-def checked_batch_tokens(batch_tokens: int | None) -> int:
-    """Tokens per batch for C: 0 for None."""
-    if batch_tokens is None:
-        return 0
-    if not 0 < batch_tokens < 2**63:
-        raise ArgumentError(f"batch_tokens is {batch_tokens}, but must be at least 1")
-    return int(batch_tokens)
+    from prunecore.measures.adapters_like import AdaptersLike
+    from prunecore.opened import OpenModel
 
 
 def evaluate(
-    model: Model,
+    self: OpenModel,
+    data: Data,
+    mask: MaskLike | None = None,
+    *,
+    adapters: AdaptersLike | None = None,
+    batch_tokens: int | None = None,
+    progress: ProgressFunction | None = None,
+) -> Evaluation:
+    """Loss and perplexity on data under a mask; None = the model's mask.
+
+    With `adapters`, that of the recovered model: the mask is then that of the adapters, and may
+    be left out.
+    """
+    if adapters is not None:
+        if mask is not None:
+            adapters.check_mask(mask)
+        with adapters.attach(self) as recovered:
+            return evaluate(recovered, data, batch_tokens=batch_tokens, progress=progress)
+    masks = None if mask is None else [mask]
+    return _evaluated(self, data, masks, batch_tokens=batch_tokens, progress=progress)[0]
+
+
+def evaluate_masks(
+    self: OpenModel,
+    data: Data,
+    masks: Sequence[MaskLike],
+    *,
+    batch_tokens: int | None = None,
+    progress: ProgressFunction | None = None,
+) -> list[Evaluation]:
+    """Loss and perplexity on data under each of several masks."""
+    return _evaluated(self, data, list(masks), batch_tokens=batch_tokens, progress=progress)
+
+
+def _evaluated(
+    model: OpenModel,
     data: Data,
     masks: Sequence[MaskLike] | None,
+    *,
     batch_tokens: int | None,
     progress: ProgressFunction | None,
 ) -> list[Evaluation]:
-    """Evaluates a model under each mask; None = under its own. See `Model.evaluate_masks`."""
+    """Evaluates a model under each mask; None = under its own."""
     n_blocks = model.shape.n_blocks
     rows: list[Keep] = []
     for mask in masks or []:
@@ -110,31 +98,3 @@ def evaluate(
         )
         for row in out
     ]
-
-
-def read_rows(
-    model: Model,
-    data: Data,
-    mask: MaskLike | None,
-    width: int,
-    sublayer: int | None,
-    function: Any,
-    batch_tokens: int | None,
-    progress: ProgressFunction | None,
-) -> npt.NDArray[np.float32]:
-    """Calls a function that writes `width` floats per token: losses, logits, hidden states.
-
-    Returns
-    -------
-    array of float32, shape (n_tokens, width)
-    """
-    keep = as_keep(mask, model.shape.n_blocks)
-    pointer, n_keep = keep_pointer(keep)
-    result = np.empty((data.n_tokens, width), dtype=np.float32)
-    out = ffi.from_buffer("float[]", result)
-    watch = Watch(progress)
-    options = evaluate_options(batch_tokens, watch)
-    position = [] if sublayer is None else [sublayer]
-    arguments = [model.handle, data.handle, pointer, n_keep, *position, options]
-    watch.check(function(*arguments, out, result.size, ffi.NULL))
-    return result

@@ -14,13 +14,13 @@ from prunecore._native.names.recovery import TrainedObjective, recovery_value
 from prunecore._native.progress import ProgressFunction, Watch
 from prunecore.errors import ArgumentError
 from prunecore.masks.mask import as_keep, keep_pointer, sublayer_index
-from prunecore.measures.evaluate import evaluate_options
+from prunecore.measures.options import evaluate_options
 
 if TYPE_CHECKING:
     from prunecore.data.data import Data
     from prunecore.masks.mask import MaskLike
-    from prunecore.model import Model
-    from prunecore.recovery.adapters import Adapters
+    from prunecore.measures.adapters_like import AdaptersLike
+    from prunecore.opened import OpenModel
 
 Array = npt.NDArray[np.float32]
 
@@ -58,7 +58,7 @@ class AdapterGradient:
 
 
 def vjp(
-    self: Model,
+    self: OpenModel,
     data: Data,
     sublayer: int | str,
     states: npt.ArrayLike,
@@ -104,7 +104,7 @@ def vjp(
 
 
 def gradient(
-    self: Model,
+    self: OpenModel,
     data: Data,
     objective: TrainedObjective = "ce",
     sublayer: int | str = 0,
@@ -139,8 +139,8 @@ def gradient(
 
 
 def adapter_gradient(
-    self: Adapters,
-    model: Model,
+    self: AdaptersLike,
+    model: OpenModel,
     data: Data,
     sublayer: int | str,
     objective: TrainedObjective = "ce",

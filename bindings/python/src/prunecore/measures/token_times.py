@@ -17,7 +17,7 @@ from prunecore.masks.mask import as_keep
 
 if TYPE_CHECKING:
     from prunecore.masks.mask import MaskLike
-    from prunecore.model import Model
+    from prunecore.opened import OpenModel
 
 Times = npt.NDArray[np.float64]
 
@@ -110,7 +110,7 @@ class TokenTimes:
 
 
 def token_times(
-    self: Model,
+    self: OpenModel,
     *,
     repetitions: int | None = None,
     prompt_tokens: int | None = None,

@@ -27,8 +27,8 @@ from prunecore.recovery.adapter_records import Adapter, RecoverySummary, Trainin
 if TYPE_CHECKING:
     from prunecore._native.names.recovery import Part
     from prunecore.masks.mask import MaskLike
-    from prunecore.model import Model
-    from prunecore.recovered_model import RecoveredModel
+    from prunecore.model import RecoveredModel
+    from prunecore.opened import OpenModel
 
 Array = npt.NDArray[np.float32]
 JSON_FILE = "adapters.json"
@@ -208,7 +208,7 @@ class Adapters(Owner):
                 digest.update(part.encode() + values.astype("<f4").tobytes())
         return digest.hexdigest()
 
-    def attach(self, model: Model) -> RecoveredModel:
+    def attach(self, model: OpenModel) -> RecoveredModel:
         """The recovered model: `model`, with the adapters in the place of what was removed.
 
         It is a model of its own, and shares the weights of `model`, which is not changed.
@@ -218,9 +218,8 @@ class Adapters(Owner):
         ArgumentError
             The adapters are of another model.
         """
-        from prunecore.recovered_model import RecoveredModel
-
-        return RecoveredModel(model, self)
+        made: RecoveredModel = model._recovered(self)
+        return made
 
     def fold(self) -> tuple[Array, Adapters]:
         """Folds adapters that are biases into the biases of sublayers before them.

@@ -10,14 +10,14 @@ from prunecore._native.library import _check, ffi, lib
 from prunecore._native.names.recovery import Input, Kind, Slot
 from prunecore._native.progress import ProgressFunction, Watch
 from prunecore.masks.mask import as_keep, keep_pointer
-from prunecore.measures.evaluate import evaluate_options
+from prunecore.measures.options import evaluate_options
 from prunecore.recovery.adapters import Adapters
 from prunecore.recovery.options import RecoverOptions
 
 if TYPE_CHECKING:
     from prunecore.data.data import Data
     from prunecore.masks.mask import MaskLike
-    from prunecore.model import Model
+    from prunecore.opened import OpenModel
 
 
 class Moments(Owner):
@@ -47,7 +47,7 @@ class Moments(Owner):
 
     def __init__(
         self,
-        model: Model,
+        model: OpenModel,
         mask: MaskLike | None = None,
         *,
         kind: Kind = "low_rank",

@@ -14,7 +14,7 @@ from prunecore._native.names.recovery import recovery_value
 from prunecore._native.numbers import checked_count, checked_positive, optional_count
 from prunecore._native.progress import ProgressFunction, Watch
 from prunecore.errors import ArgumentError
-from prunecore.measures.evaluate import checked_batch_tokens
+from prunecore.measures.options import checked_batch_tokens
 
 if TYPE_CHECKING:
     from prunecore.data.data import Data

@@ -16,11 +16,11 @@ from prunecore.recovery.options import RecoverOptions, StepFunction, TrainingWat
 if TYPE_CHECKING:
     from prunecore.data.data import Data
     from prunecore.masks.mask import MaskLike
-    from prunecore.model import Model
+    from prunecore.opened import OpenModel
 
 
 def recover(
-    self: Model,
+    self: OpenModel,
     mask: MaskLike | None,
     data: Data,
     kind: Kind = "low_rank",

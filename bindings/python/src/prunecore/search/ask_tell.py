@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from prunecore.masks.mask import MaskLike
-    from prunecore.model import Model
+    from prunecore.opened import OpenModel
 
 Keeps = npt.NDArray[np.bool_]
 
@@ -105,7 +105,7 @@ class Search(Owner):
 
     def __init__(
         self,
-        model: Model,
+        model: OpenModel,
         strategy: str = "greedy",
         granularity: str = "sublayer",
         *,
@@ -164,13 +164,13 @@ class Search(Owner):
         )
 
     @classmethod
-    def _from_options(cls, model: Model, options: SearchOptions) -> Self:
+    def _from_options(cls, model: OpenModel, options: SearchOptions) -> Self:
         """A search from options that are together already."""
         made = cls.__new__(cls)
         made._create(model, options)
         return made
 
-    def _create(self, model: Model, options: SearchOptions) -> None:
+    def _create(self, model: OpenModel, options: SearchOptions) -> None:
         struct, _alive = options.struct(model.shape.n_blocks)
         self._begin(lambda out: int(lib.prune_search_create(model.handle, struct, out)))
 

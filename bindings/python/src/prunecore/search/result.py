@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from prunecore._native.draw import draw
 from prunecore._native.json_files import read_json_file
 from prunecore.errors import ArgumentError, FormatError, UnsupportedError
 from prunecore.masks.mask import Mask
@@ -117,9 +118,4 @@ class SearchResult:
         path : path, optional
             Where to save the picture, as its suffix says (.png, .svg, .pdf).
         """
-        from prunecore.plots import save_figure, search_path
-
-        figure = search_path(self)
-        if path is not None:
-            save_figure(figure, path)
-        return figure
+        return draw("search_path", self, path=path)

@@ -19,7 +19,7 @@ from prunecore.errors import ArgumentError, Error
 from prunecore.importance.scores import Scores
 from prunecore.masks.mask import Mask, as_keep
 from prunecore.measures.damages import cap_value, set_coalition_options
-from prunecore.measures.token_times import TokenTimes
+from prunecore.measures.token_times import TokenTimes, token_times
 from prunecore.search.ask_tell import Search
 from prunecore.search.budget import SearchBudget
 from prunecore.search.options import Protected, ScoresLike, SearchOptions
@@ -30,11 +30,11 @@ from prunecore.shapley.scores import ShapleyScores
 if TYPE_CHECKING:
     from prunecore.data.data import Data
     from prunecore.masks.mask import MaskLike
-    from prunecore.model import Model
+    from prunecore.opened import OpenModel
 
 
 def search(
-    self: Model,
+    self: OpenModel,
     data: Data,
     strategy: str = "greedy",
     granularity: str = "sublayer",
@@ -191,7 +191,7 @@ prefill_ms, decode_ms, max_loss_increase, max_damage
                 given["budget"]["times"] = file.notes["times"]
         if found is None:
             if budget.needs_times:
-                measured = self.token_times(progress=batch_progress)
+                measured = token_times(self, progress=batch_progress)
                 chosen = replace(chosen, budget=replace(budget, times=measured))
                 given["budget"]["times"] = measured.to_dict()
             found = Search._from_options(self, chosen)

@@ -26,11 +26,11 @@ from prunecore.shapley.watch import GameProgressFunction, watch_game
 if TYPE_CHECKING:
     from prunecore.data.data import Data
     from prunecore.masks.mask import MaskLike
-    from prunecore.model import Model
+    from prunecore.opened import OpenModel
 
 
 def shapley(
-    self: Model,
+    self: OpenModel,
     data: Data,
     measure: str = "loss",
     granularity: str = "sublayer",

@@ -3,32 +3,31 @@
 
 from __future__ import annotations
 
-import copy
-import json
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from prunecore._native.draw import draw
 from prunecore._native.json_files import read_json_file
 from prunecore._native.names.metrics import parse_only, sublayer_name
 from prunecore.errors import ArgumentError, UnsupportedError
+from prunecore.importance.ranking import Ranking
 from prunecore.importance.scores import Scores
 from prunecore.masks.mask import Mask, as_keep
 from prunecore.shapley.players import GROUPS, Players, prune_players
+from prunecore.shapley.record import SECTION, plain, read_fields
 from prunecore.shapley.state import GameState, Values
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from prunecore.masks.mask import MaskLike
-    from prunecore.model import Model
 
 
-class ShapleyScores:
+class ShapleyScores(Ranking):
     """What each unit of a model adds to its worth; higher = more important.
 
     An immutable value. `Model.shapley` makes it.
@@ -49,6 +48,8 @@ class ShapleyScores:
         Where they come from, as JSON values.
     """
 
+    _may_hold_nan = False
+
     def __init__(
         self,
         values: npt.ArrayLike,
@@ -62,7 +63,7 @@ class ShapleyScores:
     ) -> None:
         count = len(players)
         self._players = players
-        self._n_blocks = int(n_blocks)
+        self._describe(n_blocks, provenance)
         self._state = state
         self._values = _frozen("values", values, (count,))
         if not np.isfinite(self._values).all():
@@ -70,7 +71,6 @@ class ShapleyScores:
         self._errors = _frozen("standard_errors", standard_errors, (count,))
         self._interactions = _maybe("interactions", interactions, (count, count))
         self._strata = _maybe("strata", strata, (count, count - 1))
-        self._provenance = copy.deepcopy(dict(provenance or {}))
 
     @property
     def values(self) -> Values:
@@ -100,11 +100,6 @@ class ShapleyScores:
         return self._players.granularity
 
     @property
-    def n_blocks(self) -> int:
-        """Number of blocks of the model."""
-        return self._n_blocks
-
-    @property
     def state(self) -> GameState:
         """Where the game stood: coalitions told, efficiency gap, sublayers computed."""
         return self._state
@@ -121,11 +116,6 @@ class ShapleyScores:
             return ("leave_one_out",)
         others = ("banzhaf", "leave_one_out", "random_subnetworks")
         return (estimator if estimator in others else "shapley",)
-
-    @property
-    def provenance(self) -> dict[str, Any]:
-        """Where the scores come from. A copy."""
-        return copy.deepcopy(self._provenance)
 
     def __getitem__(self, metric: str) -> Values:
         self.chosen_metric(metric)
@@ -181,14 +171,6 @@ class ShapleyScores:
             return name
         raise ArgumentError(f"there is no metric '{metric}' here, only {name}")
 
-    def check_model(self, model: Model) -> None:
-        """Raises `ArgumentError` if the scores belong to a model of another depth."""
-        if model.shape.n_blocks != self.n_blocks:
-            raise ArgumentError(
-                f"the scores are for {self.n_blocks} blocks, "
-                f"but the model has {model.shape.n_blocks}"
-            )
-
     def as_scores(self) -> Scores:
         """The values as scores like those of the static metrics.
 
@@ -243,23 +225,33 @@ class ShapleyScores:
         start = Mask.all(self._n_blocks).keep if mask is None else as_keep(mask, self._n_blocks)
         assert start is not None  # a mask was given
         keep = prune_players(self._players, self._values, n, start)
-        provenance = {
-            "method": "one_shot",
-            "metric": name,
-            "granularity": GROUPS,
-            "units_removed": int(n),
-            "scores": self._provenance,
-        }
-        return Mask(keep, provenance)
+        return self._pruned(keep, n, name, GROUPS)
 
     def to_dict(self) -> dict[str, Any]:
         """The scores as JSON values: those of `Scores.to_dict`, and a section "shapley".
 
         NaN and infinity, which JSON lacks, are None.
         """
-        from prunecore.shapley.record import to_record
-
-        return to_record(self)
+        section: dict[str, Any] = {
+            "standard_errors": plain(self._errors),
+            "state": self._state.to_dict(),
+            "players": [list(unit) for unit in self.units],
+        }
+        if self._interactions is not None:
+            section["interactions"] = plain(self._interactions)
+        if self._strata is not None:
+            section["strata"] = plain(self._strata)
+        return {
+            "format": self.FORMAT,
+            "version": 1,
+            "n_blocks": self.n_blocks,
+            "granularity": self.granularity,
+            "units": list(self.unit_names),
+            "removed": [],
+            "metrics": {self.metrics[0]: self._values.tolist()},
+            SECTION: section,
+            "provenance": self.provenance,
+        }
 
     @classmethod
     def from_dict(cls, record: Any) -> ShapleyScores:
@@ -272,14 +264,8 @@ class ShapleyScores:
         UnsupportedError
             It is of another version.
         """
-        from prunecore.shapley.record import from_record
-
-        return from_record(record)
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes the scores as JSON to a file."""
-        text = json.dumps(self.to_dict(), indent=2, allow_nan=False)
-        Path(path).write_text(text + "\n", encoding="utf-8")
+        with cls._reading(record):
+            return cls(**read_fields(record))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> ShapleyScores:
@@ -304,12 +290,17 @@ class ShapleyScores:
         metrics : sequence of str, optional
             Which metrics of `beside`. Default: all.
         """
-        from prunecore.plots import save_figure, shapley_values
+        return draw("shapley_values", self, beside, metrics, path=path)
 
-        figure = shapley_values(self, beside, metrics)
-        if path is not None:
-            save_figure(figure, path)
-        return figure
+
+def read_scores(path: str | os.PathLike[str]) -> Scores | ShapleyScores:
+    """Reads a file of scores, of whichever kind they are."""
+
+    def parse(record: Any) -> Scores | ShapleyScores:
+        with_section = isinstance(record, dict) and SECTION in record
+        return (ShapleyScores if with_section else Scores).from_dict(record)
+
+    return read_json_file(path, parse)
 
 
 def _frozen(name: str, given: npt.ArrayLike, shape: tuple[int, ...]) -> Values:

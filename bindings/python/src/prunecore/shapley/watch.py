@@ -65,4 +65,5 @@ def watch_game(
 
 def _copied(pointer: Any, count: int) -> npt.NDArray[np.float64]:
     size = count * ffi.sizeof("double")
-    return np.frombuffer(ffi.buffer(pointer, size), dtype=np.float64).copy()
+    made: npt.NDArray[np.float64] = np.frombuffer(ffi.buffer(pointer, size), np.float64).copy()
+    return made

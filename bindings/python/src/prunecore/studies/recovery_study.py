@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from prunecore._native.draw import draw
 from prunecore._native.names.metrics import Granularity, parse_granularity
 from prunecore._native.names.recovery import Kind, Objective, Start
 from prunecore._native.numbers import checked_count
@@ -124,12 +125,7 @@ class RecoveryStudy(Study[RecoveryPoint]):
 
     def plot(self, path: str | os.PathLike[str] | None = None) -> Figure:
         """Draws the losses, and the share won back; saved where a path is given."""
-        from prunecore.plots import recovery_losses, save_figure
-
-        figure = recovery_losses(self)
-        if path is not None:
-            save_figure(figure, path)
-        return figure
+        return draw("recovery_losses", self, path=path)
 
 
 def study_recovery(

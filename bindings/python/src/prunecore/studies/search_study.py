@@ -8,6 +8,7 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from prunecore._native.draw import draw
 from prunecore.studies.study import Study
 
 if TYPE_CHECKING:
@@ -100,9 +101,4 @@ class SearchStudy(Study[SearchPoint]):
 
     def plot(self, path: str | os.PathLike[str] | None = None) -> Figure:
         """Draws held-out losses and costs; saved where a path is given."""
-        from prunecore.plots import save_figure, search_losses
-
-        figure = search_losses(self)
-        if path is not None:
-            save_figure(figure, path)
-        return figure
+        return draw("search_losses", self, path=path)

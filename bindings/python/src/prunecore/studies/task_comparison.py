@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from prunecore._native.draw import draw
 from prunecore.errors import ArgumentError
 from prunecore.importance.scores import Scores
 from prunecore.masks.mask import Mask
@@ -211,15 +212,9 @@ class TaskComparison:
             Of damage and pareto: how many units removed. Default: a third, two thirds and all of
             those removed at most; for pareto of three tasks or more the most only.
         """
-        from prunecore.plots import save_figure, tasks
-
-        drawn = {"damage": tasks.task_damage, "pareto": tasks.task_front}
         if kind == "spearman":
-            figure = tasks.task_correlation(self)
-        elif kind in drawn:
-            figure = drawn[kind](self, n_removed)
-        else:
+            return draw("task_correlation", self, path=path)
+        if kind not in ("damage", "pareto"):
             raise ArgumentError(f"kind is '{kind}', but must be spearman, damage or pareto")
-        if path is not None:
-            save_figure(figure, path)
-        return figure
+        name = "task_damage" if kind == "damage" else "task_front"
+        return draw(name, self, n_removed, path=path)

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import gguf
 
-import prunecore
 from prunecore._native.progress import ProgressFunction
 from prunecore.errors import ArgumentError, FileError, UnsupportedError
 from prunecore.export.gguf import metadata
@@ -25,8 +24,7 @@ from prunecore.export.gguf.tensor_plan import TensorPlan
 from prunecore.export.gguf.vocabulary import Vocabulary, read_vocabulary
 from prunecore.export.gguf.write import Steps, write_file
 from prunecore.masks.mask import Mask, as_keep
-from prunecore.model import Model
-from prunecore.recovered_model import RecoveredModel
+from prunecore.opened import OpenModel
 from prunecore.recovery.adapters import Adapters
 from prunecore.tensors.stored import StoredTensors, read_config
 
@@ -73,7 +71,7 @@ class GGUFExport:
 
 
 def export_gguf(
-    model: Model | str | os.PathLike[str],
+    model: OpenModel | str | os.PathLike[str],
     path: str | os.PathLike[str],
     mask: MaskLike | None = None,
     adapters: Adapters | None = None,
@@ -124,8 +122,8 @@ def export_gguf(
     NonFiniteError
         A weight is not finite, or too large for float16.
     """
-    if not isinstance(model, Model):
-        with prunecore.open(model) as opened:
+    if not isinstance(model, OpenModel):
+        with OpenModel(model) as opened:
             return export_gguf(
                 opened, path, mask, adapters, dtype,
                 tokenizer=tokenizer, replace=replace, provenance=provenance, progress=progress,
@@ -187,8 +185,8 @@ def export_gguf(
     )
 
 
-def _directory(model: Model) -> Path:
-    if isinstance(model, RecoveredModel):
+def _directory(model: OpenModel) -> Path:
+    if model.is_recovered:
         raise UnsupportedError(
             "a recovered model is not exported itself: export the model that it was made from, and "
             "give the adapters"
@@ -201,7 +199,7 @@ def _directory(model: Model) -> Path:
     return model.directory
 
 
-def _mask(model: Model, mask: MaskLike | None, adapters: Adapters | None) -> Mask:
+def _mask(model: OpenModel, mask: MaskLike | None, adapters: Adapters | None) -> Mask:
     if adapters is None:
         keep = as_keep(mask, model.shape.n_blocks)
         return model.mask if keep is None else mask if isinstance(mask, Mask) else Mask(keep)
@@ -225,7 +223,7 @@ def _vocabulary(directory: Path, rows: int, wanted: bool | None) -> Vocabulary |
     return found
 
 
-def _context_length(model: Model, mask: Mask) -> tuple[int, list[str]]:
+def _context_length(model: OpenModel, mask: Mask) -> tuple[int, list[str]]:
     """Positions that the file speaks of: no more than any attention that is left sees.
 
     The graphs of llama.cpp that are used here attend to all tokens before.
@@ -259,7 +257,7 @@ def _layer_notes(plan: Sequence[Layer], n_blocks: int) -> list[str]:
 
 
 def _records(
-    model: Model, mask: Mask, adapters: Adapters | None, provenance: Mapping[str, Any] | None
+    model: OpenModel, mask: Mask, adapters: Adapters | None, provenance: Mapping[str, Any] | None
 ) -> dict[str, Any]:
     """What `prunecore.*` keys say, as JSON values."""
     records: dict[str, Any] = {"mask": json.loads(mask.to_json()), "model": model.provenance}

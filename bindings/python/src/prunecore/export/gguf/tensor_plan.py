@@ -155,7 +155,8 @@ class TensorPlan:
             return None
         size = self._shape.head_size
         indices = np.arange(heads * size, dtype=np.int64).reshape(heads, 2, size // 2)
-        return indices.swapaxes(1, 2).reshape(-1)
+        order: npt.NDArray[np.int64] = indices.swapaxes(1, 2).reshape(-1)
+        return order
 
     def _copy(
         self, name: str, source: str, order: npt.NDArray[np.int64] | None = None

@@ -7,11 +7,8 @@ import hashlib
 import json
 from typing import Any
 
-import torch
-from torch import nn
-
 from prunecore._native.names.compute import Compute
-from prunecore.errors import ArgumentError, FormatError, UnsupportedError
+from prunecore.errors import ArgumentError, FormatError, LoadError, UnsupportedError
 from prunecore.hosts.from_arrays import Tensors
 from prunecore.model import Model
 from prunecore.tensors.views import ELEMENT_TYPES
@@ -19,8 +16,34 @@ from prunecore.tensors.views import ELEMENT_TYPES
 _ELSEWHERE = "prunecore.torch.wrap(model) has PyTorch run the model instead"
 
 
-def from_torch(model: nn.Module, *, compute: Compute | None = None) -> Model:
-    """A model over the weights of a PyTorch model: see `prunecore.from_torch`."""
+def from_torch(model: Any, *, compute: Compute | None = None) -> Model:
+    """A model over the weights of a PyTorch model on the CPU: nothing is copied.
+
+    It computes what the PyTorch model computes in evaluation, without dropout, hooks or patches.
+    The PyTorch model is kept until nothing uses this one. What is written into its weights is seen
+    by the next call; during a call none may change. Weights that are replaced by others, as
+    `model.to(dtype)` does, are not followed.
+
+    Parameters
+    ----------
+    model : transformers.PreTrainedModel
+        Of an architecture that `prunecore.open` opens, in float32, float16 or bfloat16.
+    compute : {"float32", "bfloat16"}, optional
+        As for `prunecore.open`.
+
+    Returns
+    -------
+    Model
+        Without a directory: functions that read text need to be given a tokenizer.
+
+    Raises
+    ------
+    UnsupportedError
+        The architecture is another, or the weights are not in memory of the CPU.
+    LoadError
+        PyTorch is not installed.
+    """
+    nn = _torch().nn
     config = getattr(model, "config", None)
     if not isinstance(model, nn.Module) or not hasattr(config, "to_json_string"):
         raise ArgumentError(
@@ -43,8 +66,20 @@ def from_torch(model: nn.Module, *, compute: Compute | None = None) -> Model:
         raise type(error)(f"{error}; {_ELSEWHERE}") from error
 
 
-def _tensors(model: nn.Module) -> Tensors:
+def _torch() -> Any:
+    """The package torch, which is slow to load and need not be there."""
+    try:
+        import torch
+    except ImportError as error:
+        raise LoadError(
+            "prunecore.from_torch needs PyTorch, which is not installed: pip install torch"
+        ) from error
+    return torch
+
+
+def _tensors(model: Any) -> Tensors:
     """The tensors of a model. They keep their memory even if the model is given others."""
+    torch = _torch()
     tensors = Tensors()
     for name, held in model.state_dict(keep_vars=True).items():
         if not isinstance(held, torch.Tensor):
@@ -59,7 +94,7 @@ def _tensors(model: nn.Module) -> Tensors:
             known = ", ".join(ELEMENT_TYPES)
             reason = f"{name} of the model holds {kind}; convert it to one of {known}"
             tensors.leave_out(name, UnsupportedError(reason))
-        elif type(held) not in (torch.Tensor, nn.Parameter) or held.layout != torch.strided:
+        elif type(held) not in (torch.Tensor, torch.nn.Parameter) or held.layout != torch.strided:
             reason = f"{name} of the model is a {type(held).__name__} of layout {held.layout}"
             tensors.leave_out(name, UnsupportedError(f"{reason}, whose elements are not in memory"))
         else:
@@ -67,14 +102,14 @@ def _tensors(model: nn.Module) -> Tensors:
     return tensors
 
 
-def _configuration(model: nn.Module, config: Any) -> dict[str, Any]:
+def _configuration(model: Any, config: Any) -> dict[str, Any]:
     """What config.json would say of the model."""
     values: dict[str, Any] = json.loads(config.to_json_string(use_diff=False))
     # A model that was made from its configuration alone is named in none.
     return values | {"architectures": [type(model).__name__]}
 
 
-def _name(model: nn.Module, config: Any) -> str:
+def _name(model: Any, config: Any) -> str:
     found: object = getattr(config, "_name_or_path", "")
     if isinstance(found, str) and found.strip("/"):
         return found.rstrip("/").rsplit("/", 1)[-1]
