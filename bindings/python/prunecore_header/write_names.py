@@ -37,7 +37,7 @@ def _table(group: EnumGroup) -> str:
     name = constant(group.type)
     return (
         f"\n{name}: Choice[{camel(group.type)}] = Choice(\n"
-        + assigned(4, "what", group.type.removeprefix("prune_").replace("_", " "))
+        + f"    {quoted(group.type.removeprefix('prune_').replace('_', ' '))},\n"
         + _numbers("values", group.named)
         + _numbers("special", group.special)
         + "    texts={\n"

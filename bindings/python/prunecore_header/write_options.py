@@ -10,13 +10,20 @@ from prunecore_header.plain import PlainField, plain_fields
 from prunecore_header.write_names import constant
 from prunecore_header.writing import assigned, camel, heading, quoted
 
-POSITIONAL = {
+HAND_WRITTEN = {
+    "prune_coalition_options": ("cap",),  # None is no cap there, and each call has a default
+    "prune_export_options": ("format",),  # Python writes formats that C does not
+}
+"""Plain options that are nevertheless written by hand."""
+
+PARAMETERS = {
+    "prune_score_options": ("granularity",),
+    "prune_coalition_options": ("measure",),
     "prune_search_options": ("strategy", "granularity"),
     "prune_game_options": ("estimator",),
     "prune_game_run_options": ("granularity",),
-    "prune_coalition_options": ("measure", "cap"),
 }
-"""Options that Python's calls take as parameters of their own, not among `**options`."""
+"""Options that Python's calls take as parameters of their own, before `**options`."""
 
 _TYPES = {"count": "int", "number": "float", "seed": "int", "switch": "bool"}
 
@@ -24,8 +31,12 @@ _TYPES = {"count": "int", "number": "float", "seed": "int", "switch": "bool"}
 def options_module(structs: Iterable[Struct], groups: Iterable[EnumGroup]) -> str:
     """The module: for each struct a dataclass of its plain options, and a dict type of them."""
     known = tuple(groups)
-    found = {struct.type: plain_fields(struct, known) for struct in structs}
-    found = {kind: fields for kind, fields in found.items() if fields}
+    found = {}
+    for struct in structs:
+        left_out = HAND_WRITTEN.get(struct.type, ())
+        fields = [each for each in plain_fields(struct, known) if each.name not in left_out]
+        if fields:
+            found[struct.type] = fields
     used = {field.group for fields in found.values() for field in fields if field.group}
     imports = sorted([*(constant(kind) for kind in used), *(camel(kind) for kind in used)])
     # Constants come before classes, as import sorters have it.
@@ -42,11 +53,11 @@ def options_module(structs: Iterable[Struct], groups: Iterable[EnumGroup]) -> st
     )
 
 
-def _classes(kind: str, fields: tuple[PlainField, ...], groups: tuple[EnumGroup, ...]) -> str:
+def _classes(kind: str, fields: list[PlainField], groups: tuple[EnumGroup, ...]) -> str:
     name = camel(kind)
     special = {group.type: [each.name for each in group.special] for group in groups}
     types = {field.name: _type(field, special) for field in fields}
-    arguments = [field for field in fields if field.name not in POSITIONAL.get(kind, ())]
+    arguments = [field for field in fields if field.name not in PARAMETERS.get(kind, ())]
     made = (
         f'\n\n@dataclass(frozen=True, kw_only=True)\nclass {name}(Options):\n'
         f'    """The plain options of {kind}."""\n\n'

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
@@ -59,8 +59,6 @@ class Options:
     OPTIONS: ClassVar[dict[str, Option]] = {}
     ZEROS: ClassVar[frozenset[str]] = frozenset()
     """Options of which a 0 is a value, and the same as leaving them out."""
-    BY_HAND: ClassVar[frozenset[str]] = frozenset()
-    """Options that a derived class writes into the struct itself."""
 
     @classmethod
     def pick(cls, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -74,17 +72,16 @@ class Options:
         self.fill(struct)
         return struct
 
-    def fill(self, struct: Any, names: Iterable[str] | None = None) -> None:
-        """Writes options into a struct of C: all plain ones, or those named.
+    def fill(self, struct: Any) -> None:
+        """Writes the plain options into a struct of C.
 
         Raises
         ------
         ArgumentError
             One is out of range, or has a value that C would take for the default.
         """
-        for name in self.OPTIONS if names is None else names:
-            if name not in self.BY_HAND:
-                setattr(struct, name, self.in_c(name))
+        for name in self.OPTIONS:
+            setattr(struct, name, self.in_c(name))
 
     def in_c(self, name: str) -> int | float:
         """An option as C takes it."""
@@ -111,5 +108,4 @@ class Options:
             if option.group is None
             else option.group.parse(getattr(self, name), name)
             for name, option in self.OPTIONS.items()
-            if name not in self.BY_HAND
         }

@@ -44,7 +44,7 @@ def shown_options(*kinds: type[Options]) -> Iterator[tuple[str, Option, inspect.
     for kind in kinds:
         for field in fields(kind):
             option = kind.OPTIONS.get(field.name)
-            if option is None or field.name in kind.BY_HAND:
+            if option is None:
                 continue
             default = inspect.Parameter.empty if field.default is MISSING else field.default
             yield (
