@@ -8,9 +8,7 @@ from typing import Annotated
 
 import typer
 
-from prunecore._native.names.estimators import parse_measure
-from prunecore._native.names.metrics import parse_granularity
-from prunecore._native.names.strategies import parse_strategy
+from prunecore._native.names.tables import GRANULARITY, MEASURE, STRATEGY
 from prunecore.cli import search_tables, tables
 from prunecore.cli.options import (
     ChoicesOption,
@@ -212,8 +210,8 @@ def search(
     --seed also decides what evolutionary and random draw (0 if it is not given).
     """
     apply_threads(threads)
-    how, what = parse_strategy(strategy), parse_measure(measure)
-    units = parse_granularity(granularity)
+    how, what = STRATEGY.parse(strategy), MEASURE.parse(measure)
+    units = GRANULARITY.parse(granularity)
     if (choices is None) == (not data):
         raise ArgumentError("give either --data or --choices: damages are measured on it")
     if plot is not None:

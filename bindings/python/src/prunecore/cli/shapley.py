@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from prunecore._native.names.estimators import parse_estimator, parse_measure
-from prunecore._native.names.metrics import parse_granularity, unit_count
+from prunecore._native.names.tables import ESTIMATOR, GRANULARITY, MEASURE
+from prunecore._native.names.units import unit_count
 from prunecore.cli import tables
 from prunecore.cli.game_bar import GameBar, most_coalitions
 from prunecore.cli.options import (
@@ -130,8 +130,8 @@ def shapley(
     --seed also decides which coalitions are evaluated (0 if it is not given).
     """
     apply_threads(threads)
-    how, what = parse_estimator(estimator), parse_measure(measure)
-    units, most = parse_granularity(granularity), _cap(cap)
+    how, what = ESTIMATOR.parse(estimator), MEASURE.parse(measure)
+    units, most = GRANULARITY.parse(granularity), _cap(cap)
     if (choices is None) == (not data):
         raise ArgumentError("give either --data or --choices: the game is played on it")
     with open_model(model, compute) as opened:

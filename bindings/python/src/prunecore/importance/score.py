@@ -9,16 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from prunecore._native.library import ffi, header_version, lib, new_struct
-from prunecore._native.names.metrics import (
-    METRICS,
-    STATIC_METRICS,
-    granularity_value,
-    metric_bits,
-    option_value,
-    parse_granularity,
-    parse_metrics,
-    unit_count,
-)
+from prunecore._native.names.metric_sets import metric_bits, parse_metrics
+from prunecore._native.names.tables import GRANULARITY, METRICS, RELATIVE_TO, STATIC_METRICS, TOKENS
+from prunecore._native.names.units import unit_count
 from prunecore._native.progress import ProgressFunction, Watch
 from prunecore.importance.scores import Scores
 from prunecore.masks.mask import as_keep, keep_pointer
@@ -88,17 +81,17 @@ def score(
         NaN or infinity was met; the text names the layer.
     """
     names = _parse(metrics, self.shape)
-    unit = parse_granularity(granularity)
+    unit = GRANULARITY.parse(granularity)
     n_blocks = self.shape.n_blocks
     keep = as_keep(mask, n_blocks)
     if keep is None:
         keep = self.mask.keep
     watch = Watch(progress)
     options = new_struct("prune_score_options")
-    options.granularity = granularity_value(unit)
+    options.granularity = GRANULARITY.value(unit)
     options.metrics = metric_bits(names)
-    options.relative_to = option_value("RELATIVE_TO", relative_to, ("input", "output"))
-    options.tokens = option_value("TOKENS", tokens, ("all", "last"))
+    options.relative_to = RELATIVE_TO.value(relative_to)
+    options.tokens = TOKENS.value(tokens)
     options.keep, options.n_keep = keep_pointer(keep)
     options.batch_tokens = checked_batch_tokens(batch_tokens)
     options.progress = watch.callback

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from prunecore._native.library import ffi, lib, new_struct, real_macro
-from prunecore._native.names.estimators import measure_value, parse_measure
+from prunecore._native.names.tables import MEASURE
 from prunecore._native.numbers import checked_positive, optional_count
 from prunecore._native.progress import ProgressFunction, Watch
 from prunecore.errors import ArgumentError
@@ -119,7 +119,7 @@ def damages(
     NonFiniteError
         NaN or infinity was met; the text names the layer.
     """
-    name = parse_measure(measure)
+    name = MEASURE.parse(measure)
     if isinstance(cap, str):
         raise ArgumentError(f"cap is '{cap}', but must be a number or None")
     table = _mask_table(masks, self.shape.n_blocks)
@@ -171,7 +171,7 @@ def set_coalition_options(
 ) -> None:
     """Fills a C struct of options; `reference` and `watch` must outlive its use."""
     options.struct_size = ffi.sizeof("prune_coalition_options")
-    options.measure = measure_value(measure)
+    options.measure = MEASURE.value(measure)
     options.cap = cap
     options.reference, options.n_reference = keep_pointer(reference)
     options.memory_budget = optional_count("memory_budget", memory_budget)

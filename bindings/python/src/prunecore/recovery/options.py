@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from prunecore._native.library import ffi, new_struct
-from prunecore._native.names.recovery import recovery_value
+from prunecore._native.names.tables import INPUT, KIND, OBJECTIVE, SLOT, START, STREAM
 from prunecore._native.numbers import checked_count, checked_positive, optional_count
 from prunecore._native.progress import ProgressFunction, Watch
 from prunecore.errors import ArgumentError
@@ -116,8 +116,8 @@ class RecoverOptions:
         It borrows `held_out`, `initial` and `checkpoint_bytes`: they must outlive its use.
         """
         options = new_struct("prune_recover_options")
-        for name in ("kind", "objective", "input", "stream", "block_slot", "start"):
-            setattr(options, name, recovery_value(name, getattr(self, name)))
+        for choice in (KIND, OBJECTIVE, INPUT, STREAM, SLOT, START):
+            setattr(options, choice.what, choice.value(getattr(self, choice.what)))
         options.rank = -1 if self.rank == "auto" else checked_count("rank", self.rank)
         for name in ("ridge", "learning_rate", "weight_decay"):
             setattr(options, name, _optional_positive(name, getattr(self, name)))

@@ -7,7 +7,7 @@ import os
 from typing import TYPE_CHECKING, Any, Literal
 
 from prunecore._native.library import lib
-from prunecore._native.names.recovery import Input, Kind, Objective, Slot, Start, Stream
+from prunecore._native.names.tables import Input, Kind, Objective, Slot, Start, Stream
 from prunecore._native.progress import ProgressFunction
 from prunecore.masks.mask import as_keep, keep_pointer
 from prunecore.recovery.adapters import Adapters

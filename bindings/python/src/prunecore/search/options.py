@@ -12,8 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from prunecore._native.library import ffi, new_struct
-from prunecore._native.names.metrics import granularity_value, parse_granularity
-from prunecore._native.names.strategies import parse_strategy, strategy_value
+from prunecore._native.names.tables import GRANULARITY, STRATEGY
 from prunecore._native.numbers import checked_count, optional_count
 from prunecore.errors import ArgumentError
 from prunecore.importance.scores import Scores
@@ -61,8 +60,8 @@ class SearchOptions:
             The struct, and what must live as long as it is used.
         """
         options = new_struct("prune_search_options")
-        options.strategy = strategy_value(parse_strategy(self.strategy))
-        options.granularity = granularity_value(parse_granularity(self.granularity))
+        options.strategy = STRATEGY.value(self.strategy)
+        options.granularity = GRANULARITY.value(self.granularity)
         options.seed = checked_count("seed", self.seed, 0, 2**64 - 1)
         alive = self.budget.fill(options, n_blocks)
         start = as_keep(self.start, n_blocks)
@@ -91,7 +90,7 @@ class SearchOptions:
                     f"the scores are for {self.scores.n_blocks} blocks, but the model has "
                     f"{n_blocks}"
                 )
-            wanted = parse_granularity(self.granularity)
+            wanted = GRANULARITY.parse(self.granularity)
             if self.scores.granularity != wanted:
                 raise ArgumentError(
                     f"the scores are of each {self.scores.granularity}, but the units of the "
@@ -109,8 +108,8 @@ class SearchOptions:
         start = as_keep(self.start, n_blocks)
         scores = self.score_table(n_blocks)
         made: dict[str, Any] = {
-            "strategy": parse_strategy(self.strategy),
-            "granularity": parse_granularity(self.granularity),
+            "strategy": STRATEGY.parse(self.strategy),
+            "granularity": GRANULARITY.parse(self.granularity),
             "seed": int(self.seed),
             "budget": self.budget.to_dict(),
             "protected": [] if protected is None else Mask(1 - protected).removed,

@@ -9,12 +9,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from prunecore._native.library import header_version, lib, new_struct
-from prunecore._native.names.estimators import parse_measure
-from prunecore._native.names.metrics import METRICS, metric_bit, parse_granularity
-from prunecore._native.names.strategies import parse_strategy
+from prunecore._native.names.tables import GRANULARITY, MEASURE, METRIC, METRICS, STRATEGY
 from prunecore._native.numbers import checked_positive, optional_count
 from prunecore._native.progress import ProgressFunction, Watch
-from prunecore._native.run_file import Checkpoint
+from prunecore._native.run_file import RunFile
 from prunecore.errors import ArgumentError, Error
 from prunecore.importance.scores import Scores
 from prunecore.masks.mask import Mask, as_keep
@@ -157,14 +155,14 @@ prefill_ms, decode_ms, max_loss_increase, max_damage
     if search is not None and (checkpoint is not None or budget.to_dict()):
         raise ArgumentError("give a search, or a budget and a checkpoint: a search has its own")
     kept = as_keep(reference, n_blocks)
-    name = parse_measure(measure)
+    name = MEASURE.parse(measure)
     watch = Watch(batch_progress)
     options = new_struct("prune_search_run_options")
     set_coalition_options(
         options.coalitions, name, cap_value(cap), kept, memory_budget, batch_tokens, watch
     )
     if metric is not None and scores is None:
-        options.metric = metric_bit(_checked_metric(chosen))
+        options.metric = METRIC.value(_checked_metric(chosen))
     options.batch_masks = optional_count("batch_masks", batch_masks)
     provenance: dict[str, Any] = {
         "method": "search",
@@ -180,12 +178,12 @@ prefill_ms, decode_ms, max_loss_increase, max_damage
     }
     if isinstance(scores, (Scores, ShapleyScores)):
         provenance["scores"] = scores.provenance
-    file: Checkpoint | None = None
+    file: RunFile | None = None
     found = search
     if found is None:
         given = chosen.to_dict(n_blocks)
         if checkpoint is not None:
-            file = Checkpoint(checkpoint, _run(provenance, given, batch_tokens, batch_masks))
+            file = RunFile(checkpoint, _run(provenance, given, batch_tokens, batch_masks))
             found = _continued(file)
             if "times" in file.notes:
                 given["budget"]["times"] = file.notes["times"]
@@ -214,7 +212,7 @@ prefill_ms, decode_ms, max_loss_increase, max_damage
 
 def _uses_scores(options: SearchOptions) -> bool:
     """Whether the strategy goes by scores."""
-    strategy = parse_strategy(options.strategy)
+    strategy = STRATEGY.parse(options.strategy)
     return strategy in ("one_shot", "window") or options.candidates is not None
 
 
@@ -225,7 +223,7 @@ def _checked_metric(options: SearchOptions) -> str:
         raise ArgumentError(f"unknown metric '{options.metric}': the metrics are {known}")
     if not _uses_scores(options):
         raise ArgumentError(
-            f"metric is {name}, but {parse_strategy(options.strategy)} searches use no scores "
+            f"metric is {name}, but {STRATEGY.parse(options.strategy)} searches use no scores "
             "(greedy ones only with candidates)"
         )
     return name
@@ -239,9 +237,9 @@ def _metric_of(options: SearchOptions, reads_states: bool) -> str | None:
         return None
     if options.metric is not None:
         return _checked_metric(options)
-    if parse_strategy(options.strategy) != "window":
+    if STRATEGY.parse(options.strategy) != "window":
         return "cosine"
-    of_blocks = parse_granularity(options.granularity) == "block"
+    of_blocks = GRANULARITY.parse(options.granularity) == "block"
     return "angular" if of_blocks and reads_states else None
 
 
@@ -266,7 +264,7 @@ def _run(
     }
 
 
-def _continued(file: Checkpoint) -> Search | None:
+def _continued(file: RunFile) -> Search | None:
     """The search that a checkpoint holds; None if there is no file."""
     saved = file.load()
     if saved is None:

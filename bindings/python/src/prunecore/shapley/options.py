@@ -7,13 +7,13 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from prunecore._native.library import new_struct
-from prunecore._native.names.estimators import estimator_value, parse_estimator
+from prunecore._native.names.tables import ESTIMATOR
 from prunecore._native.numbers import checked_count, checked_positive, optional_count
 
 
 @dataclass(frozen=True)
 class GameOptions:
-    """The options of a game: see `Shapley`."""
+    """The options of a game: see `Game`."""
 
     estimator: str = "surrogate"
     seed: int = 0
@@ -29,7 +29,7 @@ class GameOptions:
     def struct(self) -> Any:
         """The options for C, checked where C would take a 0 for the default."""
         options = new_struct("prune_game_options")
-        options.estimator = estimator_value(parse_estimator(self.estimator))
+        options.estimator = ESTIMATOR.value(self.estimator)
         options.seed = checked_count("seed", self.seed, 0, 2**64 - 1)
         options.budget = optional_count("budget", self.budget)
         if self.target_error is not None:

@@ -9,14 +9,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from prunecore._native.library import ffi, header_version, lib, new_struct
-from prunecore._native.names.estimators import parse_measure
+from prunecore._native.names.tables import MEASURE
 from prunecore._native.numbers import optional_count
 from prunecore._native.progress import ProgressFunction, Watch
-from prunecore._native.run_file import Checkpoint
+from prunecore._native.run_file import RunFile
 from prunecore.errors import ArgumentError, DataError, Error, UnsupportedError
 from prunecore.masks.mask import Mask, as_keep
 from prunecore.measures.damages import cap_value, set_coalition_options
-from prunecore.shapley.game import Shapley
+from prunecore.shapley.game import Game
 from prunecore.shapley.options import GameOptions
 from prunecore.shapley.players import Players, granularity_players, grouped_players
 from prunecore.shapley.scores import ShapleyScores
@@ -45,7 +45,7 @@ def shapley(
     cap: float | Literal["default"] | None = "default",
     checkpoint: str | os.PathLike[str] | None = None,
     progress: GameProgressFunction | None = None,
-    game: Shapley | None = None,
+    game: Game | None = None,
     *,
     keep_probability: float = 0.5,
     subnetwork_size: int | None = None,
@@ -74,7 +74,7 @@ def shapley(
         A grouping of one's own, in place of a granularity. A group is a list of "attn.3", "ffn.3",
         "block.3", or indices of sublayers. Sublayers in no group are kept in every coalition.
     estimator, budget, target_error, least, certainty, seed
-        See `Shapley`, as for `keep_probability`, `subnetwork_size`, `subnetworks_per_round` and
+        See `Game`, as for `keep_probability`, `subnetwork_size`, `subnetworks_per_round` and
         `truncation`.
     sublayer_budget : int, optional
         Sublayers applied at most, each counted once per batch of tokens.
@@ -88,7 +88,7 @@ def shapley(
         Called with a `GameProgress` after every batch of coalitions. A true result stops the game
         with `Cancelled`, an exception stops it and is raised again; the checkpoint and `game` can
         be gone on with.
-    game : Shapley, optional
+    game : Game, optional
         The game to play, or to go on with; it says how to estimate and stays the caller's.
     reference, memory_budget, batch_tokens
         See `Model.damages`.
@@ -113,7 +113,7 @@ def shapley(
         else grouped_players(players, n_blocks)
     )
     kept = as_keep(reference, n_blocks)
-    name = parse_measure(measure)
+    name = MEASURE.parse(measure)
     watch = Watch(batch_progress)
     player_of = who.of_sublayers(n_blocks)
     options = new_struct("prune_game_run_options")
@@ -136,7 +136,7 @@ def shapley(
         subnetworks_per_round,
         truncation,
     )
-    played = game or Shapley(who.names, **estimation.to_dict())
+    played = game or Game(who.names, **estimation.to_dict())
     provenance: dict[str, Any] = {
         "library": f"prunecore {header_version()}",
         "model": self.provenance,
@@ -150,10 +150,10 @@ def shapley(
     if game is None:
         chosen = {**estimation.to_dict(), "estimator": played.state.estimator}
         provenance["options"] = chosen
-    file: Checkpoint | None = None
+    file: RunFile | None = None
     if checkpoint is not None:
         run = _run(provenance, who, n_blocks, batch_tokens, batch_coalitions)
-        file = Checkpoint(checkpoint, run)
+        file = RunFile(checkpoint, run)
         saved = file.load()
         if saved is None:
             file.save(played.save())  # a file that cannot be written is better known now
@@ -200,15 +200,15 @@ def _run(
     }
 
 
-def _continued(file: Checkpoint, saved: bytes, who: Players) -> Shapley:
+def _continued(file: RunFile, saved: bytes, who: Players) -> Game:
     try:
-        return Shapley.load(saved, who.names)
+        return Game.load(saved, who.names)
     except Error as error:
         raise type(error)(f"the checkpoint {file.path} cannot be read: {error}") from error
 
 
 def _scores(
-    game: Shapley, who: Players, n_blocks: int, provenance: Mapping[str, Any]
+    game: Game, who: Players, n_blocks: int, provenance: Mapping[str, Any]
 ) -> ShapleyScores:
     found = game.result()
     return ShapleyScores(
