@@ -36,7 +36,7 @@ def test_estimates_agree_with_the_exact_values(estimator: str, players: int) -> 
         for seed in SEEDS:
             table = TableGame.layered(players, seed)
             exact = table.shapley()
-            game = pc.Game(players, estimator, seed, budget, **options(estimator))
+            game = pc.Game(players, estimator, seed=seed, budget=budget, **options(estimator))
             found = play(game, table).result()
             assert found.state.told <= budget and found.state.done
             off = np.abs(found.values - exact)
@@ -65,7 +65,7 @@ def test_banzhaf_estimates_agree_with_the_exact_values(keep: float) -> None:
     covered, total = 0, 0
     for seed in SEEDS:
         table = TableGame.layered(8, seed)
-        game = pc.Game(8, "banzhaf", seed, 120, keep_probability=keep)
+        game = pc.Game(8, "banzhaf", seed=seed, budget=120, keep_probability=keep)
         found = play(game, table).result()
         off = np.abs(found.values - table.banzhaf(keep))
         assert (off <= 5 * found.standard_errors).all()
@@ -93,7 +93,7 @@ def test_same_seed_same_coalitions(estimator: str) -> None:
             rows.extend(masks.tolist())
             return table(masks)
 
-        play(pc.Game(7, estimator, seed, budget=None), worth, 8, 5)
+        play(pc.Game(7, estimator, seed=seed, budget=None), worth, 8, 5)
         return rows
 
     assert asked(3) == asked(3)
@@ -108,8 +108,10 @@ ORDERED = [name for name in pc.ESTIMATORS if name != "truncated"]
 @pytest.mark.parametrize("batch", [1, 7, 1000])
 def test_order_and_batches_do_not_matter(estimator: str, batch: int) -> None:
     table = TableGame.layered(7, 3)
-    one = play(pc.Game(7, estimator, 5, 50 if estimator != "exact" else None), table, 16)
-    two = pc.Game(7, estimator, 5, 50 if estimator != "exact" else None)
+    one = play(
+        pc.Game(7, estimator, seed=5, budget=50 if estimator != "exact" else None), table, 16
+    )
+    two = pc.Game(7, estimator, seed=5, budget=50 if estimator != "exact" else None)
     rng = np.random.default_rng(batch)
     while not two.done:
         masks = rng.permutation(two.ask(batch))
@@ -125,8 +127,8 @@ def test_order_and_batches_do_not_matter(estimator: str, batch: int) -> None:
 def test_orders_that_are_left_early_are_told_in_any_order_too() -> None:
     # What is asked next depends on worths, so batches may differ; one at a time is one order.
     table = TableGame.layered(7, 3)
-    one = play(pc.Game(7, "truncated", 5, 50), table, 1)
-    two = pc.Game(7, "truncated", 5, 50)
+    one = play(pc.Game(7, "truncated", seed=5, budget=50), table, 1)
+    two = pc.Game(7, "truncated", seed=5, budget=50)
     told: set[bytes] = set()
     while not two.done:
         masks = np.random.default_rng(len(told)).permutation(two.ask(20))
@@ -198,7 +200,7 @@ def test_budget_is_kept() -> None:
 @pytest.mark.parametrize("size", [None, 3, 6])
 def test_random_subnetworks_are_means_with_and_without(size: int | None) -> None:
     table = TableGame.layered(7, 7)
-    game = pc.Game(7, "random_subnetworks", 1, 70, subnetwork_size=size)
+    game = pc.Game(7, "random_subnetworks", seed=1, budget=70, subnetwork_size=size)
     rows = []
     while not game.done:
         masks = game.ask(10)

@@ -244,7 +244,7 @@ def test_random_subnetworks_are_measured_on_their_own_sequence(
     model: pc.Model, data: pc.Data
 ) -> None:
     told: list[int] = []
-    with pc.Game(12, "random_subnetworks", 1, 30, subnetworks_per_round=10) as game:
+    with pc.Game(12, "random_subnetworks", seed=1, budget=30, subnetworks_per_round=10) as game:
         found = model.shapley(
             data,
             granularity="block",
@@ -253,7 +253,7 @@ def test_random_subnetworks_are_measured_on_their_own_sequence(
             progress=lambda report: told.append(report.state.told),
         )
         # The same game, played by hand one sequence after the other.
-        again = pc.Game(12, "random_subnetworks", 1, 30, subnetworks_per_round=10)
+        again = pc.Game(12, "random_subnetworks", seed=1, budget=30, subnetworks_per_round=10)
         for row in range(3):
             masks = again.ask(10)
             assert (masks.sum(1) == 6).all()

@@ -24,15 +24,15 @@ def same(one: pc.Game, two: pc.Game) -> bool:
 @pytest.mark.parametrize("rounds", [0, 1, 7])
 def test_saved_games_end_with_the_same_numbers(estimator: str, rounds: int) -> None:
     budget = None if estimator == "exact" else 70
-    whole = play(pc.Game(7, estimator, 2, budget), TABLE, 4)
-    part = play(pc.Game(7, estimator, 2, budget), TABLE, 4, rounds)
+    whole = play(pc.Game(7, estimator, seed=2, budget=budget), TABLE, 4)
+    part = play(pc.Game(7, estimator, seed=2, budget=budget), TABLE, 4, rounds)
     with pc.Game.load(part.save()) as again:
         assert again.state.to_dict() == part.state.to_dict() and again.save() == part.save()
         assert same(play(again, TABLE, 4), whole)
 
 
 def test_outstanding_coalitions_are_asked_for_again() -> None:
-    game = play(pc.Game(7, "kernel_shap", 3, 60), TABLE, 10, 2)
+    game = play(pc.Game(7, "kernel_shap", seed=3, budget=60), TABLE, 10, 2)
     waiting = game.ask(8)
     again = pc.Game.load(game.save())
     assert again.state.outstanding == 0 and game.state.outstanding == 8
@@ -45,7 +45,7 @@ def test_outstanding_coalitions_are_asked_for_again() -> None:
 
 
 def test_options_are_saved() -> None:
-    game = pc.Game(7, "banzhaf", 4, 50, keep_probability=0.8)
+    game = pc.Game(7, "banzhaf", seed=4, budget=50, keep_probability=0.8)
     again = pc.Game.load(game.save())
     assert again.state.to_dict() == game.state.to_dict()
     assert same(play(game, TABLE), play(again, TABLE))
@@ -62,7 +62,7 @@ def test_same_game_same_bytes() -> None:
 
 @pytest.fixture(scope="module")
 def saved() -> bytes:
-    return play(pc.Game(7, "surrogate", 1, 60), TABLE, 12, 1).save()
+    return play(pc.Game(7, "surrogate", seed=1, budget=60), TABLE, 12, 1).save()
 
 
 def test_every_truncation_is_seen(saved: bytes) -> None:

@@ -138,7 +138,7 @@ def read_data(
     if sequence_length < 0:
         raise ArgumentError(f"--sequence-length is {sequence_length}, but must not be negative")
     _check_seed(seed)
-    return Data.from_file(list(paths), model, sequence_length or None, limit, seed)
+    return Data.from_file(list(paths), model, sequence_length or None, limit=limit, seed=seed)
 
 
 def read_choices(
@@ -161,9 +161,9 @@ def read_choices(
         questions,
         model,
         scoring,  # type: ignore[arg-type]  # the call checks the name
-        shots,
-        limit,
-        seed,
+        shots=shots,
+        limit=limit,
+        seed=seed,
     )
 
 

@@ -78,6 +78,7 @@ def damages(
     data: Data,
     masks: Sequence[MaskLike] | npt.NDArray[Any] | None = None,
     measure: str = "loss",
+    *,
     cap: float | None = None,
     reference: MaskLike | None = None,
     memory_budget: int | None = None,

@@ -81,7 +81,7 @@ class TrainingWatch(Watch):
         return 1 if self._on_step(found) else 0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RecoverOptions:
     """The options of a recovery: see `Model.recover`."""
 

@@ -12,7 +12,7 @@ from prunecore.errors import ArgumentError
 from prunecore.measures.token_times import TokenTimes
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SearchBudget:
     """The bounds of a search: see `Search`. Where there are several, all must hold."""
 

@@ -33,7 +33,7 @@ NO_EXCHANGES = -1
 """What C takes for none, 0 being its default."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SearchOptions:
     """The options of a search: see `Search`."""
 

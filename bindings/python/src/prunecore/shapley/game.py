@@ -77,6 +77,7 @@ class Game(Owner):
         self,
         players: int | Sequence[str],
         estimator: str = "surrogate",
+        *,
         seed: int = 0,
         budget: int | None = None,
         target_error: float | None = None,
@@ -89,16 +90,16 @@ class Game(Owner):
     ) -> None:
         names = player_names(players)
         options = GameOptions(
-            estimator,
-            seed,
-            budget,
-            target_error,
-            least,
-            certainty,
-            keep_probability,
-            subnetwork_size,
-            subnetworks_per_round,
-            truncation,
+            estimator=estimator,
+            seed=seed,
+            budget=budget,
+            target_error=target_error,
+            least=least,
+            certainty=certainty,
+            keep_probability=keep_probability,
+            subnetwork_size=subnetwork_size,
+            subnetworks_per_round=subnetworks_per_round,
+            truncation=truncation,
         ).struct()
         self._begin(
             lambda out: int(lib.prune_game_create(len(names), options, out)), lambda _: names

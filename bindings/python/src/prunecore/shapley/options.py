@@ -11,7 +11,7 @@ from prunecore._native.names.tables import ESTIMATOR
 from prunecore._native.numbers import checked_count, checked_positive, optional_count
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class GameOptions:
     """The options of a game: see `Game`."""
 

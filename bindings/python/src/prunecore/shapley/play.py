@@ -34,6 +34,7 @@ def shapley(
     data: Data,
     measure: str = "loss",
     granularity: str = "sublayer",
+    *,
     players: Sequence[Any] | Mapping[str, Any] | None = None,
     estimator: str = "surrogate",
     budget: int | None = None,
@@ -46,7 +47,6 @@ def shapley(
     checkpoint: str | os.PathLike[str] | None = None,
     progress: GameProgressFunction | None = None,
     game: Game | None = None,
-    *,
     keep_probability: float = 0.5,
     subnetwork_size: int | None = None,
     subnetworks_per_round: int = 10,
@@ -125,16 +125,16 @@ def shapley(
         options.coalitions, name, cap_value(cap), kept, memory_budget, batch_tokens, watch
     )
     estimation = GameOptions(
-        estimator,
-        seed,
-        budget,
-        target_error,
-        least,
-        certainty,
-        keep_probability,
-        subnetwork_size,
-        subnetworks_per_round,
-        truncation,
+        estimator=estimator,
+        seed=seed,
+        budget=budget,
+        target_error=target_error,
+        least=least,
+        certainty=certainty,
+        keep_probability=keep_probability,
+        subnetwork_size=subnetwork_size,
+        subnetworks_per_round=subnetworks_per_round,
+        truncation=truncation,
     )
     played = game or Game(who.names, **estimation.to_dict())
     provenance: dict[str, Any] = {
@@ -217,9 +217,9 @@ def _scores(
         who,
         n_blocks,
         found.state,
-        _if_any(game.interactions),
-        _if_any(game.strata),
-        provenance,
+        interactions=_if_any(game.interactions),
+        strata=_if_any(game.strata),
+        provenance=provenance,
     )
 
 

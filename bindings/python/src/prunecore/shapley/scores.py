@@ -57,6 +57,7 @@ class ShapleyScores(Ranking):
         players: Players,
         n_blocks: int,
         state: GameState,
+        *,
         interactions: npt.ArrayLike | None = None,
         strata: npt.ArrayLike | None = None,
         provenance: Mapping[str, Any] | None = None,
