@@ -94,13 +94,13 @@ def test_scheduler_on_processes_continues_after_a_kill(
     try:
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
-            if checkpoint.exists() and pc.Shapley.load(checkpoint.read_bytes()).state.told >= 10:
+            if checkpoint.exists() and pc.Game.load(checkpoint.read_bytes()).state.told >= 10:
                 break
             time.sleep(0.02)
     finally:
         os.killpg(playing.pid, signal.SIGKILL)  # the pool's processes too: all at once
         assert playing.communicate()[0] == b""
-    told = pc.Shapley.load(checkpoint.read_bytes()).state.told
+    told = pc.Game.load(checkpoint.read_bytes()).state.told
     assert 10 <= told < 60
     went_on, continued = output_of([sys.executable, "play.py"], workplace).splitlines()
     assert went_on == f"goes on from {told} worths"

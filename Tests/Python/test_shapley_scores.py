@@ -34,9 +34,9 @@ def made(players: Players | None = None, **changes: Any) -> pc.ShapleyScores:
         chosen,
         12,
         pc.GameState(**state),
-        rng.normal(size=(count, count)) if state["estimator"] == "exact" else None,
-        strata,
-        {"measure": "loss", "data_sha256": "abc", "options": {"seed": 1}},
+        interactions=rng.normal(size=(count, count)) if state["estimator"] == "exact" else None,
+        strata=strata,
+        provenance={"measure": "loss", "data_sha256": "abc", "options": {"seed": 1}},
     )
 
 

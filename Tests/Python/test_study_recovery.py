@@ -16,7 +16,7 @@ from prunecore.cli.recovery_tables import study_markdown
 from prunecore.data.text import documents, load_tokenizer, tokenize
 from prunecore.data.text_split import split_by_document
 from prunecore.plots import recovery_losses
-from prunecore.studies.recovery_study import METHODS
+from prunecore.studies.study_recovery import METHODS
 
 
 @pytest.fixture(scope="module")

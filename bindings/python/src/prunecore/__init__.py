@@ -19,11 +19,17 @@ is not possible.
 """
 
 from prunecore._native.library import header_version
-from prunecore._native.names.compute import COMPUTE_TYPES
-from prunecore._native.names.estimators import ESTIMATORS, MEASURES
-from prunecore._native.names.metrics import GRANULARITIES, METRICS, STATIC_METRICS
-from prunecore._native.names.recovery import ADAPTER_KINDS, OBJECTIVES
-from prunecore._native.names.strategies import STRATEGIES
+from prunecore._native.names.tables import (
+    ADAPTER_KINDS,
+    COMPUTE_TYPES,
+    ESTIMATORS,
+    GRANULARITIES,
+    MEASURES,
+    METRICS,
+    OBJECTIVES,
+    STATIC_METRICS,
+    STRATEGIES,
+)
 from prunecore._native.runtime import Runtime, runtime_info, set_threads
 from prunecore.data.choice_data import ChoiceData
 from prunecore.data.choice_item import ChoiceItem
@@ -45,12 +51,13 @@ from prunecore.errors import (
     TooSmallBufferError,
     UnsupportedError,
 )
-from prunecore.export.verify import Verification
+from prunecore.export.verification import Verification
 from prunecore.generation.generation import GeneratedToken, Generation
 from prunecore.hosts.from_arrays import from_arrays
+from prunecore.hosts.from_host import from_host
 from prunecore.hosts.from_torch import from_torch
 from prunecore.hosts.host import Host, HostAdapter, HostBatch
-from prunecore.hosts.host_model import HostModel, from_host
+from prunecore.hosts.host_model import HostModel
 from prunecore.importance.curve import Curve
 from prunecore.importance.scores import Scores
 from prunecore.importance.statistics import Statistics
@@ -70,13 +77,14 @@ from prunecore.search.result import SearchResult
 from prunecore.search.state import SearchState, SearchStep
 from prunecore.search.watch import SearchProgress
 from prunecore.shape import Cost, ModelShape, Sublayer
-from prunecore.shapley.game import Shapley
+from prunecore.shapley.game import Game
 from prunecore.shapley.scores import ShapleyScores
 from prunecore.shapley.state import GameState, ShapleyValues
 from prunecore.shapley.watch import GameProgress
 from prunecore.studies.compare_tasks import compare_tasks
-from prunecore.studies.recovery_study import RecoveryPoint, RecoveryStudy, study_recovery
+from prunecore.studies.recovery_study import RecoveryPoint, RecoveryStudy
 from prunecore.studies.search_study import SearchPoint, SearchStudy
+from prunecore.studies.study_recovery import study_recovery
 from prunecore.studies.study_search import study_search
 from prunecore.studies.task_comparison import Compromise, TaskComparison
 
@@ -111,6 +119,7 @@ __all__ = [
     "Evaluation",
     "FileError",
     "FormatError",
+    "Game",
     "GameProgress",
     "GameState",
     "GeneratedToken",
@@ -142,7 +151,6 @@ __all__ = [
     "SearchState",
     "SearchStep",
     "SearchStudy",
-    "Shapley",
     "ShapleyScores",
     "ShapleyValues",
     "StateGradient",

@@ -7,7 +7,7 @@ import os
 from typing import TYPE_CHECKING
 
 from prunecore._native.library import lib
-from prunecore._native.names.compute import Compute
+from prunecore._native.names.tables import Compute
 from prunecore.export.export import export as _export
 from prunecore.export.verify import verify_export as _verify_export
 from prunecore.generation.generate import generate as _generate

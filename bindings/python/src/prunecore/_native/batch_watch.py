@@ -8,7 +8,7 @@ from typing import Any
 
 from prunecore._native.library import ffi
 from prunecore._native.progress import Watch
-from prunecore._native.run_file import Checkpoint
+from prunecore._native.run_file import RunFile
 
 
 class BatchWatch:
@@ -24,7 +24,7 @@ class BatchWatch:
         Given what C reports, what `progress` is told.
     progress : callable or None
         Told after every batch; a true result, or an exception, stops the call.
-    checkpoint : Checkpoint or None
+    checkpoint : RunFile or None
         Where it is saved after every batch.
     inner : Watch
         The callback of the batches themselves, which may have failed, too.
@@ -36,7 +36,7 @@ class BatchWatch:
         save: Callable[[], bytes],
         found: Callable[[Any], Any],
         progress: Callable[[Any], object] | None,
-        checkpoint: Checkpoint | None,
+        checkpoint: RunFile | None,
         inner: Watch,
     ) -> None:
         self._save = save

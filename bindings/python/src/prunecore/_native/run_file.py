@@ -15,7 +15,7 @@ FORMAT = "prunecore.checkpoint"
 LONGEST_HEADER = 1 << 20
 
 
-class Checkpoint:
+class RunFile:
     """A file that holds a saved game, or a saved search, and what it is about.
 
     It is one line of JSON, {"format", "version", "run", "bytes"}, and after it the game's bytes,

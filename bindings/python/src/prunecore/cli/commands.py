@@ -11,7 +11,9 @@ import typer
 from rich.console import RenderableType
 
 import prunecore
-from prunecore._native.names.metrics import parse_granularity, parse_metrics, parse_only
+from prunecore._native.names.metric_sets import parse_metrics
+from prunecore._native.names.tables import GRANULARITY
+from prunecore._native.names.units import parse_only
 from prunecore._native.runtime import runtime_info
 from prunecore.cli import tables
 from prunecore.cli.options import (
@@ -126,7 +128,7 @@ def score(
         scores = opened.score(
             text,
             names,
-            parse_granularity(granularity),
+            GRANULARITY.parse(granularity),
             read_mask(mask, opened),
             relative_to=relative_to,  # type: ignore[arg-type]  # the library checks the name
             tokens=tokens,  # type: ignore[arg-type]
@@ -295,7 +297,7 @@ def _kind(found: Scores | ShapleyScores, granularity: str | None, only: str | No
     kind = parse_only(only)
     if granularity is None:
         return kind
-    asked = parse_granularity(granularity)
+    asked = GRANULARITY.parse(granularity)
     if asked == found.granularity:
         return kind
     if asked in ("attention", "feed_forward"):

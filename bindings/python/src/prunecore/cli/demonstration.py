@@ -23,7 +23,8 @@ from prunecore.plots import pruning_curves, save_figure
 from prunecore.shape import Cost
 from prunecore.shapley.scores import ShapleyScores
 from prunecore.shapley.watch import GameProgress
-from prunecore.studies.recovery_study import METHODS, RecoveryStudy, Step, recover_in_each_way
+from prunecore.studies.recovery_study import RecoveryStudy
+from prunecore.studies.study_recovery import METHODS, Step, recover_in_each_way
 
 TEXTS = ("stories", "maths", "plays")
 SEQUENCE_LENGTH = 256

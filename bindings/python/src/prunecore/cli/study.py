@@ -22,7 +22,8 @@ from prunecore.cli.output import Bar, Output, make_folder, wrote
 from prunecore.cli.study_data import read_parts
 from prunecore.errors import ArgumentError
 from prunecore.plots import save_figure
-from prunecore.studies.recovery_study import METHODS, STUDIED, RecoveryStudy, study_recovery
+from prunecore.studies.recovery_study import RecoveryStudy
+from prunecore.studies.study_recovery import METHODS, STUDIED, study_recovery
 
 QUICK_METHODS = ("bias", "closed_form", "kl_from_zero", "kl")
 QUICK_SEQUENCES = 96

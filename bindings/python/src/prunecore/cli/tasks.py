@@ -106,8 +106,8 @@ def tasks(
             },
             granularity,
             metric,
-            remove,
-            seed,
+            remove=remove,
+            seed=seed,
             calibration=calibration,
             held_out=held_out,
             combine=combine,  # type: ignore[arg-type]  # the call checks the name

@@ -73,6 +73,7 @@ def encode(
     items: ChoiceSet | Iterable[ChoiceItem] | PathLike,
     tokenizer: TokenizerSource,
     scoring: str = "letter",
+    *,
     shots: int = 0,
     limit: int | None = None,
     seed: int | None = None,

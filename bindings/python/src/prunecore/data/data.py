@@ -174,6 +174,7 @@ class Data:
         paths: PathLike | Sequence[PathLike],
         tokenizer: TokenizerSource,
         sequence_length: int | None = 256,
+        *,
         limit: int | None = None,
         seed: int | None = None,
     ) -> Data:
@@ -217,6 +218,7 @@ class Data:
         paths: PathLike | Sequence[PathLike],
         tokenizer: TokenizerSource | None = None,
         sequence_length: int | None = 256,
+        *,
         limit: int | None = None,
         seed: int | None = None,
     ) -> Data:
@@ -231,7 +233,7 @@ class Data:
         if not any(binary):
             if tokenizer is None:
                 raise ArgumentError(f"{files[0]} is text, which needs a model or a tokenizer")
-            return cls.from_text(list(files), tokenizer, sequence_length, limit, seed)
+            return cls.from_text(list(files), tokenizer, sequence_length, limit=limit, seed=seed)
         if not all(binary):
             raise ArgumentError("files of token ids (.npy) and of text cannot be mixed")
         rows: list[Tokens] = []
@@ -245,6 +247,7 @@ class Data:
         items: ChoiceSet | Iterable[ChoiceItem] | PathLike,
         tokenizer: TokenizerSource,
         scoring: Literal["letter", "sum", "mean"] = "letter",
+        *,
         shots: int = 0,
         limit: int | None = None,
         seed: int | None = None,
@@ -282,7 +285,9 @@ class Data:
         """
         from prunecore.data.choice_prompts import encode
 
-        return encode(items, tokenizer, scoring, shots, limit, seed, max_tokens)
+        return encode(
+            items, tokenizer, scoring, shots=shots, limit=limit, seed=seed, max_tokens=max_tokens
+        )
 
 
 def _draw(

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,7 @@ from prunecore.data.data import Data
 from prunecore.errors import ArgumentError, Error, UnsupportedError
 from prunecore.export.exported_files import ExportedDirectory, deci_faults
 from prunecore.export.runtimes import Runtime, Transformers
+from prunecore.export.verification import Verification
 from prunecore.masks.mask import Mask, as_keep
 from prunecore.measures.token_values import logits
 from prunecore.tensors.stored import StoredTensors
@@ -31,47 +32,6 @@ Logits = npt.NDArray[np.float32]
 # product to the type of its matrix; a sublayer forgotten moves the logits by 0.1 and more.
 TOLERANCES = {"F32": 1e-4, "F16": 5e-3, "BF16": 2e-2, "Q8_0": 6e-2}
 TOKENS = 160  # of each of two sequences
-
-
-@dataclass(frozen=True)
-class Verification:
-    """What a check of an export found.
-
-    Attributes
-    ----------
-    path : Path
-        The export.
-    format : {"hf_plain", "hf_custom", "deci", "gguf"}
-        What it is.
-    runtime : str
-        What ran it, with its version.
-    same : bool
-        Whether it computes what the model does, and is as it was written.
-    findings : list of str
-        What speaks against it, in sentences; none if it is the same.
-    tokens : int
-        Tokens compared; 0 if nothing was run.
-    difference : float or None
-        ||theirs - ours|| / ||ours|| over the logits of all tokens; None if nothing was run.
-    tolerance : float
-        The largest difference that is the same.
-    agreement : float or None
-        Share of tokens after which both find the same token the likeliest.
-    """
-
-    path: Path
-    format: str
-    runtime: str
-    same: bool
-    findings: list[str]
-    tokens: int
-    difference: float | None
-    tolerance: float
-    agreement: float | None
-
-    def to_dict(self) -> dict[str, Any]:
-        """All fields, for JSON."""
-        return {**asdict(self), "path": str(self.path)}
 
 
 def verify_export(

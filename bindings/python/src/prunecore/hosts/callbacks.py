@@ -11,8 +11,8 @@ import numpy as np
 
 from prunecore._native import failures
 from prunecore._native.library import ffi, lib
-from prunecore._native.names.metrics import sublayer_name
-from prunecore._native.names.recovery import ADAPTER_KINDS, recovery_value
+from prunecore._native.names.tables import ADAPTER_KINDS, KIND
+from prunecore._native.names.units import sublayer_name
 from prunecore.errors import Error, HandleError, HostError
 from prunecore.hosts.host import Distance, HeadObjective, Host, HostAdapter, HostBatch
 from prunecore.hosts.memory import copied, optional_view, viewed, write
@@ -31,7 +31,7 @@ _DISTANCES: tuple[Distance, ...] = ("l2", "kl", "js")
 _OBJECTIVES: dict[int, HeadObjective] = {
     int(ffi.integer_const(f"PRUNE_OBJECTIVE_{name.upper()}")): name for name in ("ce", "kl", "js")
 }
-_KINDS = {recovery_value("kind", name): name for name in ADAPTER_KINDS}
+_KINDS = {KIND.value(name): name for name in ADAPTER_KINDS}
 _COMPARED = ffi.sizeof("prune_comparison") // ffi.sizeof("double")
 
 _forks = [0]  # how many forks lie between the program's start and this process

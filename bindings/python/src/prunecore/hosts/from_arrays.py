@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from prunecore._native.names.compute import Compute
+from prunecore._native.names.tables import Compute
 from prunecore.errors import ArgumentError, Error, FileError, FormatError, UnsupportedError
 from prunecore.model import Model
 from prunecore.tensors.lend import lend

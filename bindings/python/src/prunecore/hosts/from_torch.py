@@ -7,7 +7,7 @@ import hashlib
 import json
 from typing import Any
 
-from prunecore._native.names.compute import Compute
+from prunecore._native.names.tables import Compute
 from prunecore.errors import ArgumentError, FormatError, LoadError, UnsupportedError
 from prunecore.hosts.from_arrays import Tensors
 from prunecore.model import Model

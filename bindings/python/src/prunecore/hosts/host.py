@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from prunecore._native.names.recovery import Kind
+from prunecore._native.names.tables import Kind
 from prunecore.shape import Sublayer
 
 State = Any

@@ -82,28 +82,6 @@ class HostModel(Model):
         return len(self._callbacks.states)
 
 
-def from_host(host: Host) -> HostModel:
-    """A model that this program runs itself, wherever its layers live.
-
-    Parameters
-    ----------
-    host : Host
-        Says what the model is made of, and computes it.
-
-    Returns
-    -------
-    HostModel
-        A `Model` like any other: what the host does not offer is refused with `UnsupportedError`,
-        which names the method that is missing.
-
-    Raises
-    ------
-    ArgumentError
-        An attribute of the host is out of range, or a method that is needed is not defined.
-    """
-    return HostModel(host)
-
-
 def _described(host: Host) -> tuple[HostCallbacks, Any, Any]:
     """The callbacks of a host, the C struct that names them, and what else it points to.
 

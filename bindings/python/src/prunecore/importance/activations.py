@@ -6,7 +6,8 @@ from __future__ import annotations
 from typing import Any
 
 from prunecore._native.library import ffi
-from prunecore._native.names.metrics import granularity_value, parse_granularity, unit_count
+from prunecore._native.names.tables import GRANULARITY
+from prunecore._native.names.units import unit_count
 from prunecore._native.numbers import checked_count
 from prunecore.errors import ArgumentError
 from prunecore.masks.mask import sublayer_indices
@@ -26,13 +27,13 @@ def unit_of(unit: int | str, granularity: str, n_blocks: int) -> tuple[int, int]
         Blocks of the model.
     """
     if not isinstance(unit, str):
-        kind = parse_granularity(granularity)
+        kind = GRANULARITY.parse(granularity)
         last = unit_count(kind, n_blocks) - 1
-        return granularity_value(kind), checked_count("unit", unit, 0, last)
+        return GRANULARITY.value(kind), checked_count("unit", unit, 0, last)
     indices = sublayer_indices(unit, n_blocks)
     if len(indices) == 2:
-        return granularity_value("block"), indices[0] // 2
-    return granularity_value("sublayer"), indices[0]
+        return GRANULARITY.value("block"), indices[0] // 2
+    return GRANULARITY.value("sublayer"), indices[0]
 
 
 def paired_rows(before: Any, after: Any) -> list[tuple[TensorView, TensorView]]:

@@ -13,15 +13,8 @@ import numpy.typing as npt
 from prunecore._native.draw import draw
 from prunecore._native.json_files import read_json_file
 from prunecore._native.library import _check, ffi, lib
-from prunecore._native.names.metrics import (
-    Granularity,
-    granularity_value,
-    parse_granularity,
-    parse_only,
-    sublayer_name,
-    unit_count,
-    unit_names,
-)
+from prunecore._native.names.tables import GRANULARITY, Granularity
+from prunecore._native.names.units import parse_only, sublayer_name, unit_count, unit_names
 from prunecore.errors import ArgumentError, FormatError
 from prunecore.importance.ranking import Ranking, Values
 from prunecore.masks.mask import Mask, as_keep
@@ -59,7 +52,7 @@ class Scores(Ranking):
         mask: MaskLike | None = None,
         provenance: Mapping[str, Any] | None = None,
     ) -> None:
-        self._granularity = parse_granularity(granularity)
+        self._granularity = GRANULARITY.parse(granularity)
         self._describe(n_blocks, provenance)
         keep = as_keep(mask, self._n_blocks)
         self._mask = Mask.all(self._n_blocks) if keep is None else Mask(keep)
@@ -198,7 +191,7 @@ class Scores(Ranking):
             lib.prune_mask_remove_lowest(
                 ffi.from_buffer("double[]", values),
                 len(values),
-                granularity_value(granularity),
+                GRANULARITY.value(granularity),
                 n,
                 ffi.from_buffer("uint8_t[]", keep),
                 ffi.from_buffer("uint8_t[]", keep),

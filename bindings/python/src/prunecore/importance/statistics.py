@@ -14,15 +14,9 @@ import numpy.typing as npt
 
 from prunecore._native.handle import Handle, Owner
 from prunecore._native.library import _check, ffi, lib, new_struct
-from prunecore._native.names.metrics import (
-    STATISTICS_METRICS,
-    granularity_value,
-    metric_bits,
-    option_value,
-    parse_granularity,
-    parse_metrics,
-    unit_count,
-)
+from prunecore._native.names.metric_sets import metric_bits, parse_metrics
+from prunecore._native.names.tables import GRANULARITY, RELATIVE_TO, STATISTICS_METRICS, TOKENS
+from prunecore._native.names.units import unit_count
 from prunecore._native.progress import ProgressFunction, Watch
 from prunecore.errors import ArgumentError, NonFiniteError
 from prunecore.importance.activations import paired_rows, rows_struct, unit_of
@@ -66,7 +60,7 @@ class Statistics(Owner):
         if not 0 < n_blocks < 2**31:
             raise ArgumentError(f"n_blocks is {n_blocks}, but must be at least 1")
         options = new_struct("prune_statistics_options")
-        options.tokens = option_value("TOKENS", tokens, ("all", "last"))
+        options.tokens = TOKENS.value(tokens)
         options.windows = 1 if windows else 0
         self._n_blocks = int(n_blocks)
         self._model = model
@@ -226,11 +220,11 @@ class Statistics(Owner):
             A unit, which the text names, was given no tokens.
         """
         names = parse_metrics(metrics, static=STATISTICS_METRICS)
-        unit = parse_granularity(granularity)
+        unit = GRANULARITY.parse(granularity)
         options = new_struct("prune_score_options")
-        options.granularity = granularity_value(unit)
+        options.granularity = GRANULARITY.value(unit)
         options.metrics = metric_bits(names)
-        options.relative_to = option_value("RELATIVE_TO", relative_to, ("input", "output"))
+        options.relative_to = RELATIVE_TO.value(relative_to)
         table = np.empty((len(names), unit_count(unit, self._n_blocks)), dtype=np.float64)
         out = ffi.from_buffer("double[]", table)
         _check(lib.prune_statistics_scores(self.handle, options, out, table.size, ffi.NULL))

@@ -22,7 +22,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 import prunecore
-from prunecore._native.names.compute import Compute
+from prunecore._native.names.tables import Compute
 from prunecore._native.numbers import optional_count
 from prunecore.data.data import Data
 from prunecore.data.text import load_tokenizer, tokenize

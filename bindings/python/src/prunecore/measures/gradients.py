@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from prunecore._native.library import ffi, lib
-from prunecore._native.names.recovery import TrainedObjective, recovery_value
+from prunecore._native.names.tables import OBJECTIVE, TrainedObjective
 from prunecore._native.progress import ProgressFunction, Watch
 from prunecore.errors import ArgumentError
 from prunecore.masks.mask import as_keep, keep_pointer, sublayer_index
@@ -127,7 +127,7 @@ def gradient(
         Default: the model's mask.
     """
     index = sublayer_index(sublayer, self.shape.n_blocks, after=True)
-    value = recovery_value("objective", objective)
+    value = OBJECTIVE.value(objective)
     pointer, n_keep = keep_pointer(as_keep(mask, self.shape.n_blocks))
     result = np.empty((data.n_tokens, self.shape.hidden_size), dtype=np.float32)
     out, loss = ffi.from_buffer("float[]", result), ffi.new("double *")
@@ -162,7 +162,7 @@ def adapter_gradient(
         What is differentiated.
     """
     adapter = self[sublayer]
-    value = recovery_value("objective", objective)
+    value = OBJECTIVE.value(objective)
     flat = np.empty(adapter.parameters, dtype=np.float32)
     out, loss = ffi.from_buffer("float[]", flat), ffi.new("double *")
     watch = Watch(progress)

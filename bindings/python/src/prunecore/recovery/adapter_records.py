@@ -7,11 +7,11 @@ import math
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from prunecore._native.names.metrics import sublayer_name
-from prunecore._native.names.recovery import recovery_name
+from prunecore._native.names.tables import INPUT, KIND, OBJECTIVE
+from prunecore._native.names.units import sublayer_name
 
 if TYPE_CHECKING:
-    from prunecore._native.names.recovery import Part
+    from prunecore._native.names.tables import Part
 
 _PARTS: dict[str, tuple[Part, ...]] = {
     "bias": ("bias",),
@@ -59,8 +59,8 @@ class Adapter:
         """From the C struct."""
         return cls(
             sublayer=row.sublayer,
-            kind=recovery_name("kind", row.kind),
-            input=recovery_name("input", row.input),
+            kind=KIND.name(row.kind),
+            input=INPUT.name(row.input),
             rank=row.rank,
             parameters=row.parameters,
             bias_norm=row.bias_norm,
@@ -126,7 +126,7 @@ class RecoverySummary:
     def read(cls, found: Any) -> RecoverySummary:
         """From the C struct."""
         return cls(
-            objective=recovery_name("objective", found.objective),
+            objective=OBJECTIVE.name(found.objective),
             n_blocks=found.n_blocks,
             hidden_size=found.hidden_size,
             n_adapters=found.n_adapters,

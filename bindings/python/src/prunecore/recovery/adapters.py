@@ -18,14 +18,14 @@ import numpy.typing as npt
 from prunecore._native.handle import Handle, Owner
 from prunecore._native.json_files import read_json_file
 from prunecore._native.library import _check, ffi, lib, new_struct
-from prunecore._native.names.recovery import recovery_name, recovery_value
+from prunecore._native.names.tables import PART
 from prunecore.errors import ArgumentError
 from prunecore.masks.mask import Mask, as_keep, sublayer_index
 from prunecore.measures import gradients
 from prunecore.recovery.adapter_records import Adapter, RecoverySummary, TrainingRecord
 
 if TYPE_CHECKING:
-    from prunecore._native.names.recovery import Part
+    from prunecore._native.names.tables import Part
     from prunecore.masks.mask import MaskLike
     from prunecore.model import RecoveredModel
     from prunecore.opened import OpenModel
@@ -145,7 +145,7 @@ class Adapters(Owner):
             No adapter stands there, or it has no such part.
         """
         adapter = self[sublayer]
-        value = recovery_value("part", part)
+        value = PART.value(part)
         count = ffi.new("size_t *")
         status = lib.prune_adapters_get(self.handle, adapter.sublayer, value, ffi.NULL, 0, count)
         if status != lib.PRUNE_ERR_BUFFER:
@@ -155,7 +155,7 @@ class Adapters(Owner):
         _check(
             lib.prune_adapters_get(self.handle, adapter.sublayer, value, out, len(values), count)
         )
-        return values.reshape(self._shape(adapter, recovery_name("part", value)))
+        return values.reshape(self._shape(adapter, PART.name(value)))
 
     def _shape(self, adapter: Adapter, part: str) -> tuple[int, ...]:
         width = self.summary.hidden_size
@@ -173,9 +173,9 @@ class Adapters(Owner):
             A value is NaN or infinite.
         """
         adapter = self[sublayer]
-        value = recovery_value("part", part)
+        value = PART.value(part)
         given = np.ascontiguousarray(values, dtype=np.float32)
-        shape = self._shape(adapter, recovery_name("part", value))
+        shape = self._shape(adapter, PART.name(value))
         if given.shape != shape:
             raise ArgumentError(
                 f"the {part} of {adapter.name} has the shape {shape}, but {given.shape} is given"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from prunecore._native.handle import Handle, Owner
 from prunecore._native.library import _check, ffi, lib
-from prunecore._native.names.recovery import Input, Kind, Slot
+from prunecore._native.names.tables import Input, Kind, Slot
 from prunecore._native.progress import ProgressFunction, Watch
 from prunecore.masks.mask import as_keep, keep_pointer
 from prunecore.measures.options import evaluate_options

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from prunecore._native.names.metrics import sublayer_name
-from prunecore._native.names.strategies import strategy_name
+from prunecore._native.names.tables import STRATEGY
+from prunecore._native.names.units import sublayer_name
 from prunecore.masks.mask import Keep, Mask
 
 _KINDS = {"bool": bool, "int": int, "float": float, "str": str}
@@ -128,7 +128,7 @@ class SearchStep:
 def read_state(state: Any) -> SearchState:
     """The state that a C struct holds."""
     return SearchState(
-        strategy=strategy_name(state.strategy),
+        strategy=STRATEGY.name(state.strategy),
         done=bool(state.done),
         met=bool(state.met),
         n_blocks=state.n_blocks,

@@ -10,7 +10,7 @@ from typing import Any
 
 from prunecore._native.batch_watch import BatchWatch
 from prunecore._native.progress import Watch
-from prunecore._native.run_file import Checkpoint
+from prunecore._native.run_file import RunFile
 from prunecore.masks.mask import Mask
 from prunecore.search.ask_tell import Search
 from prunecore.search.state import SearchState
@@ -42,7 +42,7 @@ SearchProgressFunction = Callable[[SearchProgress], object]
 def watch_search(
     progress: SearchProgressFunction | None,
     search: Search,
-    checkpoint: Checkpoint | None,
+    checkpoint: RunFile | None,
     inner: Watch,
 ) -> BatchWatch:
     """The callback of a search: see `BatchWatch`."""

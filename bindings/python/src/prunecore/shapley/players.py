@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from prunecore._native.names.metrics import parse_granularity, sublayer_name, unit_names
+from prunecore._native.names.tables import GRANULARITY
+from prunecore._native.names.units import sublayer_name, unit_names
 from prunecore.errors import ArgumentError
 from prunecore.masks.mask import Keep, Mask
 
@@ -50,7 +51,7 @@ class Players:
 
 def granularity_players(granularity: str, n_blocks: int) -> Players:
     """The units of a granularity as players."""
-    kind = parse_granularity(granularity)
+    kind = GRANULARITY.parse(granularity)
     names = unit_names(kind, n_blocks)
     apart, offsets = {
         "sublayer": (1, (0,)),

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from prunecore._native.names.metrics import parse_granularity
+from prunecore._native.names.tables import GRANULARITY
 from prunecore.errors import FormatError
 from prunecore.shapley.players import GROUPS, granularity_players, grouped_players
 from prunecore.shapley.state import GameState, Values
@@ -37,7 +37,7 @@ def read_fields(record: dict[str, Any]) -> dict[str, Any]:
         named = dict(zip(record["units"], section["players"], strict=True))
         players = grouped_players(named, n_blocks)
     else:
-        players = granularity_players(parse_granularity(granularity), n_blocks)
+        players = granularity_players(GRANULARITY.parse(granularity), n_blocks)
     (values,) = record["metrics"].values()
     return {
         "values": values,

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from prunecore._native.draw import draw
 from prunecore._native.json_files import read_json_file
-from prunecore._native.names.metrics import parse_only, sublayer_name
+from prunecore._native.names.units import parse_only, sublayer_name
 from prunecore.errors import ArgumentError, UnsupportedError
 from prunecore.importance.ranking import Ranking
 from prunecore.importance.scores import Scores
@@ -43,7 +43,7 @@ class ShapleyScores(Ranking):
     state : GameState
         Where the game stood.
     interactions, strata : array of float, optional
-        As of `Shapley`, where the estimator gives them.
+        As of `Game`, where the estimator gives them.
     provenance : mapping, optional
         Where they come from, as JSON values.
     """
@@ -57,6 +57,7 @@ class ShapleyScores(Ranking):
         players: Players,
         n_blocks: int,
         state: GameState,
+        *,
         interactions: npt.ArrayLike | None = None,
         strata: npt.ArrayLike | None = None,
         provenance: Mapping[str, Any] | None = None,
@@ -138,7 +139,7 @@ class ShapleyScores(Ranking):
         return self._strata is not None
 
     def interactions(self) -> Values:
-        """The interactions of pairs: see `Shapley.interactions`.
+        """The interactions of pairs: see `Game.interactions`.
 
         Raises
         ------
@@ -153,7 +154,7 @@ class ShapleyScores(Ranking):
         return self._interactions
 
     def strata(self) -> Values:
-        """The strata D_i(k): see `Shapley.strata`.
+        """The strata D_i(k): see `Game.strata`.
 
         Raises
         ------

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from prunecore._native.names.estimators import estimator_name
+from prunecore._native.names.tables import ESTIMATOR
 
 Values = npt.NDArray[np.float64]
 
@@ -112,5 +112,5 @@ def read_state(state: Any) -> GameState:
         largest_error=state.largest_error,
         sublayers_computed=state.sublayers_computed,
         sublayers_naive=state.sublayers_naive,
-        estimator=estimator_name(state.estimator),
+        estimator=ESTIMATOR.name(state.estimator),
     )

@@ -13,8 +13,8 @@ import numpy.typing as npt
 from prunecore._native.batch_watch import BatchWatch
 from prunecore._native.library import ffi
 from prunecore._native.progress import Watch
-from prunecore._native.run_file import Checkpoint
-from prunecore.shapley.game import Shapley
+from prunecore._native.run_file import RunFile
+from prunecore.shapley.game import Game
 from prunecore.shapley.state import GameState, Values, read_state
 
 
@@ -44,8 +44,8 @@ GameProgressFunction = Callable[[GameProgress], object]
 
 def watch_game(
     progress: GameProgressFunction | None,
-    game: Shapley,
-    checkpoint: Checkpoint | None,
+    game: Game,
+    checkpoint: RunFile | None,
     inner: Watch,
 ) -> BatchWatch:
     """The callback of a game: see `BatchWatch`."""

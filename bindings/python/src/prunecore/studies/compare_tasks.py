@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from prunecore._native.library import header_version
-from prunecore._native.names.metrics import parse_granularity, parse_metrics
+from prunecore._native.names.metric_sets import parse_metrics
+from prunecore._native.names.tables import GRANULARITY
 from prunecore._native.progress import ProgressFunction
 from prunecore.data.data import Data
 from prunecore.errors import ArgumentError
@@ -29,9 +30,9 @@ def compare_tasks(
     tasks: Mapping[str, TaskData],
     granularity: str = "sublayer",
     metric: str = "leave_one_out_loss",
+    *,
     remove: int | None = None,
     seed: int = 0,
-    *,
     calibration: int | None = None,
     held_out: int | None = None,
     combine: Literal["rank", "importance"] = "rank",
@@ -85,7 +86,7 @@ def compare_tasks(
         raise ArgumentError(f"at least 2 tasks are needed to compare them, but {len(parts)} given")
     if combine not in COMBINATIONS:
         raise ArgumentError(f"combine is '{combine}', but must be {' or '.join(COMBINATIONS)}")
-    unit = parse_granularity(granularity)
+    unit = GRANULARITY.parse(granularity)
     name = _metric(metric)
     weights = simplex_grid(len(parts), steps)
     scores = tuple(

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from prunecore._native.names.metrics import Granularity, parse_granularity, unit_count
+from prunecore._native.names.tables import GRANULARITY, Granularity
+from prunecore._native.names.units import unit_count
 from prunecore._native.numbers import checked_count
 from prunecore._native.progress import ProgressFunction
 from prunecore.errors import ArgumentError
@@ -110,7 +111,7 @@ def study_search(
     step : callable, optional
         Told what comes next; gives the progress function for it.
     """
-    names = [parse_granularity(granularity) for granularity in granularities]
+    names = [GRANULARITY.parse(granularity) for granularity in granularities]
     n_blocks = model.shape.n_blocks
     for name, count in itertools.product(names, counts):
         checked_count("counts", count, 1, unit_count(name, n_blocks))

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from prunecore._native.library import ffi, lib, new_struct
-from prunecore._native.names.compute import Compute, compute_value
+from prunecore._native.names.tables import COMPUTE, Compute
 from prunecore.errors import ArgumentError
 from prunecore.tensors.views import TensorView
 
@@ -60,7 +60,7 @@ def lend(
     views = dict(tensors)
     names = [_c_string(name, "a tensor's name") for name in views]
     options = new_struct("prune_model_options")
-    options.compute = compute_value(compute)
+    options.compute = COMPUTE.value(compute)
 
     def make(out: Any) -> int:
         held: list[Any] = [ffi.new("char[]", name) for name in names]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from prunecore._native.names.metrics import sublayer_name
+from prunecore._native.names.units import sublayer_name
 from prunecore.errors import UnsupportedError
 
 if TYPE_CHECKING:
