@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from prunecore_header.items import EnumGroup, EnumValue
@@ -37,13 +38,19 @@ def _table(group: EnumGroup) -> str:
     name = constant(group.type)
     return (
         f"\n{name}: Choice[{camel(group.type)}] = Choice(\n"
-        + f"    {quoted(group.type.removeprefix('prune_').replace('_', ' '))},\n"
+        + f"    {quoted(_called(group))},\n"
         + _numbers("values", group.named)
         + _numbers("special", group.special)
         + "    texts={\n"
         + "".join(assigned(8, quoted(each.name), each.text, ": ") for each in group.values)
         + "    },\n)\n"
     )
+
+
+def _called(group: EnumGroup) -> str:
+    """What errors call one name of the group: "metric" for prune_metrics."""
+    words = group.type.removeprefix("prune_").replace("_", " ")
+    return re.sub("ies$", "y", words).removesuffix("s") if group.is_bit_set else words
 
 
 def _numbers(name: str, values: Iterable[EnumValue]) -> str:

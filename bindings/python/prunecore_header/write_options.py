@@ -22,6 +22,8 @@ PARAMETERS = {
     "prune_search_options": ("strategy", "granularity"),
     "prune_game_options": ("estimator",),
     "prune_game_run_options": ("granularity",),
+    "prune_recover_options": ("kind", "rank", "objective"),
+    "prune_generate_options": ("max_new_tokens",),
 }
 """Options that Python's calls take as parameters of their own, before `**options`."""
 

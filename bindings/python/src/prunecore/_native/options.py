@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 from prunecore._native.library import new_struct
 from prunecore._native.names.choice import Choice
 from prunecore._native.numbers import checked_count, checked_positive
+from prunecore.errors import ArgumentError
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,10 @@ class Options:
             One is out of range, or has a value that C would take for the default.
         """
         for name in self.OPTIONS:
-            setattr(struct, name, self.in_c(name))
+            try:
+                setattr(struct, name, self.in_c(name))
+            except OverflowError as error:  # of an option that is 32 bits wide
+                raise ArgumentError(f"{name} is {getattr(self, name)}: too large") from error
 
     def in_c(self, name: str) -> int | float:
         """An option as C takes it."""
@@ -94,12 +98,14 @@ class Options:
             return -1
         match option.kind:
             case "seed":
-                return checked_count(name, value, 0, 2**64 - 1)
+                number = checked_count(name, value, 0, 2**64 - 1)
             case "switch":
-                return int(bool(value))
+                number = int(bool(value))
             case "count":
-                return checked_count(name, value, 0 if option.given_as == "0" else 1) or -1
-        return checked_positive(name, value)
+                number = checked_count(name, value, 0 if option.given_as == "0" else 1) or -1
+            case _:
+                return checked_positive(name, value)
+        return number
 
     def to_dict(self) -> dict[str, Any]:
         """The plain options, for JSON; choices by the names that the header has for them."""

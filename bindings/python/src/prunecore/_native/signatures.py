@@ -121,15 +121,15 @@ def entry_of(name: str, option: Option, parameter: inspect.Parameter) -> str:
         shown = {"0": "0", "inf": "Infinity", "auto": '"auto"'}[option.given_as]
         words += f" {shown} = {option.minus_one}."
     default = parameter.default
-    if default is None:
-        kind = {"count": "int", "number": "float"}[option.kind]
-        kind += ' or "auto"' if option.given_as == "auto" else ""
-        type_ = f"{kind}, optional"
-        words += f" Default: {option.default}." if option.default else ""
-    elif option.group is not None:
+    if option.group is not None:
         type_ = "{" + ", ".join(f'"{each}"' for each in option.group.names) + "}"
-        type_ += f', default "{default}"'
     else:
-        type_ = f"{type(default).__name__}, default {default}"
+        type_ = {"count": "int", "number": "float", "seed": "int", "switch": "bool"}[option.kind]
+        type_ += ' or "auto"' if option.given_as == "auto" else ""
+    if default is None:
+        type_ += ", optional"
+        words += f" Default: {option.default}." if option.default else ""
+    else:
+        type_ += f", default {default!r}".replace("'", '"')
     filled = textwrap.fill(words, WIDTH - 4, break_long_words=False, break_on_hyphens=False)
     return f"{name} : {type_}\n{textwrap.indent(filled, '    ')}"

@@ -22,7 +22,7 @@ from prunecore.cli.options import (
 from prunecore.cli.output import Bar, count, make_folder, table, titled, wrote
 from prunecore.errors import ArgumentError, LoadError
 from prunecore.export.formats import EXPORT_FORMATS, ExportOptions
-from prunecore.export.verify import Verification
+from prunecore.export.verification import Verification
 from prunecore.masks.mask import Mask
 from prunecore.model import Model
 from prunecore.recovery.adapters import Adapters

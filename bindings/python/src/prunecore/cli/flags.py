@@ -62,9 +62,7 @@ class Generated:
                 flag = "--" + self.flags.get(name, name).replace("_", "-")
                 metavar = self.metavars.get(name, METAVARS.get(option.kind))
                 info = typer.Option(flag, metavar=metavar, help=help_text(option))
-                made.append(
-                    parameter.replace(annotation=Annotated[_type(option, parameter), info])
-                )
+                made.append(parameter.replace(annotation=Annotated[_type(option, parameter), info]))
         return made
 
     def value(self, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -164,7 +162,7 @@ def _group_parameters(group: type[FlagGroup]) -> list[inspect.Parameter]:
     bases = [kind for kind in group.__mro__ if issubclass(kind, FlagGroup)]
 
     def home(name: str) -> int:
-        return max(i for i, kind in enumerate(bases) if name in kind.__dict__["__annotations__"])
+        return max(i for i, kind in enumerate(bases) if name in inspect.get_annotations(kind))
 
     return [
         inspect.Parameter(

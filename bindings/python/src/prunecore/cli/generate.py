@@ -67,9 +67,7 @@ def generate(
     options: Annotated[
         dict[str, Any], Generated(GenerateOptions, leave_out=("seed",), flags=FLAGS)
     ],
-    seed: Annotated[
-        int, typer.Option("--seed", metavar="N", help="Seed of the sampling.")
-    ] = 0,
+    seed: Annotated[int, typer.Option("--seed", metavar="N", help="Seed of the sampling.")] = 0,
     stop: Annotated[
         list[str] | None,
         typer.Option(

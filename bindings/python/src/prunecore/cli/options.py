@@ -238,9 +238,9 @@ class Measured(Sequences):
             questions,
             model,
             self.scoring,  # type: ignore[arg-type]  # the call checks the name
-            self.shots,
-            self.limit,
-            self.seed,
+            shots=self.shots,
+            limit=self.limit,
+            seed=self.seed,
         )
 
 
@@ -280,7 +280,7 @@ def read_data(
     if sequence_length < 0:
         raise ArgumentError(f"--sequence-length is {sequence_length}, but must not be negative")
     _check_seed(seed)
-    return Data.from_file(list(paths), model, sequence_length or None, limit, seed)
+    return Data.from_file(list(paths), model, sequence_length or None, limit=limit, seed=seed)
 
 
 def _check_seed(seed: int | None) -> None:

@@ -51,6 +51,7 @@ class GenerateOptions(options_generated.GenerateOptions):
 def generate(
     self: OpenModel,
     prompts: str | Sequence[str] | Data | Any,
+    max_new_tokens: int | None = 128,
     *,
     stop: int | str | Sequence[int | str] = (),
     stop_at_eos: bool = True,
@@ -113,7 +114,7 @@ def generate(
         ids += configured_tokens(self, "eos_token_id")
     stop_ids = np.array(sorted(set(ids)), dtype=np.int32)
 
-    struct = GenerateOptions(**options).new()
+    struct = GenerateOptions(max_new_tokens=max_new_tokens, **options).new()
     if len(stop_ids):
         struct.stop_tokens = ffi.from_buffer("int32_t[]", stop_ids)
         struct.n_stop_tokens = len(stop_ids)

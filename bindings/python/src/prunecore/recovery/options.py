@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from prunecore._native import options_generated
 from prunecore._native.library import ffi
-from prunecore._native.names.tables import AdapterKind
+from prunecore._native.names.tables import Kind
 from prunecore._native.progress import ProgressFunction, Watch
 from prunecore.errors import ArgumentError
 
@@ -83,7 +83,7 @@ class TrainingWatch(Watch):
 class RecoverOptions(options_generated.RecoverOptions):
     """The options of a recovery: see `Model.recover`."""
 
-    kind: AdapterKind | Literal["default"] = "low_rank"
+    kind: Kind | Literal["default"] = "low_rank"
     held_out: Data | None = None
     initial: Adapters | None = None
     checkpoint: str | os.PathLike[str] | None = None

@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from prunecore._native.library import lib
+from prunecore._native.names.tables import Kind, Objective
 from prunecore._native.options_generated import RecoverArguments
 from prunecore._native.progress import ProgressFunction
 from prunecore._native.signatures import takes
@@ -27,6 +28,9 @@ def recover(
     self: OpenModel,
     mask: MaskLike | None,
     data: Data,
+    kind: Kind | Literal["default"] = "low_rank",
+    rank: int | Literal["auto"] | None = 16,
+    objective: Objective = "closed_form",
     *,
     held_out: Data | None = None,
     initial: Adapters | None = None,
@@ -75,7 +79,15 @@ def recover(
     UnsupportedError
         The objective is trained, and the model has no gradients.
     """
-    given = RecoverOptions(held_out=held_out, initial=initial, checkpoint=checkpoint, **options)
+    given = RecoverOptions(
+        kind=kind,
+        rank=rank,
+        objective=objective,
+        held_out=held_out,
+        initial=initial,
+        checkpoint=checkpoint,
+        **options,
+    )
     pointer, n_keep = keep_pointer(as_keep(mask, self.shape.n_blocks))
     struct = given.struct()
     path = given.checkpoint_bytes()

@@ -26,7 +26,7 @@ from prunecore._native.options_generated import (
     SearchRunArguments,
 )
 from prunecore._native.progress import ProgressFunction, Watch
-from prunecore._native.run_file import Checkpoint
+from prunecore._native.run_file import RunFile
 from prunecore._native.signatures import takes
 from prunecore.errors import ArgumentError, Error
 from prunecore.importance.scores import Scores
@@ -157,12 +157,12 @@ def search(
     }
     if isinstance(scores, (Scores, ShapleyScores)):
         provenance["scores"] = scores.provenance
-    file: Checkpoint | None = None
+    file: RunFile | None = None
     found = search
     if found is None:
         given = chosen.record(n_blocks)
         if checkpoint is not None:
-            file = Checkpoint(checkpoint, _run(provenance, given, measured, run))
+            file = RunFile(checkpoint, _run(provenance, given, measured, run))
             found = _continued(file)
             if "times" in file.notes:
                 given["budget"]["times"] = file.notes["times"]
@@ -244,7 +244,7 @@ def _run(
     }
 
 
-def _continued(file: Checkpoint) -> Search | None:
+def _continued(file: RunFile) -> Search | None:
     """The search that a checkpoint holds; None if there is no file."""
     saved = file.load()
     if saved is None:

@@ -29,13 +29,13 @@ ASKED_BYTES = 1 << 24
 
 
 @takes(GameOptions)
-class Shapley(Owner):
+class Game(Owner):
     """A game under way: it asks for the worths of coalitions, is told them, and estimates.
 
     Coalitions can be evaluated anywhere and told in any order: the same seed and the same worths
     give the same estimate.
 
-        game = pc.Shapley(24, "surrogate", budget=512)
+        game = pc.Game(24, "surrogate", budget=512)
         while not game.done:
             masks = game.ask(64)
             game.tell(masks, my_worths(masks))
@@ -77,9 +77,9 @@ class Shapley(Owner):
 
     def __repr__(self) -> str:
         if self.closed:
-            return f"Shapley(players={self._players}, closed)"
+            return f"Game(players={self._players}, closed)"
         state = self.state
-        return f"Shapley(players={self._players}, '{state.estimator}', told={state.told})"
+        return f"Game(players={self._players}, '{state.estimator}', told={state.told})"
 
     @property
     def players(self) -> int:
@@ -297,5 +297,5 @@ class Shapley(Owner):
         return _loaded, (type(self), self.save(), self._names)
 
 
-def _loaded(kind: type[Shapley], data: bytes, names: tuple[str, ...]) -> Shapley:
+def _loaded(kind: type[Game], data: bytes, names: tuple[str, ...]) -> Game:
     return kind.load(data, names)

@@ -16,12 +16,12 @@ from prunecore._native.options_generated import (
     GameRunArguments,
 )
 from prunecore._native.progress import ProgressFunction, Watch
-from prunecore._native.run_file import Checkpoint
+from prunecore._native.run_file import RunFile
 from prunecore._native.signatures import takes
 from prunecore.errors import ArgumentError, DataError, Error, UnsupportedError
 from prunecore.masks.mask import Mask
 from prunecore.measures.options import CoalitionOptions
-from prunecore.shapley.game import Shapley
+from prunecore.shapley.game import Game
 from prunecore.shapley.options import GameOptions, GameRunOptions
 from prunecore.shapley.players import Players, granularity_players, grouped_players
 from prunecore.shapley.scores import ShapleyScores
@@ -44,15 +44,15 @@ class ShapleyCallArguments(GameArguments, GameRunArguments, CoalitionArguments, 
 def shapley(
     self: OpenModel,
     data: Data,
-    *,
     measure: Measure = "loss",
     granularity: Granularity = "sublayer",
+    *,
     players: Sequence[Any] | Mapping[str, Any] | None = None,
     estimator: Estimator | Literal["default"] = "surrogate",
     cap: float | Literal["default"] | None = "default",
     checkpoint: str | os.PathLike[str] | None = None,
     progress: GameProgressFunction | None = None,
-    game: Shapley | None = None,
+    game: Game | None = None,
     reference: MaskLike | None = None,
     batch_progress: ProgressFunction | None = None,
     **options: Unpack[ShapleyCallArguments],
@@ -75,7 +75,7 @@ def shapley(
         "ffn.3", "block.3", or indices of sublayers. Sublayers in no group are kept in every
         coalition.
     estimator : str
-        How the values are estimated: see `Shapley`.
+        How the values are estimated: see `Game`.
     cap : float, "default" or None
         A measure above it counts as the cap; None = measures as they are. The default is
         ln(vocabulary size) for "loss" and none for others: coalitions that have collapsed say
@@ -87,7 +87,7 @@ def shapley(
         Called with a `GameProgress` after every batch of coalitions. A true result stops the game
         with `Cancelled`, an exception stops it and is raised again; the checkpoint and `game` can
         be resumed.
-    game : Shapley, optional
+    game : Game, optional
         The game to play, or to resume. It says how to estimate, and stays the caller's.
     reference : Mask or array, optional
         The mask whose logits distances are taken to. Default: everything kept.
@@ -121,7 +121,7 @@ def shapley(
     struct.player_count = len(player_of)
     kept = measured.write(struct.coalitions, n_blocks, watch)
     name = MEASURE.parse(measure)
-    played = game or Shapley(who.names, **estimation.to_dict())
+    played = game or Game(who.names, **estimation.to_dict())
     provenance: dict[str, Any] = {
         "library": f"prunecore {header_version()}",
         "model": self.provenance,
@@ -135,10 +135,10 @@ def shapley(
     if game is None:
         chosen = {**estimation.to_dict(), "estimator": played.state.estimator}
         provenance["options"] = chosen
-    file: Checkpoint | None = None
+    file: RunFile | None = None
     if checkpoint is not None:
         state = _run(provenance, player_of.tolist(), measured, run)
-        file = Checkpoint(checkpoint, state)
+        file = RunFile(checkpoint, state)
         saved = file.load()
         if saved is None:
             file.save(played.save())  # a file that cannot be written is better known now
@@ -184,15 +184,15 @@ def _run(
     }
 
 
-def _continued(file: Checkpoint, saved: bytes, who: Players) -> Shapley:
+def _continued(file: RunFile, saved: bytes, who: Players) -> Game:
     try:
-        return Shapley.load(saved, who.names)
+        return Game.load(saved, who.names)
     except Error as error:
         raise type(error)(f"the checkpoint {file.path} cannot be read: {error}") from error
 
 
 def _scores(
-    game: Shapley, who: Players, n_blocks: int, provenance: Mapping[str, Any]
+    game: Game, who: Players, n_blocks: int, provenance: Mapping[str, Any]
 ) -> ShapleyScores:
     found = game.result()
     return ShapleyScores(
@@ -201,9 +201,9 @@ def _scores(
         who,
         n_blocks,
         found.state,
-        _if_any(game.interactions),
-        _if_any(game.strata),
-        provenance,
+        interactions=_if_any(game.interactions),
+        strata=_if_any(game.strata),
+        provenance=provenance,
     )
 
 
