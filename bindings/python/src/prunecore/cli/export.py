@@ -82,7 +82,14 @@ def export(
         record: dict[str, Any] = {"format": format_, "path": str(out)}
         if format_ == "gguf":
             record["gguf"] = _write_gguf(
-                opened, out, given, found, dtype or "auto", tokenizer, replace, bar
+                opened,
+                out,
+                mask=given,
+                adapters=found,
+                dtype=dtype or "auto",
+                tokenizer=tokenizer,
+                replace=replace,
+                bar=bar,
             )
         else:
             opened.export(out, given, found, format_, replace=replace, progress=bar)

@@ -119,7 +119,18 @@ def generate(
         beginning = 8 if prompt_tokens is None else prompt_tokens
         length = CALIBRATION_TOKENS if max_tokens is None else max_tokens
         files = mask, adapters
-        _calibrate(model, compute, calibration, texts, beginning, length, files, seed, out, json_)
+        _calibrate(
+            model,
+            compute,
+            n_sequences=calibration,
+            texts=texts,
+            prompt_tokens=beginning,
+            max_tokens=length,
+            files=files,
+            seed=seed,
+            out=out,
+            json_=json_,
+        )
         return
     if texts is None:
         raise ArgumentError("there is no text to continue: give --prompt or --prompts")

@@ -218,7 +218,15 @@ def search(
         checked_suffix(plot)  # before hours of work
     with open_model(model, compute) as opened:
         text = (
-            read_choices(choices, opened, examples, shots, scoring, limit, seed)
+            read_choices(
+                choices,
+                opened,
+                examples=examples,
+                shots=shots,
+                scoring=scoring,
+                limit=limit,
+                seed=seed,
+            )
             if choices is not None
             else read_data(data or [], opened, sequence_length, limit, seed)
         )

@@ -136,7 +136,15 @@ def shapley(
         raise ArgumentError("give either --data or --choices: the game is played on it")
     with open_model(model, compute) as opened:
         text = (
-            read_choices(choices, opened, examples, shots, scoring, limit, seed)
+            read_choices(
+                choices,
+                opened,
+                examples=examples,
+                shots=shots,
+                scoring=scoring,
+                limit=limit,
+                seed=seed,
+            )
             if choices is not None
             else read_data(data or [], opened, sequence_length, limit, seed)
         )

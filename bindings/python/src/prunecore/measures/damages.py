@@ -127,9 +127,21 @@ def damages(
     kept = as_keep(reference, self.shape.n_blocks)
     watch = Watch(progress)
     options = new_struct("prune_coalition_options")
-    set_coalition_options(options, name, cap_value(cap), kept, memory_budget, batch_tokens, watch)
+    set_coalition_options(
+        options,
+        name,
+        cap=cap_value(cap),
+        reference=kept,
+        memory_budget=memory_budget,
+        batch_tokens=batch_tokens,
+        watch=watch,
+    )
     if table is not None and len(table) == 0:
-        return Damages(name, np.empty(0), WalkReport(0, 0, data.n_tokens, 0.0))
+        return Damages(
+            name,
+            np.empty(0),
+            WalkReport(sublayers_computed=0, sublayers_naive=0, tokens=data.n_tokens, seconds=0.0),
+        )
     count, length = (1, 0) if table is None else table.shape
     rows = ffi.NULL if table is None else ffi.from_buffer("uint8_t[]", table)
     values = np.empty(count)

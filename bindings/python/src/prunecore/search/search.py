@@ -159,7 +159,13 @@ prefill_ms, decode_ms, max_loss_increase, max_damage
     watch = Watch(batch_progress)
     options = new_struct("prune_search_run_options")
     set_coalition_options(
-        options.coalitions, name, cap_value(cap), kept, memory_budget, batch_tokens, watch
+        options.coalitions,
+        name,
+        cap=cap_value(cap),
+        reference=kept,
+        memory_budget=memory_budget,
+        batch_tokens=batch_tokens,
+        watch=watch,
     )
     if metric is not None and scores is None:
         options.metric = METRIC.value(_checked_metric(chosen))
@@ -283,4 +289,6 @@ def _result(found: Search, provenance: Mapping[str, Any]) -> SearchResult:
         "damage": state.to_dict()["damage"],
         "met": state.met,
     }
-    return SearchResult(Mask(found.mask, record), found.path, state, record)
+    return SearchResult(
+        mask=Mask(found.mask, record), path=found.path, state=state, provenance=record
+    )

@@ -122,7 +122,13 @@ def shapley(
     options.sublayer_budget = optional_count("sublayer_budget", sublayer_budget)
     options.batch_coalitions = optional_count("batch_coalitions", batch_coalitions)
     set_coalition_options(
-        options.coalitions, name, cap_value(cap), kept, memory_budget, batch_tokens, watch
+        options.coalitions,
+        name,
+        cap=cap_value(cap),
+        reference=kept,
+        memory_budget=memory_budget,
+        batch_tokens=batch_tokens,
+        watch=watch,
     )
     estimation = GameOptions(
         estimator=estimator,
