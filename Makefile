@@ -43,8 +43,8 @@ test-capi:
 
 ## Files side by side; the demo by itself, since it is timed.
 test-python:
-	$(BIN)/python -m pytest -q Tests/Python/test_cli_demo.py
-	$(BIN)/python -m pytest -q -n auto --dist loadfile --ignore Tests/Python/test_cli_demo.py Tests/Python
+	$(BIN)/python -m pytest -q Tests/Python/cli/test_cli_demo.py
+	$(BIN)/python -m pytest -q -n auto --dist loadfile --ignore Tests/Python/cli/test_cli_demo.py Tests/Python
 
 ## Instructions of the hot loops, under valgrind: none may take 10 % more than benchmarks/instructions.json says.
 test-instructions:

@@ -19,6 +19,7 @@ import pytest
 from numpy_decoder import Decoder, Sizes
 from numpy_host import NumpyHost
 
+SUPPORT = str(Path(__file__).resolve().parents[1] / "support")
 DECODER = Decoder(2, Sizes(blocks=2, width=8, heads=2, groups=1, head=4, inner=12, vocabulary=11))
 DATA = pc.Data([np.arange(n) % 11 for n in (5, 9)])
 MASK = [1, 0, 1, 1]
@@ -292,10 +293,9 @@ time.sleep(0.2)
 
 @pytest.mark.parametrize("end", ENDS)
 def test_interpreters_end_in_peace(end: str) -> None:
-    here = str(Path(__file__).parent)
     code = f"{START}{ENDS[end]}\nprint('done')\n"
     done = subprocess.run(
-        [sys.executable, "-c", code, here],
+        [sys.executable, "-c", code, SUPPORT],
         capture_output=True,
         encoding="utf-8",
         check=False,
@@ -305,10 +305,9 @@ def test_interpreters_end_in_peace(end: str) -> None:
 
 
 def test_exit_within_a_method() -> None:
-    here = str(Path(__file__).parent)
     code = f"{START}model.host.apply = lambda *_: sys.exit(3)\nmodel = pc.from_host(model.host)\n"
     done = subprocess.run(
-        [sys.executable, "-c", f"{code}model.evaluate(data)", here],
+        [sys.executable, "-c", f"{code}model.evaluate(data)", SUPPORT],
         capture_output=True,
         encoding="utf-8",
         check=False,

@@ -13,7 +13,7 @@ import numpy as np
 import prunecore as pc
 import pytest
 import torch
-from gguf_decoder import GGUFDecoder
+from gguf_decoder import InNumPy
 from prunecore.gguf import export_gguf, llama_cpp_runtime
 
 MASK = pc.Mask.remove(["attn.3", "ffn.7"], 12)
@@ -35,21 +35,6 @@ def model(tales_dir: Path) -> Iterator[pc.Model]:
 def adapters(model: pc.Model, tales_dir: Path) -> pc.Adapters:
     text = pc.Data.from_text(tales_dir / "stories.jsonl", model, 64)[:8]
     return model.recover(MASK, text, "linear", ridge=1e-2)
-
-
-class InNumPy:
-    """Stands for llama.cpp, which `make verify-llama-cpp` runs."""
-
-    name = "NumPy"
-
-    def __init__(self, path: Path, _context: int) -> None:
-        self._decoder = GGUFDecoder(path)
-
-    def logits(self, sequence: Any) -> np.ndarray:
-        return self._decoder.logits(sequence).astype(np.float32)
-
-    def close(self) -> None:
-        pass
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,6 @@ from prunecore._library import ffi, lib
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
-sys.path.insert(0, str(Path(__file__).parent / "parity"))
 from random_models import CHECKPOINTS, VOCABULARY, random_sequences, randomise  # noqa: E402
 
 NAMES = (

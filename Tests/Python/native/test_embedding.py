@@ -85,7 +85,7 @@ def test_scores_are_those_of_the_definition(program: Path, repository_root: Path
 
 
 def test_an_exception_in_the_host_is_told(program: Path, tmp_path: Path) -> None:
-    source = Path(__file__).resolve().parents[2] / "examples" / "c" / "numpy_decoder.py"
+    source = Path(__file__).resolve().parents[3] / "examples" / "c" / "numpy_decoder.py"
     script = tmp_path / "failing.py"
     failing = """
 

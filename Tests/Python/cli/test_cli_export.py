@@ -8,9 +8,9 @@ from pathlib import Path
 
 import prunecore as pc
 import pytest
+from gguf_decoder import InNumPy
 from prunecore.cli import main
 from prunecore.gguf import llama_cpp_runtime, read_gguf
-from test_verifying import InNumPy
 
 
 @pytest.fixture

@@ -157,3 +157,18 @@ class GGUFDecoder:
         squares = np.mean(rows**2, axis=-1, keepdims=True)
         epsilon = self.key("attention.layer_norm_rms_epsilon")
         return rows / np.sqrt(squares + epsilon) * self.tensor(name)
+
+
+class InNumPy:
+    """Stands for llama.cpp, which `make verify-llama-cpp` runs."""
+
+    name = "NumPy"
+
+    def __init__(self, path: Path, _context: int) -> None:
+        self._decoder = GGUFDecoder(path)
+
+    def logits(self, sequence: Any) -> np.ndarray:
+        return self._decoder.logits(sequence).astype(np.float32)
+
+    def close(self) -> None:
+        pass
