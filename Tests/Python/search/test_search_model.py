@@ -46,7 +46,7 @@ def block_masks(count: int) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def text(model: pc.Model, tales_dir: Path) -> pc.Data:
-    """One of the sequences that benchmarks/search.py takes eight of."""
+    """One of the sequences that benchmarks/search/search.py takes eight of."""
     return pc.Data.from_text(tales_dir / "plays.jsonl", model, 128, limit=1)
 
 
@@ -54,7 +54,7 @@ def text(model: pc.Model, tales_dir: Path) -> pc.Data:
 def test_greedy_and_evolutionary_reach_the_optimum_over_blocks(
     model: pc.Model, text: pc.Data, count: int
 ) -> None:
-    """Of 1 to 6 blocks, on all texts: benchmarks/search.py."""
+    """Of 1 to 6 blocks, on all texts: benchmarks/search/search.py."""
     masks = block_masks(count)
     values = model.damages(text, masks).values
     for strategy in ("greedy", "evolutionary"):
@@ -75,7 +75,7 @@ def test_greedy_over_sublayers_shares_its_work(model: pc.Model, data: pc.Data) -
 
 
 def test_searches_beat_one_shot_orders(model: pc.Model, tales_dir: Path) -> None:
-    """Over sublayers; benchmarks/search.py does the same on longer texts."""
+    """Over sublayers; benchmarks/search/search.py does the same on longer texts."""
     ends: dict[str, list[float]] = {}
     for name in ("stories", "maths", "plays"):
         own = pc.Data.from_text(tales_dir / f"{name}.jsonl", model, 48, limit=1)
