@@ -6,7 +6,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,6 @@ from PIL import Image
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
     out = tmp_path_factory.mktemp("demo") / "out"
-    began = time.monotonic()
     done = subprocess.run(
         [sys.executable, "-m", "prunecore", "demo", "--out", str(out), "--json"],
         check=False,
@@ -26,7 +24,6 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]
         text=True,
     )
     assert (done.returncode, done.stderr) == (0, "")
-    assert time.monotonic() - began < 120
     return out, json.loads(done.stdout)
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import prunecore as pc
 import pytest
+from processes import HANG, begun, wait_until
 
 COMMAND = [sys.executable, "-m", "prunecore"]
 MASK = pc.Mask.remove(["attn.6", "attn.8"], 12)
@@ -118,19 +119,18 @@ def test_ctrl_c_ends_a_training(files: Path) -> None:
         "recover model --mask mask.json --data text.jsonl --limit 32 --rank 4 --objective ce "
         "--start zero --steps 100000 --checkpoint kept/training --out never --json"
     )
-    running = subprocess.Popen(
+    running = begun(
         [*COMMAND, *line.split()],
         cwd=files,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         encoding="utf-8",
     )
-    deadline = time.monotonic() + 60
-    while not (files / "kept").is_dir() and time.monotonic() < deadline:
-        time.sleep(0.05)  # the folder is made when all is read and training is next
-    time.sleep(2)
+    # The folder is made when all is read and training is next; its steps would take hours.
+    wait_until((files / "kept").is_dir, "the folder of the checkpoint")
+    time.sleep(1)  # usually enough to be within the training; a signal before it does the same
     running.send_signal(signal.SIGINT)
-    out, error = running.communicate(timeout=60)
+    out, error = running.communicate(timeout=HANG)
     assert (running.returncode, out) == (130, ""), error
     assert error == "prunecore: cancelled\n"
     assert not (files / "never").exists()

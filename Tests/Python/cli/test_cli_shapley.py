@@ -180,20 +180,14 @@ def test_killed_runs_end_with_the_same_numbers(folder: Path, estimator: str) -> 
     arguments += " --checkpoint game --out parts.json"
     rng, kills, told = random.Random(estimator), 0, [0]
     for _ in range(6):
-        code, _ = stopped(
-            folder,
-            arguments,
-            lambda: told_of(folder / "game"),
-            signal.SIGKILL,
-            rng.uniform(0, 0.25),
-        )
+        code = stopped(folder, arguments, signal.SIGKILL, rng.randint(3, 6)).returncode
         if code == 0:
             break
         assert code == -signal.SIGKILL and not (folder / "parts.json").exists()
         kills += 1
         told.append(told_of(folder / "game"))
         assert told[-1] > told[-2]
-    assert kills > 0, "the command was over before it could be killed"
+    assert kills > 0, "the command wrote too few checkpoints to be killed at one"
     assert told[1] < 400
     run(folder, arguments)
     whole, parts = (json.loads((folder / f"{n}.json").read_text()) for n in ("whole", "parts"))
@@ -202,8 +196,8 @@ def test_killed_runs_end_with_the_same_numbers(folder: Path, estimator: str) -> 
 
 def test_ctrl_c_is_exit_code_130_and_keeps_the_checkpoint(folder: Path) -> None:
     arguments = f"shapley model {LONG} --checkpoint game --out scores.json"
-    code, errors = stopped(folder, arguments, lambda: told_of(folder / "game"), signal.SIGINT, 0)
-    assert (code, errors) == (130, "prunecore: cancelled\n")
+    done = stopped(folder, arguments, signal.SIGINT, 3)
+    assert (done.returncode, done.stderr) == (130, "prunecore: cancelled\n")
     assert 0 < told_of(folder / "game") < 400
     assert not (folder / "scores.json").exists()
     run(folder, arguments)

@@ -8,7 +8,7 @@ import random
 import signal
 import subprocess
 import sys
-import time
+import timeit
 import traceback
 import weakref
 from pathlib import Path
@@ -18,6 +18,7 @@ import prunecore as pc
 import pytest
 from numpy_decoder import Decoder, Sizes
 from numpy_host import NumpyHost
+from processes import HANG
 
 SUPPORT = str(Path(__file__).resolve().parents[1] / "support")
 DECODER = Decoder(2, Sizes(blocks=2, width=8, heads=2, groups=1, head=4, inner=12, vocabulary=11))
@@ -234,10 +235,11 @@ def test_interrupts_at_any_moment() -> None:
     try:
         with pc.from_host(NumpyHost(DECODER)) as model:
             wanted = model.score(DATA, "leave_one_out_loss")["leave_one_out_loss"]
-            begin = time.perf_counter()
-            model.score(DATA, "leave_one_out_loss")
-            usual = time.perf_counter() - begin
-            for _ in range(400):
+            usual = min(timeit.repeat(lambda: model.score(DATA, "leave_one_out_loss"), number=1))
+            tries = 0
+            while tries < 400 or heard <= 100:  # however many come too late on a busy machine
+                tries += 1
+                assert tries < 100_000
                 count = len(raised)
                 try:
                     signal.setitimer(signal.ITIMER_REAL, 1e-5 + chance.random() * usual)
@@ -249,7 +251,6 @@ def test_interrupts_at_any_moment() -> None:
                 assert len(raised) - count <= 1
                 assert heard == len(raised)
                 assert model.live_states == 0
-            assert heard > 100
             np.testing.assert_array_equal(
                 model.score(DATA, "leave_one_out_loss")["leave_one_out_loss"], wanted
             )
@@ -299,7 +300,7 @@ def test_interpreters_end_in_peace(end: str) -> None:
         capture_output=True,
         encoding="utf-8",
         check=False,
-        timeout=60,
+        timeout=HANG,
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "done\n", "")
 
@@ -311,6 +312,6 @@ def test_exit_within_a_method() -> None:
         capture_output=True,
         encoding="utf-8",
         check=False,
-        timeout=60,
+        timeout=HANG,
     )
     assert (done.returncode, done.stdout, done.stderr) == (3, "", "")

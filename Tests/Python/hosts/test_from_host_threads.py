@@ -14,10 +14,10 @@ import prunecore as pc
 import pytest
 from numpy_decoder import Decoder, Sizes
 from numpy_host import NumpyHost
+from processes import HANG
 
 DECODER = Decoder(2, Sizes(blocks=2, width=8, heads=2, groups=1, head=4, inner=12, vocabulary=11))
 DATA = pc.Data([np.arange(n) % 11 for n in (5, 9)])
-SECONDS = 60
 
 
 class Oops(Exception):
@@ -30,7 +30,7 @@ def test_methods_of_two_models_run_side_by_side() -> None:
 
     class Meeting(NumpyHost):
         def token_losses(self, state, rows, tokens):
-            meeting.wait(SECONDS)
+            meeting.wait(HANG)
             return super().token_losses(state, rows, tokens)
 
     models = [pc.from_host(Meeting(DECODER)) for _ in range(2)]
@@ -74,12 +74,12 @@ def test_exceptions_come_back_in_other_threads() -> None:
             raise error
 
     with pc.from_host(Failing(DECODER)) as model, ThreadPoolExecutor(1) as pool:
-        assert pool.submit(model.evaluate, DATA).exception(SECONDS) is error
+        assert pool.submit(model.evaluate, DATA).exception(HANG) is error
         # It is no concern of this thread's calls, nor of that one's next.
         with pytest.raises(pc.ArgumentError):
             model.evaluate(DATA, [1])
         with pytest.raises(pc.ArgumentError):
-            pool.submit(model.evaluate, DATA, [1]).result(SECONDS)
+            pool.submit(model.evaluate, DATA, [1]).result(HANG)
 
 
 def fresh_loss(results: Any) -> None:
@@ -104,8 +104,8 @@ def child(context: BaseContext, target: Any, *arguments: Any, count: int = 1) ->
     results = context.Queue()
     process = context.Process(target=target, args=(results, *arguments))
     process.start()
-    found = [results.get(timeout=SECONDS) for _ in range(count)]
-    process.join(SECONDS)
+    found = [results.get(timeout=HANG) for _ in range(count)]
+    process.join(HANG)
     assert process.exitcode == 0
     return found
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import prunecore as pc
 import pytest
+from processes import HANG
 from prunecore._library import LIBRARY_PATH
 
 
@@ -50,7 +51,7 @@ def run(program: Path, script: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [str(program), sys.executable, str(script)],
         cwd=program.parent, env=environment, capture_output=True, encoding="utf-8",
-        check=False, timeout=120,
+        check=False, timeout=HANG,
     )  # fmt: skip
 
 

@@ -10,12 +10,11 @@ import signal
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from processes import HANG, begun
 
 COMMAND = [sys.executable, "-m", "prunecore"]
 
@@ -35,45 +34,18 @@ def only_json(done: subprocess.CompletedProcess[str]) -> Any:
     return json.loads(done.stdout, parse_constant=lambda name: pytest.fail(name))
 
 
-def wait_until(condition: Callable[[], bool], seconds: float) -> bool:
-    """Whether a condition comes true within some seconds."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if condition():
-            return True
-        time.sleep(0.005)
-    return False
-
-
 def stopped(
-    folder: Path, arguments: str, told: Callable[[], int], how: signal.Signals, wait: float
-) -> tuple[int, str]:
-    """Begins a command, waits for its next checkpoint and some more, and stops it.
+    folder: Path, arguments: str, how: signal.Signals, sync: int
+) -> subprocess.CompletedProcess[str]:
+    """A command that gets a signal when it writes to disk for the `sync`-th time.
 
-    Parameters
-    ----------
-    told : callable
-        How much the checkpoint holds.
-
-    Returns
-    -------
-    tuple of int and str
-        Exit status and standard error.
+    Writing a checkpoint syncs twice: before the new file takes the place of the old one, and after.
     """
-    before = told()
-    process = subprocess.Popen(
-        [*COMMAND, *arguments.split()],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=folder,
-    )
-    further = wait_until(lambda: told() > before or process.poll() is not None, 120)
-    assert further, "no batch was ever done"
-    time.sleep(wait)
-    process.send_signal(how)
-    _, errors = process.communicate(timeout=120)
-    return process.returncode, errors
+    program = Path(__file__).with_name("stopped_at_sync.py")
+    command = [sys.executable, program, str(int(how)), str(sync), *arguments.split()]
+    process = begun(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=folder)
+    output, errors = process.communicate(timeout=HANG)
+    return subprocess.CompletedProcess(command, process.returncode, output, errors)
 
 
 def on_terminal(folder: Path, arguments: str) -> tuple[bytes, bytes]:
