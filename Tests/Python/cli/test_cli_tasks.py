@@ -15,6 +15,7 @@ import prunecore as pc
 import pytest
 from PIL import Image
 
+RUNS_BLOCKS_OF = {"docs/tasks.md": ("python", "sh")}
 TEXTS = ("stories", "maths", "plays")
 
 

@@ -4,13 +4,11 @@
 from __future__ import annotations
 
 import re
-import shutil
-import subprocess
 from pathlib import Path
 
 import prunecore as pc
 import pytest
-from prunecore._library import LIBRARY_PATH
+from pages import Page, compiled, output_of
 
 MAIN = """
 #include <fstream>
@@ -39,47 +37,23 @@ int main(int, char **argv) {
 """
 
 
-@pytest.fixture
-def text(repository_root: Path) -> str:
-    return (repository_root / "docs" / "models-in-cpp.md").read_text(encoding="utf-8")
+PAGE = "docs/models-in-cpp.md"
+RUNS_BLOCKS_OF = {"docs/models-in-cpp.md": ("cpp",)}
 
 
-def test_examples(
-    text: str, repository_root: Path, tales_dir: Path, tales: pc.Model, tmp_path: Path
+def test_blocks_of_the_cpp_page_over_the_examples_engine(
+    repository_root: Path, tales_dir: Path, tales: pc.Model, tmp_path: Path
 ) -> None:
-    compiler = shutil.which("c++")
-    if compiler is None:
-        pytest.skip("no C++ compiler")
-    source = tmp_path / "page.cpp"
-    source.write_text("".join(re.findall(r"```cpp\n(.*?)```", text, re.DOTALL)) + MAIN)
-    flags = ["-std=c++17", "-O3", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Werror"]
+    code = "".join(Page(PAGE).code("cpp")) + MAIN
     engine = repository_root / "examples" / "cpp"
-    folders = [repository_root / "include", repository_root / "bindings" / "cpp", engine]
-    sources = [source, engine / "engine.cpp", engine / "engine_files.cpp"]
-    # By its path: the library that the package uses, wherever it is.
-    library = [str(LIBRARY_PATH), f"-Wl,-rpath,{LIBRARY_PATH.parent}"]
-    program = tmp_path / "page"
-    built = subprocess.run(
-        [compiler, *flags, *(f"-I{folder}" for folder in folders), *map(str, sources), *library]
-        + ["-o", str(program)],
-        capture_output=True,
-        encoding="utf-8",
-        check=False,
-    )
-    assert (built.returncode, built.stderr) == (0, "")
+    sources = [engine / "engine.cpp", engine / "engine_files.cpp"]
+    program = compiled(code, "cpp", tmp_path, *sources, flags=("-O3", f"-I{engine}"))
 
     tokens = tmp_path / "tokens.txt"
     lines = (repository_root / "examples" / "data" / "tales_tokens.txt").read_text().splitlines()
     sequences = [[int(word) for word in line.split()][:48] for line in lines[:4]]
     tokens.write_text("".join(" ".join(map(str, ids)) + "\n" for ids in sequences))
-    done = subprocess.run(
-        [str(program), str(tales_dir), str(tokens)],
-        capture_output=True,
-        encoding="utf-8",
-        check=False,
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    printed = done.stdout.splitlines()
+    printed = output_of([program, tales_dir, tokens], tmp_path, quiet=True).splitlines()
     assert printed[3] == "device 3 is lost"
     numbers = [[float(word) for word in printed[i].split()] for i in (0, 1, 2, 4)]
     for ours, theirs in numbers:
@@ -89,7 +63,7 @@ def test_examples(
     assert recovered < pruned
 
 
-def test_the_callbacks_page_has_the_place_that_is_linked(text: str, repository_root: Path) -> None:
+def test_callbacks_page_has_the_section_that_the_cpp_page_links(repository_root: Path) -> None:
     """And every function that a host may override is one that the header names."""
     page = (repository_root / "docs" / "models-from-callbacks.md").read_text(encoding="utf-8")
     assert "## What a missing method costs\n" in page

@@ -4,37 +4,24 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import prunecore as pc
 import pytest
-from prunecore._library import LIBRARY_PATH
+from pages import Page, compiled, output_of, run_python
+
+PAGE = "docs/models-from-tensors.md"
+RUNS_BLOCKS_OF = {"docs/models-from-tensors.md": ("python", "c", "cpp")}
 
 
-@pytest.fixture
-def text(repository_root: Path) -> str:
-    return (repository_root / "docs" / "models-from-tensors.md").read_text(encoding="utf-8")
-
-
-def run(workplace: Path, *command: str | Path) -> list[str]:
-    done = subprocess.run(
-        list(map(str, command)), cwd=workplace, capture_output=True, encoding="utf-8", check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout.splitlines()
-
-
-def test_python_examples(text: str, workplace: Path, tales: pc.Model, tales_dir: Path) -> None:
+def test_python_blocks_of_the_tensors_page(
+    workplace: Path, tales: pc.Model, tales_dir: Path
+) -> None:
     pytest.importorskip("torch")
     pytest.importorskip("transformers")
-    code = "".join(re.findall(r"```python\n(.*?)```", text, re.DOTALL))
-    lines = run(workplace, sys.executable, "-c", code)
+    lines = run_python(Page(PAGE).code("python"), workplace)
     data = pc.Data.from_text(tales_dir / "stories.jsonl", tales, sequence_length=128, limit=4)
     assert lines[0] == "Model('tales-12l', 12 blocks) bf16"
     whole, changed, again = map(float, lines[1:4])
@@ -71,33 +58,15 @@ def write_engine(tales_dir: Path, folder: Path) -> None:
     )
 
 
-@pytest.mark.parametrize(
-    ("language", "compiler", "standard"), [("c", "gcc", "c99"), ("cpp", "g++", "c++17")]
-)
-def test_compiled_examples(
-    language: str,
-    compiler: str,
-    standard: str,
-    text: str,
-    tales_dir: Path,
-    tales: pc.Model,
-    repository_root: Path,
-    tmp_path: Path,
+@pytest.mark.parametrize("language", ["c", "cpp"])
+def test_compiled_blocks_of_the_tensors_page(
+    language: str, tales_dir: Path, tales: pc.Model, tmp_path: Path
 ) -> None:
-    compiler = os.environ.get({"c": "CC", "cpp": "CXX"}[language], compiler)
-    if shutil.which(compiler) is None:
-        pytest.skip(f"{compiler} is not installed")
-    (code,) = re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
     write_engine(tales_dir, tmp_path)
-    (tmp_path / f"example.{language}").write_text(code, encoding="utf-8")
-    (tmp_path / "libprunecore.so.1").symlink_to(Path(LIBRARY_PATH).resolve())
-    run(
-        tmp_path, compiler, f"-std={standard}", "-Wall", "-Wextra", "-Werror",
-        f"-I{repository_root / 'include'}", f"-I{repository_root / 'bindings' / 'cpp'}",
-        f"example.{language}", "weights.s", "libprunecore.so.1", f"-Wl,-rpath,{tmp_path}",
-        "-o", "example",
-    )  # fmt: skip
-    *magnitudes, last = run(tmp_path, tmp_path / "example")
+    program = compiled(
+        Page(PAGE).only(language), language, tmp_path, "weights.s", flags=("-Wno-conversion",)
+    )
+    *magnitudes, last = output_of([program], tmp_path).splitlines()
     assert "the library is done with them" in last
     wanted = tales.score(metrics="magnitude")["magnitude"]
     np.testing.assert_allclose(np.array(magnitudes, float), wanted, rtol=1e-15)
