@@ -137,7 +137,7 @@ def test_result_is_that_of_the_call(folder: Path, tales: pc.Model) -> None:
         data,
         "attention",
         "cosine",
-        3,
+        remove=3,
         calibration=3,
         held_out=2,
         combine="importance",

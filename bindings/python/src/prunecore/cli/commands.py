@@ -11,7 +11,10 @@ import typer
 from rich.console import RenderableType
 
 import prunecore
-from prunecore._metrics import parse_granularity, parse_metrics, parse_only
+from prunecore._native.names.metric_sets import parse_metrics
+from prunecore._native.names.tables import GRANULARITY
+from prunecore._native.names.units import parse_only
+from prunecore._native.runtime import runtime_info
 from prunecore.cli import tables
 from prunecore.cli.options import (
     AdaptersOption,
@@ -41,11 +44,9 @@ from prunecore.cli.options import (
 )
 from prunecore.cli.output import Bar, Output, count, make_folder, wrote
 from prunecore.errors import ArgumentError
+from prunecore.importance.scores import Scores
 from prunecore.plots import pruning_curves, save_figure
-from prunecore.runtime import runtime_info
-from prunecore.scores import Scores
-from prunecore.shapley_json import read_scores
-from prunecore.shapley_scores import ShapleyScores
+from prunecore.shapley.scores import ShapleyScores, read_scores
 
 OutFile = Annotated[
     Path | None, typer.Option("--out", metavar="FILE", help="Where to write the result as JSON.")
@@ -127,10 +128,10 @@ def score(
         scores = opened.score(
             text,
             names,
-            parse_granularity(granularity),
+            GRANULARITY.parse(granularity),
             read_mask(mask, opened),
-            relative_to,  # type: ignore[arg-type]  # the library checks the name
-            tokens,  # type: ignore[arg-type]
+            relative_to=relative_to,  # type: ignore[arg-type]  # the library checks the name
+            tokens=tokens,  # type: ignore[arg-type]
             progress=bar,
         )
     parts: list[str] = []
@@ -217,7 +218,15 @@ def evaluate(
         removed = (given if found is None else found.mask).removed
         text = read_data(data, opened, sequence_length, limit, seed) if data else None
         questions = (
-            read_choices(choices, opened, examples, shots, scoring, limit, seed)
+            read_choices(
+                choices,
+                opened,
+                examples=examples,
+                shots=shots,
+                scoring=scoring,
+                limit=limit,
+                seed=seed,
+            )
             if choices is not None
             else None
         )
@@ -296,7 +305,7 @@ def _kind(found: Scores | ShapleyScores, granularity: str | None, only: str | No
     kind = parse_only(only)
     if granularity is None:
         return kind
-    asked = parse_granularity(granularity)
+    asked = GRANULARITY.parse(granularity)
     if asked == found.granularity:
         return kind
     if asked in ("attention", "feed_forward"):

@@ -10,17 +10,9 @@ import numpy as np
 import typer
 from rich.console import Group
 
-from prunecore._progress import ProgressFunction
+from prunecore._native.progress import ProgressFunction
 from prunecore.cli import recovery_tables, tables
-from prunecore.cli.options import (
-    ComputeOption,
-    JsonOption,
-    ThreadsOption,
-    apply_threads,
-    open_model,
-)
-from prunecore.cli.output import Bar, Output, table, titled, wrote
-from prunecore.demonstration import (
+from prunecore.cli.demonstration import (
     CALIBRATION_SEQUENCES,
     HELD_OUT_SEQUENCES,
     SEQUENCE_LENGTH,
@@ -29,6 +21,14 @@ from prunecore.demonstration import (
     demonstrate,
     find_example_model,
 )
+from prunecore.cli.options import (
+    ComputeOption,
+    JsonOption,
+    ThreadsOption,
+    apply_threads,
+    open_model,
+)
+from prunecore.cli.output import Bar, Output, table, titled, wrote
 from prunecore.plots.style import words
 
 

@@ -8,7 +8,6 @@ from typing import Annotated, Any
 
 import typer
 
-from prunecore.adapters import Adapters
 from prunecore.cli.options import (
     AdaptersOption,
     ComputeOption,
@@ -28,10 +27,11 @@ from prunecore.cli.options import (
 )
 from prunecore.cli.output import Bar, Output, count, make_folder, table, titled, wrote
 from prunecore.errors import ArgumentError, LoadError
-from prunecore.export_formats import EXPORT_FORMATS
-from prunecore.mask import Mask
+from prunecore.export.formats import EXPORT_FORMATS
+from prunecore.export.verification import Verification
+from prunecore.masks.mask import Mask
 from prunecore.model import Model
-from prunecore.verifying import Verification
+from prunecore.recovery.adapters import Adapters
 
 EXIT_DIFFERS = 1
 
@@ -82,7 +82,14 @@ def export(
         record: dict[str, Any] = {"format": format_, "path": str(out)}
         if format_ == "gguf":
             record["gguf"] = _write_gguf(
-                opened, out, given, found, dtype or "auto", tokenizer, replace, bar
+                opened,
+                out,
+                mask=given,
+                adapters=found,
+                dtype=dtype or "auto",
+                tokenizer=tokenizer,
+                replace=replace,
+                bar=bar,
             )
         else:
             opened.export(out, given, found, format_, replace=replace, progress=bar)
@@ -144,7 +151,7 @@ def _write_gguf(
     bar: Bar,
 ) -> dict[str, Any]:
     try:
-        from prunecore.gguf import export_gguf
+        from prunecore.export.gguf import export_gguf
     except LoadError as error:
         raise ArgumentError(f"--format gguf: {error}") from error
     return export_gguf(

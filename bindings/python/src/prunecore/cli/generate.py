@@ -24,10 +24,10 @@ from prunecore.cli.options import (
     read_mask,
 )
 from prunecore.cli.output import Bar, Output, count, make_folder, wrote
+from prunecore.data.text import documents, load_tokenizer
 from prunecore.errors import ArgumentError
-from prunecore.generation import GeneratedToken, Generation
+from prunecore.generation.generation import GeneratedToken, Generation
 from prunecore.model import Model
-from prunecore.text import documents, load_tokenizer
 
 NEW_TOKENS = 128
 CALIBRATION_TOKENS = 256
@@ -119,7 +119,18 @@ def generate(
         beginning = 8 if prompt_tokens is None else prompt_tokens
         length = CALIBRATION_TOKENS if max_tokens is None else max_tokens
         files = mask, adapters
-        _calibrate(model, compute, calibration, texts, beginning, length, files, seed, out, json_)
+        _calibrate(
+            model,
+            compute,
+            n_sequences=calibration,
+            texts=texts,
+            prompt_tokens=beginning,
+            max_tokens=length,
+            files=files,
+            seed=seed,
+            out=out,
+            json_=json_,
+        )
         return
     if texts is None:
         raise ArgumentError("there is no text to continue: give --prompt or --prompts")

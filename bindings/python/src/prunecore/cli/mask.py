@@ -12,8 +12,8 @@ import typer
 
 from prunecore.cli.options import JsonOption
 from prunecore.cli.output import Output, make_folder, wrote
-from prunecore.mask import Mask
-from prunecore.mask_notations import NOTATIONS
+from prunecore.masks.mask import Mask
+from prunecore.masks.notations import NOTATIONS
 
 NotationHelp = f"{', '.join(NOTATIONS)}."
 app = typer.Typer(name="mask", help="Masks of other tools, in and out.", no_args_is_help=True)

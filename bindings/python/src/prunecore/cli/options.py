@@ -9,14 +9,14 @@ from typing import Annotated
 import typer
 
 import prunecore
-from prunecore.adapters import Adapters
-from prunecore.choice_data import ChoiceData
-from prunecore.choices import ChoiceSet
-from prunecore.data import Data
+from prunecore._native.runtime import set_threads
+from prunecore.data.choice_data import ChoiceData
+from prunecore.data.choice_set import ChoiceSet
+from prunecore.data.data import Data
 from prunecore.errors import ArgumentError
-from prunecore.mask import Mask
+from prunecore.masks.mask import Mask
 from prunecore.model import Model
-from prunecore.runtime import set_threads
+from prunecore.recovery.adapters import Adapters
 
 ModelArgument = Annotated[
     Path, typer.Argument(metavar="MODEL", help="Directory of a Hugging Face model.")
@@ -138,7 +138,7 @@ def read_data(
     if sequence_length < 0:
         raise ArgumentError(f"--sequence-length is {sequence_length}, but must not be negative")
     _check_seed(seed)
-    return Data.from_file(list(paths), model, sequence_length or None, limit, seed)
+    return Data.from_file(list(paths), model, sequence_length or None, limit=limit, seed=seed)
 
 
 def read_choices(
@@ -161,9 +161,9 @@ def read_choices(
         questions,
         model,
         scoring,  # type: ignore[arg-type]  # the call checks the name
-        shots,
-        limit,
-        seed,
+        shots=shots,
+        limit=limit,
+        seed=seed,
     )
 
 

@@ -25,7 +25,7 @@ from prunecore.cli.options import (
 from prunecore.cli.output import Output, make_folder, wrote
 from prunecore.cli.recovery_bar import RecoveryBar
 from prunecore.errors import ArgumentError
-from prunecore.mask import Mask
+from prunecore.masks.mask import Mask
 
 HeldOutOption = Annotated[
     list[Path] | None,

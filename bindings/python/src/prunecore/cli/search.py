@@ -8,9 +8,7 @@ from typing import Annotated
 
 import typer
 
-from prunecore._estimators import parse_measure
-from prunecore._metrics import parse_granularity
-from prunecore._strategies import parse_strategy
+from prunecore._native.names.tables import GRANULARITY, MEASURE, STRATEGY
 from prunecore.cli import search_tables, tables
 from prunecore.cli.options import (
     ChoicesOption,
@@ -36,7 +34,7 @@ from prunecore.cli.search_bar import SearchBar
 from prunecore.errors import ArgumentError
 from prunecore.plots import save_figure
 from prunecore.plots.style import checked_suffix
-from prunecore.shapley_json import read_scores
+from prunecore.shapley.scores import read_scores
 
 
 def search(
@@ -212,15 +210,23 @@ def search(
     --seed also decides what evolutionary and random draw (0 if it is not given).
     """
     apply_threads(threads)
-    how, what = parse_strategy(strategy), parse_measure(measure)
-    units = parse_granularity(granularity)
+    how, what = STRATEGY.parse(strategy), MEASURE.parse(measure)
+    units = GRANULARITY.parse(granularity)
     if (choices is None) == (not data):
         raise ArgumentError("give either --data or --choices: damages are measured on it")
     if plot is not None:
         checked_suffix(plot)  # before hours of work
     with open_model(model, compute) as opened:
         text = (
-            read_choices(choices, opened, examples, shots, scoring, limit, seed)
+            read_choices(
+                choices,
+                opened,
+                examples=examples,
+                shots=shots,
+                scoring=scoring,
+                limit=limit,
+                seed=seed,
+            )
             if choices is not None
             else read_data(data or [], opened, sequence_length, limit, seed)
         )

@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from prunecore._estimators import parse_estimator, parse_measure
-from prunecore._metrics import parse_granularity, unit_count
+from prunecore._native.names.tables import ESTIMATOR, GRANULARITY, MEASURE
+from prunecore._native.names.units import unit_count
 from prunecore.cli import tables
 from prunecore.cli.game_bar import GameBar, most_coalitions
 from prunecore.cli.options import (
@@ -130,13 +130,21 @@ def shapley(
     --seed also decides which coalitions are evaluated (0 if it is not given).
     """
     apply_threads(threads)
-    how, what = parse_estimator(estimator), parse_measure(measure)
-    units, most = parse_granularity(granularity), _cap(cap)
+    how, what = ESTIMATOR.parse(estimator), MEASURE.parse(measure)
+    units, most = GRANULARITY.parse(granularity), _cap(cap)
     if (choices is None) == (not data):
         raise ArgumentError("give either --data or --choices: the game is played on it")
     with open_model(model, compute) as opened:
         text = (
-            read_choices(choices, opened, examples, shots, scoring, limit, seed)
+            read_choices(
+                choices,
+                opened,
+                examples=examples,
+                shots=shots,
+                scoring=scoring,
+                limit=limit,
+                seed=seed,
+            )
             if choices is not None
             else read_data(data or [], opened, sequence_length, limit, seed)
         )
@@ -148,17 +156,17 @@ def shapley(
                 text,
                 what,
                 units,
-                None,
-                how,
-                budget,
-                sublayer_budget,
-                target_error,
-                least,
-                certainty,
-                seed or 0,
-                most,
-                checkpoint,
-                bar.game,
+                players=None,
+                estimator=how,
+                budget=budget,
+                sublayer_budget=sublayer_budget,
+                target_error=target_error,
+                least=least,
+                certainty=certainty,
+                seed=seed or 0,
+                cap=most,
+                checkpoint=checkpoint,
+                progress=bar.game,
                 keep_probability=keep_probability,
                 subnetwork_size=subnetwork_size,
                 batch_progress=bar.batch,

@@ -8,8 +8,9 @@ from typing import Annotated
 
 import typer
 
-from prunecore._progress import ProgressFunction
+from prunecore._native.progress import ProgressFunction
 from prunecore.cli import recovery_tables, study_search
+from prunecore.cli.demonstration import TEXTS, find_example_model
 from prunecore.cli.options import (
     ComputeOption,
     JsonOption,
@@ -19,10 +20,10 @@ from prunecore.cli.options import (
 )
 from prunecore.cli.output import Bar, Output, make_folder, wrote
 from prunecore.cli.study_data import read_parts
-from prunecore.demonstration import TEXTS, find_example_model
 from prunecore.errors import ArgumentError
 from prunecore.plots import save_figure
-from prunecore.recovery_study import METHODS, STUDIED, RecoveryStudy, study_recovery
+from prunecore.studies.recovery_study import RecoveryStudy
+from prunecore.studies.study_recovery import METHODS, STUDIED, study_recovery
 
 QUICK_METHODS = ("bias", "closed_form", "kl_from_zero", "kl")
 QUICK_SEQUENCES = 96

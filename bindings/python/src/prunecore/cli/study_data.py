@@ -6,9 +6,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from prunecore.cli.options import read_data
-from prunecore.data import Data
+from prunecore.data.data import Data
+from prunecore.data.text_split import split_by_document
 from prunecore.model import Model
-from prunecore.text_split import split_by_document
 
 
 def read_parts(

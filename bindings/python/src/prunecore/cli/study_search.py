@@ -9,8 +9,9 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from prunecore._progress import ProgressFunction
+from prunecore._native.progress import ProgressFunction
 from prunecore.cli import search_tables
+from prunecore.cli.demonstration import TEXTS, find_example_model
 from prunecore.cli.options import (
     ComputeOption,
     JsonOption,
@@ -20,12 +21,11 @@ from prunecore.cli.options import (
 )
 from prunecore.cli.output import Bar, Output, make_folder, wrote
 from prunecore.cli.study_data import read_parts
-from prunecore.data import Data
-from prunecore.demonstration import TEXTS, find_example_model
+from prunecore.data.data import Data
 from prunecore.errors import ArgumentError
 from prunecore.plots import save_figure
-from prunecore.search_study import SearchStudy
-from prunecore.study_searching import COUNTS, METHODS, STUDIED, study_search
+from prunecore.studies.search_study import SearchStudy
+from prunecore.studies.study_search import COUNTS, METHODS, STUDIED, study_search
 
 QUICK_COUNTS = (2,)
 QUICK_METHODS = (

@@ -26,8 +26,8 @@ from prunecore.cli.output import Bar, Output, make_folder, table, titled, wrote
 from prunecore.errors import ArgumentError
 from prunecore.plots import save_figure
 from prunecore.plots.style import words
-from prunecore.task_measuring import compare_tasks
-from prunecore.tasks import TaskComparison
+from prunecore.studies.compare_tasks import compare_tasks
+from prunecore.studies.task_comparison import TaskComparison
 
 TasksOption = Annotated[
     list[str],
@@ -106,8 +106,8 @@ def tasks(
             },
             granularity,
             metric,
-            remove,
-            seed,
+            remove=remove,
+            seed=seed,
             calibration=calibration,
             held_out=held_out,
             combine=combine,  # type: ignore[arg-type]  # the call checks the name

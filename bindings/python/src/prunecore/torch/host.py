@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from prunecore.errors import DataError
-from prunecore.host import (
+from prunecore.hosts.host import (
     Distance,
     HeadObjective,
     Host,

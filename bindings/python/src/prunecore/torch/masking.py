@@ -10,7 +10,7 @@ from weakref import WeakSet
 from torch import Tensor, nn
 
 from prunecore.errors import ArgumentError, UnsupportedError
-from prunecore.mask import Keep
+from prunecore.masks.mask import Keep
 from prunecore.torch.adapter_module import AdapterModule
 from prunecore.torch.architectures import Parts
 from prunecore.torch.decoder import Decoder
