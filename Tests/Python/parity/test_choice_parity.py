@@ -105,13 +105,13 @@ def test_choices(subject: Subject, model: Any, mask: str) -> None:
         assert abs(value - tokens.sum()) <= TOKEN_LOSS * len(tokens)
 
     right = np.concatenate([own[item.answer] for item, own in zip(items, wanted, strict=True)])
-    found = damages(model, data, keep[np.newaxis], cap="LOSS")[0]
+    found = damages(model, data, keep[np.newaxis], "LOSS")[0]
     assert found == pytest.approx(-right.mean(), abs=TOKEN_LOSS)
 
     for score in (lib.PRUNE_CHOICE_SCORE_SUM, lib.PRUNE_CHOICE_SCORE_MEAN):
         data = choice_data(items, score)
-        error = damages(model, data, keep[np.newaxis], cap="CHOICE_ERROR", batch_tokens=50)[0]
-        loss = damages(model, data, keep[np.newaxis], cap="CHOICE_LOSS", batch_tokens=50)[0]
+        error = damages(model, data, keep[np.newaxis], "CHOICE_ERROR", batch_tokens=50)[0]
+        loss = damages(model, data, keep[np.newaxis], "CHOICE_LOSS", batch_tokens=50)[0]
         wrong, losses = 0, []
         for item, own in zip(items, wanted, strict=True):
             means = score == lib.PRUNE_CHOICE_SCORE_MEAN

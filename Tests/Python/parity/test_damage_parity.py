@@ -72,7 +72,7 @@ def test_distances(subject: Subject, model: Any, kind: str, reference: str, weig
     other = None if reference == "whole" else masks(subject.n_blocks)[reference]
     base = subject.oracle.run(subject.sequences, other)
     keep = every_mask(subject)
-    found = damages(model, data, keep, cap=kind, reference=other)
+    found = damages(model, data, keep, kind, other)
     for row, value in zip(keep, found, strict=True):
         run = subject.oracle.run(subject.sequences, row)
         wanted = float((distance(kind, run, base) * counted).sum() / counted.sum())
@@ -87,7 +87,7 @@ def test_loss(subject: Subject, model: Any) -> None:
     weights = random_weights(subject.lengths)
     counted = weights.astype(np.float64) * predicted(subject.lengths)
     keep = every_mask(subject)
-    found = damages(model, token_data(subject.sequences, weights), keep, cap="LOSS")
+    found = damages(model, token_data(subject.sequences, weights), keep, "LOSS")
     for row, value in zip(keep, found, strict=True):
         run = subject.oracle.run(subject.sequences, row)
         assert value == pytest.approx(mean_loss(run.token_losses, counted), abs=LOSS)
@@ -96,16 +96,16 @@ def test_loss(subject: Subject, model: Any) -> None:
 @pytest.mark.parametrize("kind", ("LOSS", *DISTANCES))
 def test_masks_together_are_the_masks_alone(subject: Subject, model: Any, kind: str) -> None:
     keep, data = every_mask(subject), token_data(subject.sequences)
-    together = damages(model, data, keep, cap=kind)
-    assert np.array_equal(damages(model, data, keep, cap=kind, memory_budget=1), together)
-    alone = [damages(model, data, row[np.newaxis], cap=kind)[0] for row in keep]
+    together = damages(model, data, keep, kind)
+    assert np.array_equal(damages(model, data, keep, kind, memory_budget=1), together)
+    alone = [damages(model, data, row[np.newaxis], kind)[0] for row in keep]
     assert np.array_equal(alone, together)
 
 
 def test_a_cap(subject: Subject, model: Any) -> None:
     keep, data = every_mask(subject), token_data(subject.sequences)
-    free = damages(model, data, keep, cap="LOSS")
+    free = damages(model, data, keep, "LOSS")
     cap = float(np.median(free)) + 1e-3
-    assert np.array_equal(damages(model, data, keep, cap="LOSS", cap=cap), np.minimum(free, cap))
+    assert np.array_equal(damages(model, data, keep, "LOSS", cap=cap), np.minimum(free, cap))
     for none in (0.0, -1.0):
-        assert np.array_equal(damages(model, data, keep, cap="LOSS", cap=none), free)
+        assert np.array_equal(damages(model, data, keep, "LOSS", cap=none), free)

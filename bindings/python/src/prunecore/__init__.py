@@ -16,9 +16,31 @@
 
 Importing the package loads the C library, and fails with `LoadError` (an `ImportError`) where that
 is not possible.
+
+Everything that a program needs is here, and in `prunecore.torch`, `prunecore.plots`,
+`prunecore.export.gguf` and `prunecore.integrations.lm_eval`, which load other packages. Behind it
+the package is built in floors; a module imports from its own floor and those below it:
+
+    errors              exceptions
+    _native             the C library: loading, handles, progress, and names/ of its constants
+    masks, tensors, shape
+    opened              OpenModel, which every feature takes: an open model without verbs
+    data                token sequences, texts, multiple-choice questions
+    measures            losses, answers, damages, times, gradients
+    importance, generation, recovery
+    shapley, export
+    search, model       model: Model, which is OpenModel and the verbs of all features
+    hosts, studies      models that this program holds or runs; comparisons of several runs
+    plots, torch        pictures; PyTorch
+    cli, integrations   what uses this module as any program does
+
+Modules are named by one rule. A call stands in the module of its verb (`importance.score`,
+`measures.evaluate`, `shapley.play`), what it returns in the module of its noun
+(`importance.scores`, `measures.evaluation`, `shapley.scores`); where the call is a noun itself
+(`measures.damages`), one module holds both. No two names differ by an underscore alone.
 """
 
-from prunecore._native.library import header_version
+from prunecore._native.library import header_version as _header_version
 from prunecore._native.names.tables import (
     ADAPTER_KINDS,
     COMPUTE_TYPES,
@@ -88,7 +110,7 @@ from prunecore.studies.study_recovery import study_recovery
 from prunecore.studies.study_search import study_search
 from prunecore.studies.task_comparison import Compromise, TaskComparison
 
-__version__ = header_version()
+__version__ = _header_version()
 
 __all__ = [
     "ADAPTER_KINDS",

@@ -12,9 +12,9 @@ from prunecore.export.export import export as _export
 from prunecore.export.verify import verify_export as _verify_export
 from prunecore.generation.generate import generate as _generate
 from prunecore.generation.generate_calibration import generate_calibration as _generate_calibration
+from prunecore.importance.curve import curve as _curve
 from prunecore.importance.score import score as _score
 from prunecore.importance.statistics import statistics as _statistics
-from prunecore.importance.trace import curve as _curve
 from prunecore.measures.damages import damages as _damages
 from prunecore.measures.evaluate import evaluate as _evaluate
 from prunecore.measures.evaluate import evaluate_masks as _evaluate_masks

@@ -218,7 +218,15 @@ def evaluate(
         removed = (given if found is None else found.mask).removed
         text = read_data(data, opened, sequence_length, limit, seed) if data else None
         questions = (
-            read_choices(choices, opened, examples, shots, scoring, limit, seed)
+            read_choices(
+                choices,
+                opened,
+                examples=examples,
+                shots=shots,
+                scoring=scoring,
+                limit=limit,
+                seed=seed,
+            )
             if choices is not None
             else None
         )

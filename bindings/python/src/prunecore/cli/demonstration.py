@@ -148,33 +148,37 @@ def demonstrate(model: Model, out: Path, step: Step) -> Demonstration:
     shapley = _play(model, calibration, step)
     whole_probe = Data.concatenate(probe.values())
     curves = _curves(model, whole_probe, sublayers, blocks, step)
-    sublayer_curves = _sublayer_curves(model, whole_probe, sublayers, shapley, curves, step)
+    sublayer_curves = _sublayer_curves(
+        model, whole_probe, sublayers=sublayers, shapley=shapley, curves=curves, step=step
+    )
 
     mask = sublayers.prune(REMOVED_ATTENTION_LAYERS, "leave_one_out_loss", only="attention")
     progress = step("evaluate")
     before = _evaluate(model, held_out, None, progress)
     after = _evaluate(model, held_out, mask, progress)
     alternatives = _alternatives(model, held_out, sublayers, shapley, progress)
-    recovery = _recover(model, held_out, sublayers, blocks, before["all"].loss, step)
+    recovery = _recover(
+        model, held_out, sublayers=sublayers, blocks=blocks, full_loss=before["all"].loss, step=step
+    )
     cost_before, cost_after = model.cost(), model.cost(mask)
     step("draw")
     files = _write(out, sublayers, blocks, shapley, curves, sublayer_curves, recovery, mask)
     found = Demonstration(
-        sublayers,
-        blocks,
-        shapley,
-        curves,
-        sublayer_curves,
-        mask,
-        before,
-        after,
-        alternatives,
-        recovery,
-        cost_before,
-        cost_after,
-        model.provenance,
-        [*files, out / "report.json"],
-        time.monotonic() - began,
+        sublayers=sublayers,
+        blocks=blocks,
+        shapley=shapley,
+        curves=curves,
+        sublayer_curves=sublayer_curves,
+        mask=mask,
+        before=before,
+        after=after,
+        alternatives=alternatives,
+        recovery=recovery,
+        cost_before=cost_before,
+        cost_after=cost_after,
+        model=model.provenance,
+        files=[*files, out / "report.json"],
+        seconds=time.monotonic() - began,
     )
     (out / "report.json").write_text(json.dumps(found.to_dict(), indent=2) + "\n", encoding="utf-8")
     return found
@@ -307,7 +311,15 @@ def _recover(
             mask = sublayers.prune(count, "leave_one_out_loss", only=granularity)
         removal = granularity, count
         points += recover_in_each_way(
-            model, learnt, held_out, mask, removal, full_loss, methods, options, step
+            model,
+            learnt,
+            held_out=held_out,
+            mask=mask,
+            removal=removal,
+            full_loss=full_loss,
+            methods=methods,
+            options=options,
+            step=step,
         )
     provenance = {
         "model": model.provenance,

@@ -80,7 +80,7 @@ def _from_row(row: list[str], subject: str) -> ChoiceItem:
     if not 0 <= answer < len(choices):
         last = LETTERS[min(len(choices), len(LETTERS)) - 1]
         raise ArgumentError(f"the answer is '{letter}', but the choices are A to {last}")
-    return ChoiceItem(row[0], tuple(choices), answer, subject)
+    return ChoiceItem(question=row[0], choices=tuple(choices), answer=answer, subject=subject)
 
 
 def _jsonl(path: Path) -> Iterator[ChoiceItem]:
@@ -104,8 +104,18 @@ def _from_record(record: Any) -> ChoiceItem:
     if not isinstance(choices, list):
         raise ArgumentError('"choices" is no list of texts')
     subject = record.get("subject", "")
-    item = ChoiceItem(question, tuple(choices), 0, "" if subject is None else subject)
-    return ChoiceItem(item.question, item.choices, _answer(answer, item.choices), item.subject)
+    item = ChoiceItem(
+        question=question,
+        choices=tuple(choices),
+        answer=0,
+        subject="" if subject is None else subject,
+    )
+    return ChoiceItem(
+        question=item.question,
+        choices=item.choices,
+        answer=_answer(answer, item.choices),
+        subject=item.subject,
+    )
 
 
 def _field(record: dict[str, Any], *names: str) -> Any:

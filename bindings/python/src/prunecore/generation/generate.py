@@ -170,7 +170,14 @@ class TokenWatch(Watch):
                 reason = "stop"
         end = reason == "stop"
         if self._on_token is not None:
-            token = GeneratedToken(told.prompt, told.index, told.token_id, told.loss, text, reason)
+            token = GeneratedToken(
+                prompt=told.prompt,
+                index=told.index,
+                token=told.token_id,
+                loss=told.loss,
+                text=text,
+                reason=reason,
+            )
             end = bool(self._on_token(token)) or end
         return int(ffi.integer_const("PRUNE_TOKEN_END_SEQUENCE" if end else "PRUNE_TOKEN_CONTINUE"))
 

@@ -90,12 +90,24 @@ def _flattened(view: TensorView) -> TensorView:
     sequences, tokens, width = view.shape
     stride = view.strides[0] if tokens == 1 else view.strides[1]
     shape, strides = (sequences * tokens, width), (stride, view.strides[2])
-    return TensorView(view.address, view.element_type, shape, strides, view.owner)
+    return TensorView(
+        address=view.address,
+        element_type=view.element_type,
+        shape=shape,
+        strides=strides,
+        owner=view.owner,
+    )
 
 
 def _one_row(view: TensorView) -> TensorView:
     shape, strides = (1, *view.shape), (0, *view.strides)
-    return TensorView(view.address, view.element_type, shape, strides, view.owner)
+    return TensorView(
+        address=view.address,
+        element_type=view.element_type,
+        shape=shape,
+        strides=strides,
+        owner=view.owner,
+    )
 
 
 def rows_struct(view: TensorView) -> Any:

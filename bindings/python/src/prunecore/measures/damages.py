@@ -126,7 +126,11 @@ def damages(
     struct = new_struct(measured.STRUCT)
     _reference = measured.write(struct, self.shape.n_blocks, watch)  # lives until the call is done
     if table is not None and len(table) == 0:
-        return Damages(name, np.empty(0), WalkReport(0, 0, data.n_tokens, 0.0))
+        return Damages(
+            name,
+            np.empty(0),
+            WalkReport(sublayers_computed=0, sublayers_naive=0, tokens=data.n_tokens, seconds=0.0),
+        )
     count, length = (1, 0) if table is None else table.shape
     rows = ffi.NULL if table is None else ffi.from_buffer("uint8_t[]", table)
     values = np.empty(count)

@@ -263,4 +263,6 @@ def _result(found: Search, provenance: Mapping[str, Any]) -> SearchResult:
         "damage": state.to_dict()["damage"],
         "met": state.met,
     }
-    return SearchResult(Mask(found.mask, record), found.path, state, record)
+    return SearchResult(
+        mask=Mask(found.mask, record), path=found.path, state=state, provenance=record
+    )

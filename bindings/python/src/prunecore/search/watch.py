@@ -51,4 +51,11 @@ def watch_search(
     def found(_search: Any) -> SearchProgress:
         return SearchProgress(search.mask, search.state, time.monotonic() - began)
 
-    return BatchWatch("prune_search_progress_fn", search.save, found, progress, checkpoint, inner)
+    return BatchWatch(
+        "prune_search_progress_fn",
+        search.save,
+        found=found,
+        progress=progress,
+        checkpoint=checkpoint,
+        inner=inner,
+    )

@@ -186,7 +186,9 @@ class Game(Owner):
                 self._players,
             )
         )
-        return ShapleyValues(values, errors, self._names, self.state)
+        return ShapleyValues(
+            values=values, standard_errors=errors, names=self._names, state=self.state
+        )
 
     @property
     def values(self) -> Values:

@@ -60,7 +60,14 @@ def watch_game(
             seconds=report.seconds,
         )
 
-    return BatchWatch("prune_game_progress_fn", game.save, found, progress, checkpoint, inner)
+    return BatchWatch(
+        "prune_game_progress_fn",
+        game.save,
+        found=found,
+        progress=progress,
+        checkpoint=checkpoint,
+        inner=inner,
+    )
 
 
 def _copied(pointer: Any, count: int) -> npt.NDArray[np.float64]:

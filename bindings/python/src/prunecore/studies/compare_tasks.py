@@ -90,7 +90,10 @@ def compare_tasks(
     name = _metric(metric)
     weights = simplex_grid(len(parts), steps)
     scores = tuple(
-        _importance(model, data, unit, name, seed, budget, progress) for data, _ in parts.values()
+        _importance(
+            model, data, granularity=unit, metric=name, seed=seed, budget=budget, progress=progress
+        )
+        for data, _ in parts.values()
     )
     available = len(scores[0].order())
     most = available // 2 if remove is None else remove

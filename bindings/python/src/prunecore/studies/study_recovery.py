@@ -48,11 +48,11 @@ class RecoveryMethod:
 METHODS: tuple[RecoveryMethod, ...] = (
     RecoveryMethod("bias", "bias", "closed_form"),
     RecoveryMethod("closed_form", "low_rank", "closed_form"),
-    RecoveryMethod("mse_from_zero", "low_rank", "mse", "zero"),
+    RecoveryMethod(name="mse_from_zero", kind="low_rank", objective="mse", start="zero"),
     RecoveryMethod("mse", "low_rank", "mse"),
-    RecoveryMethod("ce_from_zero", "low_rank", "ce", "zero"),
+    RecoveryMethod(name="ce_from_zero", kind="low_rank", objective="ce", start="zero"),
     RecoveryMethod("ce", "low_rank", "ce"),
-    RecoveryMethod("kl_from_zero", "low_rank", "kl", "zero"),
+    RecoveryMethod(name="kl_from_zero", kind="low_rank", objective="kl", start="zero"),
     RecoveryMethod("kl", "low_rank", "kl"),
 )
 """Those that the study compares. Training starts from the closed form where the name does not say
@@ -123,7 +123,15 @@ def study_recovery(
         for count in removals:
             mask = scores.prune(count, metric)
             points += recover_in_each_way(
-                model, data, held_out, mask, (name, count), full, methods, options, tell
+                model,
+                data,
+                held_out=held_out,
+                mask=mask,
+                removal=(name, count),
+                full_loss=full,
+                methods=methods,
+                options=options,
+                step=tell,
             )
     return RecoveryStudy(
         full,
@@ -166,7 +174,19 @@ def recover_in_each_way(
     pruned = model.evaluate(held_out, mask, progress=step(f"{label}: pruned")).loss
     lost = pruned - full_loss
     removed = tuple(mask.removed)
-    points = [RecoveryPoint(granularity, count, removed, "pruned", pruned, 0.0, 0, 0, 0.0)]
+    points = [
+        RecoveryPoint(
+            granularity=granularity,
+            n_removed=count,
+            removed=removed,
+            method="pruned",
+            loss=pruned,
+            share=0.0,
+            parameters=0,
+            tokens=0,
+            seconds=0.0,
+        )
+    ]
     for method in methods:
         progress = step(f"{label}: {method.name}")
 
@@ -189,16 +209,16 @@ def recover_in_each_way(
             loss = model.evaluate(held_out, adapters=adapters).loss
         points.append(
             RecoveryPoint(
-                granularity,
-                count,
-                removed,
-                method.name,
-                loss,
+                granularity=granularity,
+                n_removed=count,
+                removed=removed,
+                method=method.name,
+                loss=loss,
                 # Where pruning lost nothing there is nothing to win back.
-                (pruned - loss) / lost if lost > 0 else 0.0,
-                summary.parameters,
-                summary.tokens,
-                summary.seconds,
+                share=(pruned - loss) / lost if lost > 0 else 0.0,
+                parameters=summary.parameters,
+                tokens=summary.tokens,
+                seconds=summary.seconds,
             )
         )
     return points

@@ -68,7 +68,9 @@ METHODS: tuple[SearchMethod, ...] = (
     SearchMethod("evolutionary", "evolutionary"),
     SearchMethod("greedy", "greedy"),
     SearchMethod("greedy, no exchanges", "greedy", exchanges=0),
-    SearchMethod("greedy, 6 candidates", "greedy", "leave_one_out_loss", 6),
+    SearchMethod(
+        name="greedy, 6 candidates", strategy="greedy", metric="leave_one_out_loss", candidates=6
+    ),
     SearchMethod("one-shot, leave-one-out loss", "one_shot", "leave_one_out_loss"),
     SearchMethod("one-shot, cosine", "one_shot", "cosine"),
     SearchMethod("one-shot, relative L2", "one_shot", "relative_l2"),
@@ -127,10 +129,10 @@ def study_search(
         ]
     everything = Mask.all(n_blocks)
     return SearchStudy(
-        bench.damage(everything),
-        bench.loss(everything),
-        tuple(points),
-        {
+        damage=bench.damage(everything),
+        loss=bench.loss(everything),
+        points=tuple(points),
+        provenance={
             "model": model.provenance,
             "data_sha256": data.digest,
             "data_tokens": data.n_tokens,
@@ -184,16 +186,16 @@ class _Bench:
         best = int(np.argmin(found.values))
         mask = Mask(keeps[best])
         return SearchPoint(
-            granularity,
-            count,
-            EXHAUSTIVE,
-            tuple(mask.removed),
-            float(found.values[best]),
-            self.loss(mask),
-            len(subsets),
-            found.report.sublayers_computed / self._batches,
-            found.report.sublayers_naive / self._batches,
-            time.monotonic() - began,
+            granularity=granularity,
+            n_removed=count,
+            method=EXHAUSTIVE,
+            removed=tuple(mask.removed),
+            damage=float(found.values[best]),
+            loss=self.loss(mask),
+            masks=len(subsets),
+            sublayers=found.report.sublayers_computed / self._batches,
+            sublayers_naive=found.report.sublayers_naive / self._batches,
+            seconds=time.monotonic() - began,
         )
 
     def point(self, granularity: Granularity, count: int, method: SearchMethod) -> SearchPoint:
@@ -226,16 +228,18 @@ class _Bench:
         metric = None if scored is None else scored.provenance["metric"]
         computed, naive = self._scoring_cost(granularity, metric)
         return SearchPoint(
-            granularity,
-            count,
-            method.name,
-            tuple(found[0].removed),
-            float(np.mean(damages)),
-            float(np.mean([self.loss(each.mask) for each in found])),
-            float(np.mean([state.told for state in states])),
-            computed + float(np.mean([s.sublayers_computed for s in states])) / self._batches,
-            naive + float(np.mean([s.sublayers_naive for s in states])) / self._batches,
-            seconds,
+            granularity=granularity,
+            n_removed=count,
+            method=method.name,
+            removed=tuple(found[0].removed),
+            damage=float(np.mean(damages)),
+            loss=float(np.mean([self.loss(each.mask) for each in found])),
+            masks=float(np.mean([state.told for state in states])),
+            sublayers=computed
+            + float(np.mean([s.sublayers_computed for s in states])) / self._batches,
+            sublayers_naive=naive
+            + float(np.mean([s.sublayers_naive for s in states])) / self._batches,
+            seconds=seconds,
         )
 
     def _scoring_cost(self, granularity: Granularity, metric: str | None) -> tuple[float, float]:

@@ -51,7 +51,13 @@ class TensorView:
         """The part at an index of the first axis."""
         offset = index * self.strides[0] * _ITEM_SIZES[self.element_type]
         address, shape, strides = self.address + offset, self.shape[1:], self.strides[1:]
-        return TensorView(address, self.element_type, shape, strides, self.owner)
+        return TensorView(
+            address=address,
+            element_type=self.element_type,
+            shape=shape,
+            strides=strides,
+            owner=self.owner,
+        )
 
 
 def view_of(name: str, tensor: Any) -> TensorView:
@@ -88,7 +94,11 @@ def _view_of_array(name: str, array: np.ndarray[Any, Any]) -> TensorView:
         return _view_of_array(name, np.ascontiguousarray(array))
     address = int(array.__array_interface__["data"][0])
     return TensorView(
-        address, element_type, array.shape, tuple(whole for whole, _ in strides), array
+        address=address,
+        element_type=element_type,
+        shape=array.shape,
+        strides=tuple(whole for whole, _ in strides),
+        owner=array,
     )
 
 
@@ -176,4 +186,6 @@ def _view_of_content(name: str, content: _DLTensor, owner: object) -> TensorView
     else:
         strides = tuple(int(np.prod(shape[axis + 1 :])) for axis in range(len(shape)))
     address = (content.data or 0) + content.byte_offset
-    return TensorView(address, element_type, shape, strides, owner)
+    return TensorView(
+        address=address, element_type=element_type, shape=shape, strides=strides, owner=owner
+    )

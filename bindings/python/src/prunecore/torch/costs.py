@@ -47,7 +47,16 @@ def sublayers(decoder: Decoder, parts: Parts | None) -> list[Sublayer]:
             count, size = _sizes(modules)
             kv = 0 if place else _kv_bytes(decoder.config, layer)
             window = 0 if place else _window(decoder.config, block)
-            made.append(Sublayer(block, bool(place), count, size, kv, window))
+            made.append(
+                Sublayer(
+                    block=block,
+                    is_feed_forward=bool(place),
+                    parameters=count,
+                    parameter_bytes=size,
+                    kv_bytes=kv,
+                    window=window,
+                )
+            )
     return made
 
 

@@ -16,11 +16,11 @@ from prunecore.hosts.host_model import HostModel
 from prunecore.masks.mask import as_keep
 from prunecore.recovery.adapters import Adapters
 from prunecore.torch.adapter_module import load_adapters
+from prunecore.torch.applied_mask import AppliedMask, Pruning, check_whole
 from prunecore.torch.architectures import Parts, parts_of
 from prunecore.torch.decoder import Decoder
 from prunecore.torch.host import TorchHost
 from prunecore.torch.layouts import Layout
-from prunecore.torch.masking import AppliedMask, Pruning, check_whole
 from prunecore.torch.states import TorchState
 
 if TYPE_CHECKING:

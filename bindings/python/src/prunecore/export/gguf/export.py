@@ -159,7 +159,12 @@ def export_gguf(
     writer.add_file_type(types.file_type)
     writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
     metadata.add_shape(
-        writer, architecture, shape, plan, context, float(config.get("rms_norm_eps") or 1e-6)
+        writer,
+        architecture,
+        shape=shape,
+        layers=plan,
+        context_length=context,
+        norm_epsilon=float(config.get("rms_norm_eps") or 1e-6),
     )
     metadata.add_rotary(writer, architecture, rotary)
     if words is None:

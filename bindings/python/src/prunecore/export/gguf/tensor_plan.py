@@ -143,10 +143,10 @@ class TensorPlan:
         yield self._vector(f"{prefix}.attn_norm.weight", gain)
         adapters, sublayer = self._adapters, linear.sublayer
         yield PlannedTensor(
-            f"{prefix}.attn_output.weight",
-            (width, width),
-            self._types.of_adapter(width),
-            lambda rows: matrix_rows(adapters, sublayer, rows),
+            name=f"{prefix}.attn_output.weight",
+            shape=(width, width),
+            type=self._types.of_adapter(width),
+            rows=lambda rows: matrix_rows(adapters, sublayer, rows),
         )
 
     def _order(self, heads: int | None) -> npt.NDArray[np.int64] | None:
@@ -166,7 +166,9 @@ class TensorPlan:
         def rows(which: slice) -> Floats:
             return stored.rows(which if order is None else order[which])
 
-        return PlannedTensor(name, stored.shape, self._types.of_stored(stored), rows)
+        return PlannedTensor(
+            name=name, shape=stored.shape, type=self._types.of_stored(stored), rows=rows
+        )
 
     def _bias(
         self,
@@ -185,14 +187,17 @@ class TensorPlan:
 
     def _vector(self, name: str, values: Floats) -> PlannedTensor:
         return PlannedTensor(
-            name, values.shape, gguf.GGMLQuantizationType.F32, lambda rows: values[rows]
+            name=name,
+            shape=values.shape,
+            type=gguf.GGMLQuantizationType.F32,
+            rows=lambda rows: values[rows],
         )
 
     def _zeros(self, name: str, shape: tuple[int, int]) -> PlannedTensor:
         def rows(which: slice) -> Floats:
             return np.zeros((len(range(shape[0])[which]), shape[1]), dtype=np.float32)
 
-        return PlannedTensor(name, shape, self._types.of_zeros(shape[1]), rows)
+        return PlannedTensor(name=name, shape=shape, type=self._types.of_zeros(shape[1]), rows=rows)
 
 
 def matrix_rows(adapters: Adapters, sublayer: int, rows: slice) -> Floats:
