@@ -184,6 +184,7 @@ class Game(Owner):
                 ffi.from_buffer("double[]", values),
                 ffi.from_buffer("double[]", errors),
                 self._players,
+                ffi.NULL,
             )
         )
         return ShapleyValues(
@@ -251,7 +252,7 @@ class Game(Owner):
         chance = checked_positive("keep_probability", keep_probability, below=1)
         values = np.empty(self._players)
         out = ffi.from_buffer("double[]", values)
-        _check(lib.prune_game_banzhaf(self.handle, chance, out, self._players))
+        _check(lib.prune_game_banzhaf(self.handle, chance, out, self._players, ffi.NULL))
         return values
 
     def save(self) -> bytes:
