@@ -80,8 +80,6 @@ def _plain_field(struct: Struct, field: Field, groups: dict[str, EnumGroup]) -> 
         return PlainField(field.name, "choice", group.type, _said(where, text), zero, "", "")
     if field.type == "uint64_t" and field.name == "seed":
         kind = "seed"
-    elif field.type == "uint64_t" and field.name.startswith("metric"):
-        return None
     elif field.type in ("int32_t", "int64_t", "size_t"):
         kind = "switch" if text.startswith("Whether ") else "count"
     elif field.type == "double":

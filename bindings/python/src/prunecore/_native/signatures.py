@@ -27,9 +27,9 @@ def takes(*kinds: type[Options]) -> Callable[[Taking], Taking]:
 
     def complete(taking: Taking) -> Taking:
         if isinstance(taking, type):
-            made = _taking_function(taking.__init__, taking.__name__, kinds)
-            made.__doc__ = taking.__init__.__doc__
-            taking.__init__ = made  # type: ignore[misc]
+            own = vars(taking)["__init__"]
+            made = _taking_function(own, taking.__name__, kinds)
+            setattr(taking, "__init__", made)  # noqa: B010
             taking.__doc__ = completed_docstring(taking, made, kinds)
             return taking
         function = _taking_function(taking, taking.__name__, kinds)

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from prunecore._native.options_generated import ExportOptions
 from prunecore.cli.flags import Generated, expanded
 from prunecore.cli.options import (
     AdaptersOption,
@@ -21,7 +22,7 @@ from prunecore.cli.options import (
 )
 from prunecore.cli.output import Bar, count, make_folder, table, titled, wrote
 from prunecore.errors import ArgumentError, LoadError
-from prunecore.export.formats import EXPORT_FORMATS, ExportOptions
+from prunecore.export.formats import EXPORT_FORMATS
 from prunecore.export.verification import Verification
 from prunecore.masks.mask import Mask
 from prunecore.model import Model

@@ -139,7 +139,7 @@ def expanded(command: Command) -> Command:
         [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in shown]
     )
     call.__annotations__ = {each.name: each.annotation for each in shown}
-    del call.__wrapped__  # type: ignore[attr-defined]  # whose parameters are not the flags
+    del call.__wrapped__
     return call  # type: ignore[return-value]
 
 

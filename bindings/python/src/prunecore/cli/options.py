@@ -91,6 +91,12 @@ OnlyOption = Annotated[
     str | None,
     typer.Option("--only", metavar="KIND", help="Remove only attention, or only feed_forward."),
 ]
+LengthOption = Annotated[
+    int,
+    typer.Option(
+        "--sequence-length", metavar="N", help="Tokens per sequence; 0 = one sequence per document."
+    ),
+]
 CheckpointOption = Annotated[
     Path | None,
     typer.Option(
@@ -108,6 +114,8 @@ OutFolderOption = Annotated[
 PlotOption = Annotated[
     Path | None, typer.Option("--plot", metavar="FILE", help="Where to draw the result.")
 ]
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,9 +137,7 @@ class Machine(FlagGroup):
             "--threads", metavar="N", help="Number of threads; 0 = one for each processor."
         ),
     ] = None
-    json_: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object and nothing else.")
-    ] = False
+    json_: JsonOption = False
 
     def apply(self) -> None:
         """Sets the number of threads if one is given."""
@@ -152,14 +158,7 @@ class Machine(FlagGroup):
 class Sequences(FlagGroup):
     """Which sequences of the data are used."""
 
-    sequence_length: Annotated[
-        int,
-        typer.Option(
-            "--sequence-length",
-            metavar="N",
-            help="Tokens per sequence; 0 = one sequence per document.",
-        ),
-    ] = 256
+    sequence_length: LengthOption = 256
     limit: Annotated[
         int | None,
         typer.Option("--limit", metavar="N", help="Use at most this many sequences or questions."),

@@ -22,11 +22,11 @@ from prunecore.cli.options import (
 )
 from prunecore.cli.output import make_folder, wrote
 from prunecore.cli.search_bar import SearchBar
-from prunecore.measures.damages import CoalitionOptions
+from prunecore.measures.options import CoalitionOptions
 from prunecore.plots import save_figure
 from prunecore.plots.style import checked_suffix
 from prunecore.search.options import SearchOptions, SearchRunOptions
-from prunecore.shapley.record import read_scores
+from prunecore.shapley.scores import read_scores
 
 
 @expanded

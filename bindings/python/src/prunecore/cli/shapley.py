@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from prunecore._native.names.metrics import unit_count
+from prunecore._native.names.units import unit_count
 from prunecore.cli import tables
 from prunecore.cli.flags import Generated, expanded, number_or
 from prunecore.cli.game_bar import GameBar, most_coalitions
@@ -20,7 +20,7 @@ from prunecore.cli.options import (
     save_result,
 )
 from prunecore.cli.output import make_folder
-from prunecore.measures.damages import CoalitionOptions
+from prunecore.measures.options import CoalitionOptions
 from prunecore.shapley.options import GameOptions, GameRunOptions
 
 

@@ -123,8 +123,7 @@ def damages(
     table = _mask_table(masks, self.shape.n_blocks)
     watch = Watch(progress)
     measured = CoalitionOptions(measure=name, cap=cap, reference=reference, **options)
-    struct = new_struct(measured.STRUCT)
-    _reference = measured.write(struct, self.shape.n_blocks, watch)  # lives until the call is done
+    struct, _reference = measured.struct(self.shape.n_blocks, watch)
     if table is not None and len(table) == 0:
         return Damages(
             name,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from prunecore._native import options_generated
-from prunecore._native.library import ffi, real_macro
+from prunecore._native.library import real_macro
 from prunecore._native.numbers import checked_positive
 from prunecore._native.options_generated import EvaluateOptions
 from prunecore._native.progress import Watch
@@ -32,21 +32,21 @@ class CoalitionOptions(options_generated.CoalitionOptions):
     cap: float | Literal["default"] | None = None
     reference: MaskLike | None = None
 
-    def write(self, struct: Any, n_blocks: int, watch: Watch) -> Keep | None:
-        """Writes all options into a struct of C.
+    def struct(self, n_blocks: int, watch: Watch) -> tuple[Any, Keep | None]:
+        """The options for C.
 
         Returns
         -------
-        array or None
-            The reference, which must outlive the struct's use, as `watch` must.
+        options, reference
+            The struct, and the reference. Both must live as long as the struct is used, and so must
+            `watch`.
         """
-        struct.struct_size = ffi.sizeof(self.STRUCT)
-        self.fill(struct)
-        struct.cap = cap_value(self.cap)
+        options = self.new()
+        options.cap = cap_value(self.cap)
         kept = as_keep(self.reference, n_blocks)
-        struct.reference, struct.n_reference = keep_pointer(kept)
-        struct.progress = watch.callback
-        return kept
+        options.reference, options.n_reference = keep_pointer(kept)
+        options.progress = watch.callback
+        return options, kept
 
 
 def cap_value(cap: float | str | None) -> float:

@@ -139,12 +139,9 @@ def search(
     if search is not None and (checkpoint is not None or chosen.budget()):
         raise ArgumentError("give a search, or a budget and a checkpoint: a search has its own")
     watch = Watch(batch_progress)
-    options = new_struct("prune_search_run_options")
-    coalitions = new_struct("prune_coalition_options")
-    options.coalitions = coalitions
-    set_coalition_options(
-        coalitions, name, cap_value(cap), kept, memory_budget, batch_tokens, watch
-    )
+    struct = run.new()
+    coalitions, kept = measured.struct(n_blocks, watch)
+    struct.coalitions = coalitions
     if metric is not None and scores is None:
         struct.metric = METRIC.value(_checked_metric(chosen))
     provenance: dict[str, Any] = {

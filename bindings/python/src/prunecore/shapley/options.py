@@ -18,7 +18,7 @@ class GameOptions(options_generated.GameOptions):
     """The options of a game: see `Game`. Its record holds these defaults as numbers."""
 
     estimator: Estimator | Literal["default"] = "surrogate"
-    certainty: float = 0.95
-    keep_probability: float = 0.5
-    subnetworks_per_round: int = 10
-    truncation: float = 0.01
+    certainty: float | None = 0.95
+    keep_probability: float | None = 0.5
+    subnetworks_per_round: int | None = 10
+    truncation: float | None = 0.01

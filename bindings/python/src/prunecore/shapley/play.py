@@ -116,29 +116,13 @@ def shapley(
     run = GameRunOptions(granularity=granularity, **GameRunOptions.pick(options))
     watch = Watch(batch_progress)
     player_of = who.of_sublayers(n_blocks)
-    options = new_struct("prune_game_run_options")
-    options.sublayer_players = ffi.from_buffer("int32_t[]", player_of)
-    options.n_sublayer_players = len(player_of)
-    options.sublayer_budget = optional_count("sublayer_budget", sublayer_budget)
-    options.batch_coalitions = optional_count("batch_coalitions", batch_coalitions)
-    coalitions = new_struct("prune_coalition_options")
-    options.coalitions = coalitions
-    set_coalition_options(
-        coalitions, name, cap_value(cap), kept, memory_budget, batch_tokens, watch
-    )
-    estimation = GameOptions(
-        estimator,
-        seed,
-        budget,
-        target_error,
-        least,
-        certainty,
-        keep_probability,
-        subnetwork_size,
-        subnetworks_per_round,
-        truncation,
-    )
-    played = game or Shapley(who.names, **estimation.to_dict())
+    struct = run.new()
+    struct.sublayer_players = ffi.from_buffer("int32_t[]", player_of)
+    struct.n_sublayer_players = len(player_of)
+    coalitions, kept = measured.struct(n_blocks, watch)
+    struct.coalitions = coalitions
+    name = MEASURE.parse(measure)
+    played = game or Game(who.names, **estimation.to_dict())
     provenance: dict[str, Any] = {
         "library": f"prunecore {header_version()}",
         "model": self.provenance,
@@ -163,7 +147,7 @@ def shapley(
             played.close()
             played = _continued(file, saved, who)
     tell = watch_game(progress, played, file, watch)
-    options.on_batch = tell.callback
+    struct.on_batch = tell.callback
     try:
         tell.check(lib.prune_model_shapley(self.handle, data.handle, played.handle, struct))
         return _scores(played, who, n_blocks, provenance)
