@@ -6,7 +6,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from os.path import commonprefix
 
 from prunecore_header.preprocessing import HeaderError, declarations, evaluate_integer
 
@@ -84,12 +83,12 @@ def enum_groups(header: str) -> tuple[EnumGroup, ...]:
     return tuple(found)
 
 
-def _named_values(
-    kind: str, known: dict[str, int], texts: dict[str, str]
-) -> tuple[EnumValue, ...]:
-    prefix = re.sub(r"[^_]*$", "", commonprefix(list(known)))
+def _named_values(kind: str, known: dict[str, int], texts: dict[str, str]) -> tuple[EnumValue, ...]:
     if len(known) < 2:
         raise HeaderError(f"{kind} has too few values to say what their common prefix is")
+    first, last = min(known), max(known)
+    same = next((i for i, pair in enumerate(zip(first, last)) if pair[0] != pair[1]), len(first))
+    prefix = re.sub(r"[^_]*$", "", first[:same])
     return tuple(
         EnumValue(name.removeprefix(prefix).lower(), value, texts[name])
         for name, value in known.items()
@@ -114,7 +113,7 @@ def option_structs(header: str) -> tuple[Struct, ...]:
 
 
 def _declarations(body: str, end: str) -> Iterator[tuple[str, str]]:
-    """Each declaration with its comment: the last one before it, or the one after it on its line."""
+    """Each declaration with its comment: the last before it, or the one behind it on its line."""
     token = re.compile(r"/\*(.*?)\*/|([^/]+?)(?:" + end + r"|\s*(?=/\*)|\s*\Z)", re.S)
     place, above = 0, ""
     pending: tuple[str, str] | None = None
