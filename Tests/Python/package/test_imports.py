@@ -205,11 +205,10 @@ def test_records_are_made_with_names_for_their_fields(modules: dict[str, str]) -
 
 def test_options_are_given_by_name() -> None:
     from prunecore.recovery.options import RecoverOptions
-    from prunecore.search.budget import SearchBudget
-    from prunecore.search.options import SearchOptions
+    from prunecore.search.options import SearchOptions, SearchRunOptions
     from prunecore.shapley.options import GameOptions
 
-    for options in (SearchBudget, SearchOptions, GameOptions, RecoverOptions):
+    for options in (SearchRunOptions, SearchOptions, GameOptions, RecoverOptions):
         fields = dataclasses.fields(options)
         assert [field.name for field in fields if not field.kw_only] == []
         with pytest.raises(TypeError, match="positional"):

@@ -86,9 +86,9 @@ def enum_groups(header: str) -> tuple[EnumGroup, ...]:
 def _named_values(kind: str, known: dict[str, int], texts: dict[str, str]) -> tuple[EnumValue, ...]:
     if len(known) < 2:
         raise HeaderError(f"{kind} has too few values to say what their common prefix is")
-    first, last = min(known), max(known)
-    same = next((i for i, pair in enumerate(zip(first, last)) if pair[0] != pair[1]), len(first))
-    prefix = re.sub(r"[^_]*$", "", first[:same])
+    first, last = min(known).split("_"), max(known).split("_")
+    n_same = next(i for i, word in enumerate(first) if [word] != last[i : i + 1])
+    prefix = "_".join([*first[:n_same], ""])
     return tuple(
         EnumValue(name.removeprefix(prefix).lower(), value, texts[name])
         for name, value in known.items()
