@@ -56,7 +56,7 @@ static inline prune_status operation_evaluate(const prune_model *model, const pr
 }
 
 static inline prune_status operation_damages(const prune_model *model, const prune_data *data, double *values,
-                                               size_t *count)
+                                             size_t *count)
 {
     prune_coalition_options options = PRUNE_COALITION_OPTIONS_INIT;
     uint8_t masks[2 * FIXTURE_SUBLAYERS] = { 0, 1, 1, 1, 1, 0, 0, 1 };

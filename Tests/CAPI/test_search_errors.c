@@ -51,8 +51,7 @@ static void options_are_checked(void)
     REFUSED(options.parameter_bytes = 1, PRUNE_ERR_ARGUMENT, "are left");
     REFUSED(options.kv_bytes = -1, PRUNE_ERR_ARGUMENT, "kv_bytes");
     REFUSED(options.prefill_ms = 1, PRUNE_ERR_ARGUMENT, "times");
-    REFUSED((options.decode_ms = 0.5, options.times = times, options.n_times = N + 1), PRUNE_ERR_ARGUMENT,
-            "decode_ms");
+    REFUSED((options.decode_ms = 0.5, options.times = times, options.n_times = N + 1), PRUNE_ERR_ARGUMENT, "decode_ms");
     REFUSED((options.times = times, options.n_times = N), PRUNE_ERR_ARGUMENT, "times");
     REFUSED(options.n_times = 1, PRUNE_ERR_ARGUMENT, "times");
     REFUSED(options.max_damage = -1, PRUNE_ERR_ARGUMENT, "max_damage");

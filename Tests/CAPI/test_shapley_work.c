@@ -155,14 +155,14 @@ static void refusals(void)
     before = saved_game(game, &n_before);
 #define REFUSED(player_list, count, part)                                                      \
     do {                                                                                       \
-        prune_game_run_options o = PRUNE_GAME_RUN_OPTIONS_INIT;                                  \
+        prune_game_run_options o = PRUNE_GAME_RUN_OPTIONS_INIT;                                \
         o.player_of_sublayer = player_list;                                                    \
         o.player_count = count;                                                                \
         CHECK_FAILS(prune_model_shapley(f.model, f.data, game, &o), PRUNE_ERR_ARGUMENT, part); \
     } while (0)
 #define WITH(field, value, expected, part)                                           \
     do {                                                                             \
-        prune_game_run_options o = PRUNE_GAME_RUN_OPTIONS_INIT;                        \
+        prune_game_run_options o = PRUNE_GAME_RUN_OPTIONS_INIT;                      \
         o.field = value;                                                             \
         CHECK_FAILS(prune_model_shapley(f.model, f.data, game, &o), expected, part); \
     } while (0)
