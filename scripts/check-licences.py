@@ -34,7 +34,7 @@ LEFT_OUT = {"build", "out", "dist", "lib", "__pycache__", "_raw_generated.py"}
 
 
 def sources(root: Path) -> Iterator[Path]:
-    """Every source file below a directory, but for what is made there and what begins with a dot."""
+    """Every source file below a directory, but for made ones and those that begin with a dot."""
     for folder, folders, files in os.walk(root):
         folders[:] = sorted(
             name for name in folders if name not in LEFT_OUT and not name.startswith(".")

@@ -3,9 +3,9 @@
 
     python scripts/format.py [--check] [--root DIRECTORY] [LANGUAGE ...]
 
-Languages: python (ruff), c and cpp (clang-format), swift (swift-format). All of them, if none is named.
+Languages: python (ruff), c and cpp (clang-format), swift (swift-format); all of them by default.
 With --check nothing is written, and the exit status is 1 if a file is not as it would be formatted.
-Files are those below DIRECTORY, the repository if it is not given; the settings are the repository's.
+Files are those below DIRECTORY, by default the repository; the settings are the repository's.
 """
 
 from __future__ import annotations

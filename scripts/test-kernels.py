@@ -3,12 +3,12 @@
 
     python scripts/test-kernels.py [--quick] [--only NAME[,NAME]] [--list] [-- PYTEST_OPTION ...]
 
-The matrix products are OpenBLAS's, which has kernels for many kinds of CPUs, and the other loops are
-our own. Tests that pass with the kernels of one CPU may ask for more than others keep. This runs
-them with each kind that OPENBLAS_CORETYPE and PRUNECORE_LOOPS can choose here, in fp32, and what is
-tested of bf16, and says which could not be chosen. With --quick it runs only the Python tests marked
-`kernels`, with a few kinds: a minute or two, part of `make test`. Otherwise it runs all numeric
-tests of Python, C and Swift. The exit status is 1 if a test fails.
+Matrix products are OpenBLAS's, which has kernels for many kinds of CPUs; the other loops are our
+own. Tests that pass with the kernels of one CPU may ask for more than others keep. This runs them
+with each kind that OPENBLAS_CORETYPE and PRUNECORE_LOOPS can choose here, and says which could not
+be chosen. Models compute in fp32, but where a test asks for bf16. With --quick it runs only the
+Python tests marked `kernels`, with a few kinds: a minute or two, part of `make test`. Otherwise it
+runs all numeric tests of Python, C and Swift. The exit status is 1 if a test fails.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ NUMERIC = (
     "torch",
 )
 NUMERIC_C = (
-    "test_activations test_adapters test_choices test_compute test_damages test_evaluate test_generate "
-    "test_gradients test_host test_moments test_recover test_score test_shapley test_shapley_runs "
-    "test_statistics test_tensors"
+    "test_activations test_adapters test_choices test_compute test_damages test_evaluate "
+    "test_generate test_gradients test_host test_moments test_recover test_score "
+    "test_shapley test_shapley_runs test_statistics test_tensors"
 ).split()
 NUMERIC_SWIFT = (
     "BFloat16ProductTests|ClosedFormTests|DecodingTests|GradientProductTests|GradientTests|"
