@@ -30,6 +30,7 @@ lint:
 	    examples/llama_cpp scripts Sources/PruneCore/Export/Modelling
 	$(BIN)/mypy --strict bindings/python/src/prunecore
 	scripts/check-kernels.sh
+	$(BIN)/python scripts/check-swift-order.py
 
 test-swift:
 	swift test

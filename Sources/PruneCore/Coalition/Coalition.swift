@@ -64,4 +64,14 @@ struct Coalition: Hashable, Sendable {
 
     /// The players that are not in it.
     var complement: Coalition { Coalition((0..<playerCount).filter { !contains($0) }, of: playerCount) }
+
+    /// Players in one of the two but not in both.
+    func difference(_ other: Coalition) -> Int {
+        zip(words, other.words).reduce(0) { $0 + ($1.0 ^ $1.1).nonzeroBitCount }
+    }
+
+    /// Players that are in both.
+    func sharedCount(_ other: Coalition) -> Int {
+        zip(words, other.words).reduce(0) { $0 + ($1.0 & $1.1).nonzeroBitCount }
+    }
 }

@@ -6,14 +6,14 @@ extension NativeModel {
     ///   - tokens: the new ones of each sequence: any number of them where its cache is empty, one where it is not; the
     ///     sequences of a call are all of one kind.
     ///   - mask: the same for every call with these caches.
-    ///   - adapters: stand in the places of what their mask removes; the same for every call with these caches.
+    ///   - adapters: by sublayer, in whose place they stand; the same for every call with these caches.
     ///   - visit: called with nil after the embeddings, and after every sublayer; what it throws ends the call, and the
     ///     caches are of no more use.
     /// - Returns: for each sequence, the logits of what follows its last token: sequences x vocabularySize.
     ///
     /// Errors: `.data` for an id outside the vocabulary; `.memory`.
     func advance(
-        _ caches: [KeyValueCache], by tokens: [[Int32]], under mask: KeepMask, _ adapters: AdapterSet? = nil,
+        _ caches: [KeyValueCache], by tokens: [[Int32]], under mask: KeepMask, _ adapters: [Int: Adapter] = [:],
         visit: (_ sublayer: Int?) throws(PruneError) -> Void = { (_) throws(PruneError) in }
     ) throws(PruneError) -> FloatBuffer {
         guard caches.count == tokens.count,
@@ -23,15 +23,14 @@ extension NativeModel {
         }
         let data = try TokenData(tokens: tokens.flatMap { $0 }, lengths: tokens.map(\.count), weights: nil)
         let batch = TokenBatch(data, 0..<data.sequenceCount)
-        let isOwn = { (sublayer: Int) in adapters?.mask.keeps(sublayer) ?? true }
-        let applied = mask.kept.filter { isOwn($0) || adapters?.adapters[$0] != nil }
+        let applied = mask.kept
         var state = try native(try start(batch))
         try visit(nil)
         return try BLAS.singleThreaded { () throws(PruneError) in
             for (index, sublayer) in applied.enumerated() {
-                if index + 1 < applied.count, isOwn(applied[index + 1]) { askAhead(for: applied[index + 1]) }
+                if index + 1 < applied.count, adapters[applied[index + 1]] == nil { askAhead(for: applied[index + 1]) }
                 let after = NativeState(batch, try scratch.buffer(state.values.count))
-                if !isOwn(sublayer), let adapter = adapters?.adapters[sublayer] {
+                if let adapter = adapters[sublayer] {
                     // Safe: both states have a row of `width` values for each row of the batch.
                     try AdapterLayer(adapter, scratch).apply(
                         state.values.pointer, rows: batch.rowCount, into: after.values.pointer)
