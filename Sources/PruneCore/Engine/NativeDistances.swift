@@ -1,4 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
+#if canImport(Glibc)
+    internal import Glibc
+#elseif canImport(Darwin)
+    internal import Darwin
+#endif
+
 /// The largest fp32 number that is no larger than ln 2, the bound of the Jensen-Shannon divergence.
 let largestDivergence: Float = 0x1.62e42ep-1
 
@@ -48,7 +54,8 @@ extension NativeModel {
     }
 
     /// KL(p || q) with p = softmax(head * x), q = softmax(head * y), for each row, in one pass: with a and b the logits, it
-    /// is E_p[a - b] - logSumExp(a) + logSumExp(b). Rounding that makes it negative is taken away.
+    /// is E_p[a - b] - logSumExp(a) + logSumExp(b). Rounding that makes it negative is taken away. Equal logits have one
+    /// sum of exponentials, so that they are exactly 0 apart: the loop that sums differences rounds that sum otherwise.
     private func relativeEntropies(of x: FloatBuffer, from y: FloatBuffer, rows: Int) throws(PruneError) -> [Float] {
         let tiling = logitTiling
         let first = try TiledExponentials(rows: rows, tiles: tiling.count, scratch)
@@ -59,11 +66,17 @@ extension NativeModel {
             for row in tile.rows {
                 let a = tile.logits(row)
                 let b = tile.logits(row, of: 1)
+                let place = row * tiling.count + tile.index
+                second.add(b, entries, row: row, tile: tile.index)
+                if memcmp(a, b, entries * MemoryLayout<Float>.stride) == 0 {
+                    first.setEqual(to: second, row: row, tile: tile.index)
+                    differences.pointer[place] = 0
+                    continue
+                }
                 let top = Kernels.maximum(a, entries)
                 let sums = Kernels.sumsOfExponentials(a, weighing: b, shift: top, entries)
                 first.set(top: top, sum: sums.weight, row: row, tile: tile.index)
-                differences.pointer[row * tiling.count + tile.index] = sums.sum
-                second.add(b, entries, row: row, tile: tile.index)
+                differences.pointer[place] = sums.sum
             }
         }
         return (0..<rows).map { row in

@@ -115,6 +115,12 @@ struct TiledExponentials {
         sums.pointer[row * tiles + tile] = sum
     }
 
+    /// The parts of a tile whose logits are those that `other` was given.
+    func setEqual(to other: TiledExponentials, row: Int, tile: Int) {
+        let place = row * tiles + tile
+        set(top: other.tops.pointer[place], sum: other.sums.pointer[place], row: row, tile: tile)
+    }
+
     /// log(sum exp(logits)) of a row.
     func logSum(row: Int) -> Double {
         let top = Kernels.maximum(tops.pointer + row * tiles, tiles)

@@ -31,10 +31,11 @@ public final class NativeModel: Model {
     /// A model over tensors that live elsewhere; `tensors` keeps them alive.
     ///
     /// Errors: those of the weights; `.unsupported` for a compute type that this CPU lacks; `.argument` if `compute` is
-    /// nil and the environment names no type.
+    /// nil and the environment names no type; those of `Kernels.checkEnvironment`.
     init(
         _ config: ModelConfig, _ tensors: TensorTable, source: CheckpointSource? = nil, compute: ComputeType? = nil
     ) throws(PruneError) {
+        try Kernels.checkEnvironment()
         if let compute, !compute.isSupported {
             throw PruneError(.unsupported, "this CPU has no instructions for \(compute) products; compute in float32")
         }

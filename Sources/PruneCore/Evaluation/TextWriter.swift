@@ -19,7 +19,7 @@ struct TextWriter {
         self = writer
     }
 
-    init(_ engine: NativeModel, adapters: [Int: Adapter] = [:], engineMask: KeepMask? = nil) {
+    init(engine: NativeModel, adapters: [Int: Adapter] = [:], engineMask: KeepMask? = nil) {
         self.engine = engine
         self.adapters = adapters
         self.engineMask = engineMask ?? KeepMask(blocks: engine.shape.blockCount)
@@ -42,7 +42,7 @@ struct TextWriter {
 }
 
 extension NativeModel: TextModel {
-    var textWriter: TextWriter? { TextWriter(self) }
+    var textWriter: TextWriter? { TextWriter(engine: self) }
 }
 
 extension Model {

@@ -92,6 +92,25 @@ struct ByteReader {
     }
 }
 
+/// Bounds that may be missing, which are written as 0.
+extension ByteWriter {
+    mutating func add(bound: Int?) { add(UInt64(bound ?? 0)) }
+    mutating func add(bound: Double?) { add(bound ?? 0) }
+}
+
+extension ByteReader {
+    mutating func bound() throws(PruneError) -> Int? {
+        let value: Int64 = try next()
+        guard value >= 0 else { throw damaged("a bound is \(value)") }
+        return value == 0 ? nil : Int(value)
+    }
+
+    mutating func doubleBound() throws(PruneError) -> Double? {
+        let value = try double()
+        return value == 0 ? nil : value
+    }
+}
+
 /// FNV-1a with 64 bits: each step is a bijection of the state, so no single damaged byte goes unnoticed.
 struct ByteChecksum {
     private(set) var value: UInt64 = 0xCBF2_9CE4_8422_2325

@@ -7,8 +7,10 @@ public final class HostModel: Model {
     let scratch = BufferPool()
     public let readsWeights = false
 
-    /// Errors: `.argument` if neither a walk over sublayers nor whole evaluations are offered.
+    /// Errors: `.argument` if neither a walk over sublayers nor whole evaluations are offered; those of
+    /// `Kernels.checkEnvironment`.
     public init(_ shape: ModelShape, _ host: any HostCallbacks) throws(PruneError) {
+        try Kernels.checkEnvironment()
         let walks = host.offers.isSuperset(of: .walk)
         guard walks || host.offers.contains(.evaluate) else {
             let needed: [(HostOffers, String)] = [(.embed, "embed"), (.apply, "apply"), (.release, "release")]

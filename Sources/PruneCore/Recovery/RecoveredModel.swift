@@ -233,7 +233,7 @@ extension Model {
 
 extension RecoveredModel: TextModel {
     var textWriter: TextWriter? {
-        (base as? NativeModel).map { TextWriter($0, adapters: adapters.adapters, engineMask: adapters.mask) }
+        (base as? NativeModel).map { TextWriter(engine: $0, adapters: adapters.adapters, engineMask: adapters.mask) }
     }
 }
 

@@ -88,7 +88,8 @@ extension SearchOptions {
             NestedStrategy(space, order: shuffled(space))
         case .greedy:
             GreedyStrategy(
-                space, order: candidates > 0 ? lowestFirst(space) : nil, candidates: candidates, exchanges: exchanges)
+                space, order: candidates == nil ? nil : lowestFirst(space), candidates: candidates,
+                exchanges: exchanges ?? Self.usualExchanges)
         case .window: try WindowStrategy(space, scores: scores)
         case .evolutionary: EvolutionaryStrategy(space, self, takesShares: takesShares)
         }

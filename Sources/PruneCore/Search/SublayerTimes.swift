@@ -21,7 +21,7 @@ public struct TimeOptions: Sendable {
             ("prompt_tokens", promptTokens, TokenData.longestSequence),
             ("context", context, TokenData.longestSequence),
         ] where value < 1 || value > most {
-            throw PruneError(.argument, "options.\(name) is \(value); it must be 0 (chosen) or 1 to \(most)")
+            throw PruneError(.argument, "options.\(name) is \(value); it must be 1 to \(most)")
         }
         self.repetitions = repetitions
         self.promptTokens = promptTokens
