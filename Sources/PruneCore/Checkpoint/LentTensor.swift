@@ -22,7 +22,7 @@ public struct LentTensor: @unchecked Sendable {
         content = .success(Elements(data: data, type: type, shape: shape, strides: strides))
     }
 
-    /// A tensor that the engine cannot compute with; `fault` is told if the model needs it.
+    /// A tensor that the engine cannot compute with; `fault` is thrown if the model needs it.
     public init(name: String, fault: PruneError) {
         self.name = name
         content = .failure(fault)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-/// The ledger of a game or search that asks and is told: which coalitions were wanted, which of them were asked for, and the
-/// value that each was told.
+/// The ledger of a game or search: which coalitions it wanted, which of them it handed out by `ask`, and the values that
+/// `tell` brought back.
 ///
 /// Coalitions are asked for in the order in which they were wanted, and told in any order. One that was wanted twice is
 /// asked for and told twice.
@@ -21,7 +21,7 @@ struct AskedCoalitions<Coalition: Hashable & Sendable>: Sendable {
     private(set) var askedCount = 0
     private(set) var toldCount = 0
 
-    /// Whether every coalition that was wanted is told.
+    /// Whether every coalition that was wanted was told.
     var isToldWhole: Bool { toldCount == records.count }
 
     /// Coalitions that were wanted and not asked for.

@@ -5,7 +5,7 @@
     internal import Darwin
 #endif
 
-/// The largest fp32 number that is no larger than ln 2, the bound of the Jensen-Shannon divergence.
+/// The largest fp32 number that is at most ln 2, the bound of the Jensen-Shannon divergence.
 let largestDivergence: Float = 0x1.62e42ep-1
 
 extension NativeModel {

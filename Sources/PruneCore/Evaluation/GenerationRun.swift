@@ -116,7 +116,7 @@ final class GenerationRun {
         return taken
     }
 
-    /// Adds a token to each of some sequences. Returns those that go on.
+    /// Adds a token to each of some sequences. Returns those that continue.
     ///
     /// - Parameter others: sequences whose caches are held meanwhile.
     private func step(

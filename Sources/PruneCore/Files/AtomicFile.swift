@@ -54,7 +54,7 @@ enum AtomicFile {
         var status = stat()
         guard stat(path, &status) == 0 else { throw MappedFile.failure(path, errno) }
         guard status.st_mode & S_IFMT == S_IFREG else {
-            throw PruneError(.file, "\(path): there is something that is no regular file; give another path")
+            throw PruneError(.file, "\(path): what is there is not a regular file; give another path")
         }
         guard let resolved = realpath(path, nil) else { throw MappedFile.failure(path, errno) }
         defer { free(resolved) }

@@ -36,7 +36,7 @@ struct ByteReader {
     ///
     /// Errors: `.format` if the bytes are damaged or something else; `.unsupported` for another version.
     init(_ bytes: [UInt8], mark: String, version: UInt32, name: String) throws(PruneError) {
-        guard bytes.starts(with: mark.utf8) else { throw PruneError(.format, "these bytes are no \(name)") }
+        guard bytes.starts(with: mark.utf8) else { throw PruneError(.format, "these bytes are not a \(name)") }
         self.bytes = bytes.dropLast(8)
         self.name = name
         position = mark.utf8.count

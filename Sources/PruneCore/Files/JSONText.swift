@@ -53,7 +53,7 @@ enum JSONText {
         var depth = 0
         var isInString = false
         var isEscaped = false
-        /// The last byte that is no white space.
+        /// The last byte that is not white space.
         var previous = UInt8(ascii: " ")
         for (position, byte) in text.enumerated() {
             if isInString {

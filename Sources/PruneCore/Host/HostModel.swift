@@ -166,7 +166,7 @@ public final class HostModel: Model {
     }
 }
 
-/// A host's hidden state, let go when nobody holds it any more.
+/// A host's hidden state, released when nobody holds it any more.
 final class HostState: HiddenState {
     let batch: TokenBatch
     /// Safe: a number, never followed here.

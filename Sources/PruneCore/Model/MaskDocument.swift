@@ -63,7 +63,7 @@ public enum MaskDocument {
             guard case .string(let name) = name, let sublayer = sublayers[name] else {
                 throw PruneError(
                     .format,
-                    "\(source): \(name.described) in \"removed\" is no sublayer of \(blocks) blocks, such as \"attn.0\""
+                    "\(source): \(name.described) in \"removed\" is not a sublayer of \(blocks) blocks, such as \"attn.0\""
                 )
             }
             mask = mask.removing(unit: sublayer, .sublayer)

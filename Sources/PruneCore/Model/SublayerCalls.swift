@@ -18,7 +18,7 @@ extension Model {
     }
 
     /// Moves some of `states` through a sublayer, in calls of at most `rows` rows each; they are replaced in place, so
-    /// that those of a call are let go before the next.
+    /// that those of a call are released before the next.
     ///
     /// - Parameter moved: told after every call how many states it moved.
     func apply(

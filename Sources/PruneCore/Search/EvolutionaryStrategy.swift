@@ -2,7 +2,7 @@
 /// One parent and its offspring, after EvoPress (arXiv 2410.14649): a child exchanges a few removed units for kept ones, and
 /// the best of parent and offspring is the next parent.
 ///
-/// Offspring are told on ever more of the data, and only the best go on to the next share. Beyond EvoPress, the parent comes
+/// Offspring are evaluated on ever more of the data, and only the best reach the next share. Beyond EvoPress, the parent comes
 /// from what every unit does alone; most offspring are those that a model of all damages told so far expects most of, the
 /// others are random exchanges; and nothing is asked for twice.
 struct EvolutionaryStrategy: SearchStrategy {
@@ -33,7 +33,7 @@ struct EvolutionaryStrategy: SearchStrategy {
         case done
     }
 
-    /// Shares that a generation is told on, of which the last is all.
+    /// Shares of the data that a generation is evaluated on; the last is all.
     private static let usualShares = [1.0 / 16, 1.0 / 4, 1]
 
     init(_ space: SearchSpace, _ options: SearchOptions, takesShares: Bool) {

@@ -4,7 +4,7 @@
 ///
 /// An exchange puts back one or two removed units for as many others. A model of the damages told so far says which are
 /// worth asking for, a round at a time, until some rounds in a row bring nothing better. Where a bound on damage stops the
-/// removals, exchanges that lower the damage let them go on.
+/// removals, exchanges that lower the damage make room for more.
 ///
 /// As published, without exchanges, it misses the best six blocks of our test model on one text of three, and the best five
 /// on two; with them it finds the best one to six on each (docs/search.md).

@@ -128,7 +128,7 @@ public struct Search: Sendable {
     /// The damages of a wave's removals; nil where they were not told.
     func damages(of wave: Wave) -> [Double?] { ledger.records[wave.records].map(\.value) }
 
-    /// Lets the strategy move if the last wave is told whole.
+    /// Lets the strategy move if every mask of the last wave was told.
     private mutating func proceed(recorded: SearchWave?) {
         guard !isDone, let wave = waves.last, ledger.isToldWhole else { return }
         for (removal, damage) in zip(wave.removals, damages(of: wave)) {

@@ -85,7 +85,7 @@ struct SearchSpace: Sendable {
         var bounds: [Bound] = []
         if let removed = budget.removeParameters {
             let all = costs.cost(under: KeepMask(blocks: costs.blockCount)).parameters
-            // A share such as 0.3 is no binary fraction: what rounding adds to it is not asked for.
+            // A share such as 0.3 is not a binary fraction: what rounding adds to it is not asked for.
             let share = Double(all) * removed * (1 - 1e-12)
             let most = Int(clampingToDouble: (Double(all) - share).rounded(.down))
             bounds.append(

@@ -78,7 +78,7 @@ protocol SearchStrategy: Sendable {
 }
 
 extension SearchOptions {
-    /// - Parameter takesShares: whether damages on a share of the data can be had.
+    /// - Parameter takesShares: whether damages on a share of the data are available.
     /// Errors: `.argument` if no run of units meets the budget.
     func makeStrategy(_ space: SearchSpace, takesShares: Bool) throws(PruneError) -> any SearchStrategy {
         switch strategy {

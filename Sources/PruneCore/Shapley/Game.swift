@@ -18,8 +18,8 @@ public struct GameState: Sendable {
 
 /// A game under way, as a state machine: `ask` hands out coalitions, `tell` takes their worths, in any order.
 ///
-/// What it knows is its options and the worths told; the estimate is a function of these alone. So a saved game goes on as
-/// if it had never stopped.
+/// It holds its options and the worths that were told, and its estimate is a function of these alone. So a saved game
+/// resumes as if it had never stopped.
 public struct Game: Sendable {
     public private(set) var options: GameOptions
     private let estimator: any Estimator

@@ -23,7 +23,7 @@ public struct Players: Sendable {
 
     /// Any grouping: a player 0, 1, ... per sublayer, or nil = always kept.
     ///
-    /// Errors: `.argument` if a number is no player's, or a player between 0 and the highest has no sublayer.
+    /// Errors: `.argument` if a number is not a player, or a player between 0 and the highest has no sublayer.
     public init(_ players: [Int?]) throws(PruneError) {
         for (sublayer, player) in players.enumerated() {
             guard let player, !(0..<2 * KeepMask.mostBlocks).contains(player) else { continue }

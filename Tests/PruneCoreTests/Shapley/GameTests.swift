@@ -47,7 +47,7 @@ import Testing
     @Test(arguments: shapleyEstimators)
     func estimatorsComeNearTheExactValues(_ kind: EstimatorKind) throws {
         let exact = Self.exact(8).shapley
-        var game = Game(try GameOptions(players: 8, estimator: kind, seed: 3, budget: kind == .exact ? 0 : 160))
+        var game = Game(try GameOptions(players: 8, estimator: kind, seed: 3, budget: kind == .exact ? nil : 160))
         try Self.play(&game)
         let isDone = game.isDone
         #expect(isDone)
@@ -96,7 +96,7 @@ import Testing
 
     @Test(arguments: shapleyEstimators + [.banzhaf, .leaveOneOut, .pairDifferences])
     func aSavedGameGoesOnAsIfItHadNot(_ kind: EstimatorKind) throws {
-        let options = try GameOptions(players: 6, estimator: kind, seed: 8, budget: kind == .exact ? 0 : 50)
+        let options = try GameOptions(players: 6, estimator: kind, seed: 8, budget: kind == .exact ? nil : 50)
         var whole = Game(options)
         try Self.play(&whole, batch: 8)
         for stop in [0, 1, 8, 20, 40] {
