@@ -37,8 +37,8 @@ lint:
 	$(BIN)/python scripts/check-licences.py
 	$(BIN)/mypy --strict bindings/python/src/prunecore
 	scripts/check-kernels.sh
-	$(if $(wildcard scripts/check-swift-order.py),$(BIN)/python scripts/check-swift-order.py)
-	$(if $(wildcard scripts/check-abi.py),$(BIN)/python scripts/check-abi.py --check --out build/prunecore.abi.json)
+	$(BIN)/python scripts/check-swift-order.py
+	$(BIN)/python scripts/check-abi.py --check --out build/prunecore.abi.json
 
 ## Formats every source file as lint wants it.
 format:
