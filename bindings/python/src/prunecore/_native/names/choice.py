@@ -59,7 +59,7 @@ class Choice(Generic[Name]):
             if name == wanted:
                 return name
         known = f"{', '.join(self._allowed[:-1])} or {self._allowed[-1]}"
-        raise ArgumentError(f"unknown {self.what} '{given}': it must be {known}")
+        raise ArgumentError(f"{self.what} is '{given}', but must be {known}")
 
     def value(self, given: object) -> int:
         """The header's number for a name."""
