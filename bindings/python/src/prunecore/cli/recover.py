@@ -116,7 +116,7 @@ def recover(
         typer.Option(
             "--checkpoint",
             metavar="FILE",
-            help="Keeps the state of training; a run that was stopped goes on from it.",
+            help="Keeps the state of training; a run that was stopped resumes from it.",
         ),
     ] = None,
     sequence_length: LengthOption = 256,

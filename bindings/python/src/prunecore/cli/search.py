@@ -188,7 +188,7 @@ def search(
         typer.Option(
             "--checkpoint",
             metavar="FILE",
-            help="Holds the search after every batch; the same command goes on from it.",
+            help="Holds the search after every batch; the same command resumes from it.",
         ),
     ] = None,
     sequence_length: LengthOption = 256,

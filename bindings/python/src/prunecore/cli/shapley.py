@@ -111,7 +111,7 @@ def shapley(
         typer.Option(
             "--checkpoint",
             metavar="FILE",
-            help="Holds the game after every batch; the same command goes on from it.",
+            help="Holds the game after every batch; the same command resumes from it.",
         ),
     ] = None,
     sequence_length: LengthOption = 256,

@@ -52,7 +52,7 @@ class TokenTimes:
             try:
                 times = np.array(getattr(self, name), dtype=np.float64)
             except (TypeError, ValueError) as error:
-                raise ArgumentError(f"{name} is no list of numbers: {error}") from error
+                raise ArgumentError(f"{name} is not a list of numbers: {error}") from error
             if times.ndim != 1 or len(times) < 3 or len(times) % 2 == 0:
                 raise ArgumentError(
                     f"{name} has one entry per sublayer and one for the rest, but its shape is "
@@ -120,7 +120,7 @@ def token_times(
     """Measures what a token takes in every sublayer, on this machine and its threads now.
 
     The model's own mask plays no part. Times differ from one measurement to the next: results that
-    are to be had again need the same ones.
+    must be reproduced need the same ones.
 
     Parameters
     ----------

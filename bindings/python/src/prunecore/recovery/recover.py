@@ -104,7 +104,7 @@ def recover(
         Looks without a lower held-out loss after which training ends. Default: no such end. The
         adapters of the best look are kept either way.
     checkpoint : path, optional
-        A file for the state of training. Where it exists, training goes on from it and ends with
+        A file for the state of training. Where it exists, training resumes from it and ends with
         the same bits.
     checkpoint_every : int, optional
         Steps between two. Default: at every look at the held-out loss.

@@ -92,19 +92,19 @@ prefill_ms, decode_ms, max_loss_increase, max_damage
     metric : str, optional
         What units are scored by where the strategy needs scores and is given none. Default:
         "cosine". "window" takes "angular", of blocks, or "leave_one_out_loss", which stands for the
-        damage of each run; its default is the first where it can be had. With `scores`, which of
+        damage of each run; its default is the first where the model has it. With `scores`, which of
         their metrics.
     scores : Scores, ShapleyScores or array, optional
         Scores that are there already: see `Search`.
     checkpoint : path, optional
-        A file that holds the search after every batch. If it is there already, the search goes on
+        A file that holds the search after every batch. If it is there already, the search resumes
         from it: the same call gives the same result, however often it was killed before.
     progress : callable, optional
         Called with a `SearchProgress` after every batch of masks. A true result stops the search
         with `Cancelled`, an exception stops it and is raised again; the checkpoint and `search` can
         be gone on with.
     search : Search, optional
-        The search to run, or to go on with; it says what to remove and how, and stays the caller's.
+        The search to run, or to resume; it says what to remove and how, and stays the caller's.
     cap : float, optional
         A damage above it counts as it. Default: damages as they are.
     reference, memory_budget, batch_tokens
@@ -255,7 +255,7 @@ def _run(
     batch_tokens: int | None,
     batch_masks: int | None,
 ) -> dict[str, Any]:
-    """What the numbers of a run depend on: all of this must be the same to go on with it."""
+    """What the numbers of a run depend on: all of this must be the same to resume it."""
     return {
         "model_config_sha256": provenance["model"]["config_sha256"],
         "compute": provenance["model"]["compute"],

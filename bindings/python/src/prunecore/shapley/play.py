@@ -82,14 +82,14 @@ def shapley(
         A measure above it counts as it; None = as they are. The default is ln(vocabulary size) for
         "loss" and none for others: coalitions that have collapsed say nothing about pruning.
     checkpoint : path, optional
-        A file that holds the game after every batch. If it is there already, the game goes on from
+        A file that holds the game after every batch. If it is there already, the game resumes from
         it: the same call gives the same numbers, however often it was killed before.
     progress : callable, optional
         Called with a `GameProgress` after every batch of coalitions. A true result stops the game
         with `Cancelled`, an exception stops it and is raised again; the checkpoint and `game` can
         be gone on with.
     game : Game, optional
-        The game to play, or to go on with; it says how to estimate and stays the caller's.
+        The game to play, or to resume; it says how to estimate and stays the caller's.
     reference, memory_budget, batch_tokens
         See `Model.damages`.
     batch_coalitions : int, optional
@@ -191,7 +191,7 @@ def _run(
     batch_tokens: int | None,
     batch_coalitions: int | None,
 ) -> dict[str, Any]:
-    """What the numbers of a run depend on: all of this must be the same to go on with it."""
+    """What the numbers of a run depend on: all of this must be the same to resume it."""
     return {
         "model_config_sha256": provenance["model"]["config_sha256"],
         "compute": provenance["model"]["compute"],
