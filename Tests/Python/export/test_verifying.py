@@ -185,7 +185,7 @@ def test_fields_of_deci(model: pc.Model, tmp_path: Path, monkeypatch: pytest.Mon
 def test_what_is_no_export(model: pc.Model, tales_dir: Path, tmp_path: Path) -> None:
     with pytest.raises(pc.FileError, match=r"prunecore\.json cannot be read"):
         model.verify_export(tales_dir)
-    with pytest.raises(pc.FormatError, match="no GGUF file"):
+    with pytest.raises(pc.FormatError, match="not a GGUF file"):
         model.verify_export(tales_dir / "config.json")
     with pytest.raises(pc.FileError):
         model.verify_export(tmp_path / "nothing")
