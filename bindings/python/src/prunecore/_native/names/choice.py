@@ -70,7 +70,7 @@ class Choice(Generic[Name]):
                 return name
         allowed = self.allowed
         known = f"{', '.join(allowed[:-1])} or {allowed[-1]}"
-        raise ArgumentError(f"unknown {option or self.what} '{given}': it must be {known}")
+        raise ArgumentError(f"{option or self.what} is '{given}', but must be {known}")
 
     def value(self, given: object) -> int:
         """The header's number for a name; None is "automatic" where there is that."""
