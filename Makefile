@@ -30,6 +30,7 @@ lint:
 	    examples/llama_cpp scripts Sources/PruneCore/Export/Modelling
 	$(BIN)/mypy --strict bindings/python/src/prunecore
 	scripts/check-kernels.sh
+	$(BIN)/python scripts/check-abi.py --check --out build/prunecore.abi.json
 
 test-swift:
 	swift test
