@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# Tests of the C API: compiles the C and C++ tests against build/lib/libprunecore.so.1 and runs them, runs the examples,
+# Tests of the C and C++ API (Tests/CAPI, Tests/CPP): compiles the C and C++ tests against build/lib/libprunecore.so.1 and runs them, runs the examples,
 # and builds programs against an installed tree. Closes with "N passed, M failed"; exits non-zero if anything failed.
 #
 #   Tests/CAPI/run.sh [TEST ...]     such as: Tests/CAPI/run.sh test_mask test_score (only those programs)
@@ -11,6 +11,7 @@ set -uo pipefail
 
 root=$(cd "$(dirname "$0")/../.." && pwd)
 here=$root/Tests/CAPI
+cpp=$root/Tests/CPP
 out=$root/build/tests-capi
 library=$root/build/lib
 model=$root/examples/models/tales-12l
@@ -24,7 +25,7 @@ export PRUNECORE_COMPUTE=float32
 
 warnings=(-Wall -Wextra -Wpedantic -Wconversion -Werror)
 c_flags=(-std=c99 -D_POSIX_C_SOURCE=200809L -O1 -g "${warnings[@]}" -I"$root/include" -I"$here")
-cpp_flags=(-std=c++17 -O1 -g "${warnings[@]}" -I"$root/include" -I"$root/bindings/cpp" -I"$here")
+cpp_flags=(-std=c++17 -O1 -g "${warnings[@]}" -I"$root/include" -I"$root/bindings/cpp" -I"$here" -I"$cpp")
 link=(-L"$library" -lprunecore -Wl,-rpath,"$library" -lm -pthread)
 
 passed=0
@@ -126,8 +127,8 @@ done
 
 if [ $# -gt 0 ]; then
     for name in "$@"; do
-        if [ -f "$here/$name.cpp" ]; then
-            cpp_and_run "$name" "$here/$name.cpp" "${objects[@]}"
+        if [ -f "$cpp/$name.cpp" ]; then
+            cpp_and_run "$name" "$cpp/$name.cpp" "${objects[@]}"
         else
             c_and_run "$name" "$here/$name.c" "${objects[@]}"
         fi
@@ -145,8 +146,8 @@ for source in "$here"/test_*.c; do
     c_and_run "$(basename "$source" .c)" "$source" "${objects[@]}"
 done
 c_and_run double_include "$here/double_include_a.c" "$here/double_include_b.c"
-cpp_and_run header_cxx17 "$here/header_cxx17.cpp"
-for source in "$here"/test_hpp*.cpp; do
+cpp_and_run header_cxx17 "$cpp/header_cxx17.cpp"
+for source in "$cpp"/test_hpp*.cpp; do
     cpp_and_run "$(basename "$source" .cpp)" "$source" "${objects[@]}"
 done
 
@@ -158,7 +159,7 @@ for compiler in g++ clang++; do
     fi
     for standard in c++17 c++20; do
         step "hpp, $compiler $standard" "$compiler" -std=$standard "${warnings[@]}" -I"$root/include" \
-            -I"$root/bindings/cpp" -I"$here" -fsyntax-only "$here"/test_hpp*.cpp
+            -I"$root/bindings/cpp" -I"$here" -I"$cpp" -fsyntax-only "$cpp"/test_hpp*.cpp
     done
 done
 parts_stand_alone() {
