@@ -60,14 +60,14 @@ public:
   static Data adopt(prune_data *handle) noexcept { return Data(handle, detail::Adopted{}); }
 
   /// Number of sequences (prune_data_info).
-  std::int64_t sequences() const {
+  std::int64_t n_sequences() const {
     std::int64_t count = 0;
     detail::check(prune_data_info(get(), &count, nullptr));
     return count;
   }
 
   /// Number of tokens in all (prune_data_info).
-  std::int64_t tokens() const {
+  std::int64_t n_tokens() const {
     std::int64_t count = 0;
     detail::check(prune_data_info(get(), nullptr, &count));
     return count;

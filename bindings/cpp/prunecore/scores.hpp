@@ -13,6 +13,7 @@
 #include "prunecore.h"
 #include "library.hpp"
 #include "mask.hpp"
+#include "options.hpp"
 #include "progress.hpp"
 #include "span.hpp"
 
@@ -50,13 +51,12 @@ enum class Tokens : std::int32_t {
 };
 
 /// How scores are computed (prune_score_options).
-struct ScoreOptions {
+struct ScoreOptions : detail::Options<prune_score_options> {
   Granularity granularity = Granularity::sublayer;
   Metric metrics = {}; ///< none named = every static one (statistics: all but magnitude)
   RelativeTo relative_to = RelativeTo::input;
   Tokens tokens = Tokens::all;
-  Mask mask = {};                ///< under which to score; empty = the model's
-  std::int64_t batch_tokens = 0; ///< tokens computed together at most; 0 = chosen by the library
+  Mask mask = {}; ///< under which to score; empty = the model's
   Progress progress = {};
 };
 
@@ -71,13 +71,13 @@ public:
   const std::vector<Metric> &metrics() const noexcept { return metrics_; }
   Granularity granularity() const noexcept { return granularity_; }
   /// Number of units: n_blocks, or 2 * n_blocks for sublayers.
-  std::size_t units() const noexcept { return metrics_.empty() ? 0 : values_.size() / metrics_.size(); }
-  std::size_t n_blocks() const noexcept { return granularity_ == Granularity::sublayer ? units() / 2 : units(); }
+  std::size_t n_units() const noexcept { return metrics_.empty() ? 0 : values_.size() / metrics_.size(); }
+  std::size_t n_blocks() const noexcept { return granularity_ == Granularity::sublayer ? n_units() / 2 : n_units(); }
 
   /// The scores of one metric, borrowed from this object. Throws Error with PRUNE_ERR_ARGUMENT if it was not computed.
   span<double> operator[](Metric metric) const {
     for (std::size_t row = 0; row < metrics_.size(); ++row) {
-      if (metrics_[row] == metric) return {values_.data() + row * units(), units()};
+      if (metrics_[row] == metric) return {values_.data() + row * n_units(), n_units()};
     }
     throw Error(PRUNE_ERR_ARGUMENT, "the metric with bit " + std::to_string(static_cast<std::uint64_t>(metric)) +
                                         " is not among these scores");
@@ -86,7 +86,7 @@ public:
   /// A mask that removes the `n_remove` units with the lowest score (prune_mask_remove_lowest).
   /// \param metric  which row; \param start  the mask to start from, empty = everything kept
   Mask prune(std::size_t n_remove, Metric metric, const Mask &start = {}) const {
-    const Mask from = start.empty() ? Mask::all_kept(n_blocks()) : start;
+    const Mask from = start.empty() ? Mask::all(n_blocks()) : start;
     return from.remove_lowest((*this)[metric], granularity_, n_remove);
   }
 
@@ -106,14 +106,12 @@ namespace detail {
 
 /// The C form of options. What it points to belongs to `options` and `bridge`.
 inline prune_score_options to_c(const ScoreOptions &options, ProgressBridge &bridge) {
-  prune_score_options c = PRUNE_SCORE_OPTIONS_INIT;
+  prune_score_options c = options;
   c.granularity = static_cast<prune_granularity>(options.granularity);
   c.metrics = static_cast<std::uint64_t>(options.metrics);
   c.relative_to = static_cast<std::int32_t>(options.relative_to);
   c.tokens = static_cast<std::int32_t>(options.tokens);
-  c.keep = options.mask.empty() ? nullptr : options.mask.data();
-  c.n_keep = options.mask.size();
-  c.batch_tokens = options.batch_tokens;
+  lend(options.mask, c.keep, c.n_keep);
   c.progress = bridge.function();
   c.user_data = bridge.user_data();
   return c;
