@@ -147,6 +147,11 @@ void scoring() {
   CHECK_THROWS(PRUNE_ERR_ARGUMENT, "3", (void)scores.prune(3));
 
   CHECK(model.score(data).metrics().size() == 7 && model.score(data).n_units() == 4);
+  options.metrics = prune::Metric::all_static | prune::Metric::leave_one_out_loss;
+  CHECK(model.score(data, options).metrics().size() == 8 && model.score(data, options).n_units() == 2);
+  options.metrics = prune::Metric::all;
+  CHECK(model.score(data, options).metrics().size() == prune::metrics().size());
+  CHECK(prune::metrics()[0].bit == PRUNE_METRIC_COSINE && prune::metrics()[0].name == std::string("cosine"));
   options.metrics = prune::Metric::magnitude;
   CHECK(model.score(options).values().size() == 2);
   options.metrics = prune::Metric::l2;

@@ -53,6 +53,9 @@ void everything_offered() {
   CHECK(!shape.can_generate && !shape.can_read_weights);
   same_as_engine(model, host->live);
   CHECK(called.size() == 12);
+  // Of a model that gives no weights, the usual metrics are those of states.
+  const prune::Data data = fixture_data();
+  CHECK(model.score(data).metrics().size() == 6 && model.score(data).n_units() == 4);
 }
 
 // Offers all but what can be computed from the rest.

@@ -354,7 +354,9 @@ private:
     auto values = detail::filled<double>([&](double *out, std::size_t capacity, std::size_t *count) {
       return bridge.status(prune_model_score(get(), data, &c, out, capacity, count));
     });
-    return detail::named(std::move(values), options, PRUNE_METRIC_ALL_STATIC);
+    // What the library computes if no metric is named depends on what it can read.
+    const bool names_all = options.metrics != Metric{} || shape().can_read_weights;
+    return detail::named(std::move(values), options, names_all ? Metric::all_static : Metric::all_of_states);
   }
 
   template <typename Call> static std::vector<float> floats(const EvaluateOptions &options, Call &&call) {

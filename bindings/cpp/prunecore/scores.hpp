@@ -31,11 +31,23 @@ enum class Metric : std::uint64_t {
   leave_one_out_loss = PRUNE_METRIC_LEAVE_ONE_OUT_LOSS,
   leave_one_out_logit_l2 = PRUNE_METRIC_LEAVE_ONE_OUT_LOGIT_L2,
   taylor = PRUNE_METRIC_TAYLOR,
+  all_of_states = PRUNE_METRIC_ALL_OF_STATES,
   all_static = PRUNE_METRIC_ALL_STATIC,
   all = PRUNE_METRIC_ALL
 };
 constexpr Metric operator|(Metric a, Metric b) noexcept {
   return static_cast<Metric>(static_cast<std::uint64_t>(a) | static_cast<std::uint64_t>(b));
+}
+
+/// What a metric is: its bit, name and formula, and what it needs.
+using MetricFacts = prune_metric_facts;
+
+/// Every metric of the library, in ascending order of its bit (prune_metric_count, prune_metric_info).
+inline std::vector<MetricFacts> metrics() {
+  detail::require_abi();
+  std::vector<MetricFacts> found(prune_metric_count(), MetricFacts PRUNE_METRIC_FACTS_INIT);
+  for (std::size_t index = 0; index < found.size(); ++index) detail::check(prune_metric_info(index, &found[index]));
+  return found;
 }
 
 /// The denominator of the relative metrics: the hidden state before or after the unit.
@@ -53,7 +65,7 @@ enum class Tokens : std::int32_t {
 /// How scores are computed (prune_score_options).
 struct ScoreOptions : detail::Options<prune_score_options> {
   Granularity granularity = Granularity::sublayer;
-  Metric metrics = {}; ///< none named = every static one (statistics: all but magnitude)
+  Metric metrics = {}; ///< none named = every static one that the model has (statistics: all of states)
   RelativeTo relative_to = RelativeTo::input;
   Tokens tokens = Tokens::all;
   Mask mask = {}; ///< under which to score; empty = the model's
@@ -117,15 +129,17 @@ inline prune_score_options to_c(const ScoreOptions &options, ProgressBridge &bri
   return c;
 }
 
-/// Names the rows of a result: the bits that were asked for, or `fallback` where none was.
-inline Scores named(std::vector<double> values, const ScoreOptions &options, std::uint64_t fallback) {
-  const auto asked = static_cast<std::uint64_t>(options.metrics);
-  const std::uint64_t bits = asked != 0 ? asked : fallback;
-  std::vector<Metric> metrics;
-  for (std::uint64_t bit = 1; bit != 0 && bit <= bits; bit <<= 1) {
-    if ((bits & bit) != 0) metrics.push_back(static_cast<Metric>(bit));
+/// Names the rows of a result: the metrics that were asked for, or the `usual` ones where none was.
+inline Scores named(std::vector<double> values, const ScoreOptions &options, Metric usual) {
+  const auto bits = static_cast<std::uint64_t>(options.metrics == Metric{} ? usual : options.metrics);
+  std::vector<Metric> rows;
+  for (const MetricFacts &own : metrics()) {
+    const bool in_set = ((bits & PRUNE_METRIC_ALL) != 0) ||
+                        ((bits & PRUNE_METRIC_ALL_STATIC) != 0 && (own.flags & PRUNE_FACT_STATIC) != 0) ||
+                        ((bits & PRUNE_METRIC_ALL_OF_STATES) != 0 && (own.flags & PRUNE_FACT_OF_STATES) != 0);
+    if (in_set || (bits & own.bit) != 0) rows.push_back(static_cast<Metric>(own.bit));
   }
-  return Scores(std::move(values), std::move(metrics), options.granularity);
+  return Scores(std::move(values), std::move(rows), options.granularity);
 }
 
 } // namespace detail

@@ -62,7 +62,7 @@ public:
     auto values = detail::filled<double>([&](double *out, std::size_t capacity, std::size_t *count) {
       return prune_statistics_scores(get(), &c, out, capacity, count);
     });
-    return detail::named(std::move(values), options, PRUNE_METRIC_ALL_STATIC & ~PRUNE_METRIC_MAGNITUDE);
+    return detail::named(std::move(values), options, Metric::all_of_states);
   }
 
   /// Mean angular distance of every window of contiguous blocks, n_blocks rows of n_blocks (prune_statistics_windows):

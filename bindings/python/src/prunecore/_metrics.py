@@ -3,32 +3,63 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
-from prunecore._raw_generated import ffi
+from prunecore._library import _check, ffi, lib, new_struct, text
 from prunecore.errors import ArgumentError
 
 Granularity = Literal["sublayer", "block", "attention", "feed_forward"]
 
-METRICS: tuple[str, ...] = (
-    "cosine",
-    "angular",
-    "l1",
-    "l2",
-    "relative_l1",
-    "relative_l2",
-    "magnitude",
-    "leave_one_out_loss",
-    "leave_one_out_logit_l2",
-    "taylor",
-)
+
+@dataclasses.dataclass(frozen=True)
+class MetricFacts:
+    """What the library says of one of its metrics."""
+
+    name: str
+    bit: int
+    formula: str
+    flags: int
+
+    @property
+    def is_static(self) -> bool:
+        """Whether no mask is evaluated for it, and no gradient."""
+        return bool(self.flags & lib.PRUNE_FACT_STATIC)
+
+    @property
+    def is_of_states(self) -> bool:
+        """Whether it comes from hidden states, so that statistics have it."""
+        return bool(self.flags & lib.PRUNE_FACT_OF_STATES)
+
+    @property
+    def needs_weights(self) -> bool:
+        """Whether only models with weights that can be read have it."""
+        return bool(self.flags & lib.PRUNE_FACT_NEEDS_WEIGHTS)
+
+
+def _read_facts() -> dict[str, MetricFacts]:
+    found = {}
+    for index in range(lib.prune_metric_count()):
+        facts = new_struct("prune_metric_facts")
+        _check(lib.prune_metric_info(index, facts))
+        name = text(facts.name)
+        found[name] = MetricFacts(name, facts.bit, text(facts.formula), facts.flags)
+    return found
+
+
+METRIC_FACTS = _read_facts()
+"""Facts of each metric of the library, by name, in the order of their bits."""
+
+METRICS: tuple[str, ...] = tuple(METRIC_FACTS)
 """All metrics, in the order of their bits: the order of the rows that the library writes."""
 
-STATIC_METRICS: tuple[str, ...] = METRICS[:7]
+STATIC_METRICS: tuple[str, ...] = tuple(n for n, own in METRIC_FACTS.items() if own.is_static)
 """Those that one forward pass gives (magnitude needs none)."""
 
-STATISTICS_METRICS: tuple[str, ...] = METRICS[:6]
+STATISTICS_METRICS: tuple[str, ...] = tuple(
+    n for n, own in METRIC_FACTS.items() if own.is_of_states
+)
 """Those that statistics hold."""
 
 GRANULARITIES: tuple[Granularity, ...] = ("sublayer", "block", "attention", "feed_forward")
@@ -36,7 +67,7 @@ GRANULARITIES: tuple[Granularity, ...] = ("sublayer", "block", "attention", "fee
 
 def metric_bit(name: str) -> int:
     """The header's bit for a metric."""
-    return int(ffi.integer_const(f"PRUNE_METRIC_{name.upper()}"))
+    return METRIC_FACTS[name].bit
 
 
 def metric_bits(names: Iterable[str]) -> int:

@@ -10,8 +10,8 @@ import numpy as np
 
 from prunecore._library import ffi, header_version, lib, new_struct
 from prunecore._metrics import (
+    METRIC_FACTS,
     METRICS,
-    STATIC_METRICS,
     granularity_value,
     metric_bits,
     option_value,
@@ -35,8 +35,8 @@ def _parse(metrics: str | Sequence[str], shape: ModelShape) -> tuple[str, ...]:
     """Reads a choice of metrics; "static" and "all" leave out what only weights can tell."""
     if shape.can_read_weights:
         return parse_metrics(metrics)
-    static = tuple(name for name in STATIC_METRICS if name != "magnitude")
-    everything = tuple(name for name in METRICS if name not in ("magnitude", "taylor"))
+    everything = tuple(name for name in METRICS if not METRIC_FACTS[name].needs_weights)
+    static = tuple(name for name in everything if METRIC_FACTS[name].is_static)
     return parse_metrics(metrics, static=static, everything=everything)
 
 
