@@ -3,7 +3,7 @@ internal import CKernels
 
 /// A measure of how important a unit is; higher = more important. The raw values are the bits of `PRUNE_METRIC_*`.
 ///
-/// `facts` is the only place that says what a metric is. A new metric takes the next free bit.
+/// `facts` and `value` say all that the library knows of a metric. A new metric takes the next free bit.
 public enum Metric: UInt64, CaseIterable, Sendable {
     case cosine = 1
     case angular = 2
@@ -16,25 +16,17 @@ public enum Metric: UInt64, CaseIterable, Sendable {
     case leaveOneOutLogitL2 = 256
     case taylor = 512
 
-    /// With h the hidden state before the unit, g the one after it and u = g - h.
+    /// Name, formula and source. In the formulas h is the hidden state before the unit, g the one after it, u = g - h.
     public var facts: MetricFacts {
         switch self {
         // Block influence: ShortGPT, arXiv 2403.03853.
-        case .cosine: MetricFacts("cosine", "1 - cos(h, g)", .states { $0.cosineDistance })
+        case .cosine: MetricFacts("cosine", "1 - cos(h, g)", .states)
         // arXiv 2403.17887.
-        case .angular:
-            MetricFacts(
-                "angular", "arccos(cos(h, g)) / pi", .states { angularDistance(cosineDistance: $0.cosineDistance) })
-        case .l1: MetricFacts("l1", "||u||_1", .states { $0.update.absolutes })
-        case .l2: MetricFacts("l2", "||u||_2", .states { $0.update.squares.squareRoot() })
-        case .relativeL1:
-            MetricFacts(
-                "relative_l1", "||u||_1 / ||h||_1, or / ||g||_1",
-                .relative { $0.update.absolutes / $0.divisor.absolutes })
-        case .relativeL2:
-            MetricFacts(
-                "relative_l2", "||u||_2 / ||h||_2, or / ||g||_2",
-                .relative { ($0.update.squares / $0.divisor.squares).squareRoot() })
+        case .angular: MetricFacts("angular", "arccos(cos(h, g)) / pi", .states)
+        case .l1: MetricFacts("l1", "||u||_1", .states)
+        case .l2: MetricFacts("l2", "||u||_2", .states)
+        case .relativeL1: MetricFacts("relative_l1", "||u||_1 / ||h||_1, or / ||g||_1", .statesRelative)
+        case .relativeL2: MetricFacts("relative_l2", "||u||_2 / ||h||_2, or / ||g||_2", .statesRelative)
         // Shortened LLaMA, arXiv 2402.02834.
         case .magnitude: MetricFacts("magnitude", "sum of |w| over the unit's matrices", .weights)
         case .leaveOneOutLoss:
@@ -44,6 +36,22 @@ public enum Metric: UInt64, CaseIterable, Sendable {
             MetricFacts("leave_one_out_logit_l2", "mean of ||logits with - logits without||_2", .leaveOneOut)
         // Shortened LLaMA, arXiv 2402.02834; the loss is that of the whole data set.
         case .taylor: MetricFacts("taylor", "sum of |w * d(loss)/dw| over the unit's matrices", .gradients)
+        }
+    }
+
+    /// The value at one token of a metric of states; NaN for the others. The score is the mean over tokens.
+    ///
+    /// Inlined into the loop over tokens: closures in `facts` would take as long as the rest of the loop.
+    @inline(__always)
+    func value(_ token: TokenNorms) -> Double {
+        switch self {
+        case .cosine: token.cosineDistance
+        case .angular: angularDistance(cosineDistance: token.cosineDistance)
+        case .l1: token.update.absolutes
+        case .l2: token.update.squares.squareRoot()
+        case .relativeL1: token.update.absolutes / token.divisor.absolutes
+        case .relativeL2: (token.update.squares / token.divisor.squares).squareRoot()
+        case .magnitude, .leaveOneOutLoss, .leaveOneOutLogitL2, .taylor: .nan
         }
     }
 
@@ -61,10 +69,10 @@ public struct MetricFacts: Sendable {
     let source: Source
 
     enum Source: Sendable {
-        /// The norms of the states at each token; the score is the mean over tokens.
-        case states(@Sendable (TokenNorms) -> Double)
+        /// The norms of the states at each token: see `Metric.value`.
+        case states
         /// The same, relative to the norm of h or of g. Tokens where that is zero are left out of the mean.
-        case relative(@Sendable (TokenNorms) -> Double)
+        case statesRelative
         case weights
         case leaveOneOut
         case gradients
@@ -77,16 +85,11 @@ public struct MetricFacts: Sendable {
     }
 
     /// Whether it comes from the hidden states of one forward pass: statistics hold it.
-    public var isOfStates: Bool {
-        switch source {
-        case .states, .relative: true
-        case .weights, .leaveOneOut, .gradients: false
-        }
-    }
-    public var isStatic: Bool { isOfStates || !needsData }
-    public var needsData: Bool { if case .weights = source { false } else { true } }
-    public var needsGradients: Bool { if case .gradients = source { true } else { false } }
-    public var needsWeights: Bool { !needsData || needsGradients }
+    public var isOfStates: Bool { source == .states || source == .statesRelative }
+    public var isStatic: Bool { isOfStates || source == .weights }
+    public var needsData: Bool { source != .weights }
+    public var needsWeights: Bool { source == .weights || source == .gradients }
+    public var needsGradients: Bool { source == .gradients }
 }
 
 /// Norms at one token: of the states h before and g after a unit, and of u = g - h.
@@ -107,7 +110,7 @@ struct TokenNorms {
 }
 
 /// The hidden state whose norm divides the relative metrics. The raw values are those of `PRUNE_RELATIVE_TO_*`.
-public enum RelativeTo: Int32, CaseIterable, Sendable {
+public enum RelativeTo: Int32, Sendable {
     case input = 0
     case output = 1
 }

@@ -24,14 +24,10 @@ struct UnitStatistics: Sendable {
     private struct Kind: Sendable {
         let metric: Metric
         let relativeTo: RelativeTo?
-        let value: @Sendable (TokenNorms) -> Double
 
-        static let all: [Kind] = Metric.allCases.flatMap { metric -> [Kind] in
-            switch metric.facts.source {
-            case .states(let value): [Kind(metric: metric, relativeTo: nil, value: value)]
-            case .relative(let value): RelativeTo.allCases.map { Kind(metric: metric, relativeTo: $0, value: value) }
-            case .weights, .leaveOneOut, .gradients: []
-            }
+        static let all: [Kind] = Metric.ofStates.flatMap { metric in
+            let relativeTo: [RelativeTo?] = metric.facts.source == .statesRelative ? [.input, .output] : [nil]
+            return relativeTo.map { Kind(metric: metric, relativeTo: $0) }
         }
     }
 
@@ -56,7 +52,7 @@ struct UnitStatistics: Sendable {
                 guard token.divisor.squares > 0 else { continue }
             }
             means[index].tokens += 1
-            means[index].sum += kinds[index].value(token)
+            means[index].sum += kinds[index].metric.value(token)
         }
     }
 
