@@ -105,11 +105,19 @@
  *                 versions append fields and change nothing else. Zero is the default of every
  *                 field. A size smaller than that of the first version gives PRUNE_ERR_ARGUMENT,
  *                 and so does a larger one whose unknown tail is not zero. Reserved fields must be
- *                 0. The layout of a struct without `struct_size` is fixed within an ABI version.
+ *                 0. The layout of a struct without `struct_size` is fixed within an ABI version,
+ *                 except prune_comparison, whose size a prune_host says.
  *   Buffers       The caller owns the memory. `capacity` is its size in elements, `out_count`
  *                 receives how many were written. If it is too small, the call gives
  *                 PRUNE_ERR_BUFFER, writes nothing, and sets `out_count` to the number of elements
  *                 that is needed. `out_count` may be NULL.
+ *   Names         The length of an array x is n_x, a size_t; the buffer of an output x is out_x.
+ *                 Options of a handle are prune_<handle>_options, of prune_model_<verb>()
+ *                 prune_<verb>_options, of a handle that runs on a model
+ *                 prune_<handle>_run_options. _info fills a prune_<handle>_state for what runs, a
+ *                 _summary for what is finished, a _shape for a model, and prune_runtime for the
+ *                 library. `progress` is always a prune_progress_fn; a callback for an event of its
+ *                 own is on_<event>.
  *   Callbacks     The library calls them on the thread that made the call, and does not keep them
  *                 after it returns. Those of a prune_host are kept until its model is closed, and
  *                 are still called on the thread of the call that needs them.
@@ -302,13 +310,14 @@ typedef struct prune_model_options {
  * PRUNE_ERR_UNSUPPORTED (architecture, element type, activation or rotary type; BFLOAT16 on a CPU
  * without instructions for it), PRUNE_ERR_MEMORY.
  */
-prune_status prune_model_open(const char *directory, const prune_model_options *options,
-                              prune_model **out_model);
+prune_status prune_model_open(
+    const char *directory, const prune_model_options *options, prune_model **out_model);
 
 /* Gives a model back. NULL and a handle that was already released are allowed. */
 void prune_model_release(prune_model *model);
 
 /* What a model can do: bits of `abilities` in prune_model_shape. */
+typedef uint32_t prune_abilities;
 enum {
     /* Hidden states can be read or compared: static metrics work. */
     PRUNE_ABILITY_READ_STATES = 1,
@@ -330,8 +339,7 @@ enum {
 /* Shape of a model. Strings live as long as the handle. */
 typedef struct prune_model_shape {
     uint32_t struct_size;
-    /* PRUNE_ABILITY_* bits. */
-    uint32_t abilities;
+    prune_abilities abilities;
     /* Such as "LlamaForCausalLM". */
     const char *architecture;
     /* The type that most weights are stored in: "bf16", "fp16" or "fp32". */
@@ -382,8 +390,8 @@ typedef struct prune_sublayer {
 
 /* Lists the 2 * n_blocks sublayers in order. Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_HANDLE,
    PRUNE_ERR_BUFFER. */
-prune_status prune_model_sublayers(const prune_model *model, prune_sublayer *out_sublayers,
-                                   size_t capacity, size_t *out_count);
+prune_status prune_model_sublayers(
+    const prune_model *model, prune_sublayer *out_sublayers, size_t capacity, size_t *out_count);
 
 /* How an element of a tensor is stored. */
 typedef int32_t prune_element_type;
@@ -421,8 +429,7 @@ typedef struct prune_data_options {
  * PRUNE_ERR_MEMORY.
  */
 prune_status prune_data_create(const int32_t *token_ids, const int64_t *sequence_lengths,
-                               size_t n_sequences, const prune_data_options *options,
-                               prune_data **out_data);
+    size_t n_sequences, const prune_data_options *options, prune_data **out_data);
 
 /* Gives data back. NULL and a handle that was already released are allowed. */
 void prune_data_release(prune_data *data);
@@ -459,8 +466,8 @@ enum {
  * text names the unit).
  */
 prune_status prune_mask_remove_lowest(const double *scores, size_t n_scores,
-                                      prune_granularity granularity, size_t n_remove,
-                                      const uint8_t *keep_in, uint8_t *out_keep, size_t n_keep);
+    prune_granularity granularity, size_t n_remove, const uint8_t *keep_in, uint8_t *out_keep,
+    size_t n_keep);
 
 /* What a mask leaves of a model. */
 typedef struct prune_cost {
@@ -480,8 +487,8 @@ typedef struct prune_cost {
  *   keep, n_keep   NULL with 0 = the model's mask
  * Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_HANDLE.
  */
-prune_status prune_model_cost(const prune_model *model, const uint8_t *keep, size_t n_keep,
-                              prune_cost *out_cost);
+prune_status prune_model_cost(
+    const prune_model *model, const uint8_t *keep, size_t n_keep, prune_cost *out_cost);
 
 /*
  * Sets the mask that later calls on this model use when they are given none. A new model keeps
@@ -492,8 +499,8 @@ prune_status prune_model_cost(const prune_model *model, const uint8_t *keep, siz
 prune_status prune_model_mask_set(prune_model *model, const uint8_t *keep, size_t n_keep);
 
 /* Reads the model's mask. Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_HANDLE, PRUNE_ERR_BUFFER. */
-prune_status prune_model_mask_get(const prune_model *model, uint8_t *out_keep, size_t capacity,
-                                  size_t *out_count);
+prune_status prune_model_mask_get(
+    const prune_model *model, uint8_t *out_keep, size_t capacity, size_t *out_count);
 
 /*
  * Writes a mask as JSON: {"format": "prunecore.mask", "version": 1, "n_blocks", "removed":
@@ -505,7 +512,7 @@ prune_status prune_model_mask_get(const prune_model *model, uint8_t *out_keep, s
  * Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_FORMAT (provenance is not a JSON object), PRUNE_ERR_BUFFER.
  */
 prune_status prune_mask_to_json(const uint8_t *keep, size_t n_keep, const char *provenance_json,
-                                char *out_text, size_t capacity, size_t *out_count);
+    char *out_text, size_t capacity, size_t *out_count);
 
 /*
  * Reads a mask from JSON as written by prune_mask_to_json().
@@ -513,8 +520,8 @@ prune_status prune_mask_to_json(const uint8_t *keep, size_t n_keep, const char *
  * Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_FORMAT (the text says what is wrong), PRUNE_ERR_UNSUPPORTED
  * (written by a later version), PRUNE_ERR_BUFFER.
  */
-prune_status prune_mask_from_json(const char *text, uint8_t *out_keep, size_t capacity,
-                                  size_t *out_count);
+prune_status prune_mask_from_json(
+    const char *text, uint8_t *out_keep, size_t capacity, size_t *out_count);
 
 /* ================================================================================================
  * Scores
@@ -525,6 +532,7 @@ prune_status prune_mask_from_json(const char *text, uint8_t *out_keep, size_t ca
  * the one after it, and u = g - h, each is computed per token and averaged over all tokens of all
  * sequences. Definitions and sources: docs/metrics.md.
  */
+typedef uint64_t prune_metrics;
 enum {
     /* 1 - cos(h, g): block influence. */
     PRUNE_METRIC_COSINE = 1,
@@ -556,7 +564,8 @@ enum {
     PRUNE_METRIC_ALL = 1 << 30
 };
 
-/* Bits of prune_metric_facts.flags. */
+/* What is true of a metric: bits of `facts` in prune_metric_facts. */
+typedef uint32_t prune_facts;
 enum {
     PRUNE_FACT_STATIC = 1,          /* PRUNE_METRIC_ALL_STATIC includes it */
     PRUNE_FACT_OF_STATES = 2,       /* PRUNE_METRIC_ALL_OF_STATES includes it; statistics have it */
@@ -568,10 +577,9 @@ enum {
 /* What a metric is. Strings are static. */
 typedef struct prune_metric_facts {
     uint32_t struct_size;
-    /* PRUNE_FACT_* bits. */
-    uint32_t flags;
+    prune_facts facts;
     /* Its PRUNE_METRIC_* bit. */
-    uint64_t bit;
+    prune_metrics bit;
     /* Its name in Python and on the command line, such as "relative_l2". */
     const char *name;
     /* Its formula, such as "||u||_2". */
@@ -591,12 +599,14 @@ size_t prune_metric_count(void);
 prune_status prune_metric_info(size_t index, prune_metric_facts *out_facts);
 
 /* The denominator of the relative metrics. */
+typedef int32_t prune_relative_to;
 enum {
     PRUNE_RELATIVE_TO_INPUT = 0, /* the hidden state before the unit */
     PRUNE_RELATIVE_TO_OUTPUT = 1 /* the hidden state after it */
 };
 
 /* The tokens that static metrics look at. */
+typedef int32_t prune_tokens;
 enum {
     PRUNE_TOKENS_ALL = 0,
     PRUNE_TOKENS_LAST = 1 /* the last one of each sequence (arXiv 2403.17887) */
@@ -609,12 +619,12 @@ typedef struct prune_score_options {
     prune_granularity granularity;
     /* Metrics to compute. 0 = all static metrics, without magnitude if the model's weights cannot
        be read. */
-    uint64_t metrics;
+    prune_metrics metrics;
     /* Denominator of the relative metrics: the hidden state before a unit, or after it.
        0 = before. */
-    int32_t relative_to;
+    prune_relative_to relative_to;
     /* Tokens that static metrics look at: all, or the last of each sequence. 0 = all. */
-    int32_t tokens;
+    prune_tokens tokens;
     /* Mask under which the model is scored. A unit that the mask removes whole scores 0 in every
        metric that needs data. NULL = the model's mask. */
     const uint8_t *keep;
@@ -643,8 +653,7 @@ typedef struct prune_score_options {
  * PRUNE_ERR_CANCELLED, PRUNE_ERR_MEMORY.
  */
 prune_status prune_model_score(const prune_model *model, const prune_data *data,
-                               const prune_score_options *options, double *out_scores,
-                               size_t capacity, size_t *out_count);
+    const prune_score_options *options, double *out_scores, size_t capacity, size_t *out_count);
 
 /* ================================================================================================
  * Evaluation
@@ -691,9 +700,8 @@ typedef struct prune_evaluation {
  * nothing to predict), PRUNE_ERR_NONFINITE, PRUNE_ERR_CANCELLED, PRUNE_ERR_MEMORY.
  */
 prune_status prune_model_evaluate(const prune_model *model, const prune_data *data,
-                                  const uint8_t *keep_masks, size_t n_masks, size_t n_keep,
-                                  const prune_evaluate_options *options,
-                                  prune_evaluation *out_evaluations);
+    const uint8_t *keep_masks, size_t n_masks, size_t n_keep, const prune_evaluate_options *options,
+    prune_evaluation *out_evaluations);
 
 /*
  * Computes the loss of every token under a mask: out_losses[t] = -log p(token t | those before it
@@ -703,9 +711,8 @@ prune_status prune_model_evaluate(const prune_model *model, const prune_data *da
  * Errors: as prune_model_evaluate(), and PRUNE_ERR_BUFFER.
  */
 prune_status prune_model_token_losses(const prune_model *model, const prune_data *data,
-                                      const uint8_t *keep, size_t n_keep,
-                                      const prune_evaluate_options *options, float *out_losses,
-                                      size_t capacity, size_t *out_count);
+    const uint8_t *keep, size_t n_keep, const prune_evaluate_options *options, float *out_losses,
+    size_t capacity, size_t *out_count);
 
 /*
  * Computes the logits of every token under a mask: row t holds the vocabulary_size logits that
@@ -713,9 +720,8 @@ prune_status prune_model_token_losses(const prune_model *model, const prune_data
  * floats. Arguments and errors: as prune_model_token_losses().
  */
 prune_status prune_model_logits(const prune_model *model, const prune_data *data,
-                                const uint8_t *keep, size_t n_keep,
-                                const prune_evaluate_options *options, float *out_logits,
-                                size_t capacity, size_t *out_count);
+    const uint8_t *keep, size_t n_keep, const prune_evaluate_options *options, float *out_logits,
+    size_t capacity, size_t *out_count);
 
 /*
  * Reads hidden states on the residual stream under a mask: row t holds the hidden_size values of
@@ -723,9 +729,8 @@ prune_status prune_model_logits(const prune_model *model, const prune_data *data
  * Other arguments and errors: as prune_model_token_losses().
  */
 prune_status prune_model_hidden_states(const prune_model *model, const prune_data *data,
-                                       const uint8_t *keep, size_t n_keep, int64_t sublayer,
-                                       const prune_evaluate_options *options, float *out_states,
-                                       size_t capacity, size_t *out_count);
+    const uint8_t *keep, size_t n_keep, int64_t sublayer, const prune_evaluate_options *options,
+    float *out_states, size_t capacity, size_t *out_count);
 
 /* ================================================================================================
  * Measures: what damage is measured by
@@ -847,7 +852,7 @@ typedef struct prune_time_options {
  * PRUNE_ERR_MEMORY, PRUNE_ERR_UNSUPPORTED (the model lacks PRUNE_ABILITY_GENERATE).
  */
 prune_status prune_model_times(const prune_model *model, const prune_time_options *options,
-                               prune_token_time *out_times, size_t capacity, size_t *out_count);
+    prune_token_time *out_times, size_t capacity, size_t *out_count);
 
 /*
  * What a search may remove, and where it ends. All bounds that are set must hold. A search without
@@ -927,35 +932,9 @@ typedef struct prune_search_options {
        0 = no such end. */
     int64_t patience;
 } prune_search_options;
-#define PRUNE_SEARCH_OPTIONS_INIT   \
-    { sizeof(prune_search_options), \
-      0,                            \
-      0,                            \
-      0,                            \
-      0,                            \
-      0,                            \
-      0,                            \
-      0,                            \
-      0.0,                          \
-      0,                            \
-      0,                            \
-      0.0,                          \
-      0.0,                          \
-      NULL,                         \
-      0,                            \
-      0.0,                          \
-      0.0,                          \
-      NULL,                         \
-      0,                            \
-      NULL,                         \
-      0,                            \
-      NULL,                         \
-      0,                            \
-      0,                            \
-      0,                            \
-      0,                            \
-      0,                            \
-      0 }
+#define PRUNE_SEARCH_OPTIONS_INIT                                                                \
+    { sizeof(prune_search_options), 0, 0, 0, 0, 0, 0, 0, 0.0, 0, 0, 0.0, 0.0, NULL, 0, 0.0, 0.0, \
+        NULL, 0, NULL, 0, NULL, 0, 0, 0, 0, 0, 0 }
 
 /*
  * Makes a search.
@@ -966,8 +945,8 @@ typedef struct prune_search_options {
  * PRUNE_ERR_HANDLE, PRUNE_ERR_NONFINITE (a score), PRUNE_ERR_UNSUPPORTED (the model lacks
  * PRUNE_ABILITY_SUBLAYERS, and the units are not blocks).
  */
-prune_status prune_search_create(const prune_model *model, const prune_search_options *options,
-                                 prune_search **out_search);
+prune_status prune_search_create(
+    const prune_model *model, const prune_search_options *options, prune_search **out_search);
 
 /* Gives a search back. NULL and a handle that was already released are allowed. */
 void prune_search_release(prune_search *search);
@@ -980,13 +959,13 @@ typedef int32_t (*prune_search_progress_fn)(void *user_data, const prune_search 
 typedef struct prune_search_run_options {
     uint32_t struct_size;
     int32_t reserved; /* 0 */
-    /* How damage is measured. There is no cap unless one is given. Its `progress` is called while a
-       batch is evaluated. Its struct_size is set to that of this version. */
-    prune_coalition_options coalitions;
+    /* How damage is measured. There is no cap unless one is given. NULL = defaults. Its `progress`
+       is called while a batch is evaluated. */
+    const prune_coalition_options *coalitions;
     /* Metric of the scores that the strategy needs and the search lacks. leave_one_out_loss ranks
        the windows by the damage of each run, which is also done where no scores can be computed.
-       0 = cosine, and angular for windows of blocks. One PRUNE_METRIC_* bit. */
-    uint64_t metric;
+       0 = cosine, and angular for windows of blocks. One bit. */
+    prune_metrics metric;
     /* Largest number of masks evaluated together. 0 = 64. */
     int64_t batch_masks;
     /* Called after every batch of masks. NULL = none. */
@@ -995,7 +974,7 @@ typedef struct prune_search_run_options {
     void *user_data;
 } prune_search_run_options;
 #define PRUNE_SEARCH_RUN_OPTIONS_INIT \
-    { sizeof(prune_search_run_options), 0, PRUNE_COALITION_OPTIONS_INIT, 0, 0, NULL, NULL }
+    { sizeof(prune_search_run_options), 0, NULL, 0, 0, NULL, NULL }
 
 /*
  * Runs a search on a model until it is done: computes scores where they are missing, asks,
@@ -1007,12 +986,12 @@ typedef struct prune_search_run_options {
  * error the search is consistent and can be resumed or saved.
  */
 prune_status prune_model_search(const prune_model *model, const prune_data *data,
-                                prune_search *search, const prune_search_run_options *options);
+    prune_search *search, const prune_search_run_options *options);
 
 /* Reads the mask that the search would choose now: 2 * n_blocks bytes. Errors: PRUNE_ERR_ARGUMENT,
    PRUNE_ERR_HANDLE, PRUNE_ERR_BUFFER. */
-prune_status prune_search_mask(const prune_search *search, uint8_t *out_keep, size_t capacity,
-                               size_t *out_count);
+prune_status prune_search_mask(
+    const prune_search *search, uint8_t *out_keep, size_t capacity, size_t *out_count);
 
 /* Where a search stands. */
 typedef struct prune_search_state {
@@ -1073,7 +1052,7 @@ typedef struct prune_search_step {
  * Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_HANDLE, PRUNE_ERR_BUFFER.
  */
 prune_status prune_search_path(const prune_search *search, prune_search_step *out_steps,
-                               uint8_t *out_masks, size_t capacity, size_t *out_count);
+    uint8_t *out_masks, size_t capacity, size_t *out_count);
 
 /*
  * Asks for masks whose damage is needed next. Masks that were asked for and not told are not handed
@@ -1086,28 +1065,28 @@ prune_status prune_search_path(const prune_search *search, prune_search_step *ou
  * Errors: PRUNE_ERR_ARGUMENT (also a search that needs scores and has none; out_share is NULL
  * although the first call had it, and such a share is due), PRUNE_ERR_HANDLE.
  */
-prune_status prune_search_ask(prune_search *search, size_t most, uint8_t *out_masks,
-                              size_t *out_count, double *out_share);
+prune_status prune_search_ask(
+    prune_search *search, size_t most, uint8_t *out_masks, size_t *out_count, double *out_share);
 
 /*
- * Tells the damages of n masks that were asked for: all of them or, on failure, none.
+ * Tells the damages of n_masks masks that were asked for: all of them or, on failure, none.
  * Errors: PRUNE_ERR_ARGUMENT (a mask that was not asked for, or was told before), PRUNE_ERR_HANDLE,
  * PRUNE_ERR_NONFINITE.
  */
-prune_status prune_search_tell(prune_search *search, const uint8_t *masks, const double *damages,
-                               size_t n);
+prune_status prune_search_tell(
+    prune_search *search, const uint8_t *masks, const double *damages, size_t n_masks);
 
 /*
  * Saves a search as bytes, with a version and a checksum. After loading, the search asks again for
  * what was asked for and not told. `capacity` and `out_count` count bytes.
  * Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_HANDLE, PRUNE_ERR_BUFFER.
  */
-prune_status prune_search_save(const prune_search *search, uint8_t *out_bytes, size_t capacity,
-                               size_t *out_count);
+prune_status prune_search_save(
+    const prune_search *search, uint8_t *out_bytes, size_t capacity, size_t *out_count);
 
 /* Loads a saved search, which continues as if it had never stopped. Errors: PRUNE_ERR_ARGUMENT,
    PRUNE_ERR_FORMAT (damaged), PRUNE_ERR_UNSUPPORTED (written by a later version). */
-prune_status prune_search_load(const uint8_t *bytes, size_t count, prune_search **out_search);
+prune_status prune_search_load(const uint8_t *bytes, size_t n_bytes, prune_search **out_search);
 
 /* ================================================================================================
  * Recovery: adapters that emulate what was removed
@@ -1155,12 +1134,14 @@ enum {
 };
 
 /* What the matrix of an adapter is applied to. */
+typedef int32_t prune_input;
 enum {
     PRUNE_INPUT_NORMED = 0, /* norm(h), with the norm of the emulated sublayer */
     PRUNE_INPUT_RAW = 1     /* h */
 };
 
 /* The hidden states that the closed form learns from. */
+typedef int32_t prune_stream;
 enum {
     /* Those of the model pruned and recovered so far, one sublayer after the other: an adapter
        learns to bring the state that reaches it back to the full model's. */
@@ -1170,6 +1151,7 @@ enum {
 };
 
 /* Which sublayers get an adapter when a whole block is removed. */
+typedef int32_t prune_slot;
 enum {
     PRUNE_SLOT_ATTENTION = 0,    /* one that emulates the block, in the place of its attention */
     PRUNE_SLOT_FEED_FORWARD = 1, /* one that emulates the block, in the place of its feed-forward */
@@ -1177,6 +1159,7 @@ enum {
 };
 
 /* Where training starts. */
+typedef int32_t prune_start;
 enum {
     PRUNE_START_CLOSED_FORM = 0, /* with adapters solved in closed form */
     PRUNE_START_ZERO = 1         /* with adapters that add nothing */
@@ -1206,8 +1189,8 @@ typedef struct prune_training_progress {
 
 /* Called after every step of training. Return 0 to continue; any other value stops the call with
    PRUNE_ERR_CANCELLED. */
-typedef int32_t (*prune_training_progress_fn)(void *user_data,
-                                              const prune_training_progress *progress);
+typedef int32_t (*prune_training_progress_fn)(
+    void *user_data, const prune_training_progress *progress);
 
 /* How adapters are made. */
 typedef struct prune_recover_options {
@@ -1218,15 +1201,15 @@ typedef struct prune_recover_options {
        0 = closed form. */
     prune_objective objective;
     /* Input of an adapter's matrix: the normed hidden state, or the raw one. 0 = normed. */
-    int32_t input;
+    prune_input input;
     /* Hidden states that the closed form learns from: those of the model recovered so far, or the
        full model's. 0 = recovered. */
-    int32_t stream;
+    prune_stream stream;
     /* Place of the adapter of a block that is removed whole: its attention, its feed-forward, or
        both. 0 = attention. */
-    int32_t block_slot;
+    prune_slot block_slot;
     /* Training: adapters that it starts from, solved in closed form or zero. 0 = closed form. */
-    int32_t start;
+    prune_start start;
     int32_t reserved; /* 0 */
     /* Low rank: rank of the matrix. 0 = 16. -1 = chosen among powers of two by the loss on held-out
        tokens. */
@@ -1282,36 +1265,9 @@ typedef struct prune_recover_options {
     /* First argument of both callbacks. */
     void *user_data;
 } prune_recover_options;
-#define PRUNE_RECOVER_OPTIONS_INIT   \
-    { sizeof(prune_recover_options), \
-      0,                             \
-      0,                             \
-      0,                             \
-      0,                             \
-      0,                             \
-      0,                             \
-      0,                             \
-      0,                             \
-      0.0,                           \
-      NULL,                          \
-      0.0,                           \
-      0,                             \
-      0,                             \
-      0,                             \
-      NULL,                          \
-      0,                             \
-      0,                             \
-      0.0,                           \
-      0.0,                           \
-      0,                             \
-      0.0,                           \
-      0,                             \
-      0,                             \
-      NULL,                          \
-      0,                             \
-      NULL,                          \
-      NULL,                          \
-      NULL }
+#define PRUNE_RECOVER_OPTIONS_INIT                                                                \
+    { sizeof(prune_recover_options), 0, 0, 0, 0, 0, 0, 0, 0, 0.0, NULL, 0.0, 0, 0, 0, NULL, 0, 0, \
+        0.0, 0.0, 0, 0.0, 0, 0, NULL, 0, NULL, NULL, NULL }
 
 /*
  * Makes adapters for every sublayer that a mask removes.
@@ -1327,9 +1283,8 @@ typedef struct prune_recover_options {
  * PRUNE_ERR_UNSUPPORTED (training, and the model lacks PRUNE_ABILITY_GRADIENTS).
  */
 prune_status prune_model_recover(const prune_model *model, const prune_data *data,
-                                 const uint8_t *keep, size_t n_keep,
-                                 const prune_recover_options *options,
-                                 prune_adapters **out_adapters);
+    const uint8_t *keep, size_t n_keep, const prune_recover_options *options,
+    prune_adapters **out_adapters);
 
 /* Gives adapters back. NULL and a handle that was already released are allowed. Models that they
    are attached to keep them. */
@@ -1346,8 +1301,8 @@ void prune_adapters_release(prune_adapters *adapters);
  * itself: adapters are for full models, here and in the calls that make them), PRUNE_ERR_HANDLE,
  * PRUNE_ERR_MEMORY.
  */
-prune_status prune_model_attach(const prune_model *model, const prune_adapters *adapters,
-                                prune_model **out_model);
+prune_status prune_model_attach(
+    const prune_model *model, const prune_adapters *adapters, prune_model **out_model);
 
 /* A set of adapters, and how it was made. */
 typedef struct prune_adapters_summary {
@@ -1378,16 +1333,16 @@ typedef struct prune_adapters_summary {
     { sizeof(prune_adapters_summary), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0.0, 0.0, 0.0 }
 
 /* Describes adapters. Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_HANDLE. */
-prune_status prune_adapters_info(const prune_adapters *adapters,
-                                 prune_adapters_summary *out_summary);
+prune_status prune_adapters_info(
+    const prune_adapters *adapters, prune_adapters_summary *out_summary);
 
 /* One adapter. */
 typedef struct prune_adapter {
     /* The sublayer in whose place it stands. */
     int64_t sublayer;
     prune_adapter_kind kind;
-    /* PRUNE_INPUT_*; RAW for BIAS. */
-    int32_t input;
+    /* RAW for BIAS. */
+    prune_input input;
     /* Rank of LOW_RANK; otherwise 0. */
     int64_t rank;
     int64_t parameters;
@@ -1405,12 +1360,12 @@ typedef struct prune_adapter {
 /* Lists adapters by ascending sublayer. Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_HANDLE,
    PRUNE_ERR_BUFFER. */
 prune_status prune_adapters_list(const prune_adapters *adapters, prune_adapter *out_adapters,
-                                 size_t capacity, size_t *out_count);
+    size_t capacity, size_t *out_count);
 
 /* Reads the mask that adapters were made for: 2 * n_blocks bytes. Errors: as
    prune_adapters_list(). */
-prune_status prune_adapters_mask(const prune_adapters *adapters, uint8_t *out_keep, size_t capacity,
-                                 size_t *out_count);
+prune_status prune_adapters_mask(
+    const prune_adapters *adapters, uint8_t *out_keep, size_t capacity, size_t *out_count);
 
 /* One evaluation of the losses during training. */
 typedef struct prune_training_record {
@@ -1425,10 +1380,10 @@ typedef struct prune_training_record {
 /* Lists the evaluations in order; none for adapters that were not trained. Errors: as
    prune_adapters_list(). */
 prune_status prune_adapters_history(const prune_adapters *adapters,
-                                    prune_training_record *out_records, size_t capacity,
-                                    size_t *out_count);
+    prune_training_record *out_records, size_t capacity, size_t *out_count);
 
 /* The arrays of an adapter. */
+typedef int32_t prune_part;
 enum {
     PRUNE_PART_BIAS = 0,   /* hidden_size */
     PRUNE_PART_DOWN = 1,   /* LOW_RANK: rank x hidden_size */
@@ -1443,15 +1398,15 @@ enum {
  * Errors: PRUNE_ERR_ARGUMENT (no adapter at the sublayer; its kind has no such part),
  * PRUNE_ERR_HANDLE, PRUNE_ERR_BUFFER.
  */
-prune_status prune_adapters_get(const prune_adapters *adapters, int64_t sublayer, int32_t part,
-                                float *out_values, size_t capacity, size_t *out_count);
+prune_status prune_adapters_get(const prune_adapters *adapters, int64_t sublayer, prune_part part,
+    float *out_values, size_t capacity, size_t *out_count);
 
 /*
  * Replaces an array of an adapter. The norm cannot be replaced.
  * Errors: PRUNE_ERR_ARGUMENT (also a wrong length), PRUNE_ERR_HANDLE, PRUNE_ERR_NONFINITE.
  */
-prune_status prune_adapters_set(prune_adapters *adapters, int64_t sublayer, int32_t part,
-                                const float *values, size_t count);
+prune_status prune_adapters_set(prune_adapters *adapters, int64_t sublayer, prune_part part,
+    const float *values, size_t n_values);
 
 /*
  * Saves adapters as a directory of two files: adapters.safetensors (fp32; "attn.3.bias",
@@ -1463,8 +1418,8 @@ prune_status prune_adapters_set(prune_adapters *adapters, int64_t sublayer, int3
  * Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_HANDLE, PRUNE_ERR_FILE, PRUNE_ERR_FORMAT (provenance is not
  * a JSON object).
  */
-prune_status prune_adapters_save(const prune_adapters *adapters, const char *directory,
-                                 const char *provenance_json);
+prune_status prune_adapters_save(
+    const prune_adapters *adapters, const char *directory, const char *provenance_json);
 
 /* Loads saved adapters. Errors: PRUNE_ERR_FILE, PRUNE_ERR_FORMAT (names file and tensor),
    PRUNE_ERR_UNSUPPORTED (written by a later version). */
@@ -1479,7 +1434,7 @@ prune_status prune_adapters_load(const char *directory, prune_adapters **out_ada
  * Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_HANDLE, PRUNE_ERR_BUFFER.
  */
 prune_status prune_adapters_fold(const prune_adapters *adapters, float *out_biases, size_t capacity,
-                                 size_t *out_count, prune_adapters **out_rest);
+    size_t *out_count, prune_adapters **out_rest);
 
 /* ================================================================================================
  * Export: directories that runtimes serve
@@ -1541,14 +1496,14 @@ typedef struct prune_export_options {
  * has no directory), PRUNE_ERR_CANCELLED, PRUNE_ERR_MEMORY.
  */
 prune_status prune_model_export(const prune_model *model, const uint8_t *keep, size_t n_keep,
-                                const prune_adapters *adapters, const char *directory,
-                                const prune_export_options *options);
+    const prune_adapters *adapters, const char *directory, const prune_export_options *options);
 
 /* ================================================================================================
  * Generation: text that a model writes
  * ============================================================================================== */
 
 /* Why a sequence ended. */
+typedef int32_t prune_end;
 enum {
     /* It continues; never in results. */
     PRUNE_END_NONE = 0,
@@ -1573,11 +1528,12 @@ typedef struct prune_token {
     /* -log p(token | prompt and new tokens before it), in nats, before temperature and
        truncation. */
     float loss;
-    /* PRUNE_END_*: why the sequence ends with this token; PRUNE_END_NONE = it continues. */
-    int32_t end;
+    /* Why the sequence ends with this token; PRUNE_END_NONE = it continues. */
+    prune_end end;
 } prune_token;
 
 /* What a token callback returns. */
+typedef int32_t prune_token_answer;
 enum {
     PRUNE_TOKEN_CONTINUE = 0,
     /* This sequence ends, the others continue. Any other value stops all: PRUNE_ERR_CANCELLED. */
@@ -1586,7 +1542,7 @@ enum {
 
 /* Receives every token when it is written. Prompts that are continued together take turns, in their
    order. */
-typedef int32_t (*prune_token_fn)(void *user_data, const prune_token *token);
+typedef prune_token_answer (*prune_token_fn)(void *user_data, const prune_token *token);
 
 /* How text is generated. A token is chosen as transformers does: temperature, then top_k, then
    top_p. */
@@ -1646,9 +1602,8 @@ typedef struct prune_generation prune_generation;
  * PRUNE_ABILITY_GENERATE).
  */
 prune_status prune_model_generate(const prune_model *model, const prune_data *prompts,
-                                  const uint8_t *keep, size_t n_keep,
-                                  const prune_generate_options *options,
-                                  prune_generation **out_generation);
+    const uint8_t *keep, size_t n_keep, const prune_generate_options *options,
+    prune_generation **out_generation);
 
 /* Gives a generation back. NULL and a handle that was already released are allowed. */
 void prune_generation_release(prune_generation *generation);
@@ -1658,7 +1613,7 @@ typedef struct prune_generation_summary {
     uint32_t struct_size;
     int32_t reserved; /* 0 */
     /* As many as prompts. */
-    int64_t n_sequences;
+    size_t n_sequences;
     /* Prompt tokens that were computed; prompts that fill the context are not. */
     int64_t prompt_tokens;
     /* New tokens of all sequences. */
@@ -1673,8 +1628,8 @@ typedef struct prune_generation_summary {
 #define PRUNE_GENERATION_SUMMARY_INIT { sizeof(prune_generation_summary), 0, 0, 0, 0, 0.0, 0.0, 0 }
 
 /* Reads what a generation took. Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_HANDLE. */
-prune_status prune_generation_info(const prune_generation *generation,
-                                   prune_generation_summary *out_summary);
+prune_status prune_generation_info(
+    const prune_generation *generation, prune_generation_summary *out_summary);
 
 /*
  * Reads what was written after one prompt.
@@ -1683,12 +1638,11 @@ prune_status prune_generation_info(const prune_generation *generation,
  *   out_losses   one per new token, as in prune_token; room for as many as out_tokens; NULL = not
  *                wanted
  *   capacity     tokens that fit; out_count = new tokens, which may be 0
- *   out_end      PRUNE_END_*; NULL = not wanted. Written even if the tokens do not fit
+ *   out_end      why the sequence ended; NULL = not wanted. Written even if the tokens do not fit
  * Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_HANDLE, PRUNE_ERR_BUFFER.
  */
 prune_status prune_generation_sequence(const prune_generation *generation, int64_t prompt,
-                                       int32_t *out_tokens, float *out_losses, size_t capacity,
-                                       size_t *out_count, int32_t *out_end);
+    int32_t *out_tokens, float *out_losses, size_t capacity, size_t *out_count, prune_end *out_end);
 
 /* ================================================================================================
  * SECOND PART
@@ -1708,7 +1662,7 @@ typedef struct prune_statistics prune_statistics;
 typedef struct prune_statistics_options {
     uint32_t struct_size;
     /* Tokens that static metrics look at: all, or the last of each sequence. 0 = all. */
-    int32_t tokens;
+    prune_tokens tokens;
     /* Whether the angular distance of every run of contiguous blocks is gathered as well. This
        keeps n_blocks + 1 hidden states of a batch in memory. 0 = no. 1 means yes. */
     int32_t windows;
@@ -1718,8 +1672,8 @@ typedef struct prune_statistics_options {
 
 /* Makes empty statistics for models of n_blocks blocks. Errors: PRUNE_ERR_ARGUMENT,
    PRUNE_ERR_MEMORY. */
-prune_status prune_statistics_create(int64_t n_blocks, const prune_statistics_options *options,
-                                     prune_statistics **out_statistics);
+prune_status prune_statistics_create(
+    int64_t n_blocks, const prune_statistics_options *options, prune_statistics **out_statistics);
 
 /* Gives statistics back. NULL and a handle that was already released are allowed. */
 void prune_statistics_release(prune_statistics *statistics);
@@ -1732,7 +1686,7 @@ void prune_statistics_release(prune_statistics *statistics);
  * Errors: as prune_model_score().
  */
 prune_status prune_statistics_collect(prune_statistics *statistics, const prune_model *model,
-                                      const prune_data *data, const prune_score_options *options);
+    const prune_data *data, const prune_score_options *options);
 
 /* Rows of hidden states in the host's memory, one per token. */
 typedef struct prune_rows {
@@ -1764,8 +1718,7 @@ typedef struct prune_rows {
  * PRUNE_ERR_MEMORY.
  */
 prune_status prune_statistics_update(prune_statistics *statistics, prune_granularity granularity,
-                                     int64_t unit, const prune_rows *before,
-                                     const prune_rows *after);
+    int64_t unit, const prune_rows *before, const prune_rows *after);
 
 /* Adds `other` to `statistics`. Both must have the same blocks and options. Errors:
    PRUNE_ERR_ARGUMENT, PRUNE_ERR_HANDLE. */
@@ -1779,8 +1732,7 @@ prune_status prune_statistics_merge(prune_statistics *statistics, const prune_st
  * text names, has no tokens).
  */
 prune_status prune_statistics_scores(const prune_statistics *statistics,
-                                     const prune_score_options *options, double *out_scores,
-                                     size_t capacity, size_t *out_count);
+    const prune_score_options *options, double *out_scores, size_t capacity, size_t *out_count);
 
 /*
  * Reads the mean angular distance of every window of contiguous blocks: row n - 1, column i holds
@@ -1790,8 +1742,8 @@ prune_status prune_statistics_scores(const prune_statistics *statistics,
  * Errors: PRUNE_ERR_ARGUMENT (windows was not set), PRUNE_ERR_HANDLE, PRUNE_ERR_BUFFER,
  * PRUNE_ERR_DATA.
  */
-prune_status prune_statistics_windows(const prune_statistics *statistics, double *out_distances,
-                                      size_t capacity, size_t *out_count);
+prune_status prune_statistics_windows(
+    const prune_statistics *statistics, double *out_distances, size_t capacity, size_t *out_count);
 
 /* ================================================================================================
  * Coalitions: what sets of kept sublayers are worth
@@ -1822,15 +1774,15 @@ typedef struct prune_walk_report {
  * choices).
  */
 prune_status prune_model_damages(const prune_model *model, const prune_data *data,
-                                 const uint8_t *keep_masks, size_t n_masks, size_t n_keep,
-                                 const prune_coalition_options *options, double *out_values,
-                                 prune_walk_report *out_report);
+    const uint8_t *keep_masks, size_t n_masks, size_t n_keep,
+    const prune_coalition_options *options, double *out_values, prune_walk_report *out_report);
 
 /* ================================================================================================
  * Choices: multiple-choice items
  * ============================================================================================== */
 
 /* How the candidates of a multiple-choice item are scored. */
+typedef int32_t prune_choice_score;
 enum {
     PRUNE_CHOICE_SCORE_SUM = 0, /* log-likelihood of the candidate after the context */
     PRUNE_CHOICE_SCORE_MEAN = 1 /* the same divided by the candidate's number of tokens */
@@ -1843,8 +1795,7 @@ enum {
  */
 typedef struct prune_choices {
     uint32_t struct_size;
-    /* PRUNE_CHOICE_SCORE_*. */
-    int32_t score;
+    prune_choice_score score;
     size_t n_items;
     const int32_t *context_ids;
     /* n_items lengths, each >= 1. */
@@ -1880,10 +1831,8 @@ prune_status prune_data_create_choices(const prune_choices *choices, prune_data 
  * Errors: as prune_model_evaluate(), PRUNE_ERR_BUFFER; PRUNE_ERR_DATA (the data has no choices).
  */
 prune_status prune_model_evaluate_choices(const prune_model *model, const prune_data *data,
-                                          const uint8_t *keep, size_t n_keep,
-                                          const prune_evaluate_options *options,
-                                          double *out_log_likelihoods, size_t capacity,
-                                          size_t *out_count);
+    const uint8_t *keep, size_t n_keep, const prune_evaluate_options *options,
+    double *out_log_likelihoods, size_t capacity, size_t *out_count);
 
 /* ================================================================================================
  * Games: Shapley values, what each player adds
@@ -1964,8 +1913,8 @@ typedef struct prune_game_options {
  * Errors: PRUNE_ERR_ARGUMENT (an option out of range; EXACT with more than 20 players),
  * PRUNE_ERR_MEMORY.
  */
-prune_status prune_game_create(int64_t n_players, const prune_game_options *options,
-                               prune_game **out_game);
+prune_status prune_game_create(
+    int64_t n_players, const prune_game_options *options, prune_game **out_game);
 
 /* Gives a game back. NULL and a handle that was already released are allowed. */
 void prune_game_release(prune_game *game);
@@ -1982,12 +1931,13 @@ prune_status prune_game_ask(prune_game *game, size_t most, uint8_t *out_masks, s
 
 /*
  * Tells the worths of coalitions that were asked for, in any order; all of them or, on error, none.
- *   masks, values, n   n rows of n_players bytes, n worths
+ *   masks    n_masks coalitions of n_players bytes
+ *   values   n_masks worths
  * Errors: PRUNE_ERR_ARGUMENT (a coalition that was never asked for, or was told before; a byte
  * other than 0 and 1), PRUNE_ERR_NONFINITE, PRUNE_ERR_HANDLE.
  */
-prune_status prune_game_tell(prune_game *game, const uint8_t *masks, const double *values,
-                             size_t n);
+prune_status prune_game_tell(
+    prune_game *game, const uint8_t *masks, const double *values, size_t n_masks);
 
 /* Where a game stands. */
 typedef struct prune_game_state {
@@ -2028,7 +1978,7 @@ prune_status prune_game_info(const prune_game *game, prune_game_state *out_state
  * such as a player that was never absent), PRUNE_ERR_ARGUMENT, PRUNE_ERR_HANDLE, PRUNE_ERR_BUFFER.
  */
 prune_status prune_game_result(const prune_game *game, double *out_values,
-                               double *out_standard_errors, size_t capacity);
+    double *out_standard_errors, size_t capacity, size_t *out_count);
 
 /*
  * Reads the strata of the worths told so far: D_i(k) = E[v(S) | i in S, |S| = k] - E[v(S) | i not
@@ -2037,8 +1987,8 @@ prune_status prune_game_result(const prune_game *game, double *out_values,
  *   capacity   n_players * (n_players - 1)
  * Errors: as prune_game_result().
  */
-prune_status prune_game_strata(const prune_game *game, double *out_strata, size_t capacity,
-                               size_t *out_count);
+prune_status prune_game_strata(
+    const prune_game *game, double *out_strata, size_t capacity, size_t *out_count);
 
 /*
  * Reads the interactions of pairs: row i, column j, symmetric, 0 on the diagonal. After EXACT, the
@@ -2047,8 +1997,8 @@ prune_status prune_game_strata(const prune_game *game, double *out_strata, size_
  *   capacity   n_players * n_players
  * Errors: PRUNE_ERR_UNSUPPORTED for other estimators; as prune_game_result().
  */
-prune_status prune_game_interactions(const prune_game *game, double *out_interactions,
-                                     size_t capacity, size_t *out_count);
+prune_status prune_game_interactions(
+    const prune_game *game, double *out_interactions, size_t capacity, size_t *out_count);
 
 /*
  * Computes the exact weighted Banzhaf values after EXACT: E[v(S + i) - v(S)], each other player in
@@ -2057,19 +2007,19 @@ prune_status prune_game_interactions(const prune_game *game, double *out_interac
  * Errors: PRUNE_ERR_UNSUPPORTED for other estimators; as prune_game_result().
  */
 prune_status prune_game_banzhaf(const prune_game *game, double keep_probability, double *out_values,
-                                size_t capacity);
+    size_t capacity, size_t *out_count);
 
 /*
  * Saves a game as bytes, with a version and a checksum; they are the same on every machine. After
  * loading, the game asks again for outstanding coalitions. `capacity` and `out_count` count bytes.
  * Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_HANDLE, PRUNE_ERR_BUFFER.
  */
-prune_status prune_game_save(const prune_game *game, void *out_bytes, size_t capacity,
-                             size_t *out_count);
+prune_status prune_game_save(
+    const prune_game *game, uint8_t *out_bytes, size_t capacity, size_t *out_count);
 
 /* Loads a saved game. Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_FORMAT (damaged, or not a saved game),
    PRUNE_ERR_UNSUPPORTED (written by a later version). */
-prune_status prune_game_load(const void *bytes, size_t n_bytes, prune_game **out_game);
+prune_status prune_game_load(const uint8_t *bytes, size_t n_bytes, prune_game **out_game);
 
 /* How a game of a model stands. Pointers are valid during the callback. */
 typedef struct prune_game_progress {
@@ -2097,23 +2047,23 @@ typedef struct prune_game_run_options {
     prune_granularity granularity;
     /* Player of each sublayer, by which sublayers are grouped; -1 for one that every coalition
        keeps. NULL = one player per unit of the granularity. */
-    const int32_t *player_of_sublayer;
-    /* Length of `player_of_sublayer`: 2 * n_blocks, or 0 with NULL. */
-    size_t player_count;
-    /* How damage is measured. Its `progress` is called while a batch is evaluated. Its struct_size
-       is set to that of this version. */
-    prune_coalition_options coalitions;
+    const int32_t *sublayer_players;
+    /* Length of `sublayer_players`: 2 * n_blocks, or 0 with NULL. */
+    size_t n_sublayer_players;
+    /* How damage is measured. NULL = defaults. Its `progress` is called while a batch is
+       evaluated. */
+    const prune_coalition_options *coalitions;
     /* Largest number of sublayers to apply. 0 = no bound. Counted as in prune_walk_report. */
     int64_t sublayer_budget;
     /* Number of coalitions evaluated together. 0 = chosen by the library. */
     int64_t batch_coalitions;
     /* Called after every batch of coalitions. NULL = none. */
-    prune_game_progress_fn progress;
-    /* First argument of `progress`. */
+    prune_game_progress_fn on_batch;
+    /* First argument of `on_batch`. */
     void *user_data;
 } prune_game_run_options;
 #define PRUNE_GAME_RUN_OPTIONS_INIT \
-    { sizeof(prune_game_run_options), 0, NULL, 0, PRUNE_COALITION_OPTIONS_INIT, 0, 0, NULL, NULL }
+    { sizeof(prune_game_run_options), 0, NULL, 0, NULL, 0, 0, NULL, NULL }
 
 /*
  * Plays a game on a model until it is done: asks, evaluates, tells. The worth of a coalition is
@@ -2126,7 +2076,7 @@ typedef struct prune_game_run_options {
  * PRUNE_ERR_CANCELLED. After every error the game is consistent and can be resumed or saved.
  */
 prune_status prune_model_shapley(const prune_model *model, const prune_data *data, prune_game *game,
-                                 const prune_game_run_options *options);
+    const prune_game_run_options *options);
 
 /* ================================================================================================
  * Moments: what closed-form adapters learn from, as running sums
@@ -2146,8 +2096,7 @@ typedef struct prune_moments prune_moments;
  * Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_HANDLE, PRUNE_ERR_MEMORY.
  */
 prune_status prune_moments_create(const prune_model *model, const uint8_t *keep, size_t n_keep,
-                                  const prune_recover_options *options,
-                                  prune_moments **out_moments);
+    const prune_recover_options *options, prune_moments **out_moments);
 
 /* Gives moments back. NULL and a handle that was already released are allowed. */
 void prune_moments_release(prune_moments *moments);
@@ -2156,7 +2105,7 @@ void prune_moments_release(prune_moments *moments);
    cancelling, nothing is added. Errors: as prune_model_score(); PRUNE_ERR_ARGUMENT (the moments are
    of another model). */
 prune_status prune_moments_collect(prune_moments *moments, const prune_model *model,
-                                   const prune_data *data, const prune_evaluate_options *options);
+    const prune_data *data, const prune_evaluate_options *options);
 
 /* Adds `other`, of the same mask and options. Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_HANDLE. */
 prune_status prune_moments_merge(prune_moments *moments, const prune_moments *other);
@@ -2169,8 +2118,7 @@ prune_status prune_moments_merge(prune_moments *moments, const prune_moments *ot
  * Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_HANDLE, PRUNE_ERR_DATA (no tokens), PRUNE_ERR_MEMORY.
  */
 prune_status prune_moments_solve(const prune_moments *moments, const prune_moments *held_out,
-                                 const prune_recover_options *options,
-                                 prune_adapters **out_adapters);
+    const prune_recover_options *options, prune_adapters **out_adapters);
 
 /* ================================================================================================
  * Gradients
@@ -2179,18 +2127,18 @@ prune_status prune_moments_solve(const prune_moments *moments, const prune_momen
 /*
  * Pulls a gradient back through one sublayer: a vector-Jacobian product, the residual path
  * included.
- *   data        its sequences say which tokens belong together
- *   states      hidden states before the sublayer, one row of hidden_size values per token
- *   gradients   gradient of any scalar with respect to the states after it, in the same layout
- *   count       length of either: tokens * hidden_size
- *   options     NULL = defaults
- *   out         receives the gradient with respect to the states before it: as many values
+ *   data            its sequences say which tokens belong together
+ *   states          hidden states before the sublayer, one row of hidden_size values per token
+ *   gradients       gradient of any scalar with respect to the states after it, in the same layout
+ *   n_values        length of either: tokens * hidden_size
+ *   options         NULL = defaults
+ *   out_gradients   receives the gradient with respect to the states before it: n_values values
  * Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_HANDLE, PRUNE_ERR_CANCELLED, PRUNE_ERR_MEMORY,
  * PRUNE_ERR_UNSUPPORTED (the model lacks PRUNE_ABILITY_GRADIENTS).
  */
 prune_status prune_model_vjp(const prune_model *model, const prune_data *data, int64_t sublayer,
-                             const float *states, const float *gradients, size_t count,
-                             const prune_evaluate_options *options, float *out);
+    const float *states, const float *gradients, size_t n_values,
+    const prune_evaluate_options *options, float *out_gradients);
 
 /*
  * Computes the gradient of an objective with respect to the hidden states before a sublayer.
@@ -2202,10 +2150,9 @@ prune_status prune_model_vjp(const prune_model *model, const prune_data *data, i
  * Errors: as prune_model_evaluate(), PRUNE_ERR_BUFFER, PRUNE_ERR_UNSUPPORTED.
  */
 prune_status prune_model_gradient(const prune_model *model, const prune_data *data,
-                                  const uint8_t *keep, size_t n_keep, prune_objective objective,
-                                  int64_t sublayer, const prune_evaluate_options *options,
-                                  float *out_gradient, size_t capacity, size_t *out_count,
-                                  double *out_loss);
+    const uint8_t *keep, size_t n_keep, prune_objective objective, int64_t sublayer,
+    const prune_evaluate_options *options, float *out_gradient, size_t capacity, size_t *out_count,
+    double *out_loss);
 
 /*
  * Computes the gradient of an objective with respect to one adapter, all adapters in place.
@@ -2216,10 +2163,9 @@ prune_status prune_model_gradient(const prune_model *model, const prune_data *da
  * another model).
  */
 prune_status prune_adapters_gradient(const prune_adapters *adapters, const prune_model *model,
-                                     const prune_data *data, prune_objective objective,
-                                     int64_t sublayer, const prune_evaluate_options *options,
-                                     float *out_gradient, size_t capacity, size_t *out_count,
-                                     double *out_loss);
+    const prune_data *data, prune_objective objective, int64_t sublayer,
+    const prune_evaluate_options *options, float *out_gradient, size_t capacity, size_t *out_count,
+    double *out_loss);
 
 /* ================================================================================================
  * Tensors: models whose weights are already in memory
@@ -2255,8 +2201,7 @@ typedef struct prune_tensor {
  * PRUNE_ERR_UNSUPPORTED (other strides).
  */
 prune_status prune_model_from_tensors(const char *config_json, const prune_tensor *tensors,
-                                      size_t n_tensors, const prune_model_options *options,
-                                      prune_model **out_model);
+    size_t n_tensors, const prune_model_options *options, prune_model **out_model);
 
 /* As the DLPack standard defines it (dlpack.h, version 1). This header needs only its name. */
 struct DLManagedTensorVersioned;
@@ -2269,9 +2214,8 @@ struct DLManagedTensorVersioned;
  * major version).
  */
 prune_status prune_model_from_dlpack(const char *config_json, const char *const *names,
-                                     struct DLManagedTensorVersioned *const *tensors,
-                                     size_t n_tensors, const prune_model_options *options,
-                                     prune_model **out_model);
+    struct DLManagedTensorVersioned *const *tensors, size_t n_tensors,
+    const prune_model_options *options, prune_model **out_model);
 
 /* ================================================================================================
  * Hosts: models whose layers your program runs
@@ -2317,7 +2261,8 @@ typedef struct prune_host_batch {
     size_t n_tokens;
 } prune_host_batch;
 
-/* Norms of the states h before and g after some unit, at one token. */
+/* Norms of the states h before and g after some unit, at one token. Later versions may append
+   fields: see comparison_size of prune_host. */
 typedef struct prune_comparison {
     double before_l1, before_squares; /* ||h||_1, ||h||_2^2 */
     double after_l1, after_squares;   /* ||g||_1, ||g||_2^2 */
@@ -2382,7 +2327,9 @@ typedef struct prune_host {
     int64_t context_length;
     /* The type that weights are stored in. */
     prune_element_type element_type;
-    int32_t reserved; /* 0 */
+    /* sizeof(prune_comparison) of the header that the host was compiled with; PRUNE_HOST_INIT sets
+       it. Arrays of prune_comparison have that stride, so that the struct can grow. */
+    uint32_t comparison_size;
     /* Parameters of embeddings, final norm and head, which no mask removes; 0 = not known. */
     int64_t fixed_parameters;
     /* Their bytes, as stored. */
@@ -2391,37 +2338,36 @@ typedef struct prune_host {
     const prune_sublayer *sublayers;
 
     /* Gives the state of a batch before sublayer 0. */
-    prune_status (*embed)(void *user_data, const prune_host_batch *batch,
-                          prune_host_state *out_state);
+    prune_status (*embed)(
+        void *user_data, const prune_host_batch *batch, prune_host_state *out_state);
 
     /* Gives n_states states after a sublayer, each from the one before it, of one batch or of
        several: either all of them, or none. It may give a state back as it came if the host counts
        its uses: every state given is released. */
     prune_status (*apply)(void *user_data, int64_t sublayer, const prune_host_state *states,
-                          size_t n_states, prune_host_state *out_states);
+        size_t n_states, prune_host_state *out_states);
 
     /* Frees a state. Cannot fail. */
     void (*release)(void *user_data, prune_host_state state);
 
     /* Computes -log p(tokens[i] | the tokens up to rows[i]) in nats, from a state after the last
-       sublayer: final norm and head are the host's. There are n of them; rows ascend, and may
+       sublayer: final norm and head are the host's. There are n_rows of them; rows ascend, and may
        repeat. */
     prune_status (*token_losses)(void *user_data, prune_host_state state, const int64_t *rows,
-                                 const int32_t *tokens, size_t n, float *out_losses);
+        const int32_t *tokens, size_t n_rows, float *out_losses);
 
     /* Computes the logits of n_rows rows from first_row on: n_rows * vocabulary_size values. */
     prune_status (*logits)(void *user_data, prune_host_state state, int64_t first_row,
-                           int64_t n_rows, float *out_logits);
+        int64_t n_rows, float *out_logits);
 
     /* Computes the distances between the logits of some rows and those of the same rows of another
        state of the batch. */
     prune_status (*distances)(void *user_data, prune_host_state state, prune_host_state reference,
-                              prune_distance kind, const int64_t *rows, size_t n,
-                              float *out_distances);
+        prune_distance kind, const int64_t *rows, size_t n_rows, float *out_distances);
 
     /* Compares some rows of two states of a batch, where they live. */
     prune_status (*compare)(void *user_data, prune_host_state before, prune_host_state after,
-                            const int64_t *rows, size_t n, prune_comparison *out_comparisons);
+        const int64_t *rows, size_t n_rows, prune_comparison *out_comparisons);
 
     /* Reads a state: tokens * hidden_size values. */
     prune_status (*read)(void *user_data, prune_host_state state, float *out_values);
@@ -2429,8 +2375,8 @@ typedef struct prune_host {
     /* Makes a state like another, of the same batch, with other values: tokens * hidden_size.
        Gradients are written in the same way. What a state carries besides its hidden values is
        taken from `like`. */
-    prune_status (*write)(void *user_data, prune_host_state like, const float *values,
-                          prune_host_state *out_state);
+    prune_status (*write)(
+        void *user_data, prune_host_state like, const float *values, prune_host_state *out_state);
 
     /* Reads gain (hidden_size values) and epsilon of the root-mean-square norm at a sublayer's
        input: gain * h / sqrt(mean(h^2) + epsilon). Returns PRUNE_ERR_UNSUPPORTED for a sublayer
@@ -2439,13 +2385,12 @@ typedef struct prune_host {
 
     /* Gives the state after an adapter, where it lives. */
     prune_status (*apply_adapter)(void *user_data, const prune_host_adapter *adapter,
-                                  prune_host_state state, prune_host_state *out_state);
+        prune_host_state state, prune_host_state *out_state);
 
     /* Computes gradients with respect to the states before a sublayer from those with respect to
        the states after it, the residual path included. Gradients are states. */
     prune_status (*vjp)(void *user_data, int64_t sublayer, const prune_host_state *states,
-                        const prune_host_state *gradients, size_t n_states,
-                        prune_host_state *out_gradients);
+        const prune_host_state *gradients, size_t n_states, prune_host_state *out_gradients);
 
     /* Computes losses of some ascending rows of a state after the last sublayer, and the gradient
        of sum(weights[i] * losses[i]) with respect to it.
@@ -2454,9 +2399,8 @@ typedef struct prune_host {
          reference   NULL for CE
          tokens      NULL for KL and JS */
     prune_status (*head_vjp)(void *user_data, prune_host_state state, prune_objective objective,
-                             prune_host_state reference, const int64_t *rows, const int32_t *tokens,
-                             const float *weights, size_t n, float *out_losses,
-                             prune_host_state *out_gradient);
+        prune_host_state reference, const int64_t *rows, const int32_t *tokens,
+        const float *weights, size_t n_rows, float *out_losses, prune_host_state *out_gradient);
 
     /* Computes the loss of a whole data set under each of some masks, in nats: the mean over its
        predicted tokens by their weights.
@@ -2465,47 +2409,21 @@ typedef struct prune_host {
          keep_masks      n_masks rows of 2 * n_blocks bytes
        Used where token_losses and logits are not offered. */
     prune_status (*evaluate)(void *user_data, const prune_host_batch *batch,
-                             const float *token_weights, const uint8_t *keep_masks, size_t n_masks,
-                             double *out_losses);
+        const float *token_weights, const uint8_t *keep_masks, size_t n_masks, double *out_losses);
 
     /* Called once, when the library no longer uses the model; NULL = none. */
     prune_close_fn on_close;
 } prune_host;
-#define PRUNE_HOST_INIT   \
-    { sizeof(prune_host), \
-      0,                  \
-      NULL,               \
-      NULL,               \
-      0,                  \
-      0,                  \
-      0,                  \
-      0,                  \
-      0,                  \
-      0,                  \
-      0,                  \
-      0,                  \
-      NULL,               \
-      NULL,               \
-      NULL,               \
-      NULL,               \
-      NULL,               \
-      NULL,               \
-      NULL,               \
-      NULL,               \
-      NULL,               \
-      NULL,               \
-      NULL,               \
-      NULL,               \
-      NULL,               \
-      NULL,               \
-      NULL,               \
-      NULL }
+#define PRUNE_HOST_INIT                                                                       \
+    { sizeof(prune_host), 0, NULL, NULL, 0, 0, 0, 0, 0, sizeof(prune_comparison), 0, 0, NULL, \
+        NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL }
 
 /*
  * Makes a model that its host runs.
  *   host   copied; what user_data stands for must stay until on_close
- * Errors: PRUNE_ERR_ARGUMENT (a size out of range; a callback that is needed is NULL: the text
- * names it), PRUNE_ERR_MEMORY.
+ * Errors: PRUNE_ERR_ARGUMENT (a size out of range; a callback that is needed is NULL, or compare is
+ * offered with a comparison_size that the library cannot read: the text names it),
+ * PRUNE_ERR_MEMORY.
  */
 prune_status prune_model_from_host(const prune_host *host, prune_model **out_model);
 

@@ -45,7 +45,7 @@ public func prune_metric_info(_ index: Int, _ out_facts: UnsafeMutablePointer<pr
         ]
         let (name, formula) = metricStrings[index]
         let out = prune_metric_facts(
-            struct_size: 0, flags: flags.reduce(0) { $0 | ($1.0 ? UInt32($1.1) : 0) }, bit: metric.rawValue,
+            struct_size: 0, facts: flags.reduce(0) { $0 | ($1.0 ? UInt32($1.1) : 0) }, bit: metric.rawValue,
             name: name.pointer, formula: formula.pointer)
         try writeStruct(out, to: out_facts, least: metricFactsSize, "out_facts")
     }

@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# Tests of the C and C++ API (Tests/CAPI, Tests/CPP): compiles the C and C++ tests against build/lib/libprunecore.so.1 and runs them, runs the examples,
+# Tests of the C API: compiles the C and C++ tests against build/lib/libprunecore.so.1 and runs them, runs the examples,
 # and builds programs against an installed tree. Closes with "N passed, M failed"; exits non-zero if anything failed.
 #
 #   Tests/CAPI/run.sh [TEST ...]     such as: Tests/CAPI/run.sh test_mask test_score (only those programs)
+#   Tests/CAPI/run.sh -l             lists the programs, with the folder of each
 #
+# The folders are those of the header's sections; rules/ holds what is true of every function, support/ what tests share.
 # Environment: CC (gcc), CXX (g++), PYTHON (python3), RUNNER (put before every test program, such as "valgrind -q
 # --error-exitcode=99"). Needs scripts/build-library.sh to have run. Output goes to build/tests-capi and build/install.
 set -uo pipefail
@@ -12,6 +14,7 @@ set -uo pipefail
 root=$(cd "$(dirname "$0")/../.." && pwd)
 here=$root/Tests/CAPI
 cpp=$root/Tests/CPP
+support=$here/support
 out=$root/build/tests-capi
 library=$root/build/lib
 model=$root/examples/models/tales-12l
@@ -24,9 +27,23 @@ read -ra runner <<<"${RUNNER:-}"
 export PRUNECORE_COMPUTE=float32
 
 warnings=(-Wall -Wextra -Wpedantic -Wconversion -Werror)
-c_flags=(-std=c99 -D_POSIX_C_SOURCE=200809L -O1 -g "${warnings[@]}" -I"$root/include" -I"$here")
-cpp_flags=(-std=c++17 -O1 -g "${warnings[@]}" -I"$root/include" -I"$root/bindings/cpp" -I"$here" -I"$cpp")
+c_flags=(-std=c99 -D_POSIX_C_SOURCE=200809L -O1 -g "${warnings[@]}" -I"$root/include" -I"$support")
+cpp_flags=(-std=c++17 -O1 -g "${warnings[@]}" -I"$root/include" -I"$root/bindings/cpp" -I"$cpp"
+    -I"$support")
 link=(-L"$library" -lprunecore -Wl,-rpath,"$library" -lm -pthread)
+
+# The programs: C tests by folder, and the C++ tests.
+shopt -s nullglob
+c_tests=("$here"/*/test_*.c)
+cpp_tests=("$cpp"/test_*.cpp)
+cxx17=("$cpp"/header_cxx17.cpp)
+shopt -u nullglob
+if [ "${1:-}" = -l ]; then
+    for source in "${c_tests[@]}" "${cpp_tests[@]}"; do
+        echo "${source#"$root/Tests/"}"
+    done
+    exit
+fi
 
 passed=0
 failed=0
@@ -121,16 +138,47 @@ mkdir -p "$out"
 # Support code, compiled once.
 objects=()
 for source in tiny_model reference fixture metrics game host; do
-    step "compile $source" "$CC" "${c_flags[@]}" -c "$here/$source.c" -o "$out/$source.o" || exit 1
+    step "compile $source" "$CC" "${c_flags[@]}" -c "$support/$source.c" -o "$out/$source.o" || exit 1
     objects+=("$out/$source.o")
 done
 
+# Compiles and runs a test by its source, as the language that its name says.
+run_test() { # source
+    case $1 in
+    *.cpp) cpp_and_run "$(basename "$1" .cpp)" "$1" "${objects[@]}" ;;
+    *) c_and_run "$(basename "$1" .c)" "$1" "${objects[@]}" ;;
+    esac
+}
+
+# The program in the header's opening comment: taken from there, compiled as its reader would, and run.
+first_program() {
+    awk '/^ \*     #include <prunecore.h>/ { on = 1 }
+         on { if ($0 !~ /^ \*(     |$)/) exit; sub(/^ \*( {5})?/, ""); print }' \
+        "$root/include/prunecore.h" >"$out/first_program.c" && [ -s "$out/first_program.c" ] &&
+        "$CC" -std=c99 -Wall -Wextra -Werror -I"$root/include" "$out/first_program.c" -o "$out/first_program" \
+            "${link[@]}" && "$out/first_program" "$model" | tee "$out/first_program.txt" &&
+        awk '/^loss: [0-9.]+ before, [0-9.]+ after$/ { right = $2 > 0 && $2 + 0 < $4 + 0 } END { exit !right }' \
+            "$out/first_program.txt"
+}
+
 if [ $# -gt 0 ]; then
     for name in "$@"; do
-        if [ -f "$cpp/$name.cpp" ]; then
-            cpp_and_run "$name" "$cpp/$name.cpp" "${objects[@]}"
-        else
-            c_and_run "$name" "$here/$name.c" "${objects[@]}"
+        found=0
+        for source in "${c_tests[@]}" "${cpp_tests[@]}" "${cxx17[@]}"; do
+            case $(basename "$source") in
+            "$name.c" | "$name.cpp")
+                run_test "$source"
+                found=1
+                ;;
+            esac
+        done
+        if [ "$name" = first_program ]; then
+            step "the header's first program" first_program
+            found=1
+        fi
+        if [ "$found" -eq 0 ]; then
+            echo "there is no test $name; run.sh -l lists them" >&2
+            failed=$((failed + 1))
         fi
     done
     echo "$passed passed, $failed failed"
@@ -139,16 +187,16 @@ if [ $# -gt 0 ]; then
 fi
 
 step "exports are the header's" exports_are_declared
-step "all functions tested" all_called_in "$here"/test_*.c
+step "all functions tested" all_called_in "${c_tests[@]}"
 step "all functions in C++" all_called_in "$root"/bindings/cpp/prunecore/*.hpp
+step "the header's first program" first_program
 
-for source in "$here"/test_*.c; do
-    c_and_run "$(basename "$source" .c)" "$source" "${objects[@]}"
+for source in "${c_tests[@]}"; do
+    run_test "$source"
 done
-c_and_run double_include "$here/double_include_a.c" "$here/double_include_b.c"
-cpp_and_run header_cxx17 "$cpp/header_cxx17.cpp"
-for source in "$cpp"/test_hpp*.cpp; do
-    cpp_and_run "$(basename "$source" .cpp)" "$source" "${objects[@]}"
+c_and_run double_include "$here"/rules/double_include_{a,b}.c
+for source in "${cxx17[@]}" "${cpp_tests[@]}"; do
+    run_test "$source"
 done
 
 # prunecore.hpp under other compilers and the next standard, as far as they are here; and each part of it on its own.
@@ -158,8 +206,8 @@ for compiler in g++ clang++; do
         continue
     fi
     for standard in c++17 c++20; do
-        step "hpp, $compiler $standard" "$compiler" -std=$standard "${warnings[@]}" -I"$root/include" \
-            -I"$root/bindings/cpp" -I"$here" -I"$cpp" -fsyntax-only "$cpp"/test_hpp*.cpp
+        step "hpp, $compiler $standard" "$compiler" -std=$standard "${cpp_flags[@]:1}" \
+            -fsyntax-only "${cpp_tests[@]}"
     done
 done
 parts_stand_alone() {

@@ -135,8 +135,8 @@ inline Scores named(std::vector<double> values, const ScoreOptions &options, Met
   std::vector<Metric> rows;
   for (const MetricFacts &own : metrics()) {
     const bool in_set = ((bits & PRUNE_METRIC_ALL) != 0) ||
-                        ((bits & PRUNE_METRIC_ALL_STATIC) != 0 && (own.flags & PRUNE_FACT_STATIC) != 0) ||
-                        ((bits & PRUNE_METRIC_ALL_OF_STATES) != 0 && (own.flags & PRUNE_FACT_OF_STATES) != 0);
+                        ((bits & PRUNE_METRIC_ALL_STATIC) != 0 && (own.facts & PRUNE_FACT_STATIC) != 0) ||
+                        ((bits & PRUNE_METRIC_ALL_OF_STATES) != 0 && (own.facts & PRUNE_FACT_OF_STATES) != 0);
     if (in_set || (bits & own.bit) != 0) rows.push_back(static_cast<Metric>(own.bit));
   }
   return Scores(std::move(values), std::move(rows), options.granularity);

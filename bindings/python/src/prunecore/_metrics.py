@@ -44,7 +44,7 @@ def _read_facts() -> dict[str, MetricFacts]:
         facts = new_struct("prune_metric_facts")
         _check(lib.prune_metric_info(index, facts))
         name = text(facts.name)
-        found[name] = MetricFacts(name, facts.bit, text(facts.formula), facts.flags)
+        found[name] = MetricFacts(name, facts.bit, text(facts.formula), facts.facts)
     return found
 
 

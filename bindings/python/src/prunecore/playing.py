@@ -117,12 +117,14 @@ def shapley(
     watch = Watch(batch_progress)
     player_of = who.of_sublayers(n_blocks)
     options = new_struct("prune_game_run_options")
-    options.player_of_sublayer = ffi.from_buffer("int32_t[]", player_of)
-    options.player_count = len(player_of)
+    options.sublayer_players = ffi.from_buffer("int32_t[]", player_of)
+    options.n_sublayer_players = len(player_of)
     options.sublayer_budget = optional_count("sublayer_budget", sublayer_budget)
     options.batch_coalitions = optional_count("batch_coalitions", batch_coalitions)
+    coalitions = new_struct("prune_coalition_options")
+    options.coalitions = coalitions
     set_coalition_options(
-        options.coalitions, name, cap_value(cap), kept, memory_budget, batch_tokens, watch
+        coalitions, name, cap_value(cap), kept, memory_budget, batch_tokens, watch
     )
     estimation = GameOptions(
         estimator,
@@ -161,7 +163,7 @@ def shapley(
             played.close()
             played = _continued(file, saved, who)
     tell = watch_game(progress, played, file, watch)
-    options.progress = tell.callback
+    options.on_batch = tell.callback
     try:
         tell.check(lib.prune_model_shapley(self.handle, data.handle, played.handle, options))
         return _scores(played, who, n_blocks, provenance)

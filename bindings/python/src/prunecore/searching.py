@@ -160,8 +160,10 @@ prefill_ms, decode_ms, max_loss_increase, max_damage
     name = parse_measure(measure)
     watch = Watch(batch_progress)
     options = new_struct("prune_search_run_options")
+    coalitions = new_struct("prune_coalition_options")
+    options.coalitions = coalitions
     set_coalition_options(
-        options.coalitions, name, cap_value(cap), kept, memory_budget, batch_tokens, watch
+        coalitions, name, cap_value(cap), kept, memory_budget, batch_tokens, watch
     )
     if metric is not None and scores is None:
         options.metric = metric_bit(_checked_metric(chosen))

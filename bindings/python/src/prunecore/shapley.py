@@ -218,6 +218,7 @@ class Shapley(Owner):
                 ffi.from_buffer("double[]", values),
                 ffi.from_buffer("double[]", errors),
                 self._players,
+                ffi.NULL,
             )
         )
         return ShapleyValues(values, errors, self._names, self.state)
@@ -283,7 +284,7 @@ class Shapley(Owner):
         chance = checked_positive("keep_probability", keep_probability, below=1)
         values = np.empty(self._players)
         out = ffi.from_buffer("double[]", values)
-        _check(lib.prune_game_banzhaf(self.handle, chance, out, self._players))
+        _check(lib.prune_game_banzhaf(self.handle, chance, out, self._players, ffi.NULL))
         return values
 
     def save(self) -> bytes:

@@ -51,8 +51,7 @@ static void options_are_checked(void)
     REFUSED(options.parameter_bytes = 1, PRUNE_ERR_ARGUMENT, "are left");
     REFUSED(options.kv_bytes = -1, PRUNE_ERR_ARGUMENT, "kv_bytes");
     REFUSED(options.prefill_ms = 1, PRUNE_ERR_ARGUMENT, "times");
-    REFUSED((options.decode_ms = 0.5, options.times = times, options.n_times = N + 1), PRUNE_ERR_ARGUMENT,
-            "decode_ms");
+    REFUSED((options.decode_ms = 0.5, options.times = times, options.n_times = N + 1), PRUNE_ERR_ARGUMENT, "decode_ms");
     REFUSED((options.times = times, options.n_times = N), PRUNE_ERR_ARGUMENT, "times");
     REFUSED(options.n_times = 1, PRUNE_ERR_ARGUMENT, "times");
     REFUSED(options.max_damage = -1, PRUNE_ERR_ARGUMENT, "max_damage");
@@ -163,6 +162,7 @@ static void running(void)
 {
     prune_search_options options = removing(2);
     prune_search_run_options run = PRUNE_SEARCH_RUN_OPTIONS_INIT;
+    prune_coalition_options coalitions = PRUNE_COALITION_OPTIONS_INIT;
     prune_time_options timing = PRUNE_TIME_OPTIONS_INIT;
     prune_token_time measured[N + 1];
     tiny_shape larger = tiny_default_shape();
@@ -177,9 +177,9 @@ static void running(void)
     CHECK_FAILS(prune_model_search(f.model, f.data, search, &run), PRUNE_ERR_ARGUMENT, "batch_masks");
     run.batch_masks = 0, run.metric = PRUNE_METRIC_COSINE | PRUNE_METRIC_L2;
     CHECK_FAILS(prune_model_search(f.model, f.data, search, &run), PRUNE_ERR_ARGUMENT, "metric");
-    run.metric = 0, run.coalitions.struct_size = 3;
+    run.metric = 0, run.coalitions = &coalitions, coalitions.struct_size = 3;
     CHECK_FAILS(prune_model_search(f.model, f.data, search, &run), PRUNE_ERR_ARGUMENT, "coalitions");
-    run.coalitions.struct_size = sizeof run.coalitions, run.coalitions.progress = stop_at_once;
+    coalitions.struct_size = sizeof coalitions, coalitions.progress = stop_at_once;
     CHECK_FAILS(prune_model_search(f.model, f.data, search, &run), PRUNE_ERR_CANCELLED, "cancelled");
     CHECK(search_state(search).told == 0 && search_state(search).asked == 0);
     larger.n_blocks = 3;

@@ -53,6 +53,50 @@ static void everything_offered(void)
     CHECK(h.closed == 1);
 }
 
+/* A host that was compiled with a later header, whose prune_comparison has a field more. */
+typedef struct later_comparison {
+    prune_comparison known;
+    double more;
+} later_comparison;
+
+static prune_status (*compare_of_this_version)(void *, prune_host_state, prune_host_state, const int64_t *, size_t,
+                                               prune_comparison *);
+
+static prune_status compare_later(void *user_data, prune_host_state before, prune_host_state after, const int64_t *rows,
+                                  size_t n_rows, prune_comparison *out_comparisons)
+{
+    later_comparison *out = (later_comparison *)(void *)out_comparisons;
+    prune_status status = PRUNE_OK;
+    size_t i;
+    for (i = 0; status == PRUNE_OK && i < n_rows; i++) {
+        status = compare_of_this_version(user_data, before, after, rows + i, 1, &out[i].known);
+        out[i].more = -1e30;
+    }
+    return status;
+}
+
+static void comparisons_of_a_later_version(void)
+{
+    host h;
+    prune_host calls;
+    prune_model *model;
+    host_init(&h, &f.weights, &calls);
+    CHECK(calls.comparison_size == sizeof(prune_comparison));
+    compare_of_this_version = calls.compare;
+    calls.compare = compare_later;
+    calls.comparison_size = sizeof(later_comparison);
+    calls.read = NULL; /* so that nothing else can be compared */
+    model = made(&calls);
+    same_as_engine(&h, model, 0);
+    CHECK(h.calls[HOST_COMPARE] > 0);
+    prune_model_release(model);
+
+    /* Where nothing is compared, the size has no meaning. */
+    calls.compare = NULL;
+    calls.comparison_size = 0;
+    prune_model_release(made(&calls));
+}
+
 /* What is not offered is computed from what is: the same numbers. */
 static void computed_from_the_rest(void)
 {
@@ -323,7 +367,11 @@ static void refusals(void)
     } while (0)
     REFUSED(struct_size, 8, "struct_size");
     REFUSED(whole_blocks, 2, "whole_blocks");
-    REFUSED(reserved, 1, "reserved");
+    /* Too small, not in doubles, or more than any version has. */
+    REFUSED(comparison_size, 0, "comparison_size");
+    REFUSED(comparison_size, sizeof(prune_comparison) - 8, "comparison_size");
+    REFUSED(comparison_size, sizeof(prune_comparison) + 4, "comparison_size");
+    REFUSED(comparison_size, UINT32_MAX, "comparison_size");
     REFUSED(n_blocks, 0, "n_blocks");
     REFUSED(n_blocks, INT64_MAX, "n_blocks");
     REFUSED(n_blocks, 4097, "n_blocks");
@@ -354,6 +402,7 @@ int main(void)
     fixture_open(&f, "tiny");
     REQUIRE(f.model != NULL && f.data != NULL);
     everything_offered();
+    comparisons_of_a_later_version();
     computed_from_the_rest();
     shape_and_abilities();
     missing_calls_are_named();

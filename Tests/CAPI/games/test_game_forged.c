@@ -38,17 +38,17 @@ static void use(prune_game *game, const char *what, size_t at)
     unsigned char *bytes;
     int round, fine = state.n_players >= 1 && state.n_players <= 8192 && state.told >= 0 && state.outstanding >= 0 &&
                       state.asked >= state.told;
-    (void)prune_game_result(game, values, errors, 8192);
+    (void)prune_game_result(game, values, errors, 8192, NULL);
     (void)prune_game_strata(game, square, 4096, &count);
     (void)prune_game_interactions(game, square, 4096, &count);
-    (void)prune_game_banzhaf(game, 0.5, values, 8192);
+    (void)prune_game_banzhaf(game, 0.5, values, 8192, NULL);
     for (round = 0; round < 3 && fine; round++) {
         fine = prune_game_ask(game, 4, masks, &count) == PRUNE_OK && count <= 4;
         for (i = 0; i < count && fine; i++) {
             double worth = state.n_players == N ? worth_of(&table, masks + i * N) : (double)i;
             fine = prune_game_tell(game, masks + i * (size_t)state.n_players, &worth, 1) == PRUNE_OK;
         }
-        (void)prune_game_result(game, values, errors, 8192);
+        (void)prune_game_result(game, values, errors, 8192, NULL);
         fine = fine && state_of(game).n_players == state.n_players;
     }
     bytes = saved_game(game, &count);

@@ -147,7 +147,7 @@ static void state(prune_estimator estimator)
     CHECK(s.estimator == (estimator == PRUNE_ESTIMATOR_DEFAULT ? PRUNE_ESTIMATOR_SURROGATE : estimator));
     CHECK(isnan(s.efficiency_gap) && isnan(s.largest_error));
     CHECK(s.sublayers_computed == 0 && s.sublayers_naive == 0);
-    CHECK(prune_game_result(game, values, errors, N) == PRUNE_ERR_DATA);
+    CHECK(prune_game_result(game, values, errors, N, NULL) == PRUNE_ERR_DATA);
     for (rounds = 0; count > 0 && rounds < 1000; rounds++) {
         double largest = 0.0, sum = 0.0;
         CHECK_OK(prune_game_ask(game, 5, masks, &count));
@@ -162,7 +162,7 @@ static void state(prune_estimator estimator)
         }
         s = state_of(game);
         CHECK(s.told == s.asked && s.outstanding == 0);
-        if (prune_game_result(game, values, errors, N) != PRUNE_OK) {
+        if (prune_game_result(game, values, errors, N, NULL) != PRUNE_OK) {
             CHECK(isnan(s.largest_error) && isnan(s.efficiency_gap));
             continue;
         }
@@ -181,7 +181,7 @@ static void state(prune_estimator estimator)
     CHECK(s.done && s.told >= 1);
     CHECK_OK(prune_game_ask(game, 5, masks, &count)); /* a game that is done asks for nothing */
     CHECK(count == 0);
-    CHECK_OK(prune_game_result(game, values, NULL, N)); /* errors are not wanted */
+    CHECK_OK(prune_game_result(game, values, NULL, N, NULL)); /* errors are not wanted */
     if_failed(failures, estimator, "state");
     prune_game_release(game);
 }
@@ -223,7 +223,7 @@ static void bounds(void)
     options.certainty = 0.99;
     CHECK_OK(prune_game_create(N, &options, &game));
     CHECK(play(game, &additive, 2) < ALL && state_of(game).done);
-    CHECK_OK(prune_game_result(game, values, NULL, N));
+    CHECK_OK(prune_game_result(game, values, NULL, N, NULL));
     for (e = 0; e < N; e++) {
         CHECK(e == 1 || e == 3 || (values[e] > values[1] && values[e] > values[3]));
     }

@@ -218,11 +218,11 @@ static void refusals(const fixture *f)
     REFUSED_ENTRY(int32_t, candidate_ids, 9, -7, "item 2");
 
     CHECK_OK(prune_data_create_choices(&choices, &data));
-    CHECK_FAILS(prune_model_evaluate_choices(f->model, data, NULL, 0, NULL, got, CANDIDATES - 1, &count), PRUNE_ERR_BUFFER,
-                "11");
+    CHECK_FAILS(prune_model_evaluate_choices(f->model, data, NULL, 0, NULL, got, CANDIDATES - 1, &count),
+                PRUNE_ERR_BUFFER, "11");
     CHECK(count == CANDIDATES && got[0] == 7.0);
-    CHECK_FAILS(prune_model_evaluate_choices(f->model, data, masks[0], 3, NULL, got, CANDIDATES, &count), PRUNE_ERR_ARGUMENT,
-                "4");
+    CHECK_FAILS(prune_model_evaluate_choices(f->model, data, masks[0], 3, NULL, got, CANDIDATES, &count),
+                PRUNE_ERR_ARGUMENT, "4");
     CHECK_FAILS(prune_model_evaluate_choices(f->model, f->data, NULL, 0, NULL, got, CANDIDATES, &count), PRUNE_ERR_DATA,
                 "choice");
     CHECK(got[0] == 7.0);
@@ -233,7 +233,8 @@ static void refusals(const fixture *f)
         changed[3] = V;
         choices.candidate_ids = changed;
         CHECK_OK(prune_data_create_choices(&choices, &data));
-        CHECK_FAILS(prune_model_evaluate_choices(f->model, data, NULL, 0, NULL, got, CANDIDATES, &count), PRUNE_ERR_DATA, "32");
+        CHECK_FAILS(prune_model_evaluate_choices(f->model, data, NULL, 0, NULL, got, CANDIDATES, &count),
+                    PRUNE_ERR_DATA, "32");
         prune_data_release(data);
     }
 }

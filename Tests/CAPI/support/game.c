@@ -252,7 +252,7 @@ int same_values(const prune_game *a, const prune_game *b, int64_t n)
 {
     double values[2][64], errors[2][64];
     size_t bytes = (size_t)n * sizeof(double);
-    return n <= 64 && prune_game_result(a, values[0], errors[0], (size_t)n) == PRUNE_OK &&
-           prune_game_result(b, values[1], errors[1], (size_t)n) == PRUNE_OK &&
+    return n <= 64 && prune_game_result(a, values[0], errors[0], (size_t)n, NULL) == PRUNE_OK &&
+           prune_game_result(b, values[1], errors[1], (size_t)n, NULL) == PRUNE_OK &&
            memcmp(values[0], values[1], bytes) == 0 && memcmp(errors[0], errors[1], bytes) == 0;
 }

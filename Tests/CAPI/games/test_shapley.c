@@ -40,7 +40,7 @@ static prune_data *make_spoken(void)
 }
 
 /* The worths of all coalitions of the players: minus the measure, uncapped, then capped here. */
-static void enumerate(table_game *table, int64_t n, const int32_t *player_of_sublayer, const prune_data *data,
+static void enumerate(table_game *table, int64_t n, const int32_t *sublayer_players, const prune_data *data,
                       prune_measure measure, double cap)
 {
     prune_coalition_options options = PRUNE_COALITION_OPTIONS_INIT;
@@ -52,7 +52,7 @@ static void enumerate(table_game *table, int64_t n, const int32_t *player_of_sub
     table->n = n;
     for (s = 0; s < count; s++) {
         for (u = 0; u < U; u++) {
-            masks[s * U + u] = player_of_sublayer[u] < 0 || (s >> player_of_sublayer[u] & 1);
+            masks[s * U + u] = sublayer_players[u] < 0 || (s >> sublayer_players[u] & 1);
         }
     }
     CHECK_OK(prune_model_damages(f.model, data, masks, count, U, &options, values, NULL));
@@ -73,16 +73,18 @@ static prune_game *played(int64_t n, prune_estimator estimator, const prune_data
 }
 
 /* The exact game, played with these options, against the enumeration. */
-static void exact(const prune_game_run_options *options, int64_t n, const int32_t *player_of_sublayer, double cap)
+static void exact(const prune_game_run_options *options, int64_t n, const int32_t *sublayer_players, double cap)
 {
+    static const prune_coalition_options usual = PRUNE_COALITION_OPTIONS_INIT;
+    const prune_coalition_options *coalitions = options->coalitions == NULL ? &usual : options->coalitions;
     prune_game *game = played(n, PRUNE_ESTIMATOR_EXACT, spoken, options);
     table_game table;
     double values[U], errors[U], expected[U], sum = 0.0;
     int64_t i;
     int failures = check_n_failed;
-    enumerate(&table, n, player_of_sublayer, spoken, options->coalitions.measure, cap);
+    enumerate(&table, n, sublayer_players, spoken, coalitions->measure, cap);
     exact_shapley(&table, expected);
-    CHECK_OK(prune_game_result(game, values, errors, U));
+    CHECK_OK(prune_game_result(game, values, errors, U, NULL));
     for (i = 0; i < n; i++) {
         CHECK_NEAR(values[i], expected[i], 1e-9);
         CHECK(errors[i] == 0.0);
@@ -92,7 +94,7 @@ static void exact(const prune_game_run_options *options, int64_t n, const int32_
     CHECK_NEAR(state_of(game).efficiency_gap, 0.0, 1e-12);
     if (check_n_failed != failures) {
         printf("    %d players, granularity %d, measure %d, cap %g\n", (int)n, (int)options->granularity,
-               (int)options->coalitions.measure, options->coalitions.cap);
+               (int)coalitions->measure, coalitions->cap);
     }
     prune_game_release(game);
 }
@@ -108,16 +110,17 @@ static void players(void)
     exact(&options, 2, attention, ln_v);
     options.granularity = PRUNE_GRANULARITY_FEED_FORWARD;
     exact(&options, 2, feed_forward, ln_v);
-    options.player_of_sublayer = groups; /* and the granularity is of no account */
-    options.player_count = U;
+    options.sublayer_players = groups; /* and the granularity is of no account */
+    options.n_sublayer_players = U;
     exact(&options, 2, groups, ln_v);
-    options.player_of_sublayer = sublayers;
+    options.sublayer_players = sublayers;
     exact(&options, 4, sublayers, ln_v);
 }
 
 static void caps_and_damages(void)
 {
     prune_game_run_options options = PRUNE_GAME_RUN_OPTIONS_INIT;
+    prune_coalition_options coalitions = PRUNE_COALITION_OPTIONS_INIT;
     const double ln_v = log(FIXTURE_VOCABULARY);
     table_game table;
     size_t s, above = 0;
@@ -126,16 +129,17 @@ static void caps_and_damages(void)
         above += -table.worth[s] > ln_v;
     }
     REQUIRE(above >= 1 && above < 16); /* so that the default cap makes a difference */
-    options.coalitions.cap = PRUNE_CAP_NONE;
+    options.coalitions = &coalitions;
+    coalitions.cap = PRUNE_CAP_NONE;
     exact(&options, 4, sublayers, INFINITY);
-    options.coalitions.cap = 3.3;
+    coalitions.cap = 3.3;
     exact(&options, 4, sublayers, 3.3);
-    options.coalitions.cap = PRUNE_CAP_DEFAULT; /* none, but for the loss */
-    options.coalitions.measure = PRUNE_MEASURE_LOGIT_L2;
+    coalitions.cap = PRUNE_CAP_DEFAULT; /* none, but for the loss */
+    coalitions.measure = PRUNE_MEASURE_LOGIT_L2;
     exact(&options, 4, sublayers, INFINITY);
-    options.coalitions.measure = PRUNE_MEASURE_KL;
+    coalitions.measure = PRUNE_MEASURE_KL;
     exact(&options, 4, sublayers, INFINITY);
-    options.coalitions.measure = PRUNE_MEASURE_JS;
+    coalitions.measure = PRUNE_MEASURE_JS;
     exact(&options, 4, sublayers, INFINITY);
 }
 
@@ -165,7 +169,7 @@ static void estimators(void)
         prune_game *game = played(4, all[e], spoken, NULL);
         int failures = check_n_failed;
         CHECK(state_of(game).told <= 16);
-        CHECK_OK(prune_game_result(game, values, errors, U));
+        CHECK_OK(prune_game_result(game, values, errors, U, NULL));
         for (i = 0; i < U; i++) {
             CHECK_NEAR(values[i], expected[i], 5.0 * errors[i] + 1e-9);
             CHECK_NEAR(values[i], expected[i], 0.2);
@@ -191,6 +195,7 @@ static prune_data *choices(void)
 static void choice_damages(void)
 {
     prune_game_run_options options = PRUNE_GAME_RUN_OPTIONS_INIT;
+    prune_coalition_options coalitions = PRUNE_COALITION_OPTIONS_INIT;
     prune_data *data = choices();
     prune_measure measure;
     for (measure = PRUNE_MEASURE_CHOICE_ERROR; measure <= PRUNE_MEASURE_CHOICE_LOSS; measure++) {
@@ -198,11 +203,12 @@ static void choice_damages(void)
         table_game table;
         double values[U], expected[U];
         int i;
-        options.coalitions.measure = measure;
+        options.coalitions = &coalitions;
+        coalitions.measure = measure;
         game = played(4, PRUNE_ESTIMATOR_EXACT, data, &options);
         enumerate(&table, 4, sublayers, data, measure, INFINITY);
         exact_shapley(&table, expected);
-        CHECK_OK(prune_game_result(game, values, NULL, U));
+        CHECK_OK(prune_game_result(game, values, NULL, U, NULL));
         for (i = 0; i < U; i++) {
             CHECK_NEAR(values[i], expected[i], 1e-9);
         }

@@ -59,7 +59,7 @@ static void means(int64_t option, int64_t size)
     CHECK(total == 60 && state_of(game).told == 60 && state_of(game).done);
     CHECK(sized);
     CHECK(distinct > 5);
-    CHECK_OK(prune_game_result(game, values, errors, N));
+    CHECK_OK(prune_game_result(game, values, errors, N, NULL));
     for (i = 0; i < N; i++) {
         CHECK_NEAR(values[i], with[i] / (double)n_with[i] - without[i] / (double)(total - n_with[i]), 1e-12);
         CHECK(isfinite(errors[i]) && errors[i] > 0.0);
@@ -99,7 +99,7 @@ static void leave_one_out(void)
         }
     }
     CHECK_OK(prune_game_tell(game, masks, worths, count));
-    CHECK_OK(prune_game_result(game, values, NULL, N));
+    CHECK_OK(prune_game_result(game, values, NULL, N, NULL));
     for (i = 0; i < N; i++) {
         CHECK_NEAR(values[i], (double)N / (N - 1) * damage[i] - damages / (N - 1), 1e-12);
         sum += values[i];
@@ -124,11 +124,11 @@ static void never_absent(void)
             CHECK_OK(prune_game_tell(game, masks + i * N, &worth, 1));
         }
     }
-    CHECK_FAILS(prune_game_result(game, values, NULL, N), PRUNE_ERR_DATA, "player 4");
+    CHECK_FAILS(prune_game_result(game, values, NULL, N, NULL), PRUNE_ERR_DATA, "player 4");
     CHECK(strstr(prune_last_error(), "absent") != NULL);
     CHECK(isnan(state_of(game).largest_error) && !state_of(game).done);
     CHECK_OK(prune_game_tell(game, masks + last * N, &worth, 1));
-    CHECK_OK(prune_game_result(game, values, NULL, N));
+    CHECK_OK(prune_game_result(game, values, NULL, N, NULL));
     prune_game_release(game);
 
     game = begin(1, 0, 3); /* three coalitions of one player: at least three players were never there */
@@ -136,7 +136,7 @@ static void never_absent(void)
     for (i = 0; i < count; i++) {
         CHECK_OK(prune_game_tell(game, masks + i * N, &worth, 1));
     }
-    CHECK_FAILS(prune_game_result(game, values, NULL, N), PRUNE_ERR_DATA, "player");
+    CHECK_FAILS(prune_game_result(game, values, NULL, N, NULL), PRUNE_ERR_DATA, "player");
     CHECK(strstr(prune_last_error(), "present") != NULL);
     CHECK(state_of(game).done); /* the budget is spent all the same */
     prune_game_release(game);

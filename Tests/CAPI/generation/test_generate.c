@@ -276,7 +276,7 @@ static void refused(void)
 
     CHECK_OK(prune_model_generate(f.model, f.data, NULL, 0, NULL, &generation));
     CHECK_FAILS(prune_generation_info(NULL, &report), PRUNE_ERR_ARGUMENT, "generation");
-    CHECK_FAILS(prune_generation_info(generation, NULL), PRUNE_ERR_ARGUMENT, "out_report");
+    CHECK_FAILS(prune_generation_info(generation, NULL), PRUNE_ERR_ARGUMENT, "out_summary");
     CHECK_FAILS(prune_generation_sequence(NULL, 0, tokens, NULL, 128, &count, &end), PRUNE_ERR_ARGUMENT, "generation");
     CHECK_FAILS(prune_generation_sequence(generation, 3, tokens, NULL, 128, &count, &end), PRUNE_ERR_ARGUMENT, "3");
     CHECK_FAILS(prune_generation_sequence(generation, -1, tokens, NULL, 128, &count, &end), PRUNE_ERR_ARGUMENT, "-1");

@@ -24,17 +24,19 @@ static void leave_one_out(void)
         for (granularity = PRUNE_GRANULARITY_SUBLAYER; granularity <= PRUNE_GRANULARITY_FEED_FORWARD; granularity++) {
             int64_t n = granularity == PRUNE_GRANULARITY_SUBLAYER ? 4 : 2;
             prune_game_run_options options = PRUNE_GAME_RUN_OPTIONS_INIT;
+            prune_coalition_options coalitions = PRUNE_COALITION_OPTIONS_INIT;
             prune_score_options score = PRUNE_SCORE_OPTIONS_INIT;
             double values[U], scores[U];
             prune_game *game;
             options.granularity = score.granularity = granularity;
-            options.coalitions.measure = pairs[p].measure;
-            options.coalitions.cap = PRUNE_CAP_NONE;
+            coalitions.measure = pairs[p].measure;
+            coalitions.cap = PRUNE_CAP_NONE;
+            options.coalitions = &coalitions;
             score.metrics = pairs[p].metric;
             game = new_game(n, PRUNE_ESTIMATOR_LEAVE_ONE_OUT, 0, 0);
             CHECK_OK(prune_model_shapley(f.model, f.data, game, &options));
             CHECK(state_of(game).done && state_of(game).told == n + 1);
-            CHECK_OK(prune_game_result(game, values, NULL, U));
+            CHECK_OK(prune_game_result(game, values, NULL, U, NULL));
             CHECK_OK(prune_model_score(f.model, f.data, &score, scores, U, NULL));
             for (i = 0; i < n; i++) {
                 CHECK_NEAR(values[i], scores[i], 1e-9);
@@ -58,7 +60,8 @@ static void subnetworks(void)
     for (i = 0; i < U; i++) {
         masks[i * U + i] = 0;
     }
-    uncapped.cap = options.coalitions.cap = PRUNE_CAP_NONE;
+    uncapped.cap = PRUNE_CAP_NONE;
+    options.coalitions = &uncapped;
     for (s = 0; s < FIXTURE_SEQUENCES; s++) {
         prune_data *alone = NULL;
         CHECK_OK(prune_data_create(fixture_ids + start, fixture_lengths + s, 1, NULL, &alone));
@@ -76,7 +79,7 @@ static void subnetworks(void)
     CHECK_OK(prune_model_shapley(f.model, f.data, game, &options));
     CHECK(state_of(game).told == U * FIXTURE_SEQUENCES);
     CHECK(state_of(game).done);
-    CHECK_OK(prune_game_result(game, values, NULL, U));
+    CHECK_OK(prune_game_result(game, values, NULL, U, NULL));
     for (i = 0; i < U; i++) {
         CHECK_NEAR(values[i], (double)U / (U - 1) * damage[i] - total / (U - 1), 1e-6);
     }
@@ -90,7 +93,7 @@ static void subnetworks(void)
         CHECK_OK(prune_model_shapley(f.model, f.data, game, &options));
         CHECK(state_of(game).told == (i == 0 ? 10 : 4) * FIXTURE_SEQUENCES);
         CHECK(state_of(game).done);
-        CHECK_OK(prune_game_result(game, values, NULL, U));
+        CHECK_OK(prune_game_result(game, values, NULL, U, NULL));
         prune_game_release(game);
     }
 }

@@ -153,10 +153,8 @@ static prune_status shapley(void *memory)
     prune_game_options options = PRUNE_GAME_OPTIONS_INIT;
     prune_game *game = NULL;
     prune_status status;
-    uint32_t inner = sizeof(prune_coalition_options);
     options.estimator = PRUNE_ESTIMATOR_LEAVE_ONE_OUT;
     CHECK_OK(prune_game_create(4, &options, &game));
-    memcpy((char *)memory + offsetof(prune_game_run_options, coalitions), &inner, sizeof inner);
     status = prune_model_shapley(f.model, f.data, game, memory);
     prune_game_release(game);
     return status;
@@ -298,7 +296,7 @@ static const struct {
               { game_info, sizeof(prune_game_state), "out_state", 0 },
               { shapley, sizeof(prune_game_run_options), "options", 0 },
               { generate, sizeof(prune_generate_options), "options", 0 },
-              { generation_info, sizeof(prune_generation_summary), "out_report", 0 },
+              { generation_info, sizeof(prune_generation_summary), "out_summary", 0 },
               { recover, sizeof(prune_recover_options), "options", 0 },
               { adapters_info, sizeof(prune_adapters_summary), "out_summary", 0 },
               { moments_create, sizeof(prune_recover_options), "options", 0 },
@@ -378,19 +376,32 @@ static void reserved(void)
     CHECK_FAILS(evaluate(&evaluate_options), PRUNE_ERR_ARGUMENT, "reserved");
 }
 
-/* The struct inside the Shapley options has a size of its own, which is checked like any other. */
-static void inside(void)
+/* The struct that the options of a game's run point to has a size of its own, which is checked like any other. */
+static void pointed_to(void)
 {
     static const uint32_t wrong[4] = { 0, 1, sizeof(prune_coalition_options) - 1, UINT32_MAX };
+    union { /* a later version of the struct, with room for what it appended */
+        prune_coalition_options known;
+        unsigned char bytes[sizeof(prune_coalition_options) + 8];
+    } later;
+    prune_game_run_options options = PRUNE_GAME_RUN_OPTIONS_INIT;
+    prune_coalition_options coalitions = PRUNE_COALITION_OPTIONS_INIT;
     prune_game *game = NULL;
     size_t i;
     CHECK_OK(prune_game_create(4, NULL, &game));
     for (i = 0; i < 4; i++) {
-        prune_game_run_options options = PRUNE_GAME_RUN_OPTIONS_INIT;
-        options.coalitions.struct_size = wrong[i];
+        options.coalitions = &coalitions;
+        coalitions.struct_size = wrong[i];
         CHECK_FAILS(prune_model_shapley(f.model, f.data, game, &options), PRUNE_ERR_ARGUMENT, "coalition");
         CHECK(strstr(prune_last_error(), "struct_size") != NULL);
     }
+    memset(&later, 0, sizeof later);
+    later.known.struct_size = sizeof later;
+    later.bytes[sizeof(prune_coalition_options)] = 1;
+    options.coalitions = &later.known;
+    CHECK_FAILS(prune_model_shapley(f.model, f.data, game, &options), PRUNE_ERR_ARGUMENT, "options.coalitions");
+    later.bytes[sizeof(prune_coalition_options)] = 0;
+    CHECK_OK(prune_model_shapley(f.model, f.data, game, &options));
     prune_game_release(game);
 }
 
@@ -400,7 +411,7 @@ int main(void)
     REQUIRE(f.model != NULL && f.data != NULL);
     sizes();
     reserved();
-    inside();
+    pointed_to();
     fixture_close(&f);
     return check_report();
 }

@@ -220,12 +220,12 @@ static void refusals(const fixture *f)
     prune_coalition_options options = PRUNE_COALITION_OPTIONS_INIT;
     double values[6] = { 7.0, 7.0, 7.0, 7.0, 7.0, 7.0 };
     int32_t bad;
-#define WITH(field, value, part)                                                                                    \
-    do {                                                                                                            \
-        prune_coalition_options o = PRUNE_COALITION_OPTIONS_INIT;                                                   \
-        o.field = value;                                                                                            \
+#define WITH(field, value, part)                                                                                  \
+    do {                                                                                                          \
+        prune_coalition_options o = PRUNE_COALITION_OPTIONS_INIT;                                                 \
+        o.field = value;                                                                                          \
         CHECK_FAILS(prune_model_damages(f->model, f->data, masks[0], 6, 4, &o, values, NULL), PRUNE_ERR_ARGUMENT, \
-                    part);                                                                                          \
+                    part);                                                                                        \
     } while (0)
     for (bad = -1; bad <= 6; bad += 7) {
         WITH(measure, bad, "measure");

@@ -60,7 +60,7 @@ static void exact(const table_game *table)
     size_t count = 0, n = (size_t)table->n, i, p;
     CHECK(state_of(game).told == (int64_t)1 << table->n);
     CHECK_NEAR(state_of(game).efficiency_gap, 0.0, 1e-12);
-    CHECK_OK(prune_game_result(game, values, errors, n));
+    CHECK_OK(prune_game_result(game, values, errors, n, NULL));
     exact_shapley(table, expected);
     for (i = 0; i < n; i++) {
         CHECK_NEAR(values[i], expected[i], 1e-12);
@@ -88,7 +88,7 @@ static void exact(const table_game *table)
         CHECK(pairs[i] == pairs[i % n * n + i / n]);
     }
     for (p = 0; p < 4; p++) {
-        CHECK_OK(prune_game_banzhaf(game, probabilities[p], values, n));
+        CHECK_OK(prune_game_banzhaf(game, probabilities[p], values, n, NULL));
         exact_banzhaf(table, probabilities[p], expected);
         for (i = 0; i < n; i++) {
             CHECK_NEAR(values[i], expected[i], 1e-12);
@@ -105,7 +105,7 @@ static void near_exact(const table_game *table, prune_estimator estimator, uint6
     double values[10], errors[10];
     int64_t i;
     int failures = check_n_failed;
-    CHECK_OK(prune_game_result(game, values, errors, 10));
+    CHECK_OK(prune_game_result(game, values, errors, 10, NULL));
     for (i = 0; i < table->n; i++) {
         CHECK_NEAR(values[i], expected[i], 5.0 * errors[i] + 1e-9);
         CHECK_NEAR(values[i], expected[i], tolerance);
@@ -162,7 +162,7 @@ static void convergence(prune_estimator estimator, const table_game *table, cons
         for (seed = 0; seed < 30; seed++) {
             prune_game *game = played(table->n, estimator, seed, budgets[b], table);
             double values[10], errors[10];
-            int known = prune_game_result(game, values, errors, 10) == PRUNE_OK;
+            int known = prune_game_result(game, values, errors, 10, NULL) == PRUNE_OK;
             CHECK(known); /* six coalitions a player at least: enough for a first estimate */
             for (i = 0; i < table->n && known; i++) {
                 squares[b] += (values[i] - expected[i]) * (values[i] - expected[i]);
@@ -212,7 +212,7 @@ static void weighted_banzhaf(void)
     options.budget = 200;
     CHECK_OK(prune_game_create(8, &options, &game));
     CHECK(play(game, &table, 10) >= 1);
-    CHECK_OK(prune_game_result(game, values, errors, 8));
+    CHECK_OK(prune_game_result(game, values, errors, 8, NULL));
     for (i = 0; i < 8; i++) {
         CHECK_NEAR(values[i], expected[i], 5.0 * errors[i] + 1e-9);
         CHECK_NEAR(values[i], expected[i], 0.25);
@@ -230,12 +230,12 @@ static void fixed_sets(const table_game *table)
     CHECK(state_of(one_out).told == table->n + 1);
     CHECK(state_of(pairs).told == 1 + table->n + table->n * (table->n - 1) / 2);
     CHECK(isnan(state_of(one_out).efficiency_gap));
-    CHECK_OK(prune_game_result(one_out, values, errors, n));
+    CHECK_OK(prune_game_result(one_out, values, errors, n, NULL));
     for (i = 0; i < n; i++) {
         CHECK_NEAR(values[i], table->worth[all] - table->worth[all & ~((size_t)1 << i)], 1e-15);
         CHECK(errors[i] == 0.0);
     }
-    CHECK_OK(prune_game_result(pairs, values, errors, n));
+    CHECK_OK(prune_game_result(pairs, values, errors, n, NULL));
     CHECK_OK(prune_game_interactions(pairs, interactions, 100, &count));
     CHECK(count == n * n);
     for (i = 0; i < n; i++) {
@@ -263,7 +263,7 @@ static void one_player(void)
         double value = 0.0, error = -1.0;
         size_t count = 99;
         int failures = check_n_failed;
-        CHECK(prune_game_result(game, &value, &error, 1) ==
+        CHECK(prune_game_result(game, &value, &error, 1, NULL) ==
               (e == PRUNE_ESTIMATOR_RANDOM_SUBNETWORKS ? PRUNE_ERR_DATA : PRUNE_OK));
         CHECK(value == (e == PRUNE_ESTIMATOR_RANDOM_SUBNETWORKS ? 0.0 : 2.5));
         CHECK(e == PRUNE_ESTIMATOR_RANDOM_SUBNETWORKS || error == 0.0);

@@ -94,10 +94,10 @@ static void bad_game(const fixture *f, prune_game *bad)
     CHECK_FAILS(prune_game_ask(bad, 1, masks, &count), PRUNE_ERR_HANDLE, "game");
     CHECK_FAILS(prune_game_tell(bad, masks, values, 1), PRUNE_ERR_HANDLE, "game");
     CHECK_FAILS(prune_game_info(bad, &state), PRUNE_ERR_HANDLE, "game");
-    CHECK_FAILS(prune_game_result(bad, values, NULL, 16), PRUNE_ERR_HANDLE, "game");
+    CHECK_FAILS(prune_game_result(bad, values, NULL, 16, NULL), PRUNE_ERR_HANDLE, "game");
     CHECK_FAILS(prune_game_strata(bad, values, 16, NULL), PRUNE_ERR_HANDLE, "game");
     CHECK_FAILS(prune_game_interactions(bad, values, 16, NULL), PRUNE_ERR_HANDLE, "game");
-    CHECK_FAILS(prune_game_banzhaf(bad, 0.5, values, 16), PRUNE_ERR_HANDLE, "game");
+    CHECK_FAILS(prune_game_banzhaf(bad, 0.5, values, 16, NULL), PRUNE_ERR_HANDLE, "game");
     CHECK_FAILS(prune_game_save(bad, bytes, sizeof bytes, NULL), PRUNE_ERR_HANDLE, "game");
     CHECK_FAILS(prune_model_shapley(f->model, f->data, bad, NULL), PRUNE_ERR_HANDLE, "game");
     prune_game_release(bad);

@@ -40,7 +40,7 @@ static void flags_say_what_a_metric_needs(void)
             CHECK_OK(prune_metric_info(i, &facts));
             if (facts.bit != known[k].bit) continue;
             found++;
-            CHECK(facts.flags == known[k].flags && strcmp(facts.name, known[k].name) == 0);
+            CHECK(facts.facts == known[k].flags && strcmp(facts.name, known[k].name) == 0);
         }
         CHECK(found == 1);
     }
@@ -61,7 +61,7 @@ static uint64_t bits_with(uint32_t flags)
     for (size_t i = 0; i < prune_metric_count(); i++) {
         prune_metric_facts facts = PRUNE_METRIC_FACTS_INIT;
         CHECK_OK(prune_metric_info(i, &facts));
-        if ((facts.flags & flags) == flags) bits |= facts.bit;
+        if ((facts.facts & flags) == flags) bits |= facts.bit;
     }
     return bits;
 }

@@ -56,7 +56,7 @@ static inline prune_status operation_evaluate(const prune_model *model, const pr
 }
 
 static inline prune_status operation_damages(const prune_model *model, const prune_data *data, double *values,
-                                               size_t *count)
+                                             size_t *count)
 {
     prune_coalition_options options = PRUNE_COALITION_OPTIONS_INIT;
     uint8_t masks[2 * FIXTURE_SUBLAYERS] = { 0, 1, 1, 1, 1, 0, 0, 1 };
@@ -75,10 +75,12 @@ static inline prune_status operation_shapley(const prune_model *model, const pru
 {
     prune_game_options options = PRUNE_GAME_OPTIONS_INIT;
     prune_game_run_options played = PRUNE_GAME_RUN_OPTIONS_INIT;
+    prune_coalition_options coalitions = PRUNE_COALITION_OPTIONS_INIT;
     prune_game *game = NULL;
     prune_status status;
     /* The tiny model is worse than chance: capped, nothing would be left to compare. */
-    played.coalitions.cap = PRUNE_CAP_NONE;
+    coalitions.cap = PRUNE_CAP_NONE;
+    played.coalitions = &coalitions;
     options.estimator = PRUNE_ESTIMATOR_PERMUTATION;
     options.seed = 7;
     options.budget = 12;
@@ -87,7 +89,7 @@ static inline prune_status operation_shapley(const prune_model *model, const pru
         status = prune_model_shapley(model, data, game, &played);
     }
     if (status == PRUNE_OK) {
-        status = prune_game_result(game, values, values + FIXTURE_SUBLAYERS, FIXTURE_SUBLAYERS);
+        status = prune_game_result(game, values, values + FIXTURE_SUBLAYERS, FIXTURE_SUBLAYERS, NULL);
     }
     prune_game_release(game);
     *count = FIXTURE_SUBLAYERS;

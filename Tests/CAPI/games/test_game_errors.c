@@ -108,7 +108,7 @@ static void extreme_worths(void)
                 extreme.worth[s] = w < 4 ? worths[w] : worths[s % 4];
             }
             CHECK(play_rounds(game, &extreme, 7, 100) >= 1);
-            status = prune_game_result(game, values, errors, N);
+            status = prune_game_result(game, values, errors, N, NULL);
             CHECK(status == PRUNE_OK || status == PRUNE_ERR_NONFINITE || status == PRUNE_ERR_DATA);
             for (s = 0; s < N && status == PRUNE_OK; s++) {
                 n_nan += isnan(values[s]) != 0;
@@ -224,11 +224,11 @@ static void no_estimate(void)
     for (e = PRUNE_ESTIMATOR_DEFAULT; e <= PRUNE_ESTIMATOR_PAIR_DIFFERENCES; e++) {
         prune_game *game = new_game(N, e, 0, 0);
         int has_pairs = e == PRUNE_ESTIMATOR_EXACT || e == PRUNE_ESTIMATOR_PAIR_DIFFERENCES;
-        CHECK(prune_game_result(game, values, values + N, N) == PRUNE_ERR_DATA);
+        CHECK(prune_game_result(game, values, values + N, N, NULL) == PRUNE_ERR_DATA);
         CHECK(prune_game_strata(game, values, N * N, &count) == PRUNE_ERR_DATA);
         CHECK(prune_game_interactions(game, values, N * N, &count) ==
               (has_pairs ? PRUNE_ERR_DATA : PRUNE_ERR_UNSUPPORTED));
-        CHECK(prune_game_banzhaf(game, 0.5, values, N) ==
+        CHECK(prune_game_banzhaf(game, 0.5, values, N, NULL) ==
               (e == PRUNE_ESTIMATOR_EXACT ? PRUNE_ERR_DATA : PRUNE_ERR_UNSUPPORTED));
         CHECK(memcmp(values, before, sizeof values) == 0);
         prune_game_release(game);
@@ -246,8 +246,11 @@ static void buffers(void)
     memset(zero, 0, sizeof zero);
     memset(bytes, 0, sizeof bytes);
     CHECK(play(game, &table, 32) == 32);
-    CHECK_FAILS(prune_game_result(game, values, values + N, N - 1), PRUNE_ERR_BUFFER, "5");
-    CHECK_FAILS(prune_game_banzhaf(game, 0.5, values, 0), PRUNE_ERR_BUFFER, "5");
+    CHECK_FAILS(prune_game_result(game, values, values + N, N - 1, &count), PRUNE_ERR_BUFFER, "5");
+    CHECK(count == N);
+    count = 0;
+    CHECK_FAILS(prune_game_banzhaf(game, 0.5, values, 0, &count), PRUNE_ERR_BUFFER, "5");
+    CHECK(count == N);
     CHECK_FAILS(prune_game_strata(game, values, N * (N - 1) - 1, &count), PRUNE_ERR_BUFFER, "20");
     CHECK(count == N * (N - 1));
     CHECK_FAILS(prune_game_interactions(game, values, N * N - 1, &count), PRUNE_ERR_BUFFER, "25");
@@ -255,9 +258,9 @@ static void buffers(void)
     CHECK(prune_game_save(game, bytes, sizeof bytes, &count) == PRUNE_ERR_BUFFER);
     CHECK(count > sizeof bytes && bytes[0] == 0);
     CHECK(memcmp(values, zero, sizeof zero) == 0);
-    CHECK_FAILS(prune_game_banzhaf(game, 1.5, values, N), PRUNE_ERR_ARGUMENT, "keep_probability");
-    CHECK_FAILS(prune_game_banzhaf(game, -0.5, values, N), PRUNE_ERR_ARGUMENT, "keep_probability");
-    CHECK_FAILS(prune_game_banzhaf(game, NAN, values, N), PRUNE_ERR_ARGUMENT, "keep_probability");
+    CHECK_FAILS(prune_game_banzhaf(game, 1.5, values, N, NULL), PRUNE_ERR_ARGUMENT, "keep_probability");
+    CHECK_FAILS(prune_game_banzhaf(game, -0.5, values, N, NULL), PRUNE_ERR_ARGUMENT, "keep_probability");
+    CHECK_FAILS(prune_game_banzhaf(game, NAN, values, N, NULL), PRUNE_ERR_ARGUMENT, "keep_probability");
     CHECK_FAILS(prune_game_ask(game, SIZE_MAX, bytes, &count), PRUNE_ERR_ARGUMENT, "most");
     prune_game_release(game);
 }

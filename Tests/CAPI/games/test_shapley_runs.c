@@ -78,7 +78,7 @@ static prune_status watched(prune_game *game, witness *w)
     w->game = game;
     w->thread = pthread_self();
     w->last.told = state_of(game).told;
-    options.progress = watch;
+    options.on_batch = watch;
     options.user_data = w;
     return prune_model_shapley(f.model, f.data, game, &options);
 }
@@ -92,7 +92,7 @@ static void progress(void)
     CHECK(w.faults == 0);
     CHECK(w.calls == 6 && w.last.told == 16 && w.last.done); /* 3 + 3 + 3 + 3 + 3 + 1 */
     CHECK(w.with_estimate == 1);                             /* exact: only when all is told */
-    CHECK_OK(prune_game_result(game, values, NULL, U));
+    CHECK_OK(prune_game_result(game, values, NULL, U, NULL));
     CHECK(memcmp(values, w.values, sizeof values) == 0);
     CHECK(same_values(whole, game, U));
     CHECK_OK(watched(game, &w)); /* a game that is done is not played on */
@@ -158,15 +158,17 @@ static void stopped_within(void)
         prune_game_run_options options = in_batches(3);
         prune_game *game = fresh(PRUNE_ESTIMATOR_SURROGATE);
         int left = at;
+        prune_coalition_options coalitions = PRUNE_COALITION_OPTIONS_INIT;
         prune_status status;
-        options.coalitions.progress = stop_after;
-        options.coalitions.user_data = &left;
-        options.coalitions.batch_tokens = 1;
+        coalitions.progress = stop_after;
+        coalitions.user_data = &left;
+        coalitions.batch_tokens = 1;
+        options.coalitions = &coalitions;
         status = prune_model_shapley(f.model, f.data, game, &options);
         CHECK(status == PRUNE_OK || status == PRUNE_ERR_CANCELLED);
         stops += status == PRUNE_ERR_CANCELLED;
-        options.coalitions.batch_tokens = 0;
-        options.coalitions.progress = NULL;
+        coalitions.batch_tokens = 0;
+        coalitions.progress = NULL;
         CHECK_OK(prune_model_shapley(f.model, f.data, game, &options));
         CHECK(state_of(game).done && state_of(game).told == state_of(whole).told);
         if (at == 0) {

@@ -269,8 +269,8 @@ static void shares_of_the_data(void)
         prune_data_release(part);
     }
     CHECK(least == 1.0 / 16 && same_search(whole, hand) && search_state(whole).met);
-    CHECK_OK(prune_model_damages(f.model, data, (prune_search_mask(whole, masks, N, NULL), masks), 1, N, NULL,
-                                   damages, NULL));
+    CHECK_OK(prune_model_damages(f.model, data, (prune_search_mask(whole, masks, N, NULL), masks), 1, N, NULL, damages,
+                                 NULL));
     CHECK_NEAR(search_state(whole).damage, damages[0], 0);
     prune_search_release(whole);
     prune_search_release(hand);

@@ -66,6 +66,7 @@ static void batches(void)
 static void counters(void)
 {
     prune_game_run_options options = in_batches(1 << B);
+    prune_coalition_options coalitions = PRUNE_COALITION_OPTIONS_INIT;
     prune_game *game = new_game(2 * B, PRUNE_ESTIMATOR_LEAVE_ONE_OUT, 0, 0), *tight;
     int64_t n = 2 * B;
     CHECK_OK(prune_model_shapley(deep.model, single, game, &options));
@@ -79,7 +80,8 @@ static void counters(void)
     CHECK_OK(prune_model_shapley(deep.model, single, game, &options));
     CHECK(state_of(game).sublayers_computed == 2 * ((1 << B) - 1));
     CHECK(state_of(game).sublayers_naive == B * (1 << B));
-    options.coalitions.memory_budget = 1;
+    coalitions.memory_budget = 1;
+    options.coalitions = &coalitions;
     CHECK_OK(prune_model_shapley(deep.model, single, tight, &options));
     CHECK(same_values(game, tight, B));
     CHECK(state_of(tight).sublayers_computed > state_of(game).sublayers_computed);
@@ -121,13 +123,15 @@ static void sublayer_budget_elsewhere(void)
         int64_t budget, worst = 0, of_worst = 0;
         for (budget = 1; budget <= 400; budget += 7) {
             prune_game_run_options options = in_batches(16);
+            prune_coalition_options coalitions = PRUNE_COALITION_OPTIONS_INIT;
             prune_game *game = new_game(2 * B, PRUNE_ESTIMATOR_EXACT, 0, 0);
             int64_t over;
             options.sublayer_budget = budget;
-            options.coalitions.memory_budget = which == 0;
-            options.coalitions.measure = which == 0 ? PRUNE_MEASURE_LOSS : PRUNE_MEASURE_KL;
-            options.coalitions.reference = which == 2 ? reference : NULL;
-            options.coalitions.n_reference = which == 2 ? 2 * B : 0;
+            coalitions.memory_budget = which == 0;
+            coalitions.measure = which == 0 ? PRUNE_MEASURE_LOSS : PRUNE_MEASURE_KL;
+            coalitions.reference = which == 2 ? reference : NULL;
+            coalitions.n_reference = which == 2 ? 2 * B : 0;
+            options.coalitions = &coalitions;
             CHECK_OK(prune_model_shapley(deep.model, single, game, &options));
             over = state_of(game).sublayers_computed - budget;
             of_worst = over > worst ? budget : of_worst;
@@ -155,15 +159,17 @@ static void refusals(void)
     before = saved_game(game, &n_before);
 #define REFUSED(player_list, count, part)                                                      \
     do {                                                                                       \
-        prune_game_run_options o = PRUNE_GAME_RUN_OPTIONS_INIT;                                  \
-        o.player_of_sublayer = player_list;                                                    \
-        o.player_count = count;                                                                \
+        prune_game_run_options o = PRUNE_GAME_RUN_OPTIONS_INIT;                                \
+        o.sublayer_players = player_list;                                                      \
+        o.n_sublayer_players = count;                                                          \
         CHECK_FAILS(prune_model_shapley(f.model, f.data, game, &o), PRUNE_ERR_ARGUMENT, part); \
     } while (0)
 #define WITH(field, value, expected, part)                                           \
     do {                                                                             \
-        prune_game_run_options o = PRUNE_GAME_RUN_OPTIONS_INIT;                        \
-        o.field = value;                                                             \
+        prune_coalition_options coalitions = PRUNE_COALITION_OPTIONS_INIT;           \
+        prune_game_run_options o = PRUNE_GAME_RUN_OPTIONS_INIT;                      \
+        o.coalitions = &coalitions;                                                  \
+        field = value;                                                               \
         CHECK_FAILS(prune_model_shapley(f.model, f.data, game, &o), expected, part); \
     } while (0)
     REFUSED(high, U, "player");
@@ -172,11 +178,11 @@ static void refusals(void)
     REFUSED(none, U, "player");
     REFUSED(high, U - 1, "4");
     REFUSED(high, SIZE_MAX, "4");
-    WITH(granularity, PRUNE_GRANULARITY_BLOCK, PRUNE_ERR_ARGUMENT, "2"); /* two blocks, four players */
-    WITH(granularity, 4, PRUNE_ERR_ARGUMENT, "granularity");
-    WITH(granularity, -1, PRUNE_ERR_ARGUMENT, "granularity");
-    WITH(sublayer_budget, -1, PRUNE_ERR_ARGUMENT, "sublayer_budget");
-    WITH(batch_coalitions, -1, PRUNE_ERR_ARGUMENT, "batch_coalitions");
+    WITH(o.granularity, PRUNE_GRANULARITY_BLOCK, PRUNE_ERR_ARGUMENT, "2"); /* two blocks, four players */
+    WITH(o.granularity, 4, PRUNE_ERR_ARGUMENT, "granularity");
+    WITH(o.granularity, -1, PRUNE_ERR_ARGUMENT, "granularity");
+    WITH(o.sublayer_budget, -1, PRUNE_ERR_ARGUMENT, "sublayer_budget");
+    WITH(o.batch_coalitions, -1, PRUNE_ERR_ARGUMENT, "batch_coalitions");
     WITH(coalitions.measure, 6, PRUNE_ERR_ARGUMENT, "measure");
     WITH(coalitions.cap, -3.0, PRUNE_ERR_ARGUMENT, "cap");
     WITH(coalitions.memory_budget, -1, PRUNE_ERR_ARGUMENT, "memory_budget");

@@ -32,8 +32,8 @@ static void all_refuse(const prune_model *model, const prune_data *data, const u
     CHECK_FAILS(prune_model_generate(model, data, keep, n_keep, NULL, &generation), PRUNE_ERR_NONFINITE, place);
     CHECK(generation == NULL);
     CHECK_FAILS(prune_model_logits(model, data, keep, n_keep, NULL, floats, 512, NULL), PRUNE_ERR_NONFINITE, place);
-    CHECK_FAILS(prune_model_hidden_states(model, data, keep, n_keep, 4, NULL, floats, 512, NULL),
-                PRUNE_ERR_NONFINITE, place);
+    CHECK_FAILS(prune_model_hidden_states(model, data, keep, n_keep, 4, NULL, floats, 512, NULL), PRUNE_ERR_NONFINITE,
+                place);
     prune_statistics_release(statistics);
 }
 
