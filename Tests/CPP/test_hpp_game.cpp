@@ -181,7 +181,7 @@ void shapley() {
 
   std::vector<std::uint8_t> saved;
   int calls = 0;
-  options.progress = [&](const prune::GameProgress &progress) -> bool {
+  options.on_batch = [&](const prune::GameProgress &progress) -> bool {
     ++calls;
     CHECK(progress.state.n_players == 4 && progress.seconds >= 0.0);
     CHECK(progress.has_estimate == (progress.values.size() == 4));
@@ -202,7 +202,7 @@ void shapley() {
   CHECK(calls == 4 && game.done() && game.result().values == whole.result().values);
   prune::Game loaded = prune::Game::load(saved);
   CHECK(loaded.state().told == 5);
-  options.progress = nullptr;
+  options.on_batch = nullptr;
   model.shapley(data, loaded, options);
   CHECK(loaded.result().values == whole.result().values);
 
@@ -216,12 +216,12 @@ void shapley() {
   }
   CHECK(caught == 9 && other.state().told == 0);
   options.coalitions.progress = {};
-  options.player_of_sublayer = {0, -1, 1, 1};
+  options.sublayer_players = {0, -1, 1, 1};
   CHECK_THROWS(PRUNE_ERR_ARGUMENT, "4", model.shapley(data, other, options));
   prune::Game grouped(2, with(prune::Estimator::exact)), by_block(2, with(prune::Estimator::exact));
   model.shapley(data, grouped, options);
   CHECK(grouped.done() && grouped.state().told == 4);
-  options.player_of_sublayer.clear();
+  options.sublayer_players.clear();
   options.granularity = prune::Granularity::block;
   options.coalitions.measure = prune::Measure::js;
   options.sublayer_budget = 1;

@@ -97,7 +97,7 @@ void on_a_model(const prune::Model &model, const prune::Data &data) {
   }
   int told = 0;
   prune::SearchRunOptions run;
-  run.progress = [&](const prune::SearchProgress &progress) {
+  run.on_batch = [&](const prune::SearchProgress &progress) {
     told = static_cast<int>(progress.state.told);
     return false;
   };
@@ -107,9 +107,9 @@ void on_a_model(const prune::Model &model, const prune::Data &data) {
   for (std::size_t u = 0; u < search.n_sublayers(); ++u) CHECK(search.mask().data()[u] == by_hand.mask().data()[u]);
 
   prune::Search stopped(model, options);
-  run.progress = [](const prune::SearchProgress &) { return true; };
+  run.on_batch = [](const prune::SearchProgress &) { return true; };
   CHECK_THROWS(PRUNE_ERR_CANCELLED, "", model.search(data, stopped, run));
-  run.progress = [](const prune::SearchProgress &) -> bool { throw std::runtime_error("of the caller"); };
+  run.on_batch = [](const prune::SearchProgress &) -> bool { throw std::runtime_error("of the caller"); };
   bool caught = false;
   try {
     model.search(data, stopped, run);

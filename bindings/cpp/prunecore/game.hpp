@@ -163,7 +163,7 @@ public:
   /// The estimate (prune_game_result). Throws Error with PRUNE_ERR_DATA if what was told does not do for one.
   GameValues result() const {
     GameValues result{std::vector<double>(players_), std::vector<double>(players_)};
-    detail::check(prune_game_result(get(), result.values.data(), result.standard_errors.data(), players_));
+    detail::check(prune_game_result(get(), result.values.data(), result.standard_errors.data(), players_, nullptr));
     return result;
   }
 
@@ -184,7 +184,7 @@ public:
   /// Exact weighted Banzhaf values (prune_game_banzhaf); after exact.
   std::vector<double> banzhaf(double keep_probability) const {
     std::vector<double> values(players_);
-    detail::check(prune_game_banzhaf(get(), keep_probability, values.data(), players_));
+    detail::check(prune_game_banzhaf(get(), keep_probability, values.data(), players_, nullptr));
     return values;
   }
 

@@ -19,7 +19,7 @@
 namespace prune {
 
 /// Why a sequence ended.
-enum class End : std::int32_t {
+enum class End : prune_end {
   none = PRUNE_END_NONE,        ///< it goes on; in results never
   stop = PRUNE_END_STOP,        ///< a stop token was written; it is the last of the new tokens
   length = PRUNE_END_LENGTH,    ///< max_new_tokens were written

@@ -272,9 +272,10 @@ public:
   /// Plays a game on the model until it is done, from where it stands (prune_model_shapley). The game is whole after
   /// every error, and may be continued.
   void shapley(const Data &data, Game &game, const GameRunOptions &options = {}) const {
-    detail::GameProgressBridge bridge(options.progress);
+    detail::GameProgressBridge bridge(options.on_batch);
     detail::ProgressBridge coalitions_bridge(options.coalitions.progress);
-    const prune_game_run_options c = detail::to_c(options, bridge, coalitions_bridge);
+    const prune_coalition_options coalitions = detail::to_c(options.coalitions, coalitions_bridge);
+    const prune_game_run_options c = detail::to_c(options, bridge, coalitions);
     const prune_status status = prune_model_shapley(get(), data.get(), game.get(), &c);
     detail::check(bridge.status(coalitions_bridge.status(status)));
   }
@@ -282,9 +283,10 @@ public:
   /// Runs a search on the model until it is done, from where it stands (prune_model_search). The search is whole after every
   /// error, and may be continued.
   void search(const Data &data, Search &search, const SearchRunOptions &options = {}) const {
-    detail::SearchProgressBridge bridge(options.progress);
+    detail::SearchProgressBridge bridge(options.on_batch);
     detail::ProgressBridge coalitions_bridge(options.coalitions.progress);
-    const prune_search_run_options c = detail::to_c(options, bridge, coalitions_bridge);
+    const prune_coalition_options coalitions = detail::to_c(options.coalitions, coalitions_bridge);
+    const prune_search_run_options c = detail::to_c(options, bridge, coalitions);
     const prune_status status = prune_model_search(get(), data.get(), search.get(), &c);
     detail::check(bridge.status(coalitions_bridge.status(status)));
   }

@@ -17,26 +17,26 @@
 namespace prune {
 
 /// What the matrix of an adapter is applied to.
-enum class AdapterInput : std::int32_t {
+enum class AdapterInput : prune_input {
   normed = PRUNE_INPUT_NORMED,
   raw = PRUNE_INPUT_RAW
 };
 
 /// The hidden states that the closed form learns from.
-enum class Stream : std::int32_t {
+enum class Stream : prune_stream {
   recovered = PRUNE_STREAM_RECOVERED,
   full_model = PRUNE_STREAM_FULL_MODEL
 };
 
 /// Which sublayers of a block that is removed whole get an adapter.
-enum class BlockSlot : std::int32_t {
+enum class BlockSlot : prune_slot {
   attention = PRUNE_SLOT_ATTENTION,
   feed_forward = PRUNE_SLOT_FEED_FORWARD,
   both = PRUNE_SLOT_BOTH
 };
 
 /// Where training starts.
-enum class Start : std::int32_t {
+enum class Start : prune_start {
   closed_form = PRUNE_START_CLOSED_FORM,
   zero = PRUNE_START_ZERO
 };

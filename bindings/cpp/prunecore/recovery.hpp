@@ -23,7 +23,7 @@
 namespace prune {
 
 /// The arrays of an adapter. Shapes beside PRUNE_PART_* in prunecore.h.
-enum class Part : std::int32_t {
+enum class Part : prune_part {
   bias = PRUNE_PART_BIAS,
   down = PRUNE_PART_DOWN,
   up = PRUNE_PART_UP,
@@ -94,14 +94,14 @@ public:
   /// An array of one of them, row-major (prune_adapters_get).
   std::vector<float> values(std::int64_t sublayer, Part part) const {
     return detail::filled<float>([&](float *out, std::size_t capacity, std::size_t *count) {
-      return prune_adapters_get(get(), sublayer, static_cast<std::int32_t>(part), out, capacity, count);
+      return prune_adapters_get(get(), sublayer, static_cast<prune_part>(part), out, capacity, count);
     });
   }
 
   /// Replaces an array of one of them (prune_adapters_set).
   void set_values(std::int64_t sublayer, Part part, span<float> values) {
     const float none = 0.0f;
-    detail::check(prune_adapters_set(get(), sublayer, static_cast<std::int32_t>(part),
+    detail::check(prune_adapters_set(get(), sublayer, static_cast<prune_part>(part),
                                      values.empty() ? &none : values.data(), values.size()));
   }
 
@@ -149,10 +149,10 @@ public:
     prune_recover_options c = options_;
     c.kind = static_cast<prune_adapter_kind>(options_.kind);
     c.objective = static_cast<prune_objective>(options_.objective);
-    c.input = static_cast<std::int32_t>(options_.input);
-    c.stream = static_cast<std::int32_t>(options_.stream);
-    c.block_slot = static_cast<std::int32_t>(options_.block_slot);
-    c.start = static_cast<std::int32_t>(options_.start);
+    c.input = static_cast<prune_input>(options_.input);
+    c.stream = static_cast<prune_stream>(options_.stream);
+    c.block_slot = static_cast<prune_slot>(options_.block_slot);
+    c.start = static_cast<prune_start>(options_.start);
     if (options_.held_out != nullptr) c.held_out = options_.held_out->get();
     if (options_.initial != nullptr) c.initial = options_.initial->get();
     lend(options_.checkpoint, "checkpoint", c.checkpoint);

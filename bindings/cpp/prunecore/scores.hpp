@@ -20,7 +20,7 @@
 namespace prune {
 
 /// Metrics, as bits to be joined with |. Definitions beside PRUNE_METRIC_* in prunecore.h. Higher = more important.
-enum class Metric : std::uint64_t {
+enum class Metric : prune_metrics {
   cosine = PRUNE_METRIC_COSINE,
   angular = PRUNE_METRIC_ANGULAR,
   l1 = PRUNE_METRIC_L1,
@@ -51,13 +51,13 @@ inline std::vector<MetricFacts> metrics() {
 }
 
 /// The denominator of the relative metrics: the hidden state before or after the unit.
-enum class RelativeTo : std::int32_t {
+enum class RelativeTo : prune_relative_to {
   input = PRUNE_RELATIVE_TO_INPUT,
   output = PRUNE_RELATIVE_TO_OUTPUT
 };
 
 /// The tokens that static metrics look at: all, or the last one of each sequence.
-enum class Tokens : std::int32_t {
+enum class Tokens : prune_tokens {
   all = PRUNE_TOKENS_ALL,
   last = PRUNE_TOKENS_LAST
 };
@@ -121,8 +121,8 @@ inline prune_score_options to_c(const ScoreOptions &options, ProgressBridge &bri
   prune_score_options c = options;
   c.granularity = static_cast<prune_granularity>(options.granularity);
   c.metrics = static_cast<std::uint64_t>(options.metrics);
-  c.relative_to = static_cast<std::int32_t>(options.relative_to);
-  c.tokens = static_cast<std::int32_t>(options.tokens);
+  c.relative_to = static_cast<prune_relative_to>(options.relative_to);
+  c.tokens = static_cast<prune_tokens>(options.tokens);
   lend(options.mask, c.keep, c.n_keep);
   c.progress = bridge.function();
   c.user_data = bridge.user_data();

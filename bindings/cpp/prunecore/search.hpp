@@ -255,19 +255,19 @@ struct SearchRunOptions : detail::Options<prune_search_run_options> {
   /// Told on the calling thread after every batch. Returns true to stop: the call then throws Error with
   /// PRUNE_ERR_CANCELLED, and the search can be continued or saved. It may save the search itself.
   /// An exception thrown in it also stops the call, and comes out of it unchanged.
-  std::function<bool(const SearchProgress &)> progress = {};
+  std::function<bool(const SearchProgress &)> on_batch = {};
 };
 
 namespace detail {
 
 using SearchProgressBridge = CallbackBridge<SearchProgress, prune_search>;
 
-/// The C form of options. What it points to belongs to `options` and the bridges.
+/// The C form of options. It points to `bridge` and `coalitions`.
 inline prune_search_run_options to_c(const SearchRunOptions &options, SearchProgressBridge &bridge,
-                                     ProgressBridge &coalitions_bridge) {
+                                     const prune_coalition_options &coalitions) {
   prune_search_run_options c = options;
-  c.coalitions = to_c(options.coalitions, coalitions_bridge);
-  c.metric = static_cast<std::uint64_t>(options.metric);
+  c.coalitions = &coalitions;
+  c.metric = static_cast<prune_metrics>(options.metric);
   c.on_batch = bridge.function();
   c.user_data = bridge.user_data();
   return c;

@@ -35,28 +35,28 @@ struct GameProgress {
 
 /// How a model plays a game (prune_game_run_options).
 struct GameRunOptions : detail::Options<prune_game_run_options> {
-  Granularity granularity = Granularity::sublayer;   ///< the players: its units, where player_of_sublayer is empty
-  std::vector<std::int32_t> player_of_sublayer = {}; ///< a player per sublayer, or -1 = kept in every coalition
+  Granularity granularity = Granularity::sublayer; ///< the players: its units, where sublayer_players is empty
+  std::vector<std::int32_t> sublayer_players = {}; ///< a player per sublayer, or -1 = kept in every coalition
   CoalitionOptions coalitions = {};
 
   /// Told on the calling thread after every batch. Returns true to stop: the call then throws Error with
   /// PRUNE_ERR_CANCELLED, and the game can be continued or saved. It may save the game itself.
   /// An exception thrown in it also stops the call, and comes out of it unchanged.
-  std::function<bool(const GameProgress &)> progress = {};
+  std::function<bool(const GameProgress &)> on_batch = {};
 };
 
 namespace detail {
 
 using GameProgressBridge = CallbackBridge<GameProgress, prune_game_progress>;
 
-/// The C form of options. What it points to belongs to `options` and the bridges.
+/// The C form of options. It points to `options`, `bridge` and `coalitions`.
 inline prune_game_run_options to_c(const GameRunOptions &options, GameProgressBridge &bridge,
-                                   ProgressBridge &coalitions_bridge) {
+                                   const prune_coalition_options &coalitions) {
   prune_game_run_options c = options;
   c.granularity = static_cast<prune_granularity>(options.granularity);
-  lend(options.player_of_sublayer, c.player_of_sublayer, c.player_count);
-  c.coalitions = to_c(options.coalitions, coalitions_bridge);
-  c.progress = bridge.function();
+  lend(options.sublayer_players, c.sublayer_players, c.n_sublayer_players);
+  c.coalitions = &coalitions;
+  c.on_batch = bridge.function();
   c.user_data = bridge.user_data();
   return c;
 }

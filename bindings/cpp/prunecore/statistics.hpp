@@ -79,7 +79,7 @@ private:
   static prune_statistics *create(std::int64_t n_blocks, const StatisticsOptions &options) {
     detail::require_abi();
     prune_statistics_options c = options;
-    c.tokens = static_cast<std::int32_t>(options.tokens);
+    c.tokens = static_cast<prune_tokens>(options.tokens);
     prune_statistics *handle = nullptr;
     detail::check(prune_statistics_create(n_blocks, &c, &handle));
     return handle;
