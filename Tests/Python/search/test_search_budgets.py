@@ -232,7 +232,7 @@ def test_times_of_tokens(model: pc.Model) -> None:
         ([1.0] * 3, [1.0] * 5, "3 places of a prompt, but of 5"),
         ([1.0, -1.0, 1.0], [1.0] * 3, "negative"),
         ([1.0, float("nan"), 1.0], [1.0] * 3, "no number"),
-        (["a"] * 3, [1.0] * 3, "no list of numbers"),
+        (["a"] * 3, [1.0] * 3, "not a list of numbers"),
     ],
 )
 def test_wrong_times_are_told(prefill: Any, decode: Any, words: str) -> None:
