@@ -17,7 +17,7 @@ def read_parts(
     """The data and the held-out data; without files for these, the last documents of each file."""
     if held_out:
         return (
-            read_data(files, model, sequence_length, None, None),
-            read_data(held_out, model, sequence_length, None, None),
+            read_data(files, model, sequence_length),
+            read_data(held_out, model, sequence_length),
         )
     return split_by_document(files, model, sequence_length or None)

@@ -8,16 +8,21 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from prunecore._native.options_generated import ExportArguments, ExportOptions
 from prunecore._native.progress import ProgressFunction
+from prunecore._native.signatures import takes
 from prunecore.export.formats import Export, export_format
 from prunecore.masks.mask import Mask
 
 if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
     from prunecore.masks.mask import MaskLike
     from prunecore.opened import OpenModel
     from prunecore.recovery.adapters import Adapters
 
 
+@takes(ExportOptions)
 def export(
     self: OpenModel,
     directory: str | os.PathLike[str],
@@ -25,10 +30,9 @@ def export(
     adapters: Adapters | None = None,
     format: str = "hf",
     *,
-    replace: bool = False,
     provenance: Mapping[str, Any] | None = None,
-    shard_bytes: int | None = None,
     progress: ProgressFunction | None = None,
+    **options: Unpack[ExportArguments],
 ) -> Path:
     """Writes the model without what a mask removes, for other programs. Formats: docs/export.md.
 
@@ -50,12 +54,8 @@ def export(
         "hf" is the first of the two that can say it. "deci" is nemotron-nas, for vLLM and mlx:
         any sublayers may be missing, without adapters. "gguf" is a file, for llama.cpp; it needs
         the package gguf.
-    replace : bool
-        Whether a directory that PruneCore exported before is replaced.
     provenance : mapping, optional
         JSON values kept in prunecore.json. Default: those of the mask and of the adapters.
-    shard_bytes : int, optional
-        Bytes of a file of weights at most; a larger tensor is a file of its own. Default: 5e9.
     progress : callable, optional
         Called as `progress(stage, done, total, seconds)`, steps being tensors; a true result stops
         the call with `Cancelled`, an exception stops it and is raised again.
@@ -89,9 +89,8 @@ def export(
             path=path,
             mask=mask,
             adapters=adapters,
-            replace=replace,
             provenance=provenance,
-            shard_bytes=shard_bytes,
+            options=ExportOptions(**options),
             progress=progress,
         )
     )

@@ -10,12 +10,13 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prunecore._native.library import ffi, lib, new_struct
+from prunecore._native.library import ffi, lib
+from prunecore._native.options_generated import ExportOptions
 from prunecore._native.progress import ProgressFunction, Watch
 from prunecore.errors import ArgumentError
 from prunecore.masks.mask import as_keep, keep_pointer
@@ -40,12 +41,10 @@ class Export:
         What is removed; None = what the adapters stand in for, or else the model's mask.
     adapters : Adapters or None
         What stands in the places of removed sublayers.
-    replace : bool
-        Whether an earlier export at `path` is replaced.
     provenance : mapping or None
         JSON values that are kept with the export.
-    shard_bytes : int or None
-        Bytes of a file of weights at most; None = what the format takes.
+    options : ExportOptions
+        The plain options, such as whether an earlier export at `path` is replaced.
     progress : callable or None
         Told of progress; a true result, or an exception, stops the export.
     """
@@ -54,18 +53,15 @@ class Export:
     path: Path
     mask: MaskLike | None = None
     adapters: Adapters | None = None
-    replace: bool = False
     provenance: Mapping[str, Any] | None = None
-    shard_bytes: int | None = None
+    options: ExportOptions = field(default_factory=ExportOptions)
     progress: ProgressFunction | None = None
 
 
 def write_checkpoint(export: Export, *, format: str) -> None:
     """Writes a directory: the formats that prunecore.h names."""
-    options = new_struct("prune_export_options")
+    options = export.options.new()
     options.format = int(ffi.integer_const(f"PRUNE_FORMAT_{format.upper()}"))
-    options.shard_bytes = _shard_bytes(export.shard_bytes)
-    options.replace = int(export.replace)
     provenance = ffi.new("char[]", _provenance(export.provenance))
     options.provenance_json = provenance
     watch = Watch(export.progress)
@@ -80,14 +76,6 @@ def write_checkpoint(export: Export, *, format: str) -> None:
     )
 
 
-def _shard_bytes(value: int | None) -> int:
-    if value is None:
-        return 0
-    if not 0 < value < 2**63:
-        raise ArgumentError(f"shard_bytes is {value}, but must be above 0")
-    return int(value)
-
-
 def _provenance(provenance: Mapping[str, Any] | None) -> bytes:
     try:
         text = json.dumps(dict(provenance or {}), ensure_ascii=False, allow_nan=False)
@@ -100,14 +88,14 @@ def write_gguf(export: Export) -> None:
     """Writes a file for llama.cpp: see `export_gguf`, which has more options."""
     from prunecore.export.gguf import export_gguf
 
-    if export.shard_bytes is not None:
+    if export.options.shard_bytes is not None:
         raise ArgumentError("shard_bytes is given, but a GGUF export is one file")
     export_gguf(
         export.model,
         export.path,
         export.mask,
         export.adapters,
-        replace=export.replace,
+        replace=export.options.replace,
         provenance=export.provenance,
         progress=export.progress,
     )

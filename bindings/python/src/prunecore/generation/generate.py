@@ -5,14 +5,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from prunecore._native import options_generated
 from prunecore._native.handle import Handle
-from prunecore._native.library import ffi, lib, new_struct
-from prunecore._native.numbers import checked_count, checked_positive, optional_count
+from prunecore._native.library import ffi, lib
+from prunecore._native.numbers import checked_count
+from prunecore._native.options_generated import GenerateArguments
 from prunecore._native.progress import ProgressFunction, Watch
+from prunecore._native.signatures import takes
 from prunecore.data.data import Data
 from prunecore.data.text import load_tokenizer, tokenize
 from prunecore.errors import ArgumentError, FileError, FormatError
@@ -26,54 +30,47 @@ from prunecore.generation.generation import (
 )
 from prunecore.generation.text_stream import TextStream
 from prunecore.masks.mask import as_keep, keep_pointer
-from prunecore.measures.options import checked_batch_tokens
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
+    from typing_extensions import Unpack
 
     from prunecore.data.text import TokenizerSource
     from prunecore.masks.mask import MaskLike
     from prunecore.opened import OpenModel
 
 
+@dataclass(frozen=True, kw_only=True)
+class GenerateOptions(options_generated.GenerateOptions):
+    """How text is generated: see `Model.generate`."""
+
+    ZEROS: ClassVar[frozenset[str]] = frozenset({"temperature"})
+
+
+@takes(GenerateOptions)
 def generate(
     self: OpenModel,
     prompts: str | Sequence[str] | Data | Any,
-    max_new_tokens: int = 128,
+    max_new_tokens: int | None = 128,
     *,
-    temperature: float = 0.0,
-    top_k: int | None = None,
-    top_p: float | None = None,
-    seed: int = 0,
     stop: int | str | Sequence[int | str] = (),
     stop_at_eos: bool = True,
     mask: MaskLike | None = None,
     tokenizer: TokenizerSource | None = None,
     on_token: TokenFunction | None = None,
-    batch_sequences: int | None = None,
-    batch_tokens: int | None = None,
     progress: ProgressFunction | None = None,
+    **options: Unpack[GenerateArguments],
 ) -> Generation:
     """Continues prompts.
 
     Prompts of any lengths are continued together. Keys and values are kept for the attention layers
-    that the mask keeps, and for no others.
+    that the mask keeps, and for no others. Each prompt draws from random numbers of its own: what
+    it becomes depends on the seed and on its index, and not on the prompts beside it.
 
     Parameters
     ----------
     prompts : str, sequence of str, Data, or token ids as `Data` takes them
         Text is tokenised with the special tokens that the tokenizer adds in front.
-    max_new_tokens : int
-        New tokens for each prompt at most.
-    temperature : float
-        Logits are divided by it. 0 = greedy: always the likeliest token.
-    top_k : int, optional
-        Only so many of the likeliest tokens remain.
-    top_p : float, optional
-        Of these, only the fewest likeliest ones with this probability together.
-    seed : int
-        Each prompt draws from random numbers of its own: what it becomes depends on the seed and
-        on its index, and not on the prompts beside it.
     stop : int, str, or several of them
         A sequence ends with any of these token ids, or where its text has any of these texts. A
         text that is one special token, such as "</s>", is that token.
@@ -86,10 +83,6 @@ def generate(
     on_token : callable, optional
         Called with every `GeneratedToken`. A true result ends its sequence; an exception ends the
         call and is raised again.
-    batch_sequences : int, optional
-        Prompts continued together at most. Default: chosen by the library.
-    batch_tokens : int, optional
-        Tokens of prompts computed together at most. Default: chosen by the library.
     progress : callable, optional
         Called as `progress(stage, done, total, seconds)`; a true result stops the call with
         `Cancelled`, an exception stops it and is raised again. A step is a new token.
@@ -121,25 +114,18 @@ def generate(
         ids += configured_tokens(self, "eos_token_id")
     stop_ids = np.array(sorted(set(ids)), dtype=np.int32)
 
-    options = new_struct("prune_generate_options")
-    options.max_new_tokens = checked_count("max_new_tokens", max_new_tokens)
-    options.temperature = _temperature(temperature)
-    options.top_k = optional_count("top_k", top_k)
-    options.top_p = 0 if top_p is None else checked_positive("top_p", top_p)
-    options.seed = checked_count("seed", seed, 0, 2**64 - 1)
+    struct = GenerateOptions(max_new_tokens=max_new_tokens, **options).new()
     if len(stop_ids):
-        options.stop_tokens = ffi.from_buffer("int32_t[]", stop_ids)
-        options.n_stop_tokens = len(stop_ids)
-    options.batch_sequences = optional_count("batch_sequences", batch_sequences)
-    options.batch_tokens = checked_batch_tokens(batch_tokens)
+        struct.stop_tokens = ffi.from_buffer("int32_t[]", stop_ids)
+        struct.n_stop_tokens = len(stop_ids)
     watch = TokenWatch(progress, on_token, data, decoder, stop_texts)
-    options.progress = watch.callback
+    struct.progress = watch.callback
     if watch.needed:
-        options.on_token = watch.token_callback
+        struct.on_token = watch.token_callback
     pointer, n_keep = keep_pointer(as_keep(mask, self.shape.n_blocks))
 
     def make(out: Any) -> int:
-        status = lib.prune_model_generate(self.handle, data.handle, pointer, n_keep, options, out)
+        status = lib.prune_model_generate(self.handle, data.handle, pointer, n_keep, struct, out)
         watch.check(status)
         return int(status)
 
@@ -265,10 +251,6 @@ def _stops(stops: Sequence[int | str], decoder: Tokenizer | None) -> tuple[list[
         else:
             raise ArgumentError("stop holds an empty text, which every text has")
     return ids, texts
-
-
-def _temperature(temperature: Any) -> float:
-    return 0.0 if temperature == 0 else checked_positive("temperature", temperature)
 
 
 def _read(made: Any, data: Data, watch: TokenWatch, decoder: Tokenizer | None) -> Generation:

@@ -92,6 +92,7 @@ def _described(host: Host) -> tuple[HostCallbacks, Any, Any]:
             f"cannot make a model from a {type(host).__name__}: derive it from prunecore.Host"
         )
     struct = new_struct("prune_host")
+    struct.comparison_size = ffi.sizeof("prune_comparison")
     struct.whole_blocks = 1 if host.whole_blocks else 0
     for name in (
         *("n_blocks", "hidden_size", "vocabulary_size", "context_length"),

@@ -4,20 +4,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from prunecore._native.library import ffi, header_version, lib, new_struct
+from prunecore._native.library import ffi, header_version, lib
 from prunecore._native.names.metric_sets import metric_bits, parse_metrics
-from prunecore._native.names.tables import GRANULARITY, METRICS, RELATIVE_TO, STATIC_METRICS, TOKENS
+from prunecore._native.names.tables import GRANULARITY, METRICS, STATIC_METRICS, Granularity
 from prunecore._native.names.units import unit_count
+from prunecore._native.options_generated import ScoreArguments, ScoreOptions
 from prunecore._native.progress import ProgressFunction, Watch
+from prunecore._native.signatures import takes
 from prunecore.importance.scores import Scores
 from prunecore.masks.mask import as_keep, keep_pointer
-from prunecore.measures.options import checked_batch_tokens
 
 if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
     from prunecore.data.data import Data
     from prunecore.masks.mask import MaskLike
     from prunecore.opened import OpenModel
@@ -33,17 +36,16 @@ def _parse(metrics: str | Sequence[str], shape: ModelShape) -> tuple[str, ...]:
     return parse_metrics(metrics, static=static, everything=everything)
 
 
+@takes(ScoreOptions)
 def score(
     self: OpenModel,
     data: Data | None = None,
     metrics: str | Sequence[str] = "static",
-    granularity: str = "sublayer",
+    granularity: Granularity = "sublayer",
     mask: MaskLike | None = None,
     *,
-    relative_to: Literal["input", "output"] = "input",
-    tokens: Literal["all", "last"] = "all",
-    batch_tokens: int | None = None,
     progress: ProgressFunction | None = None,
+    **options: Unpack[ScoreArguments],
 ) -> Scores:
     """Scores every unit.
 
@@ -63,12 +65,6 @@ def score(
         What is scored as one unit.
     mask : Mask or array, optional
         The mask under which to score. Default: the model's.
-    relative_to : {"input", "output"}
-        Denominator of the relative metrics: the hidden state before the unit, or after it.
-    tokens : {"all", "last"}
-        The tokens that static metrics look at: all, or the last one of each sequence.
-    batch_tokens : int, optional
-        Tokens computed together at most. Default: chosen by the library.
     progress : callable, optional
         Called as `progress(stage, done, total, seconds)`; a true result stops the call with
         `Cancelled`, an exception stops it and is raised again.
@@ -81,30 +77,27 @@ def score(
         NaN or infinity was met; the text names the layer.
     """
     names = _parse(metrics, self.shape)
+    given = ScoreOptions(granularity=granularity, **options)
     unit = GRANULARITY.parse(granularity)
     n_blocks = self.shape.n_blocks
     keep = as_keep(mask, n_blocks)
     if keep is None:
         keep = self.mask.keep
     watch = Watch(progress)
-    options = new_struct("prune_score_options")
-    options.granularity = GRANULARITY.value(unit)
-    options.metrics = metric_bits(names)
-    options.relative_to = RELATIVE_TO.value(relative_to)
-    options.tokens = TOKENS.value(tokens)
-    options.keep, options.n_keep = keep_pointer(keep)
-    options.batch_tokens = checked_batch_tokens(batch_tokens)
-    options.progress = watch.callback
+    struct = given.new()
+    struct.metrics = metric_bits(names)
+    struct.keep, struct.n_keep = keep_pointer(keep)
+    struct.progress = watch.callback
     table = np.empty((len(names), unit_count(unit, n_blocks)), dtype=np.float64)
     out = ffi.from_buffer("double[]", table)
     handle = ffi.NULL if data is None else data.handle
-    watch.check(lib.prune_model_score(self.handle, handle, options, out, table.size, ffi.NULL))
+    watch.check(lib.prune_model_score(self.handle, handle, struct, out, table.size, ffi.NULL))
     provenance: dict[str, Any] = {
         "library": f"prunecore {header_version()}",
         "model": self.provenance,
         "metrics": list(names),
-        "relative_to": relative_to,
-        "tokens": tokens,
+        "relative_to": given.relative_to,
+        "tokens": given.tokens,
     }
     if data is not None:
         provenance["data_sha256"] = data.digest

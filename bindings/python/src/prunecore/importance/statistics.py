@@ -13,16 +13,16 @@ import numpy as np
 import numpy.typing as npt
 
 from prunecore._native.handle import Handle, Owner
-from prunecore._native.library import _check, ffi, lib, new_struct
+from prunecore._native.library import _check, ffi, lib
 from prunecore._native.names.metric_sets import metric_bits, parse_metrics
-from prunecore._native.names.tables import GRANULARITY, RELATIVE_TO, STATISTICS_METRICS, TOKENS
+from prunecore._native.names.tables import GRANULARITY, STATISTICS_METRICS
 from prunecore._native.names.units import unit_count
+from prunecore._native.options_generated import ScoreOptions, StatisticsOptions
 from prunecore._native.progress import ProgressFunction, Watch
 from prunecore.errors import ArgumentError, NonFiniteError
 from prunecore.importance.activations import paired_rows, rows_struct, unit_of
 from prunecore.importance.scores import Scores
 from prunecore.masks.mask import as_keep, keep_pointer
-from prunecore.measures.options import checked_batch_tokens
 
 if TYPE_CHECKING:
     from prunecore.data.data import Data
@@ -59,9 +59,7 @@ class Statistics(Owner):
     ) -> None:
         if not 0 < n_blocks < 2**31:
             raise ArgumentError(f"n_blocks is {n_blocks}, but must be at least 1")
-        options = new_struct("prune_statistics_options")
-        options.tokens = TOKENS.value(tokens)
-        options.windows = 1 if windows else 0
+        options = StatisticsOptions(tokens=tokens, windows=windows).new()
         self._n_blocks = int(n_blocks)
         self._model = model
         self._tokens = str(tokens)
@@ -111,10 +109,9 @@ class Statistics(Owner):
         measured = self._model if model is None else model
         if measured is None:
             raise ArgumentError("these statistics belong to no model: give model=")
-        options = new_struct("prune_score_options")
+        options = ScoreOptions(batch_tokens=batch_tokens).new()
         keep = as_keep(mask, measured.shape.n_blocks)
         options.keep, options.n_keep = keep_pointer(keep)
-        options.batch_tokens = checked_batch_tokens(batch_tokens)
         watch = Watch(progress)
         options.progress = watch.callback
         watch.check(
@@ -221,10 +218,8 @@ class Statistics(Owner):
         """
         names = parse_metrics(metrics, static=STATISTICS_METRICS)
         unit = GRANULARITY.parse(granularity)
-        options = new_struct("prune_score_options")
-        options.granularity = GRANULARITY.value(unit)
+        options = ScoreOptions(granularity=unit, relative_to=relative_to).new()
         options.metrics = metric_bits(names)
-        options.relative_to = RELATIVE_TO.value(relative_to)
         table = np.empty((len(names), unit_count(unit, self._n_blocks)), dtype=np.float64)
         out = ffi.from_buffer("double[]", table)
         _check(lib.prune_statistics_scores(self.handle, options, out, table.size, ffi.NULL))

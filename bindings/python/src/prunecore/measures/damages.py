@@ -10,15 +10,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from prunecore._native.library import ffi, lib, new_struct, real_macro
-from prunecore._native.names.tables import MEASURE
-from prunecore._native.numbers import checked_positive, optional_count
+from prunecore._native.library import ffi, lib, new_struct
+from prunecore._native.names.tables import MEASURE, Measure
+from prunecore._native.options_generated import CoalitionArguments
 from prunecore._native.progress import ProgressFunction, Watch
+from prunecore._native.signatures import takes
 from prunecore.errors import ArgumentError
-from prunecore.masks.mask import Keep, Mask, as_keep, keep_pointer
-from prunecore.measures.options import checked_batch_tokens
+from prunecore.masks.mask import Keep, Mask, as_keep
+from prunecore.measures.options import CoalitionOptions
 
 if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
     from prunecore.data.data import Data
     from prunecore.masks.mask import MaskLike
     from prunecore.opened import OpenModel
@@ -73,17 +76,17 @@ class Damages:
         return len(self.values)
 
 
+@takes(CoalitionOptions)
 def damages(
     self: OpenModel,
     data: Data,
     masks: Sequence[MaskLike] | npt.NDArray[Any] | None = None,
-    measure: str = "loss",
+    measure: Measure = "loss",
     *,
     cap: float | None = None,
     reference: MaskLike | None = None,
-    memory_budget: int | None = None,
-    batch_tokens: int | None = None,
     progress: ProgressFunction | None = None,
+    **options: Unpack[CoalitionArguments],
 ) -> Damages:
     """Measures the model under many masks, as one walk over their prefix tree.
 
@@ -97,18 +100,12 @@ def damages(
     masks : sequence of Mask, or array of 0 and 1 with shape (n_masks, 2 * n_blocks)
         Default: the model's own mask alone.
     measure : str
-        "loss", "logit_l2", "kl", "js" (distances of the logits from those of the reference), or, of
-        multiple-choice data, "choice_error" and "choice_loss".
+        "loss", "logit_l2", "kl", "js" (distances of the logits from those of the reference), or,
+        for multiple-choice data, "choice_error" and "choice_loss".
     cap : float, optional
-        A value above it counts as it.
+        Largest value that counts: a value above it counts as the cap. Default: no cap.
     reference : Mask or array, optional
         The mask whose logits distances are taken to. Default: everything kept.
-    memory_budget : int, optional
-        Bytes for hidden states at most, those under way included; masks that do not fit
-        together are evaluated one after the other, and states that do not fit even then are
-        computed again. Default: a quarter of the memory that is free.
-    batch_tokens : int, optional
-        Tokens computed together at most. Default: chosen by the library.
     progress : callable, optional
         Called as `progress(stage, done, total, seconds)`; a true result stops the call with
         `Cancelled`, an exception stops it and is raised again.
@@ -124,18 +121,9 @@ def damages(
     if isinstance(cap, str):
         raise ArgumentError(f"cap is '{cap}', but must be a number or None")
     table = _mask_table(masks, self.shape.n_blocks)
-    kept = as_keep(reference, self.shape.n_blocks)
     watch = Watch(progress)
-    options = new_struct("prune_coalition_options")
-    set_coalition_options(
-        options,
-        name,
-        cap=cap_value(cap),
-        reference=kept,
-        memory_budget=memory_budget,
-        batch_tokens=batch_tokens,
-        watch=watch,
-    )
+    measured = CoalitionOptions(measure=name, cap=cap, reference=reference, **options)
+    struct, _reference = measured.struct(self.shape.n_blocks, watch)
     if table is not None and len(table) == 0:
         return Damages(
             name,
@@ -148,7 +136,7 @@ def damages(
     out = ffi.from_buffer("double[]", values)
     report = new_struct("prune_walk_report")
     watch.check(
-        lib.prune_model_damages(self.handle, data.handle, rows, count, length, options, out, report)
+        lib.prune_model_damages(self.handle, data.handle, rows, count, length, struct, out, report)
     )
     return Damages(
         measure=name,
@@ -160,36 +148,6 @@ def damages(
             seconds=report.seconds,
         ),
     )
-
-
-def cap_value(cap: float | str | None) -> float:
-    """The header's value for a cap: a number, None = values as they are, or "default"."""
-    if cap is None:
-        return real_macro("PRUNE_CAP_NONE")
-    if isinstance(cap, str):
-        if cap != "default":
-            raise ArgumentError(f"cap is '{cap}', but must be a number, None or 'default'")
-        return real_macro("PRUNE_CAP_DEFAULT")
-    return checked_positive("cap", cap)
-
-
-def set_coalition_options(
-    options: Any,
-    measure: str,
-    cap: float,
-    reference: Keep | None,
-    memory_budget: int | None,
-    batch_tokens: int | None,
-    watch: Watch,
-) -> None:
-    """Fills a C struct of options; `reference` and `watch` must outlive its use."""
-    options.struct_size = ffi.sizeof("prune_coalition_options")
-    options.measure = MEASURE.value(measure)
-    options.cap = cap
-    options.reference, options.n_reference = keep_pointer(reference)
-    options.memory_budget = optional_count("memory_budget", memory_budget)
-    options.batch_tokens = checked_batch_tokens(batch_tokens)
-    options.progress = watch.callback
 
 
 def _mask_table(masks: Any, n_blocks: int) -> Keep | None:

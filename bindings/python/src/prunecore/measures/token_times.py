@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from prunecore._native.library import ffi, lib, new_struct
-from prunecore._native.numbers import checked_count, optional_count
+from prunecore._native.library import ffi, lib
+from prunecore._native.options_generated import TimeArguments, TimeOptions
 from prunecore._native.progress import ProgressFunction, Watch
+from prunecore._native.signatures import takes
 from prunecore.errors import ArgumentError, FormatError
 from prunecore.masks.mask import as_keep
 
 if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
     from prunecore.masks.mask import MaskLike
     from prunecore.opened import OpenModel
 
@@ -52,7 +55,7 @@ class TokenTimes:
             try:
                 times = np.array(getattr(self, name), dtype=np.float64)
             except (TypeError, ValueError) as error:
-                raise ArgumentError(f"{name} is not a list of numbers: {error}") from error
+                raise ArgumentError(f"{name} is no list of numbers: {error}") from error
             if times.ndim != 1 or len(times) < 3 or len(times) % 2 == 0:
                 raise ArgumentError(
                     f"{name} has one entry per sublayer and one for the rest, but its shape is "
@@ -109,27 +112,20 @@ class TokenTimes:
             raise FormatError(f"damaged times of tokens: {error}") from error
 
 
+@takes(TimeOptions)
 def token_times(
     self: OpenModel,
     *,
-    repetitions: int | None = None,
-    prompt_tokens: int | None = None,
-    context: int | None = None,
     progress: ProgressFunction | None = None,
+    **options: Unpack[TimeArguments],
 ) -> TokenTimes:
     """Measures what a token takes in every sublayer, on this machine and its threads now.
 
     The model's own mask plays no part. Times differ from one measurement to the next: results that
-    must be reproduced need the same ones.
+    must be reproducible need the same ones.
 
     Parameters
     ----------
-    repetitions : int, optional
-        Of which the median counts. Default: 5.
-    prompt_tokens : int, optional
-        Tokens of a prompt. Default: 512.
-    context : int, optional
-        Tokens before the one that is decoded. Default: 512.
     progress : callable, optional
         Called as `progress(stage, done, total, seconds)`; a true result stops the call with
         `Cancelled`, an exception stops it and is raised again.
@@ -140,13 +136,9 @@ def token_times(
         The model cannot generate.
     """
     watch = Watch(progress)
-    options = new_struct("prune_time_options")
-    if repetitions is not None:
-        options.repetitions = checked_count("repetitions", repetitions, 1, 2**31 - 1)
-    options.prompt_tokens = optional_count("prompt_tokens", prompt_tokens)
-    options.context = optional_count("context", context)
-    options.progress = watch.callback
+    struct = TimeOptions(**options).new()
+    struct.progress = watch.callback
     found = np.empty((2 * self.shape.n_blocks + 1, 2))
     out = ffi.from_buffer("prune_token_time[]", found)
-    watch.check(lib.prune_model_times(self.handle, options, out, len(found), ffi.NULL))
+    watch.check(lib.prune_model_times(self.handle, struct, out, len(found), ffi.NULL))
     return TokenTimes(found[:, 0], found[:, 1])

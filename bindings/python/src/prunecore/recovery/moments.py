@@ -96,7 +96,7 @@ class Moments(Owner):
         held_out: Moments | None = None,
         *,
         kind: Kind | None = None,
-        rank: int | Literal["auto"] = 16,
+        rank: int | Literal["auto"] | None = None,
         ridge: float | None = None,
     ) -> Adapters:
         """Adapters in closed form, from what was gathered so far.

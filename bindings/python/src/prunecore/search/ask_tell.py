@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -11,17 +11,19 @@ import numpy.typing as npt
 from prunecore._native.handle import Handle, Owner
 from prunecore._native.library import _check, ffi, lib, new_struct
 from prunecore._native.numbers import checked_count
+from prunecore._native.signatures import takes
 from prunecore.errors import ArgumentError
 from prunecore.masks.mask import Mask
 from prunecore.measures.token_times import TokenTimes
-from prunecore.search.budget import SearchBudget
 from prunecore.search.options import Protected, ScoresLike, SearchOptions
 from prunecore.search.state import SearchState, SearchStep, read_state, read_steps
 from prunecore.shapley.coalitions import told_worths
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
+    from typing_extensions import Self, Unpack
 
+    from prunecore._native.names.tables import Granularity, Strategy
+    from prunecore._native.options_generated import SearchArguments
     from prunecore.masks.mask import MaskLike
     from prunecore.opened import OpenModel
 
@@ -31,6 +33,7 @@ ASKED_BYTES = 1 << 24
 """Masks are fetched in pieces of this size, however many are asked for."""
 
 
+@takes(SearchOptions)
 class Search(Owner):
     """A search under way: it asks for the damages of masks, is told them, and chooses.
 
@@ -49,50 +52,17 @@ class Search(Owner):
     ----------
     model : Model
         For what its sublayers cost. It is not kept.
-    strategy : str
-        "greedy" (the unit that does least damage, then the next; then exchanges), "evolutionary"
-        (units exchanged, the best offspring kept), "one_shot" (by ascending score), "window" (a run
-        of contiguous units), "tail" (from the last unit on), "random" (the control) or "default".
-    granularity : {"sublayer", "block", "attention", "feed_forward"}
-        The units that are removed.
-    remove : int, optional
-        Units to remove, beyond those that `start` lacks.
-    remove_attention, remove_feed_forward : int, optional
-        Of sublayers: exactly as many of each kind; where one is not given, none of that kind.
-    remove_parameters : float, optional
-        Share of the model's parameters to remove at least, below 1.
-    parameter_bytes, kv_bytes : int, optional
-        What may be left at most: of weights, and of the key-value cache per token.
-    prefill_ms, decode_ms : float, optional
-        What a token may take at most, by the sum of `times` of what is left.
     times : TokenTimes, optional
-        See `Model.token_times`.
-    max_loss_increase : float, optional
-        Damage at most this share above that of the start: 0.02 = 2 %.
-    max_damage : float, optional
-        Damage at most. A search bounded by nothing but damage removes as much as it may.
+        Times per token, by which `prefill_ms` and `decode_ms` are counted. See `Model.token_times`.
     protect : str, or list of names or of indices of sublayers, optional
         What is never removed: "attn.0", "block.11".
     start : Mask or array, optional
         The mask to start from. Default: everything kept.
     scores : Scores, ShapleyScores or array, optional
-        Influence of each unit, of "one_shot", and of "greedy" with `candidates`; of "window" a
-        table such as `Statistics.windows` gives, in place of damages.
+        Influence of each unit, for "one_shot", and for "greedy" with `candidates`. For "window" a
+        table such as `Statistics.windows` gives, used instead of damages.
     metric : str, optional
         Which metric of `scores`. May be left out where there is only one.
-    candidates : int, optional
-        Of "greedy": units with the lowest scores that are tried at each step. Default: all.
-    exchanges : int, optional
-        Of "greedy": rounds in a row without a better mask after which it stops to exchange removed
-        units for kept ones; 0 = no exchanges, as published. Default: 3.
-    seed : int
-        Of "evolutionary" and "random".
-    offspring, generations : int, optional
-        Of "evolutionary": masks of a generation, default 32; and generations, default removed *
-        kept / 1.5 (EvoPress, arXiv 2410.14649).
-    patience : int, optional
-        Of "evolutionary": generations without a better mask after which it ends. Default: no such
-        end.
 
     Raises
     ------
@@ -106,62 +76,27 @@ class Search(Owner):
     def __init__(
         self,
         model: OpenModel,
-        strategy: str = "greedy",
-        granularity: str = "sublayer",
+        strategy: Strategy | Literal["default"] = "greedy",
+        granularity: Granularity = "sublayer",
         *,
-        remove: int | None = None,
-        remove_attention: int | None = None,
-        remove_feed_forward: int | None = None,
-        remove_parameters: float | None = None,
-        parameter_bytes: int | None = None,
-        kv_bytes: int | None = None,
-        prefill_ms: float | None = None,
-        decode_ms: float | None = None,
         times: TokenTimes | None = None,
-        max_loss_increase: float | None = None,
-        max_damage: float | None = None,
         protect: Protected = None,
         start: MaskLike | None = None,
         scores: ScoresLike = None,
         metric: str | None = None,
-        candidates: int | None = None,
-        exchanges: int | None = None,
-        seed: int = 0,
-        offspring: int | None = None,
-        generations: int | None = None,
-        patience: int | None = None,
+        **options: Unpack[SearchArguments],
     ) -> None:
-        budget = SearchBudget(
-            remove=remove,
-            remove_attention=remove_attention,
-            remove_feed_forward=remove_feed_forward,
-            remove_parameters=remove_parameters,
-            parameter_bytes=parameter_bytes,
-            kv_bytes=kv_bytes,
-            prefill_ms=prefill_ms,
-            decode_ms=decode_ms,
+        chosen = SearchOptions(
+            strategy=strategy,
+            granularity=granularity,
             times=times,
-            max_loss_increase=max_loss_increase,
-            max_damage=max_damage,
+            protect=protect,
+            start=start,
+            scores=scores,
+            metric=metric,
+            **options,
         )
-        self._create(
-            model,
-            SearchOptions(
-                strategy=strategy,
-                granularity=granularity,
-                budget=budget,
-                protect=protect,
-                start=start,
-                scores=scores,
-                metric=metric,
-                candidates=candidates,
-                exchanges=exchanges,
-                seed=seed,
-                offspring=offspring,
-                generations=generations,
-                patience=patience,
-            ),
-        )
+        self._create(model, chosen)
 
     @classmethod
     def _from_options(cls, model: OpenModel, options: SearchOptions) -> Self:

@@ -5,19 +5,20 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from prunecore._native.library import ffi, new_struct
-from prunecore._native.names.tables import GRANULARITY, STRATEGY
-from prunecore._native.numbers import checked_count, optional_count
+from prunecore._native import options_generated
+from prunecore._native.library import ffi
+from prunecore._native.names.tables import GRANULARITY, Strategy
+from prunecore._native.options_generated import SearchRunOptions
 from prunecore.errors import ArgumentError
 from prunecore.importance.scores import Scores
 from prunecore.masks.mask import Keep, Mask, as_keep, keep_pointer, sublayer_index, sublayer_indices
-from prunecore.search.budget import SearchBudget
+from prunecore.measures.token_times import TokenTimes
 from prunecore.shapley.scores import ShapleyScores
 
 if TYPE_CHECKING:
@@ -29,27 +30,35 @@ Protected = str | int | Iterable[str | int] | None
 ScoresLike = Scores | ShapleyScores | npt.ArrayLike | None
 """What says which units matter least."""
 
-NO_EXCHANGES = -1
-"""What C takes for none, 0 being its default."""
+__all__ = ["Protected", "ScoresLike", "SearchOptions", "SearchRunOptions", "protected_sublayers"]
+
+BUDGET = (
+    "remove",
+    "remove_attention",
+    "remove_feed_forward",
+    "remove_parameters",
+    "parameter_bytes",
+    "kv_bytes",
+    "prefill_ms",
+    "decode_ms",
+    "max_loss_increase",
+    "max_damage",
+)
+"""The options that bound a search: what it is to remove, and what may be left."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class SearchOptions:
+class SearchOptions(options_generated.SearchOptions):
     """The options of a search: see `Search`."""
 
-    strategy: str
-    granularity: str
-    budget: SearchBudget = field(default_factory=SearchBudget)
+    ZEROS: ClassVar[frozenset[str]] = frozenset({"remove_attention", "remove_feed_forward"})
+
+    strategy: Strategy | Literal["default"] = "greedy"
+    times: TokenTimes | None = None
     protect: Protected = None
     start: MaskLike | None = None
     scores: ScoresLike = None
     metric: str | None = None
-    candidates: int | None = None
-    exchanges: int | None = None
-    seed: int = 0
-    offspring: int | None = None
-    generations: int | None = None
-    patience: int | None = None
 
     def struct(self, n_blocks: int) -> tuple[Any, list[Any]]:
         """The options for C, checked where C would take a 0 for the default.
@@ -59,11 +68,10 @@ class SearchOptions:
         options, alive
             The struct, and what must live as long as it is used.
         """
-        options = new_struct("prune_search_options")
-        options.strategy = STRATEGY.value(self.strategy)
-        options.granularity = GRANULARITY.value(self.granularity)
-        options.seed = checked_count("seed", self.seed, 0, 2**64 - 1)
-        alive = self.budget.fill(options, n_blocks)
+        options = self.new()
+        kinds = (self.remove_attention, self.remove_feed_forward)
+        if kinds != (None, None) and not any(kinds):
+            raise ArgumentError("remove_attention and remove_feed_forward remove nothing")
         start = as_keep(self.start, n_blocks)
         protected = protected_sublayers(self.protect, n_blocks)
         scores = self.score_table(n_blocks)
@@ -72,13 +80,27 @@ class SearchOptions:
         if scores is not None:
             options.scores = ffi.from_buffer("double[]", scores)
             options.n_scores = scores.size
-        options.candidates = optional_count("candidates", self.candidates)
-        if self.exchanges is not None:
-            options.exchanges = checked_count("exchanges", self.exchanges, 0) or NO_EXCHANGES
-        options.offspring = optional_count("offspring", self.offspring)
-        options.generations = optional_count("generations", self.generations)
-        options.patience = optional_count("patience", self.patience)
-        return options, [*alive, start, protected, scores]
+        if self.times is None:
+            return options, [start, protected, scores]
+        if self.times.n_blocks != n_blocks:
+            raise ArgumentError(
+                f"the times are of {self.times.n_blocks} blocks, but the model has {n_blocks}"
+            )
+        times = self.times.table()
+        options.times = ffi.from_buffer("prune_token_time[]", times)
+        options.n_times = len(times)
+        return options, [start, protected, scores, times]
+
+    @property
+    def needs_times(self) -> bool:
+        """Whether a bound is one of milliseconds, and no times are given to count them by."""
+        bounded = self.prefill_ms is not None or self.decode_ms is not None
+        return bounded and self.times is None
+
+    def budget(self) -> dict[str, Any]:
+        """The bounds that are given, for JSON."""
+        given = {name: getattr(self, name) for name in BUDGET if getattr(self, name) is not None}
+        return given if self.times is None else {**given, "times": self.times.to_dict()}
 
     def score_table(self, n_blocks: int) -> npt.NDArray[np.float64] | None:
         """The scores as numbers, in the order of the units; None if none are given."""
@@ -102,23 +124,17 @@ class SearchOptions:
         except (TypeError, ValueError) as error:
             raise ArgumentError(f"the scores are not numbers: {error}") from error
 
-    def to_dict(self, n_blocks: int) -> dict[str, Any]:
+    def record(self, n_blocks: int) -> dict[str, Any]:
         """What is given, for JSON: what the masks depend on besides model and data."""
         protected = protected_sublayers(self.protect, n_blocks)
         start = as_keep(self.start, n_blocks)
         scores = self.score_table(n_blocks)
+        plain = {name: value for name, value in self.to_dict().items() if name not in BUDGET}
         made: dict[str, Any] = {
-            "strategy": STRATEGY.parse(self.strategy),
-            "granularity": GRANULARITY.parse(self.granularity),
-            "seed": int(self.seed),
-            "budget": self.budget.to_dict(),
+            **plain,
+            "budget": self.budget(),
             "protected": [] if protected is None else Mask(1 - protected).removed,
             "start_removed": [] if start is None else Mask(start).removed,
-            "candidates": self.candidates,
-            "exchanges": self.exchanges,
-            "offspring": self.offspring,
-            "generations": self.generations,
-            "patience": self.patience,
         }
         if scores is not None:
             made["scores_sha256"] = hashlib.sha256(scores.astype("<f8").tobytes()).hexdigest()

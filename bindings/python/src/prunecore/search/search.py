@@ -6,111 +6,109 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from prunecore._native.library import header_version, lib, new_struct
-from prunecore._native.names.tables import GRANULARITY, MEASURE, METRIC, METRICS, STRATEGY
-from prunecore._native.numbers import checked_positive, optional_count
+from prunecore._native.library import header_version, lib
+from prunecore._native.names.tables import (
+    GRANULARITY,
+    MEASURE,
+    METRIC,
+    METRICS,
+    STRATEGY,
+    Granularity,
+    Measure,
+    Strategy,
+)
+from prunecore._native.numbers import checked_positive
+from prunecore._native.options_generated import (
+    CoalitionArguments,
+    SearchArguments,
+    SearchRunArguments,
+)
 from prunecore._native.progress import ProgressFunction, Watch
 from prunecore._native.run_file import RunFile
+from prunecore._native.signatures import takes
 from prunecore.errors import ArgumentError, Error
 from prunecore.importance.scores import Scores
-from prunecore.masks.mask import Mask, as_keep
-from prunecore.measures.damages import cap_value, set_coalition_options
+from prunecore.masks.mask import Mask
+from prunecore.measures.options import CoalitionOptions
 from prunecore.measures.token_times import TokenTimes, token_times
 from prunecore.search.ask_tell import Search
-from prunecore.search.budget import SearchBudget
-from prunecore.search.options import Protected, ScoresLike, SearchOptions
+from prunecore.search.options import Protected, ScoresLike, SearchOptions, SearchRunOptions
 from prunecore.search.result import SearchResult
 from prunecore.search.watch import SearchProgressFunction, watch_search
 from prunecore.shapley.scores import ShapleyScores
 
 if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
     from prunecore.data.data import Data
     from prunecore.masks.mask import MaskLike
     from prunecore.opened import OpenModel
 
 
+class SearchCallArguments(SearchArguments, SearchRunArguments, CoalitionArguments, total=False):
+    """The plain options of `Model.search`."""
+
+
+@takes(SearchOptions, SearchRunOptions, CoalitionOptions)
 def search(
     self: OpenModel,
     data: Data,
-    strategy: str = "greedy",
-    granularity: str = "sublayer",
+    strategy: Strategy | Literal["default"] = "greedy",
+    granularity: Granularity = "sublayer",
     *,
-    remove: int | None = None,
-    remove_attention: int | None = None,
-    remove_feed_forward: int | None = None,
-    remove_parameters: float | None = None,
-    parameter_bytes: int | None = None,
-    kv_bytes: int | None = None,
-    prefill_ms: float | None = None,
-    decode_ms: float | None = None,
     times: TokenTimes | None = None,
-    max_loss_increase: float | None = None,
-    max_damage: float | None = None,
     protect: Protected = None,
     start: MaskLike | None = None,
-    measure: str = "loss",
+    measure: Measure = "loss",
     metric: str | None = None,
     scores: ScoresLike = None,
-    candidates: int | None = None,
-    exchanges: int | None = None,
-    seed: int = 0,
-    offspring: int | None = None,
-    generations: int | None = None,
-    patience: int | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     progress: SearchProgressFunction | None = None,
     search: Search | None = None,
     cap: float | None = None,
     reference: MaskLike | None = None,
-    memory_budget: int | None = None,
-    batch_tokens: int | None = None,
-    batch_masks: int | None = None,
     batch_progress: ProgressFunction | None = None,
+    **options: Unpack[SearchCallArguments],
 ) -> SearchResult:
     """Finds what to remove under a budget.
 
     The damage of a mask is the measure of the model under it. The model's own mask plays no part.
+    The budget consists of the bounds among the options; where there are several, all must hold.
+    With 16 sequences of data or more, "evolutionary" evaluates some masks on the first ones alone:
+    mix sequences of several kinds.
 
     Parameters
     ----------
     data : Data
         Calibration text.
-    strategy, granularity, protect, start, candidates, exchanges, seed, offspring, generations, \
-patience
-        See `Search`. With 16 sequences of data or more, "evolutionary" uses the first ones alone,
-        too: mix sequences of several kinds.
-    remove, remove_attention, remove_feed_forward, remove_parameters, parameter_bytes, kv_bytes, \
-prefill_ms, decode_ms, max_loss_increase, max_damage
-        The budget: see `Search`. Where there are several, all must hold.
     times : TokenTimes, optional
-        What milliseconds are counted by. Default: `token_times`, if a bound needs them; they are
-        then part of the provenance, and of the checkpoint.
-    measure : str
-        What is measured: see `Model.damages`.
+        Times per token, by which `prefill_ms` and `decode_ms` are counted. Default: `token_times`
+        measures them if a bound needs them; they are then part of the provenance, and of the
+        checkpoint.
+    protect, start
+        See `Search`.
     metric : str, optional
-        What units are scored by where the strategy needs scores and is given none. Default:
-        "cosine". "window" takes "angular", of blocks, or "leave_one_out_loss", which stands for the
-        damage of each run; its default is the first where the model has it. With `scores`, which of
-        their metrics.
+        Metric of the scores where the strategy needs scores and is given none. Default: "cosine".
+        "window" takes "angular", for blocks, or "leave_one_out_loss", which stands for the damage
+        of each run; its default is the first where hidden states can be read. With `scores`,
+        which of their metrics.
     scores : Scores, ShapleyScores or array, optional
-        Scores that are there already: see `Search`.
+        Scores to use instead of computing them: see `Search`.
     checkpoint : path, optional
-        A file that holds the search after every batch. If it is there already, the search resumes
-        from it: the same call gives the same result, however often it was killed before.
+        A file that holds the search after every batch. If it exists, the search resumes from it:
+        the same call gives the same result, however often it was killed before.
     progress : callable, optional
         Called with a `SearchProgress` after every batch of masks. A true result stops the search
-        with `Cancelled`, an exception stops it and is raised again; the checkpoint and `search` can
-        be gone on with.
+        with `Cancelled`, an exception stops it and is raised again; the checkpoint and `search`
+        can be resumed.
     search : Search, optional
-        The search to run, or to resume; it says what to remove and how, and stays the caller's.
+        The search to run, or to resume. It says what to remove and how, and stays the caller's.
     cap : float, optional
-        A damage above it counts as it. Default: damages as they are.
-    reference, memory_budget, batch_tokens
-        See `Model.damages`.
-    batch_masks : int, optional
-        Masks evaluated together at most. Default: 64.
+        Largest damage that counts: a damage above it counts as the cap. Default: no cap.
+    reference : Mask or array, optional
+        The mask whose logits distances are taken to. Default: everything kept.
     batch_progress : callable, optional
         Called as `progress(stage, done, total, seconds)` while a batch is evaluated, units are
         scored, or times are measured.
@@ -124,57 +122,33 @@ prefill_ms, decode_ms, max_loss_increase, max_damage
         The data do not fit the model.
     """
     n_blocks = self.shape.n_blocks
-    budget = SearchBudget(
-        remove=remove,
-        remove_attention=remove_attention,
-        remove_feed_forward=remove_feed_forward,
-        remove_parameters=remove_parameters,
-        parameter_bytes=parameter_bytes,
-        kv_bytes=kv_bytes,
-        prefill_ms=prefill_ms,
-        decode_ms=decode_ms,
-        times=times,
-        max_loss_increase=max_loss_increase,
-        max_damage=max_damage,
-    )
     chosen = SearchOptions(
         strategy=strategy,
         granularity=granularity,
-        budget=budget,
+        times=times,
         protect=protect,
         start=start,
         scores=scores,
         metric=metric,
-        candidates=candidates,
-        exchanges=exchanges,
-        seed=seed,
-        offspring=offspring,
-        generations=generations,
-        patience=patience,
+        **SearchOptions.pick(options),
     )
-    if search is not None and (checkpoint is not None or budget.to_dict()):
+    measured = CoalitionOptions(
+        measure=measure, cap=cap, reference=reference, **CoalitionOptions.pick(options)
+    )
+    run = SearchRunOptions(**SearchRunOptions.pick(options))
+    if search is not None and (checkpoint is not None or chosen.budget()):
         raise ArgumentError("give a search, or a budget and a checkpoint: a search has its own")
-    kept = as_keep(reference, n_blocks)
-    name = MEASURE.parse(measure)
     watch = Watch(batch_progress)
-    options = new_struct("prune_search_run_options")
-    set_coalition_options(
-        options.coalitions,
-        name,
-        cap=cap_value(cap),
-        reference=kept,
-        memory_budget=memory_budget,
-        batch_tokens=batch_tokens,
-        watch=watch,
-    )
+    struct = run.new()
+    coalitions, kept = measured.struct(n_blocks, watch)
+    struct.coalitions = coalitions
     if metric is not None and scores is None:
-        options.metric = METRIC.value(_checked_metric(chosen))
-    options.batch_masks = optional_count("batch_masks", batch_masks)
+        struct.metric = METRIC.value(_checked_metric(chosen))
     provenance: dict[str, Any] = {
         "method": "search",
         "library": f"prunecore {header_version()}",
         "model": self.provenance,
-        "measure": name,
+        "measure": MEASURE.parse(measure),
         "cap": None if cap is None else checked_positive("cap", cap),
         "reference_removed": [] if kept is None else Mask(kept).removed,
         "metric": _metric_of(chosen, self.shape.can_read_states),
@@ -187,29 +161,30 @@ prefill_ms, decode_ms, max_loss_increase, max_damage
     file: RunFile | None = None
     found = search
     if found is None:
-        given = chosen.to_dict(n_blocks)
+        given = chosen.record(n_blocks)
         if checkpoint is not None:
-            file = RunFile(checkpoint, _run(provenance, given, batch_tokens, batch_masks))
+            file = RunFile(checkpoint, _run(provenance, given, measured, run))
             found = _continued(file)
             if "times" in file.notes:
                 given["budget"]["times"] = file.notes["times"]
         if found is None:
-            if budget.needs_times:
-                measured = token_times(self, progress=batch_progress)
-                chosen = replace(chosen, budget=replace(budget, times=measured))
-                given["budget"]["times"] = measured.to_dict()
+            notes = {}
+            if chosen.needs_times:
+                chosen = replace(chosen, times=token_times(self, progress=batch_progress))
+                notes = {"times": chosen.budget()["times"]}
+                given["budget"] |= notes
             found = Search._from_options(self, chosen)
             if file is not None:
-                file.notes = {"times": given["budget"]["times"]} if budget.needs_times else {}
+                file.notes = notes
                 file.save(found.save())  # a file that cannot be written is better known now
         given["strategy"] = found.state.strategy
         provenance.update(given)
     else:
         provenance["strategy"] = found.state.strategy
     tell = watch_search(progress, found, file, watch)
-    options.on_batch = tell.callback
+    struct.on_batch = tell.callback
     try:
-        tell.check(lib.prune_model_search(self.handle, data.handle, found.handle, options))
+        tell.check(lib.prune_model_search(self.handle, data.handle, found.handle, struct))
         return _result(found, provenance)
     finally:
         if search is None:
@@ -252,10 +227,10 @@ def _metric_of(options: SearchOptions, reads_states: bool) -> str | None:
 def _run(
     provenance: Mapping[str, Any],
     given: Mapping[str, Any],
-    batch_tokens: int | None,
-    batch_masks: int | None,
+    measured: CoalitionOptions,
+    run: SearchRunOptions,
 ) -> dict[str, Any]:
-    """What the numbers of a run depend on: all of this must be the same to resume it."""
+    """What the numbers of a run depend on: all of this must be the same to go on with it."""
     return {
         "model_config_sha256": provenance["model"]["config_sha256"],
         "compute": provenance["model"]["compute"],
@@ -264,8 +239,8 @@ def _run(
         "cap": provenance["cap"],
         "reference_removed": provenance["reference_removed"],
         "metric": provenance["metric"],
-        "batch_tokens": batch_tokens,
-        "batch_masks": batch_masks,
+        "batch_tokens": measured.batch_tokens,
+        **run.to_dict(),
         **given,
     }
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -12,18 +12,23 @@ import numpy.typing as npt
 from prunecore._native.handle import Handle, Owner
 from prunecore._native.library import _check, ffi, lib, new_struct
 from prunecore._native.numbers import checked_count, checked_positive
+from prunecore._native.signatures import takes
 from prunecore.errors import ArgumentError
 from prunecore.shapley.coalitions import player_names, told_worths
 from prunecore.shapley.options import GameOptions
 from prunecore.shapley.state import GameState, ShapleyValues, Values, read_state
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
+    from typing_extensions import Self, Unpack
+
+    from prunecore._native.names.tables import Estimator
+    from prunecore._native.options_generated import GameArguments
 
 ASKED_BYTES = 1 << 24
 """Coalitions are fetched in pieces of this size, however many are asked for."""
 
 
+@takes(GameOptions)
 class Game(Owner):
     """A game under way: it asks for the worths of coalitions, is told them, and estimates.
 
@@ -46,26 +51,6 @@ class Game(Owner):
         "random_subnetworks" (of arXiv 2407.16286; no Shapley value), "permutation", "antithetic",
         "truncated", "stratified", "kernel_shap", "surrogate", "banzhaf", "pair_differences" (leave
         one and two out) or "default".
-    seed : int
-        Decides which coalitions are asked for.
-    budget : int, optional
-        Coalitions asked for at most. Default: what the estimator needs, or 32 for each player.
-    target_error : float, optional
-        Done when no standard error is above it.
-    least : int, optional
-        Done when it is sure, with `certainty`, which this many players are the lowest.
-    certainty : float
-        Of `least`; between 0 and 1.
-    keep_probability : float
-        Of "banzhaf": each other player is in a coalition with this probability.
-    subnetwork_size : int, optional
-        Of "random_subnetworks": players in a coalition. Default: half of them. One less than all
-        leaves out each player once per round.
-    subnetworks_per_round : int
-        Of "random_subnetworks": coalitions per sequence of the data.
-    truncation : float
-        Of "truncated": an order is left when the worth is within this share of the way from none to
-        all of the worth of none.
 
     Raises
     ------
@@ -76,33 +61,13 @@ class Game(Owner):
     def __init__(
         self,
         players: int | Sequence[str],
-        estimator: str = "surrogate",
-        *,
-        seed: int = 0,
-        budget: int | None = None,
-        target_error: float | None = None,
-        least: int | None = None,
-        certainty: float = 0.95,
-        keep_probability: float = 0.5,
-        subnetwork_size: int | None = None,
-        subnetworks_per_round: int = 10,
-        truncation: float = 0.01,
+        estimator: Estimator | Literal["default"] = "surrogate",
+        **options: Unpack[GameArguments],
     ) -> None:
         names = player_names(players)
-        options = GameOptions(
-            estimator=estimator,
-            seed=seed,
-            budget=budget,
-            target_error=target_error,
-            least=least,
-            certainty=certainty,
-            keep_probability=keep_probability,
-            subnetwork_size=subnetwork_size,
-            subnetworks_per_round=subnetworks_per_round,
-            truncation=truncation,
-        ).struct()
+        struct = GameOptions(estimator=estimator, **options).new()
         self._begin(
-            lambda out: int(lib.prune_game_create(len(names), options, out)), lambda _: names
+            lambda out: int(lib.prune_game_create(len(names), struct, out)), lambda _: names
         )
 
     def _begin(self, make: Any, names: Any) -> None:
@@ -219,6 +184,7 @@ class Game(Owner):
                 ffi.from_buffer("double[]", values),
                 ffi.from_buffer("double[]", errors),
                 self._players,
+                ffi.NULL,
             )
         )
         return ShapleyValues(
@@ -286,7 +252,7 @@ class Game(Owner):
         chance = checked_positive("keep_probability", keep_probability, below=1)
         values = np.empty(self._players)
         out = ffi.from_buffer("double[]", values)
-        _check(lib.prune_game_banzhaf(self.handle, chance, out, self._players))
+        _check(lib.prune_game_banzhaf(self.handle, chance, out, self._players, ffi.NULL))
         return values
 
     def save(self) -> bytes:

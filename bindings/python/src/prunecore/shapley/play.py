@@ -8,54 +8,54 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from prunecore._native.library import ffi, header_version, lib, new_struct
-from prunecore._native.names.tables import MEASURE
-from prunecore._native.numbers import optional_count
+from prunecore._native.library import ffi, header_version, lib
+from prunecore._native.names.tables import MEASURE, Estimator, Granularity, Measure
+from prunecore._native.options_generated import (
+    CoalitionArguments,
+    GameArguments,
+    GameRunArguments,
+)
 from prunecore._native.progress import ProgressFunction, Watch
 from prunecore._native.run_file import RunFile
+from prunecore._native.signatures import takes
 from prunecore.errors import ArgumentError, DataError, Error, UnsupportedError
-from prunecore.masks.mask import Mask, as_keep
-from prunecore.measures.damages import cap_value, set_coalition_options
+from prunecore.masks.mask import Mask
+from prunecore.measures.options import CoalitionOptions
 from prunecore.shapley.game import Game
-from prunecore.shapley.options import GameOptions
+from prunecore.shapley.options import GameOptions, GameRunOptions
 from prunecore.shapley.players import Players, granularity_players, grouped_players
 from prunecore.shapley.scores import ShapleyScores
 from prunecore.shapley.state import Values
 from prunecore.shapley.watch import GameProgressFunction, watch_game
 
 if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
     from prunecore.data.data import Data
     from prunecore.masks.mask import MaskLike
     from prunecore.opened import OpenModel
 
 
+class ShapleyCallArguments(GameArguments, GameRunArguments, CoalitionArguments, total=False):
+    """The plain options of `Model.shapley`."""
+
+
+@takes(GameOptions, GameRunOptions, CoalitionOptions)
 def shapley(
     self: OpenModel,
     data: Data,
-    measure: str = "loss",
-    granularity: str = "sublayer",
+    measure: Measure = "loss",
+    granularity: Granularity = "sublayer",
     *,
     players: Sequence[Any] | Mapping[str, Any] | None = None,
-    estimator: str = "surrogate",
-    budget: int | None = None,
-    sublayer_budget: int | None = None,
-    target_error: float | None = None,
-    least: int | None = None,
-    certainty: float = 0.95,
-    seed: int = 0,
+    estimator: Estimator | Literal["default"] = "surrogate",
     cap: float | Literal["default"] | None = "default",
     checkpoint: str | os.PathLike[str] | None = None,
     progress: GameProgressFunction | None = None,
     game: Game | None = None,
-    keep_probability: float = 0.5,
-    subnetwork_size: int | None = None,
-    subnetworks_per_round: int = 10,
-    truncation: float = 0.01,
     reference: MaskLike | None = None,
-    memory_budget: int | None = None,
-    batch_tokens: int | None = None,
-    batch_coalitions: int | None = None,
     batch_progress: ProgressFunction | None = None,
+    **options: Unpack[ShapleyCallArguments],
 ) -> ShapleyScores:
     """Estimates what each unit of the model adds: its Shapley value.
 
@@ -67,33 +67,30 @@ def shapley(
     data : Data
         Calibration text.
     measure : str
-        What is measured: see `Model.damages`.
+        Quantity that damage is measured by: see `Model.damages`.
     granularity : {"sublayer", "block", "attention", "feed_forward"}
-        Who plays. Sublayers that do not are kept in every coalition.
+        The players: units of this kind. All other sublayers are kept in every coalition.
     players : sequence of groups, or mapping of names to groups, optional
-        A grouping of one's own, in place of a granularity. A group is a list of "attn.3", "ffn.3",
-        "block.3", or indices of sublayers. Sublayers in no group are kept in every coalition.
-    estimator, budget, target_error, least, certainty, seed
-        See `Game`, as for `keep_probability`, `subnetwork_size`, `subnetworks_per_round` and
-        `truncation`.
-    sublayer_budget : int, optional
-        Sublayers applied at most, each counted once per batch of tokens.
+        Players of your own, instead of the units of a granularity. A group is a list of "attn.3",
+        "ffn.3", "block.3", or indices of sublayers. Sublayers in no group are kept in every
+        coalition.
+    estimator : str
+        How the values are estimated: see `Game`.
     cap : float, "default" or None
-        A measure above it counts as it; None = as they are. The default is ln(vocabulary size) for
-        "loss" and none for others: coalitions that have collapsed say nothing about pruning.
+        A measure above it counts as the cap; None = measures as they are. The default is
+        ln(vocabulary size) for "loss" and none for others: coalitions that have collapsed say
+        nothing about pruning.
     checkpoint : path, optional
-        A file that holds the game after every batch. If it is there already, the game resumes from
-        it: the same call gives the same numbers, however often it was killed before.
+        A file that holds the game after every batch. If it exists, the game resumes from it: the
+        same call gives the same numbers, however often it was killed before.
     progress : callable, optional
         Called with a `GameProgress` after every batch of coalitions. A true result stops the game
         with `Cancelled`, an exception stops it and is raised again; the checkpoint and `game` can
-        be gone on with.
+        be resumed.
     game : Game, optional
-        The game to play, or to resume; it says how to estimate and stays the caller's.
-    reference, memory_budget, batch_tokens
-        See `Model.damages`.
-    batch_coalitions : int, optional
-        Coalitions evaluated together. Default: chosen by the library.
+        The game to play, or to resume. It says how to estimate, and stays the caller's.
+    reference : Mask or array, optional
+        The mask whose logits distances are taken to. Default: everything kept.
     batch_progress : callable, optional
         Called as `progress(stage, done, total, seconds)` while a batch is evaluated.
 
@@ -102,7 +99,7 @@ def shapley(
     ArgumentError
         An option is out of range, the players do not fit, or the checkpoint is of another run.
     DataError
-        The data do not fit the model, or the worths do not do for an estimate.
+        The data do not fit the model, or the worths do not suffice for an estimate.
     """
     n_blocks = self.shape.n_blocks
     if game is not None and checkpoint is not None:
@@ -112,36 +109,19 @@ def shapley(
         if players is None
         else grouped_players(players, n_blocks)
     )
-    kept = as_keep(reference, n_blocks)
-    name = MEASURE.parse(measure)
+    estimation = GameOptions(estimator=estimator, **GameOptions.pick(options))
+    measured = CoalitionOptions(
+        measure=measure, cap=cap, reference=reference, **CoalitionOptions.pick(options)
+    )
+    run = GameRunOptions(granularity=granularity, **GameRunOptions.pick(options))
     watch = Watch(batch_progress)
     player_of = who.of_sublayers(n_blocks)
-    options = new_struct("prune_game_run_options")
-    options.player_of_sublayer = ffi.from_buffer("int32_t[]", player_of)
-    options.player_count = len(player_of)
-    options.sublayer_budget = optional_count("sublayer_budget", sublayer_budget)
-    options.batch_coalitions = optional_count("batch_coalitions", batch_coalitions)
-    set_coalition_options(
-        options.coalitions,
-        name,
-        cap=cap_value(cap),
-        reference=kept,
-        memory_budget=memory_budget,
-        batch_tokens=batch_tokens,
-        watch=watch,
-    )
-    estimation = GameOptions(
-        estimator=estimator,
-        seed=seed,
-        budget=budget,
-        target_error=target_error,
-        least=least,
-        certainty=certainty,
-        keep_probability=keep_probability,
-        subnetwork_size=subnetwork_size,
-        subnetworks_per_round=subnetworks_per_round,
-        truncation=truncation,
-    )
+    struct = run.new()
+    struct.sublayer_players = ffi.from_buffer("int32_t[]", player_of)
+    struct.n_sublayer_players = len(player_of)
+    coalitions, kept = measured.struct(n_blocks, watch)
+    struct.coalitions = coalitions
+    name = MEASURE.parse(measure)
     played = game or Game(who.names, **estimation.to_dict())
     provenance: dict[str, Any] = {
         "library": f"prunecore {header_version()}",
@@ -158,8 +138,8 @@ def shapley(
         provenance["options"] = chosen
     file: RunFile | None = None
     if checkpoint is not None:
-        run = _run(provenance, who, n_blocks, batch_tokens, batch_coalitions)
-        file = RunFile(checkpoint, run)
+        state = _run(provenance, player_of.tolist(), measured, run)
+        file = RunFile(checkpoint, state)
         saved = file.load()
         if saved is None:
             file.save(played.save())  # a file that cannot be written is better known now
@@ -167,9 +147,9 @@ def shapley(
             played.close()
             played = _continued(file, saved, who)
     tell = watch_game(progress, played, file, watch)
-    options.progress = tell.callback
+    struct.on_batch = tell.callback
     try:
-        tell.check(lib.prune_model_shapley(self.handle, data.handle, played.handle, options))
+        tell.check(lib.prune_model_shapley(self.handle, data.handle, played.handle, struct))
         return _scores(played, who, n_blocks, provenance)
     finally:
         if game is None:
@@ -186,12 +166,11 @@ def _number_of(cap: float | str | None, measure: str, vocabulary: int) -> float 
 
 def _run(
     provenance: Mapping[str, Any],
-    who: Players,
-    n_blocks: int,
-    batch_tokens: int | None,
-    batch_coalitions: int | None,
+    player_of_sublayer: list[int],
+    measured: CoalitionOptions,
+    run: GameRunOptions,
 ) -> dict[str, Any]:
-    """What the numbers of a run depend on: all of this must be the same to resume it."""
+    """What the numbers of a run depend on: all of this must be the same to go on with it."""
     return {
         "model_config_sha256": provenance["model"]["config_sha256"],
         "compute": provenance["model"]["compute"],
@@ -199,9 +178,9 @@ def _run(
         "measure": provenance["measure"],
         "cap": provenance["cap"],
         "reference_removed": provenance["reference_removed"],
-        "player_of_sublayer": who.of_sublayers(n_blocks).tolist(),
-        "batch_tokens": batch_tokens,
-        "batch_coalitions": batch_coalitions,
+        "player_of_sublayer": player_of_sublayer,
+        "batch_tokens": measured.batch_tokens,
+        "batch_coalitions": run.batch_coalitions,
         **provenance["options"],
     }
 

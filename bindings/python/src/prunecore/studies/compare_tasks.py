@@ -10,7 +10,7 @@ import numpy as np
 
 from prunecore._native.library import header_version
 from prunecore._native.names.metric_sets import parse_metrics
-from prunecore._native.names.tables import GRANULARITY
+from prunecore._native.names.tables import GRANULARITY, Granularity
 from prunecore._native.progress import ProgressFunction
 from prunecore.data.data import Data
 from prunecore.errors import ArgumentError
@@ -175,7 +175,7 @@ def _parts(
 def _importance(
     model: Model,
     data: Data,
-    granularity: str,
+    granularity: Granularity,
     metric: str,
     seed: int,
     budget: int | None,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from prunecore._native.names.tables import GRANULARITY, Granularity
+from prunecore._native.names.tables import GRANULARITY, Granularity, Strategy
 from prunecore._native.names.units import unit_count
 from prunecore._native.numbers import checked_count
 from prunecore._native.progress import ProgressFunction
@@ -56,7 +56,7 @@ class SearchMethod:
     """
 
     name: str
-    strategy: str
+    strategy: Strategy
     metric: str | None = None
     candidates: int | None = None
     exchanges: int | None = None

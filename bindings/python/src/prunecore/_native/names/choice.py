@@ -3,9 +3,9 @@
 
 from __future__ import annotations
 
-from typing import Generic, TypeVar
+from collections.abc import Mapping
+from typing import Any, Generic, TypeVar
 
-from prunecore._raw_generated import ffi
 from prunecore.errors import ArgumentError
 
 Name = TypeVar("Name", bound=str)
@@ -18,36 +18,46 @@ class Choice(Generic[Name]):
     ----------
     what : str
         What errors call it: "granularity".
-    group : str
-        Of the header's constants: "GRANULARITY" for PRUNE_GRANULARITY_BLOCK and its like.
-    names : tuple of str
-        What is allowed: the constants' ends in lower case.
-    default : str, optional
-        One more name, of the constant that leaves the choice to the library.
-    unset : str, optional
-        Names the constant that stands for None. Default: None is refused.
+    values : mapping
+        The number of each name, in the header's order.
+    special : mapping
+        Names that leave the choice to the library, such as "default". They are allowed, and never
+        reported.
+    texts : mapping
+        What the header says about each name.
     """
 
     def __init__(
         self,
         what: str,
-        group: str,
-        names: tuple[Name, ...],
         *,
-        default: Name | None = None,
-        unset: str | None = None,
+        values: Mapping[Name, int],
+        special: Mapping[Any, int],
+        texts: Mapping[str, str],
     ) -> None:
         self.what = what
-        self.names = names
-        self._group = group
-        self._allowed = names if default is None else (*names, default)
-        self._unset = unset
+        self.names = tuple(values)
+        self.special = tuple(special)
+        self.texts = dict(texts)
+        self._numbers: dict[Name, int] = {**values, **special}
 
     def __repr__(self) -> str:
         return f"Choice({self.what!r}, {self.names})"
 
-    def parse(self, given: object) -> Name:
+    @property
+    def allowed(self) -> tuple[str, ...]:
+        """All names that may be given; "automatic" is given as None."""
+        return (*self.names, *(name for name in self.special if name != "automatic"))
+
+    def parse(self, given: object, option: str | None = None) -> Name:
         """Reads a name; "feed-forward" counts as "feed_forward".
+
+        Parameters
+        ----------
+        given : object
+            What the caller gave.
+        option : str, optional
+            What errors call it. Default: what it is called in general.
 
         Raises
         ------
@@ -55,21 +65,19 @@ class Choice(Generic[Name]):
             There is no such name; the text lists them.
         """
         wanted = str(given).strip().replace("-", "_")
-        for name in self._allowed:
+        for name in self._numbers:
             if name == wanted:
                 return name
-        known = f"{', '.join(self._allowed[:-1])} or {self._allowed[-1]}"
-        raise ArgumentError(f"{self.what} is '{given}', but must be {known}")
+        allowed = self.allowed
+        known = f"{', '.join(allowed[:-1])} or {allowed[-1]}"
+        raise ArgumentError(f"{option or self.what} is '{given}', but must be {known}")
 
     def value(self, given: object) -> int:
-        """The header's number for a name."""
-        if given is None and self._unset is not None:
-            return self._constant(self._unset)
-        return self._constant(self.parse(given))
+        """The header's number for a name; None is "automatic" where there is that."""
+        if given is None and "automatic" in self.special:
+            given = "automatic"
+        return self._numbers[self.parse(given)]
 
     def name(self, value: int) -> Name:
         """The name that one of the header's numbers stands for."""
-        return next(name for name in self.names if self._constant(name) == value)
-
-    def _constant(self, name: str) -> int:
-        return int(ffi.integer_const(f"PRUNE_{self._group}_{name.upper()}"))
+        return next(name for name in self.names if self._numbers[name] == value)

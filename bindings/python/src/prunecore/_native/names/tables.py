@@ -1,83 +1,43 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The names that options allow, one table for each group of the C header's constants."""
+"""The names that options allow. The tables themselves are generated from the C header."""
 
 from __future__ import annotations
 
 from typing import Literal
 
-from prunecore._native.names.choice import Choice
+from prunecore._native import names_generated as generated
 
-Compute = Literal["float32", "bfloat16"]
-Granularity = Literal["sublayer", "block", "attention", "feed_forward"]
-Input = Literal["normed", "raw"]
-Kind = Literal["bias", "low_rank", "linear"]
-Objective = Literal["closed_form", "mse", "ce", "kl", "js"]
-Part = Literal["bias", "down", "up", "matrix", "norm"]
-RelativeTo = Literal["input", "output"]
-Slot = Literal["attention", "feed_forward", "both"]
-Start = Literal["closed_form", "zero"]
-Stream = Literal["recovered", "full_model"]
-TokenChoice = Literal["all", "last"]
+Compute = generated.Compute
+Estimator = generated.Estimator
+Granularity = generated.Granularity
+Input = generated.Input
+Kind = generated.AdapterKind
+Measure = generated.Measure
+Objective = generated.Objective
+Part = generated.Part
+RelativeTo = generated.RelativeTo
+Slot = generated.Slot
+Start = generated.Start
+Strategy = generated.Strategy
+Stream = generated.Stream
+TokenChoice = generated.Tokens
 TrainedObjective = Literal["mse", "ce", "kl", "js"]
 
-COMPUTE: Choice[Compute] = Choice("compute", "COMPUTE", ("float32", "bfloat16"), unset="automatic")
-ESTIMATOR: Choice[str] = Choice(
-    "estimator",
-    "ESTIMATOR",
-    (
-        "exact",
-        "leave_one_out",
-        "random_subnetworks",
-        "permutation",
-        "antithetic",
-        "truncated",
-        "stratified",
-        "kernel_shap",
-        "surrogate",
-        "banzhaf",
-        "pair_differences",
-    ),
-    default="default",
-)
-GRANULARITY: Choice[Granularity] = Choice(
-    "granularity", "GRANULARITY", ("sublayer", "block", "attention", "feed_forward")
-)
-INPUT: Choice[Input] = Choice("input", "INPUT", ("normed", "raw"))
-KIND: Choice[Kind] = Choice("kind", "ADAPTER", ("bias", "low_rank", "linear"))
-MEASURE: Choice[str] = Choice(
-    "measure", "MEASURE", ("loss", "logit_l2", "kl", "js", "choice_error", "choice_loss")
-)
-METRIC: Choice[str] = Choice(
-    "metric",
-    "METRIC",
-    (
-        "cosine",
-        "angular",
-        "l1",
-        "l2",
-        "relative_l1",
-        "relative_l2",
-        "magnitude",
-        "leave_one_out_loss",
-        "leave_one_out_logit_l2",
-        "taylor",
-    ),
-)
-OBJECTIVE: Choice[Objective] = Choice(
-    "objective", "OBJECTIVE", ("closed_form", "mse", "ce", "kl", "js")
-)
-PART: Choice[Part] = Choice("part", "PART", ("bias", "down", "up", "matrix", "norm"))
-RELATIVE_TO: Choice[RelativeTo] = Choice("relative_to", "RELATIVE_TO", ("input", "output"))
-SLOT: Choice[Slot] = Choice("block_slot", "SLOT", ("attention", "feed_forward", "both"))
-START: Choice[Start] = Choice("start", "START", ("closed_form", "zero"))
-STRATEGY: Choice[str] = Choice(
-    "strategy",
-    "STRATEGY",
-    ("one_shot", "greedy", "window", "tail", "evolutionary", "random"),
-    default="default",
-)
-STREAM: Choice[Stream] = Choice("stream", "STREAM", ("recovered", "full_model"))
-TOKENS: Choice[TokenChoice] = Choice("tokens", "TOKENS", ("all", "last"))
+COMPUTE = generated.COMPUTE
+ESTIMATOR = generated.ESTIMATOR
+GRANULARITY = generated.GRANULARITY
+INPUT = generated.INPUT
+KIND = generated.ADAPTER_KIND
+MEASURE = generated.MEASURE
+METRIC = generated.METRICS
+OBJECTIVE = generated.OBJECTIVE
+PART = generated.PART
+RELATIVE_TO = generated.RELATIVE_TO
+SLOT = generated.SLOT
+START = generated.START
+STRATEGY = generated.STRATEGY
+STREAM = generated.STREAM
+TOKENS = generated.TOKENS
 
 ADAPTER_KINDS = KIND.names
 """What an adapter can compute: a constant; that and a map of low rank; that and a whole matrix."""
