@@ -192,7 +192,7 @@ def test_sets_are_checked() -> None:
         pc.ChoiceSet([])
     with pytest.raises(pc.ArgumentError, match="question 0 is a dict"):
         pc.ChoiceSet([{}])  # type: ignore[list-item]
-    with pytest.raises(pc.ArgumentError, match="no list of texts"):
+    with pytest.raises(pc.ArgumentError, match="not a list of texts"):
         pc.ChoiceItem("Which?", "ab", 0)  # type: ignore[arg-type]
 
 
