@@ -43,34 +43,25 @@ test-capi:
 
 ## Files side by side; the demo by itself, since it is timed.
 test-python:
-	$(BIN)/python -m pytest -q Tests/Python/test_cli_demo.py
-	$(BIN)/python -m pytest -q -n auto --dist loadfile --ignore Tests/Python/test_cli_demo.py Tests/Python
+	$(BIN)/python -m pytest -q Tests/Python/cli/test_cli_demo.py
+	$(BIN)/python -m pytest -q -n auto --dist loadfile --ignore Tests/Python/cli/test_cli_demo.py Tests/Python
 
-## Instructions of the hot loops, under valgrind: none may take 10 % more than benchmarks/instructions.json says.
+## Instructions of the hot loops, under valgrind: none may take 10 % more than benchmarks/instructions/instructions.json says.
 test-instructions:
-	$(BIN)/python benchmarks/instructions.py
+	$(BIN)/python -m benchmarks.instructions.instructions
 
-## Our speed against transformers on PyTorch and against what the machine can do, what recovery wins back, what searches
-## find, what a pruned model gains, what a call of a host costs, a wrapped PyTorch model against the loop over it, and our
-## estimators against shapiq's. Some 65 minutes on a machine that does nothing else; writes benchmarks/results/ and
-## docs/images/. All are measured even if one misses a bar. HELD_OUT=FILE measures recovery on text that people wrote.
+## Every benchmark, also those after one that misses its bar. Some 65 minutes on a machine that does nothing else; writes
+## benchmarks/results/ and docs/images/. ONLY=NAME runs one, HELD_OUT=FILE measures recovery on text that people wrote.
 bench: setup-test
-	$(BIN)/python benchmarks/speed.py; speed=$$?; \
-	env -u OPENBLAS_CORETYPE $(BIN)/python benchmarks/recovery.py $(if $(HELD_OUT),--held-out $(HELD_OUT)); recovery=$$?; \
-	env -u OPENBLAS_CORETYPE $(BIN)/python benchmarks/callbacks.py; callbacks=$$?; \
-	env -u OPENBLAS_CORETYPE $(BIN)/python benchmarks/torch_door.py; torch_door=$$?; \
-	env -u OPENBLAS_CORETYPE $(BIN)/python benchmarks/search.py; search=$$?; \
-	env -u OPENBLAS_CORETYPE $(BIN)/python benchmarks/pruned_speed.py; pruned=$$?; \
-	env -u OPENBLAS_CORETYPE $(BIN)/python benchmarks/estimators.py && \
-	    exit $$((speed + recovery + callbacks + torch_door + search + pruned))
+	$(BIN)/python benchmarks/run.py $(if $(ONLY),--only $(ONLY)) $(if $(HELD_OUT),--held-out $(HELD_OUT))
 
 ## A model of 13.5 GB in 4 GB of memory: takes root and 15 GB of disk.
 bench-large: setup-test
-	$(BIN)/python benchmarks/larger_than_memory.py
+	$(BIN)/python benchmarks/run.py --only larger_than_memory
 
 ## The estimators on the game over 24 sublayers, against 20,000 permutations. Some 20 minutes.
 bench-sublayers: setup-test
-	env -u OPENBLAS_CORETYPE $(BIN)/python benchmarks/estimators.py --sublayers
+	$(BIN)/python benchmarks/run.py --only estimators_sublayers
 
 ## The embedded model as GGUF, scored while llama.cpp runs it, against our own scores. Compiles llama.cpp first: minutes.
 LLAMA := .venv-llama/bin/python

@@ -35,9 +35,9 @@ int main() {
   CHECK(score.progress == nullptr && score.user_data == nullptr && data.token_weights == nullptr);
   CHECK(coalition.struct_size == sizeof coalition && report.struct_size == sizeof report);
   CHECK(choices.struct_size == sizeof choices && game.struct_size == sizeof game && state.struct_size == sizeof state);
-  CHECK(shapley.struct_size == sizeof shapley && shapley.coalitions.struct_size == sizeof coalition);
+  CHECK(shapley.struct_size == sizeof shapley && shapley.coalitions == nullptr);
   CHECK(coalition.user_data == nullptr && report.seconds == 0.0 && choices.answers == nullptr);
   CHECK(game.truncation == 0.0 && state.reserved == 0 && shapley.user_data == nullptr);
-  CHECK(shapley.coalitions.reference == nullptr && shapley.coalitions.cap == PRUNE_CAP_DEFAULT);
+  CHECK(coalition.reference == nullptr && coalition.cap == PRUNE_CAP_DEFAULT);
   return check_report();
 }

@@ -139,7 +139,7 @@ static void on_release(void *user_data, prune_host_state given)
 /* Makes a HostBatch of the package, with copies of the arrays. */
 static PyObject *batch_object(const prune_host_batch *batch)
 {
-    PyObject *numpy = PyImport_ImportModule("numpy"), *package = PyImport_ImportModule("prunecore.host");
+    PyObject *numpy = PyImport_ImportModule("numpy"), *package = PyImport_ImportModule("prunecore");
     PyObject *tokens = NULL, *sizes = NULL, *made = NULL;
     if (numpy != NULL && package != NULL) {
         tokens = PyObject_CallMethod(numpy, "frombuffer", "y#s", (const char *)batch->token_ids,
