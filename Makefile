@@ -6,14 +6,18 @@ VENV := .venv
 BIN := $(VENV)/bin
 OUT ?= out
 
-.PHONY: setup setup-test demo test test-swift test-symbols test-capi test-python test-instructions lint \
-    bench bench-large bench-sublayers example-llama-cpp verify-llama-cpp test-lm-eval install clean
+.PHONY: help setup setup-test demo test test-swift test-symbols test-capi test-python test-kernels test-instructions \
+    lint format bench bench-large bench-sublayers example-llama-cpp verify-llama-cpp test-lm-eval install clean
+
+## Lists what can be made.
+help:
+	@awk -f scripts/help.awk $(firstword $(MAKEFILE_LIST))
 
 ## What a user needs: system packages, the virtual environment, the library, the Python package.
 setup:
 	scripts/setup.sh
 
-## What the tests need besides: PyTorch (CPU) and transformers, the oracles.
+## What the tests need besides: PyTorch (CPU) and transformers, the oracles; ruff, mypy and clang-format for lint.
 setup-test: setup
 	scripts/setup-test.sh
 
@@ -22,15 +26,26 @@ demo: setup
 	$(BIN)/prunecore demo --out $(OUT)
 
 ## Every test. .ci/run calls exactly this.
-test: setup-test lint test-swift test-symbols test-capi test-python test-instructions
+test: setup-test lint test-swift test-symbols test-capi test-python test-kernels-quick test-instructions
 	@echo "all tests passed"
 
+LINTED := bindings/python Tests benchmarks examples scripts Sources/PruneCore/Export/Modelling
+## Style, formats, types and licences; the order of the core's folders, the C kernels, and the header's binary interface.
 lint:
-	$(BIN)/ruff check bindings/python Tests/Python Tests/LlamaCpp Tests/LmEval benchmarks examples/python examples/c \
-	    examples/llama_cpp scripts Sources/PruneCore/Export/Modelling
+	$(BIN)/ruff check $(LINTED)
+	$(BIN)/python scripts/format.py --check
+	$(BIN)/python scripts/check-licences.py
 	$(BIN)/mypy --strict bindings/python/src/prunecore
 	scripts/check-kernels.sh
+	$(BIN)/python scripts/check-swift-order.py
+	$(BIN)/python scripts/check-abi.py --check --out build/prunecore.abi.json
 
+## Formats every source file as lint wants it.
+format:
+	$(BIN)/ruff check --fix --quiet $(LINTED)
+	$(BIN)/python scripts/format.py
+
+## The core, by itself.
 test-swift:
 	swift test
 
@@ -38,13 +53,21 @@ test-swift:
 test-symbols:
 	$(BIN)/python scripts/check-symbols.py
 
+## The C interface and the C++ wrapper: test programs, examples, and programs against an installed tree.
 test-capi:
 	PYTHON=$(BIN)/python Tests/CAPI/run.sh
 
-## Files side by side; the demo by itself, since it is timed.
+## The Python package, the command, and the documentation's examples; files side by side.
 test-python:
-	$(BIN)/python -m pytest -q Tests/Python/cli/test_cli_demo.py
-	$(BIN)/python -m pytest -q -n auto --dist loadfile --ignore Tests/Python/cli/test_cli_demo.py Tests/Python
+	$(BIN)/python -m pytest -q -n auto --dist loadfile Tests/Python
+
+## The numeric tests with every kind of kernels that this machine's OpenBLAS and our own loops can be made to use.
+test-kernels:
+	$(BIN)/python scripts/test-kernels.py
+
+.PHONY: test-kernels-quick
+test-kernels-quick:
+	$(BIN)/python scripts/test-kernels.py --quick
 
 ## Instructions of the hot loops, under valgrind: none may take 10 % more than benchmarks/instructions/instructions.json says.
 test-instructions:
@@ -95,5 +118,6 @@ install:
 	scripts/build-library.sh
 	scripts/install.sh --prefix $(PREFIX)
 
+## Removes what was built, and the demo's results; not the virtual environments.
 clean:
 	rm -rf .build build $(OUT)

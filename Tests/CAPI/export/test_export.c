@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Exported directories: every tensor to the last bit, every key of config.json, the other files, shards, prunecore.json. */
 #include "exported.h"
 #include "fixture.h"

@@ -155,7 +155,7 @@ def test_killed_searches_end_with_the_same_mask(folder: Path) -> None:
     arguments += " --checkpoint kept --out parts.json"
     rng, told = random.Random(1), [0]
     for _ in range(3):
-        code = stopped(folder, arguments, signal.SIGKILL, rng.randint(3, 6)).returncode
+        code = stopped(folder, arguments, signal.SIGKILL, rng.randint(5, 8)).returncode
         if code == 0:
             break
         assert code == -signal.SIGKILL and not (folder / "parts.json").exists()
@@ -169,7 +169,7 @@ def test_killed_searches_end_with_the_same_mask(folder: Path) -> None:
 
 def test_ctrl_c_is_exit_code_130_and_keeps_the_checkpoint(folder: Path) -> None:
     arguments = f"search model {LONG} --checkpoint kept --out mask.json"
-    done = stopped(folder, arguments, signal.SIGINT, 3)
+    done = stopped(folder, arguments, signal.SIGINT, 5)
     assert (done.returncode, done.stderr) == (130, "prunecore: cancelled\n")
     told = told_of(folder / "kept")
     assert told > 0 and not (folder / "mask.json").exists()
