@@ -554,11 +554,49 @@ enum {
     PRUNE_METRIC_LEAVE_ONE_OUT_LOGIT_L2 = 256,
     /* Sum over the unit's matrices of |w * d(loss)/dw|: a forward and a backward pass. */
     PRUNE_METRIC_TAYLOR = 512,
-    /* The first seven: one forward pass computes all of them. */
-    PRUNE_METRIC_ALL_STATIC = 127,
+    /* The bits below stand for several metrics: for all that the library has, be they newer than
+       this header. prune_metric_info() names them. */
+    /* All that come from hidden states: cosine to relative_l2. One forward pass computes them. */
+    PRUNE_METRIC_ALL_OF_STATES = 1 << 28,
+    /* The same and magnitude. */
+    PRUNE_METRIC_ALL_STATIC = 1 << 29,
     /* All of them. Taylor needs PRUNE_ABILITY_GRADIENTS. */
-    PRUNE_METRIC_ALL = 1023
+    PRUNE_METRIC_ALL = 1 << 30
 };
+
+/* What is true of a metric: bits of `facts` in prune_metric_facts. */
+typedef uint32_t prune_facts;
+enum {
+    PRUNE_FACT_STATIC = 1,          /* PRUNE_METRIC_ALL_STATIC includes it */
+    PRUNE_FACT_OF_STATES = 2,       /* PRUNE_METRIC_ALL_OF_STATES includes it; statistics have it */
+    PRUNE_FACT_NEEDS_DATA = 4,      /* prune_model_score() needs data for it */
+    PRUNE_FACT_NEEDS_WEIGHTS = 8,   /* the model needs PRUNE_ABILITY_MAGNITUDE */
+    PRUNE_FACT_NEEDS_GRADIENTS = 16 /* the model needs PRUNE_ABILITY_GRADIENTS */
+};
+
+/* What a metric is. Strings are static. */
+typedef struct prune_metric_facts {
+    uint32_t struct_size;
+    prune_facts facts;
+    /* Its PRUNE_METRIC_* bit. */
+    prune_metrics bit;
+    /* Its name in Python and on the command line, such as "relative_l2". */
+    const char *name;
+    /* Its formula, such as "||u||_2". */
+    const char *formula;
+} prune_metric_facts;
+#define PRUNE_METRIC_FACTS_INIT { sizeof(prune_metric_facts), 0, 0, NULL, NULL }
+
+/* Number of metrics that the library has. */
+size_t prune_metric_count(void);
+
+/*
+ * Describes a metric of the library.
+ *   index   0 .. prune_metric_count() - 1. Metrics are in ascending order of their bits, which is the
+ *           order of the rows of scores
+ * Errors: PRUNE_ERR_ARGUMENT.
+ */
+prune_status prune_metric_info(size_t index, prune_metric_facts *out_facts);
 
 /* The denominator of the relative metrics. */
 typedef int32_t prune_relative_to;
@@ -1689,7 +1727,7 @@ prune_status prune_statistics_merge(prune_statistics *statistics, const prune_st
 
 /*
  * Computes scores from the sums, as prune_model_score() does.
- *   options   NULL = defaults; granularity, metrics (static ones except magnitude; 0 = all six) and
+ *   options   NULL = defaults; granularity, metrics (those of states; 0 = all of them) and
  *             relative_to are used
  * Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_HANDLE, PRUNE_ERR_BUFFER, PRUNE_ERR_DATA (a unit, which the
  * text names, has no tokens).

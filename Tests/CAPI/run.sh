@@ -29,15 +29,15 @@ export PRUNECORE_COMPUTE=float32
 
 warnings=(-Wall -Wextra -Wpedantic -Wconversion -Werror)
 c_flags=(-std=c99 -D_POSIX_C_SOURCE=200809L -O1 -g "${warnings[@]}" -I"$root/include" -I"$support")
-cpp_flags=(-std=c++17 -O1 -g "${warnings[@]}" -I"$root/include" -I"$root/bindings/cpp" -I"$here" -I"$cpp"
+cpp_flags=(-std=c++17 -O1 -g "${warnings[@]}" -I"$root/include" -I"$root/bindings/cpp" -I"$cpp"
     -I"$support")
 link=(-L"$library" -lprunecore -Wl,-rpath,"$library" -lm -pthread)
 
 # The programs: C tests by folder, and the C++ tests.
 shopt -s nullglob
 c_tests=("$here"/*/test_*.c)
-cpp_tests=("$here"/test_*.cpp "$cpp"/test_*.cpp "$cpp"/*/test_*.cpp)
-cxx17=("$here"/header_cxx17.cpp "$cpp"/header_cxx17.cpp "$cpp"/*/header_cxx17.cpp)
+cpp_tests=("$cpp"/test_*.cpp)
+cxx17=("$cpp"/header_cxx17.cpp)
 shopt -u nullglob
 if [ "${1:-}" = -l ]; then
     for source in "${c_tests[@]}" "${cpp_tests[@]}"; do

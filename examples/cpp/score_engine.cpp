@@ -162,7 +162,7 @@ int main(int argc, char **argv) {
     std::printf("%-9s %32s   %32s\n", "", "cosine", "leave one out, loss");
     std::printf("%-9s %10s %10s %10s   %10s %10s %10s\n", "sublayer", "weights", "layers", "apart", "weights", "layers",
                 "apart");
-    for (std::size_t u = 0; u < scores.units(); ++u) {
+    for (std::size_t u = 0; u < scores.n_units(); ++u) {
       std::printf("%-9s", name_of(u).c_str());
       for (const prune::Metric metric : scores.metrics()) {
         const double one = scores[metric][u], other = again[metric][u];
@@ -178,7 +178,7 @@ int main(int argc, char **argv) {
     prune::RecoverOptions recovery;
     recovery.kind = prune::AdapterKind::low_rank;
     recovery.rank = 8;
-    const prune::Adapters adapters = prune::recover(by_layers, data, mask, recovery);
+    const prune::Adapters adapters = by_layers.recover(data, mask, recovery);
     std::printf("\nremoved:");
     for (const std::size_t u : mask.removed()) std::printf(" %s", name_of(u).c_str());
 

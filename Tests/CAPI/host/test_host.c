@@ -320,8 +320,8 @@ static void whole_blocks(void)
     CHECK_OK(prune_model_info(model, &shape));
     CHECK((shape.abilities & PRUNE_ABILITY_SUBLAYERS) == 0);
     options.granularity = PRUNE_GRANULARITY_BLOCK;
-    options.metrics = (PRUNE_METRIC_ALL_STATIC & ~PRUNE_METRIC_MAGNITUDE) | PRUNE_METRIC_LEAVE_ONE_OUT_LOSS |
-                      PRUNE_METRIC_LEAVE_ONE_OUT_LOGIT_L2;
+    options.metrics =
+        PRUNE_METRIC_ALL_OF_STATES | PRUNE_METRIC_LEAVE_ONE_OUT_LOSS | PRUNE_METRIC_LEAVE_ONE_OUT_LOGIT_L2;
     CHECK_OK(prune_model_score(f.model, f.data, &options, ours, OPERATION_VALUES, &n));
     CHECK_OK(prune_model_score(model, f.data, &options, theirs, OPERATION_VALUES, &m));
     CHECK(n == m && n == 16);

@@ -119,7 +119,7 @@ static void cancelled_at_each_tick(void)
     prune_model *model = opened(&h);
     size_t n;
     long ticks;
-    options.metrics = (PRUNE_METRIC_ALL_STATIC & ~PRUNE_METRIC_MAGNITUDE) | PRUNE_METRIC_LEAVE_ONE_OUT_LOSS;
+    options.metrics = PRUNE_METRIC_ALL_OF_STATES | PRUNE_METRIC_LEAVE_ONE_OUT_LOSS;
     options.batch_tokens = 5;
     options.progress = stop;
     for (ticks = 0; status == PRUNE_ERR_CANCELLED && ticks < 1000; ticks++) {

@@ -15,7 +15,7 @@ static void all_refuse(const prune_model *model, const prune_data *data, const u
     double scores[36];
     options.keep = keep;
     options.n_keep = n_keep;
-    options.metrics = PRUNE_METRIC_ALL_STATIC & ~PRUNE_METRIC_MAGNITUDE;
+    options.metrics = PRUNE_METRIC_ALL_OF_STATES;
     CHECK_OK(prune_statistics_create(2, NULL, &statistics));
     CHECK_FAILS(prune_model_evaluate(model, data, keep, 1, n_keep, NULL, &evaluation), PRUNE_ERR_NONFINITE, place);
     CHECK_FAILS(prune_model_token_losses(model, data, keep, n_keep, NULL, floats, 512, NULL), PRUNE_ERR_NONFINITE,

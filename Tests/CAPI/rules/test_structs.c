@@ -9,6 +9,7 @@ static fixture f;
 typedef prune_status (*with_struct)(void *memory);
 
 static prune_status runtime_info(void *memory) { return prune_runtime_info(memory); }
+static prune_status metric_info(void *memory) { return prune_metric_info(0, memory); }
 static prune_status model_info(void *memory) { return prune_model_info(f.model, memory); }
 static prune_status mask_cost(void *memory) { return prune_model_cost(f.model, NULL, 0, memory); }
 
@@ -273,7 +274,8 @@ static const struct {
     uint32_t size;
     const char *name; /* what the message calls the argument */
     uint32_t first;   /* size in the first version that had the struct; 0 = as it is now */
-} cases[] = { { runtime_info, sizeof(prune_runtime), "out_runtime", offsetof(prune_runtime, bf16_kernels) },
+} cases[] = { { metric_info, sizeof(prune_metric_facts), "out_facts", 0 },
+              { runtime_info, sizeof(prune_runtime), "out_runtime", offsetof(prune_runtime, bf16_kernels) },
               { model_info, sizeof(prune_model_shape), "out_shape", offsetof(prune_model_shape, compute) },
               { mask_cost, sizeof(prune_cost), "out_cost", 0 },
               { model_open, sizeof(prune_model_options), "options", offsetof(prune_model_options, on_close) },

@@ -5,7 +5,7 @@
 #include "metrics.h"
 
 enum {
-    ALL_WITH_DATA = PRUNE_METRIC_ALL_STATIC & ~PRUNE_METRIC_MAGNITUDE
+    ALL_WITH_DATA = PRUNE_METRIC_ALL_OF_STATES
 };
 
 static size_t units_of(prune_granularity granularity)

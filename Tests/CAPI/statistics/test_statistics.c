@@ -36,7 +36,7 @@ static void equals_score(const fixture *f)
     for (granularity = 0; granularity < 4; granularity++) {
         options.granularity = granularity;
         for (options.relative_to = 0; options.relative_to < 2; options.relative_to++) {
-            options.metrics = PRUNE_METRIC_ALL_STATIC & ~PRUNE_METRIC_MAGNITUDE;
+            options.metrics = PRUNE_METRIC_ALL_OF_STATES;
             CHECK_OK(prune_model_score(f->model, f->data, &options, direct, 24, NULL));
             options.metrics = 0; /* all six */
             CHECK_OK(prune_statistics_scores(statistics, &options, read, 24, &count));

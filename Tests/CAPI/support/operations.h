@@ -18,7 +18,7 @@ static inline prune_status operation_statics(const prune_model *model, const pru
                                              size_t *count)
 {
     prune_score_options options = PRUNE_SCORE_OPTIONS_INIT;
-    options.metrics = PRUNE_METRIC_ALL_STATIC & ~PRUNE_METRIC_MAGNITUDE;
+    options.metrics = PRUNE_METRIC_ALL_OF_STATES;
     return prune_model_score(model, data, &options, values, OPERATION_VALUES, count);
 }
 
@@ -26,7 +26,7 @@ static inline prune_status operation_statics_masked(const prune_model *model, co
                                                     size_t *count)
 {
     prune_score_options options = PRUNE_SCORE_OPTIONS_INIT;
-    options.metrics = PRUNE_METRIC_ALL_STATIC & ~PRUNE_METRIC_MAGNITUDE;
+    options.metrics = PRUNE_METRIC_ALL_OF_STATES;
     options.granularity = PRUNE_GRANULARITY_BLOCK;
     options.keep = operation_keep;
     options.n_keep = FIXTURE_SUBLAYERS;

@@ -84,9 +84,7 @@ def enum_groups(header: str) -> tuple[EnumGroup, ...]:
     return tuple(found)
 
 
-def _named_values(
-    kind: str, known: dict[str, int], texts: dict[str, str]
-) -> tuple[EnumValue, ...]:
+def _named_values(kind: str, known: dict[str, int], texts: dict[str, str]) -> tuple[EnumValue, ...]:
     prefix = re.sub(r"[^_]*$", "", commonprefix(list(known)))
     if len(known) < 2:
         raise HeaderError(f"{kind} has too few values to say what their common prefix is")

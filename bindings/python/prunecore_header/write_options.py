@@ -61,7 +61,7 @@ def _classes(kind: str, fields: list[PlainField], groups: tuple[EnumGroup, ...])
     types = {field.name: _type(field, special) for field in fields}
     arguments = [field for field in fields if field.name not in PARAMETERS.get(kind, ())]
     made = (
-        f'\n\n@dataclass(frozen=True, kw_only=True)\nclass {name}(Options):\n'
+        f"\n\n@dataclass(frozen=True, kw_only=True)\nclass {name}(Options):\n"
         f'    """The plain options of {kind}."""\n\n'
         f'    STRUCT: ClassVar[str] = "{kind}"\n'
         "    OPTIONS: ClassVar[dict[str, Option]] = {\n"

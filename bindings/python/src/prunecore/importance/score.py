@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from prunecore._native.library import ffi, header_version, lib
+from prunecore._native.names.metric_facts import METRIC_FACTS, METRICS
 from prunecore._native.names.metric_sets import metric_bits, parse_metrics
-from prunecore._native.names.tables import GRANULARITY, METRICS, STATIC_METRICS, Granularity
+from prunecore._native.names.tables import GRANULARITY, Granularity
 from prunecore._native.names.units import unit_count
 from prunecore._native.options_generated import ScoreArguments, ScoreOptions
 from prunecore._native.progress import ProgressFunction, Watch
@@ -31,8 +32,8 @@ def _parse(metrics: str | Sequence[str], shape: ModelShape) -> tuple[str, ...]:
     """Reads a choice of metrics; "static" and "all" leave out what only weights can tell."""
     if shape.can_read_weights:
         return parse_metrics(metrics)
-    static = tuple(name for name in STATIC_METRICS if name != "magnitude")
-    everything = tuple(name for name in METRICS if name not in ("magnitude", "taylor"))
+    everything = tuple(name for name in METRICS if not METRIC_FACTS[name].needs_weights)
+    static = tuple(name for name in everything if METRIC_FACTS[name].is_static)
     return parse_metrics(metrics, static=static, everything=everything)
 
 

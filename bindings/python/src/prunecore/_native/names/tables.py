@@ -29,7 +29,6 @@ GRANULARITY = generated.GRANULARITY
 INPUT = generated.INPUT
 KIND = generated.ADAPTER_KIND
 MEASURE = generated.MEASURE
-METRIC = generated.METRICS
 OBJECTIVE = generated.OBJECTIVE
 PART = generated.PART
 RELATIVE_TO = generated.RELATIVE_TO
@@ -54,17 +53,8 @@ GRANULARITIES = GRANULARITY.names
 MEASURES = MEASURE.names
 """What can be measured of a masked model; lower = better."""
 
-METRICS = METRIC.names
-"""All metrics, in the order of their bits: the order of the rows that the library writes."""
-
 OBJECTIVES = OBJECTIVE.names
 """What adapters can be made for; all but the first are trained."""
-
-STATIC_METRICS = METRICS[:7]
-"""Those that one forward pass gives (magnitude needs none)."""
-
-STATISTICS_METRICS = METRICS[:6]
-"""Those that statistics hold."""
 
 STRATEGIES = STRATEGY.names
 """All strategies of searches; "default" stands for one of them."""

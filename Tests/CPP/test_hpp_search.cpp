@@ -53,14 +53,13 @@ void ask_and_tell(const prune::Model &model) {
   prune::SearchOptions options;
   options.remove = 2;
   prune::Search search(model, options);
-  CHECK(search.sublayers() == FIXTURE_SUBLAYERS && !search.done());
+  CHECK(search.n_sublayers() == FIXTURE_SUBLAYERS && !search.done());
   CHECK(search.state().strategy == prune::Strategy::greedy);
   const std::vector<prune::Mask> first = search.ask(2);
   CHECK(first.size() == 2);
   const std::vector<double> two = {0.0, 1.0};
   CHECK_THROWS(PRUNE_ERR_ARGUMENT, "2 damages for 1", search.tell({first[0]}, two));
-  CHECK_THROWS(PRUNE_ERR_ARGUMENT, "entries",
-               search.tell({prune::Mask::all_kept(1)}, prune::span<double>(two.data(), 1)));
+  CHECK_THROWS(PRUNE_ERR_ARGUMENT, "entries", search.tell({prune::Mask::all(1)}, prune::span<double>(two.data(), 1)));
   prune::Search loaded = prune::Search::load(search.save());
   play(loaded, 3);
   search.tell(first, std::vector<double>{damage(first[0]), damage(first[1])});
@@ -82,7 +81,7 @@ void ask_and_tell(const prune::Model &model) {
   CHECK(evolution.ask_with_share(1).share == 1.0 / 16);
 
   prune::Search moved = std::move(evolution);
-  CHECK(evolution.get() == nullptr && moved.sublayers() == FIXTURE_SUBLAYERS);
+  CHECK(evolution.get() == nullptr && moved.n_sublayers() == FIXTURE_SUBLAYERS);
   prune::Search adopted = prune::Search::adopt(moved.release());
   CHECK(adopted.state().told == 1);
 }
@@ -98,19 +97,19 @@ void on_a_model(const prune::Model &model, const prune::Data &data) {
   }
   int told = 0;
   prune::SearchRunOptions run;
-  run.progress = [&](const prune::SearchProgress &progress) {
+  run.on_batch = [&](const prune::SearchProgress &progress) {
     told = static_cast<int>(progress.state.told);
     return false;
   };
   model.search(data, search, run);
   CHECK(told == search.state().told && search.done() && search.state().sublayers_computed > 0);
   CHECK(search.state().damage == by_hand.state().damage);
-  for (std::size_t u = 0; u < search.sublayers(); ++u) CHECK(search.mask().data()[u] == by_hand.mask().data()[u]);
+  for (std::size_t u = 0; u < search.n_sublayers(); ++u) CHECK(search.mask().data()[u] == by_hand.mask().data()[u]);
 
   prune::Search stopped(model, options);
-  run.progress = [](const prune::SearchProgress &) { return true; };
+  run.on_batch = [](const prune::SearchProgress &) { return true; };
   CHECK_THROWS(PRUNE_ERR_CANCELLED, "", model.search(data, stopped, run));
-  run.progress = [](const prune::SearchProgress &) -> bool { throw std::runtime_error("of the caller"); };
+  run.on_batch = [](const prune::SearchProgress &) -> bool { throw std::runtime_error("of the caller"); };
   bool caught = false;
   try {
     model.search(data, stopped, run);
@@ -123,7 +122,7 @@ void on_a_model(const prune::Model &model, const prune::Data &data) {
 
   prune::TimeOptions times;
   times.repetitions = 1, times.prompt_tokens = 8, times.context = 4;
-  const std::vector<prune::TokenTime> measured = model.times(times);
+  const std::vector<prune::TokenTime> measured = model.token_times(times);
   CHECK(measured.size() == FIXTURE_SUBLAYERS + 1);
   for (const prune::TokenTime &time : measured) CHECK(time.prefill_ms > 0 && time.decode_ms > 0);
 }

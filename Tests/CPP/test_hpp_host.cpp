@@ -49,10 +49,13 @@ void everything_offered() {
   const prune::Model model = prune::Model::from_host(host);
   const prune::ModelShape shape = model.shape();
   CHECK(shape.architecture == "Reference" && shape.n_blocks == 2 && shape.hidden_size == FIXTURE_HIDDEN);
-  CHECK(shape.can_read_states && shape.has_gradients && shape.has_sublayers && shape.has_states);
-  CHECK(!shape.can_generate && !shape.can_magnitude);
+  CHECK(shape.can_read_states && shape.has_gradients && shape.removes_sublayers && shape.runs_sublayers);
+  CHECK(!shape.can_generate && !shape.can_read_weights);
   same_as_engine(model, host->live);
   CHECK(called.size() == 12);
+  // Of a model that gives no weights, the usual metrics are those of states.
+  const prune::Data data = fixture_data();
+  CHECK(model.score(data).metrics().size() == 6 && model.score(data).n_units() == 4);
 }
 
 // Offers all but what can be computed from the rest.
@@ -102,7 +105,7 @@ void what_is_overridden_is_offered() {
   CHECK(!model.shape().can_read_states && !model.shape().has_gradients);
   CHECK_NEAR(model.evaluate(data).loss, prune::Model("tiny").evaluate(data).loss, 1e-5);
   CHECK_THROWS(PRUNE_ERR_UNSUPPORTED, "compare", (void)model.score(data));
-  CHECK_THROWS(PRUNE_ERR_UNSUPPORTED, "vjp", (void)prune::gradient(model, data, prune::Objective::ce, 0));
+  CHECK_THROWS(PRUNE_ERR_UNSUPPORTED, "vjp", (void)model.gradient(data, prune::Objective::ce, 0));
   std::int64_t rows[] = {0};
   float value = 0.0f;
   const TinyState state = less->embed({prune::span<std::int32_t>(fixture_ids, 1), prune::span<std::int64_t>(rows)});
@@ -149,7 +152,7 @@ void evaluate_alone() {
   const prune::Model opened("tiny");
   auto host = std::make_shared<WholeMasks>();
   const prune::Model model = prune::Model::from_host(host);
-  CHECK(!model.shape().has_states && model.shape().has_sublayers);
+  CHECK(!model.shape().runs_sublayers && model.shape().removes_sublayers);
   CHECK_NEAR(model.evaluate(fixture_data(), mask).loss, opened.evaluate(fixture_data(), mask).loss, 1e-5);
   CHECK_NEAR(model.evaluate(weighted, mask).loss, opened.evaluate(weighted, mask).loss, 1e-5);
   CHECK_THROWS(PRUNE_ERR_UNSUPPORTED, "embed", (void)model.score(fixture_data()));
@@ -178,7 +181,7 @@ void lifetimes() {
     std::optional<prune::Model> model = prune::Model::from_host(logged());
     prune::RecoverOptions options;
     options.kind = prune::AdapterKind::bias;
-    std::optional<prune::Model> recovered = prune::recover(*model, data, mask, options).attach(*model);
+    std::optional<prune::Model> recovered = model->recover(data, mask, options).attach(*model);
     const prune::Model moved = *std::exchange(model, std::nullopt);
     CHECK(log.empty() && moved.evaluate(data).loss > 0.0);
     prune_model_release(std::exchange(recovered, std::nullopt)->release());
@@ -188,7 +191,7 @@ void lifetimes() {
   log.clear();
   {
     std::optional<prune::Model> model = prune::Model::from_host(logged());
-    const prune::Model recovered = prune::recover(*model, data, mask).attach(*model);
+    const prune::Model recovered = model->recover(data, mask).attach(*model);
     model.reset();
     CHECK(log.empty() && recovered.evaluate(data).loss > 0.0);
   }
@@ -297,7 +300,7 @@ void refusals() {
   }
   CHECK(watched.expired());
   shape.whole_blocks = true;
-  CHECK(!made().shape().has_sublayers);
+  CHECK(!made().shape().removes_sublayers);
   shape.architecture = std::string("a\0b", 3);
   CHECK_THROWS(PRUNE_ERR_ARGUMENT, "architecture", (void)made());
   CHECK_THROWS(PRUNE_ERR_ARGUMENT, "null", (void)prune::Model::from_host(std::shared_ptr<Shaped>()));

@@ -51,22 +51,22 @@ void formats() {
   prune::ExportOptions options;
   options.replace = true;
   options.provenance = "{\"from\": \"C++\"}";
-  prune::export_model(model, "plain_hpp", block0, options);
+  model.export_to("plain_hpp", block0, options);
   CHECK(has(text("plain_hpp", "prunecore.json"), "{\"from\": \"C++\"}"));
   const prune::Model plain("plain_hpp");
   CHECK(plain.shape().n_blocks == 1 && plain.evaluate(data).loss == model.evaluate(data, block0).loss);
 
   options.format = prune::Format::deci;
-  prune::export_model(model, "deci_hpp", half, options);
+  model.export_to("deci_hpp", half, options);
   CHECK(has(text("deci_hpp", "config.json"), "nemotron-nas"));
 
   prune::RecoverOptions recovery;
   recovery.kind = prune::AdapterKind::bias;
-  const prune::Adapters adapters = prune::recover(model, data, half, recovery);
-  CHECK_THROWS(PRUNE_ERR_UNSUPPORTED, "adapter", prune::export_model(model, adapters, "custom_hpp", options));
+  const prune::Adapters adapters = model.recover(data, half, recovery);
+  CHECK_THROWS(PRUNE_ERR_UNSUPPORTED, "adapter", model.export_to("custom_hpp", adapters, options));
   options.format = prune::Format::hf;
   options.shard_bytes = 4000;
-  prune::export_model(model, adapters, "custom_hpp", options);
+  model.export_to("custom_hpp", adapters, options);
   CHECK(has(text("custom_hpp", "config.json"), "\"kind\": \"bias\""));
   CHECK(has(text("custom_hpp", "model.safetensors.index.json"), "model.layers.1.self_attn.bias"));
 }
@@ -74,21 +74,21 @@ void formats() {
 void refusals() {
   const prune::Model model("tiny_hpp");
   prune::ExportOptions options;
-  CHECK_THROWS(PRUNE_ERR_FILE, "plain_hpp", prune::export_model(model, "plain_hpp"));
-  CHECK_THROWS(PRUNE_ERR_ARGUMENT, "NUL", prune::export_model(model, std::string("a\0b", 3)));
+  CHECK_THROWS(PRUNE_ERR_FILE, "plain_hpp", model.export_to("plain_hpp"));
+  CHECK_THROWS(PRUNE_ERR_ARGUMENT, "NUL", model.export_to(std::string("a\0b", 3)));
   options.format = static_cast<prune::Format>(77);
-  CHECK_THROWS(PRUNE_ERR_ARGUMENT, "format", prune::export_model(model, "new_hpp", {}, options));
+  CHECK_THROWS(PRUNE_ERR_ARGUMENT, "format", model.export_to("new_hpp", {}, options));
   options.format = prune::Format::hf;
   options.progress = [](const prune_progress &) -> bool { throw std::runtime_error("mine"); };
   bool thrown = false;
   try {
-    prune::export_model(model, "new_hpp", {}, options);
+    model.export_to("new_hpp", {}, options);
   } catch (const std::runtime_error &error) {
     thrown = std::string(error.what()) == "mine";
   }
   CHECK(thrown);
   options.progress = [](const prune_progress &) { return true; };
-  CHECK_THROWS(PRUNE_ERR_CANCELLED, "export", prune::export_model(model, "new_hpp", {}, options));
+  CHECK_THROWS(PRUNE_ERR_CANCELLED, "export", model.export_to("new_hpp", {}, options));
   CHECK_THROWS(PRUNE_ERR_FILE, "new_hpp", (void)prune::Model("new_hpp"));
 }
 

@@ -88,7 +88,7 @@ void attached() {
   {
     prune::Model recovered = [&] {
       const prune::Model model = prune::Model::from_tensors(config, tensors(), watch.options());
-      return prune::recover(model, data, keep, options).attach(model);
+      return model.recover(data, keep, options).attach(model);
     }();
     CHECK(*watch.calls == 0 && recovered.evaluate(data).loss > 0.0);
   }

@@ -47,7 +47,7 @@ const std::vector<std::pair<const char *, Task>> tasks{
     {"evaluate", [](const auto &model, const auto &data) { (void)model.evaluate(data, mask); }},
     {"evaluate_masks",
      [](const auto &model, const auto &data) {
-       (void)model.evaluate_masks(data, std::vector<prune::Mask>{mask, prune::Mask::all_kept(2)});
+       (void)model.evaluate_masks(data, std::vector<prune::Mask>{mask, prune::Mask::all(2)});
      }},
     {"token_losses", [](const auto &model, const auto &data) { (void)model.token_losses(data); }},
     {"logits", [](const auto &model, const auto &data) { (void)model.logits(data); }},
@@ -69,29 +69,25 @@ const std::vector<std::pair<const char *, Task>> tasks{
     {"moments", [](const auto &model, const auto &data) { prune::Moments(model, mask).collect(model, data); }},
     {"closed form",
      [](const auto &model, const auto &data) {
-       (void)prune::recover(model, data, mask, recovery(prune::Objective::closed_form, data));
+       (void)model.recover(data, mask, recovery(prune::Objective::closed_form, data));
      }},
-    {"training",
-     [](const auto &model, const auto &data) {
-       (void)prune::recover(model, data, mask, recovery(prune::Objective::kl, data));
-     }},
+    {"training", [](const auto &model,
+                    const auto &data) { (void)model.recover(data, mask, recovery(prune::Objective::kl, data)); }},
     {"recovered",
      [](const auto &model, const auto &data) {
-       static const prune::Adapters adapters =
-           prune::recover(prune::Model::adopt([] {
-                            prune_model *made = nullptr;
-                            REQUIRE(prune_model_open("tiny", nullptr, &made) == PRUNE_OK);
-                            return made;
-                          }()),
-                          fixture_data(), mask);
+       static const prune::Adapters adapters = prune::Model::adopt([] {
+                                                 prune_model *made = nullptr;
+                                                 REQUIRE(prune_model_open("tiny", nullptr, &made) == PRUNE_OK);
+                                                 return made;
+                                               }())
+                                                   .recover(fixture_data(), mask);
        (void)adapters.attach(model).evaluate(data);
      }},
-    {"gradient",
-     [](const auto &model, const auto &data) { (void)prune::gradient(model, data, prune::Objective::ce, 3); }},
+    {"gradient", [](const auto &model, const auto &data) { (void)model.gradient(data, prune::Objective::ce, 3); }},
     {"vjp",
      [](const auto &model, const auto &data) {
        const std::vector<float> values(FIXTURE_TOKENS * FIXTURE_HIDDEN, 0.25f);
-       (void)prune::vjp(model, data, 1, values, values);
+       (void)model.vjp(data, 1, values, values);
      }},
 };
 

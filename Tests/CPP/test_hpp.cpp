@@ -64,7 +64,7 @@ void ownership() {
   CHECK(prune_model_info(handle, &shape) == PRUNE_ERR_HANDLE);
   prune_data *raw = nullptr;
   CHECK_OK(prune_data_create(fixture_ids, fixture_lengths, FIXTURE_SEQUENCES, nullptr, &raw));
-  CHECK(prune::Data::adopt(raw).tokens() == FIXTURE_TOKENS);
+  CHECK(prune::Data::adopt(raw).n_tokens() == FIXTURE_TOKENS);
   prune_statistics *sums = nullptr;
   CHECK_OK(prune_statistics_create(2, nullptr, &sums));
   CHECK(prune::Statistics::adopt(sums).get() == sums);
@@ -94,22 +94,22 @@ void model_and_mask() {
   CHECK(shape.compute == prune::Compute::float32);
   CHECK(prune::Model("tiny", prune::Compute::float32).shape().compute == prune::Compute::float32);
   CHECK_THROWS(PRUNE_ERR_ARGUMENT, "compute", prune::Model("tiny", static_cast<prune::Compute>(3)));
-  CHECK(shape.tied_embeddings && shape.can_read_states && shape.can_magnitude && shape.head_size == 8);
+  CHECK(shape.tied_embeddings && shape.can_read_states && shape.can_read_weights && shape.head_size == 8);
   CHECK(shape.has_gradients);
   CHECK(model.sublayers().size() == 4 && model.sublayers()[3].block == 1);
 
-  prune::Mask mask = prune::Mask::all_kept(2);
+  prune::Mask mask = prune::Mask::all(2);
   CHECK(model.mask() == mask && mask.size() == 4 && mask.removed().empty() && mask.kept().size() == 4);
-  mask.remove(1).remove(2).restore(1);
+  mask.remove(1).remove(2).keep(1);
   CHECK(mask.removed() == std::vector<std::size_t>{2} && !mask.is_kept(2) && mask.is_kept(1));
   CHECK_THROWS(PRUNE_ERR_ARGUMENT, "sublayer 4", mask.remove(4));
   CHECK_THROWS(PRUNE_ERR_ARGUMENT, "sublayer 9", (void)mask.is_kept(9));
   CHECK(model.cost(mask).sublayers_removed == 1 && model.cost().sublayers_removed == 0);
   model.set_mask(mask);
   CHECK(model.mask() == mask && model.cost().sublayers_removed == 1);
-  CHECK_THROWS(PRUNE_ERR_ARGUMENT, "keep", model.set_mask(prune::Mask::all_kept(3)));
+  CHECK_THROWS(PRUNE_ERR_ARGUMENT, "keep", model.set_mask(prune::Mask::all(3)));
   model.set_mask({});
-  CHECK(model.mask() == prune::Mask::all_kept(2) && model.mask() != mask);
+  CHECK(model.mask() == prune::Mask::all(2) && model.mask() != mask);
 
   const std::string json = mask.to_json("{\"metric\": \"cosine\"}");
   CHECK(json.find("attn.1") != std::string::npos && json.find("cosine") != std::string::npos);
@@ -119,7 +119,7 @@ void model_and_mask() {
   CHECK_THROWS(PRUNE_ERR_ARGUMENT, "keep", (void)prune::Mask().to_json());
   CHECK_THROWS(PRUNE_ERR_ARGUMENT, "2", model.cost(prune::Mask({1, 1, 2, 1})));
   const std::vector<double> scores{0.3, 0.1};
-  CHECK(prune::Mask::all_kept(2).remove_lowest(scores, prune::Granularity::block, 1).bytes() ==
+  CHECK(prune::Mask::all(2).remove_lowest(scores, prune::Granularity::block, 1).bytes() ==
         (std::vector<std::uint8_t>{1, 1, 0, 0}));
 }
 
@@ -130,7 +130,7 @@ void scoring() {
   options.granularity = prune::Granularity::attention;
   options.metrics = prune::Metric::leave_one_out_loss | prune::Metric::cosine;
   const prune::Scores scores = model.score(data, options);
-  CHECK(scores.metrics().size() == 2 && scores.units() == 2 && scores.n_blocks() == 2);
+  CHECK(scores.metrics().size() == 2 && scores.n_units() == 2 && scores.n_blocks() == 2);
   CHECK(scores.metrics()[0] == prune::Metric::cosine && scores.granularity() == prune::Granularity::attention);
 
   prune_score_options c = PRUNE_SCORE_OPTIONS_INIT;
@@ -143,15 +143,20 @@ void scoring() {
   CHECK_THROWS(PRUNE_ERR_ARGUMENT, "not among", (void)scores[prune::Metric::l1]);
   const std::size_t lowest = expected[0] <= expected[1] ? 0 : 2;
   CHECK(scores.prune(1).removed() == std::vector<std::size_t>{lowest});
-  CHECK(scores.prune(1, prune::Metric::cosine, prune::Mask::all_kept(2).remove(1)).removed().size() == 2);
+  CHECK(scores.prune(1, prune::Metric::cosine, prune::Mask::all(2).remove(1)).removed().size() == 2);
   CHECK_THROWS(PRUNE_ERR_ARGUMENT, "3", (void)scores.prune(3));
 
-  CHECK(model.score(data).metrics().size() == 7 && model.score(data).units() == 4);
+  CHECK(model.score(data).metrics().size() == 7 && model.score(data).n_units() == 4);
+  options.metrics = prune::Metric::all_static | prune::Metric::leave_one_out_loss;
+  CHECK(model.score(data, options).metrics().size() == 8 && model.score(data, options).n_units() == 2);
+  options.metrics = prune::Metric::all;
+  CHECK(model.score(data, options).metrics().size() == prune::metrics().size());
+  CHECK(prune::metrics()[0].bit == PRUNE_METRIC_COSINE && prune::metrics()[0].name == std::string("cosine"));
   options.metrics = prune::Metric::magnitude;
   CHECK(model.score(options).values().size() == 2);
   options.metrics = prune::Metric::l2;
   CHECK_THROWS(PRUNE_ERR_ARGUMENT, "data", model.score(options));
-  options.mask = prune::Mask::all_kept(2).remove(0);
+  options.mask = prune::Mask::all(2).remove(0);
   CHECK(model.score(data, options).values()[0] == 0.0);
 }
 
@@ -209,16 +214,16 @@ void activations() {
 void evaluating() {
   const prune::Model model("tiny");
   const prune::Data data = fixture_data();
-  const prune::Mask mask = prune::Mask::all_kept(2).remove(3);
+  const prune::Mask mask = prune::Mask::all(2).remove(3);
   prune_evaluation expected{};
   CHECK_OK(prune_model_evaluate(model.get(), data.get(), mask.data(), 1, 4, nullptr, &expected));
   CHECK(model.evaluate(data, mask).loss == expected.loss);
   CHECK(model.evaluate(data).loss != expected.loss);
-  const std::vector<prune::Mask> masks{prune::Mask::all_kept(2), mask};
+  const std::vector<prune::Mask> masks{prune::Mask::all(2), mask};
   const std::vector<prune::Evaluation> each = model.evaluate_masks(data, masks);
   CHECK(each.size() == 2 && each[1].loss == expected.loss && each[0].loss == model.evaluate(data).loss);
   CHECK(model.evaluate_masks(data, {}).empty());
-  const std::vector<prune::Mask> uneven{mask, prune::Mask::all_kept(3)};
+  const std::vector<prune::Mask> uneven{mask, prune::Mask::all(3)};
   CHECK_THROWS(PRUNE_ERR_ARGUMENT, "one length", model.evaluate_masks(data, uneven));
 
   const std::vector<float> losses = model.token_losses(data, mask);
@@ -234,7 +239,7 @@ void evaluating() {
   const std::vector<float> weights(FIXTURE_TOKENS, 2.0f);
   const prune::Data weighted(prune::span<std::int32_t>(fixture_ids), prune::span<std::int64_t>(fixture_lengths),
                              weights);
-  CHECK(model.evaluate(weighted).weight == 2.0 * FIXTURE_PREDICTED && weighted.sequences() == FIXTURE_SEQUENCES);
+  CHECK(model.evaluate(weighted).weight == 2.0 * FIXTURE_PREDICTED && weighted.n_sequences() == FIXTURE_SEQUENCES);
 }
 
 struct Interruption {
@@ -287,7 +292,7 @@ void generating() {
   prune::GenerateOptions options;
   options.max_new_tokens = 6;
   const prune::Generation whole = model.generate(prompts, options);
-  CHECK(model.shape().can_generate && whole.size() == 3 && whole.report().new_tokens == 18);
+  CHECK(model.shape().can_generate && whole.size() == 3 && whole.summary().new_tokens == 18);
   const prune::GeneratedSequence first = whole.sequence(0);
   CHECK(first.tokens.size() == 6 && first.losses.size() == 6 && first.end == prune::End::length);
   CHECK_THROWS(PRUNE_ERR_ARGUMENT, "prompt", (void)whole.sequence(3));
@@ -305,14 +310,14 @@ void generating() {
   };
   const prune::Generation cut = model.generate(prompts, options);
   CHECK(cut.sequence(0).tokens.size() == 1 && cut.sequence(0).end == prune::End::stop);
-  CHECK(cut.sequence(1).tokens.size() <= 2 && tokens == cut.report().new_tokens && steps >= 1);
+  CHECK(cut.sequence(1).tokens.size() <= 2 && tokens == cut.summary().new_tokens && steps >= 1);
   const prune::Mask nothing(std::vector<std::uint8_t>(FIXTURE_SUBLAYERS, 0));
-  CHECK(model.generate(prompts, {}, nothing).report().kv_bytes_peak == 0);
+  CHECK(model.generate(prompts, {}, nothing).summary().kv_bytes_peak == 0);
 
   prune::Generation moved = model.generate(prompts);
   const prune::Generation taken = std::move(moved);
   CHECK(moved.get() == nullptr && taken.size() == 3);
-  CHECK_THROWS(PRUNE_ERR_ARGUMENT, "generation", (void)moved.report());
+  CHECK_THROWS(PRUNE_ERR_ARGUMENT, "generation", (void)moved.summary());
   options = {};
   options.temperature = -1.0;
   CHECK_THROWS(PRUNE_ERR_ARGUMENT, "temperature", (void)model.generate(prompts, options));

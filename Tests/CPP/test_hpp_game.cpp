@@ -36,7 +36,7 @@ prune::GameOptions with(prune::Estimator estimator) {
 
 void ask_and_tell() {
   prune::Game game(3, with(prune::Estimator::exact));
-  CHECK(game.players() == 3 && !game.done() && game.state().estimator == prune::Estimator::exact);
+  CHECK(game.n_players() == 3 && !game.done() && game.state().estimator == prune::Estimator::exact);
   CHECK(game.ask(0).empty());
   CHECK_THROWS(PRUNE_ERR_DATA, "", (void)game.result());
   CHECK_THROWS(PRUNE_ERR_ARGUMENT, "most", (void)game.ask(SIZE_MAX));
@@ -95,7 +95,7 @@ void saving_and_ownership() {
   const prune::Coalitions asked = game.ask(5);
   const std::vector<std::uint8_t> bytes = game.save();
   prune::Game loaded = prune::Game::load(bytes);
-  CHECK(loaded.players() == 3 && loaded.state().outstanding == 0);
+  CHECK(loaded.n_players() == 3 && loaded.state().outstanding == 0);
   CHECK(loaded.ask(5).bytes() == asked.bytes());
   CHECK_THROWS(PRUNE_ERR_FORMAT, "", prune::Game::load({}));
   const std::vector<std::uint8_t> part(bytes.begin(), bytes.end() - 1);
@@ -109,7 +109,7 @@ void saving_and_ownership() {
   loaded = std::move(moved);
   CHECK(loaded.get() == handle && loaded.state().outstanding == 5);
   prune_game *const given_up = loaded.release();
-  CHECK(prune::Game::adopt(given_up).players() == 3);
+  CHECK(prune::Game::adopt(given_up).n_players() == 3);
   CHECK_THROWS(PRUNE_ERR_HANDLE, "game", prune::Game::adopt(given_up));
   CHECK_THROWS(PRUNE_ERR_ARGUMENT, "game", prune::Game::adopt(nullptr));
 }
@@ -117,8 +117,7 @@ void saving_and_ownership() {
 void damages() {
   const prune::Model model("tiny");
   const prune::Data data = fixture_data();
-  const std::vector<prune::Mask> masks{prune::Mask::all_kept(2), prune::Mask::all_kept(2).remove(0),
-                                       prune::Mask({0, 0, 0, 0})};
+  const std::vector<prune::Mask> masks{prune::Mask::all(2), prune::Mask::all(2).remove(0), prune::Mask({0, 0, 0, 0})};
   const prune::Damages losses = model.damages(data, masks);
   CHECK(losses.values.size() == 3 && losses.values[1] == model.evaluate(data, masks[1]).loss);
   CHECK(losses.report.tokens == FIXTURE_TOKENS && losses.report.sublayers_naive >= 7);
@@ -143,7 +142,7 @@ void damages() {
   options.batch_tokens = 0;
   options.measure = prune::Measure::choice_loss;
   CHECK_THROWS(PRUNE_ERR_DATA, "choice", model.damages(data, masks, options));
-  const std::vector<prune::Mask> uneven{masks[0], prune::Mask::all_kept(3)};
+  const std::vector<prune::Mask> uneven{masks[0], prune::Mask::all(3)};
   CHECK_THROWS(PRUNE_ERR_ARGUMENT, "one length", model.damages(data, uneven));
 }
 
@@ -155,7 +154,7 @@ void choices() {
   CHECK(log_likelihoods.size() == 5 && log_likelihoods[0] < 0.0);
   const prune::Data plain = prune::Data::from_sequences({{1, 5, 9}});
   CHECK_NEAR(log_likelihoods[1], -static_cast<double>(model.token_losses(plain)[2]), 1e-6);
-  CHECK(model.evaluate_choices(data, prune::Mask::all_kept(2).remove(1)) != log_likelihoods);
+  CHECK(model.evaluate_choices(data, prune::Mask::all(2).remove(1)) != log_likelihoods);
   CHECK(model.evaluate(data).tokens == 3);
   CHECK_THROWS(PRUNE_ERR_DATA, "choice", model.evaluate_choices(plain));
   CHECK_THROWS(PRUNE_ERR_DATA, "item", prune::Data::from_choices({}));
@@ -175,14 +174,14 @@ void shapley() {
   const prune::Model model("tiny");
   const prune::Data data = fixture_data();
   prune::Game whole(4, with(prune::Estimator::exact)), game(4, with(prune::Estimator::exact));
-  prune::ShapleyOptions options;
+  prune::GameRunOptions options;
   options.batch_coalitions = 5;
   model.shapley(data, whole, options);
   CHECK(whole.done() && whole.state().told == 16 && whole.state().sublayers_naive > whole.state().sublayers_computed);
 
   std::vector<std::uint8_t> saved;
   int calls = 0;
-  options.progress = [&](const prune::GameProgress &progress) -> bool {
+  options.on_batch = [&](const prune::GameProgress &progress) -> bool {
     ++calls;
     CHECK(progress.state.n_players == 4 && progress.seconds >= 0.0);
     CHECK(progress.has_estimate == (progress.values.size() == 4));
@@ -203,7 +202,7 @@ void shapley() {
   CHECK(calls == 4 && game.done() && game.result().values == whole.result().values);
   prune::Game loaded = prune::Game::load(saved);
   CHECK(loaded.state().told == 5);
-  options.progress = nullptr;
+  options.on_batch = nullptr;
   model.shapley(data, loaded, options);
   CHECK(loaded.result().values == whole.result().values);
 
@@ -217,12 +216,12 @@ void shapley() {
   }
   CHECK(caught == 9 && other.state().told == 0);
   options.coalitions.progress = {};
-  options.player_of_sublayer = {0, -1, 1, 1};
+  options.sublayer_players = {0, -1, 1, 1};
   CHECK_THROWS(PRUNE_ERR_ARGUMENT, "4", model.shapley(data, other, options));
   prune::Game grouped(2, with(prune::Estimator::exact)), by_block(2, with(prune::Estimator::exact));
   model.shapley(data, grouped, options);
   CHECK(grouped.done() && grouped.state().told == 4);
-  options.player_of_sublayer.clear();
+  options.sublayer_players.clear();
   options.granularity = prune::Granularity::block;
   options.coalitions.measure = prune::Measure::js;
   options.sublayer_budget = 1;

@@ -31,7 +31,7 @@ prune::RecoverOptions low_rank(const prune::Data &held_out) {
 void values_and_files() {
   const prune::Model model("tiny_hpp");
   const prune::Data data = fixture_data();
-  prune::Adapters adapters = prune::recover(model, data, keep, low_rank(data));
+  prune::Adapters adapters = model.recover(data, keep, low_rank(data));
   CHECK(adapters.mask() == keep && adapters.history().empty());
   const prune::AdaptersSummary summary = adapters.summary();
   CHECK(summary.n_adapters == 2 && summary.n_blocks == 2 && summary.hidden_size == FIXTURE_HIDDEN);
@@ -61,7 +61,7 @@ void values_and_files() {
 
   prune::RecoverOptions constant;
   constant.kind = prune::AdapterKind::bias;
-  const prune::Adapters biases = prune::recover(model, data, keep, constant);
+  const prune::Adapters biases = model.recover(data, keep, constant);
   const prune::FoldedAdapters folded = biases.fold();
   CHECK(folded.biases.size() == 4 * FIXTURE_HIDDEN && folded.rest.list().empty());
   CHECK_NEAR(folded.biases[0], biases.values(1, prune::Part::bias)[0] + biases.values(2, prune::Part::bias)[0], 1e-6);
@@ -92,17 +92,17 @@ void training() {
   };
   int told = 0;
   options.progress = [&](const prune_progress &) { return ++told < 0; };
-  const prune::Adapters adapters = prune::recover(model, data, keep, options);
+  const prune::Adapters adapters = model.recover(data, keep, options);
   const prune::AdaptersSummary summary = adapters.summary();
   CHECK(steps == 20 && told > 0 && adapters.history().size() == 5);
   CHECK(summary.held_out_best <= summary.held_out_before);
   CHECK(summary.objective == static_cast<prune_objective>(prune::Objective::kl));
   options.progress = {};
   options.on_step = [](const prune::TrainingProgress &progress) { return progress.step == 3; };
-  CHECK_THROWS(PRUNE_ERR_CANCELLED, "3", (void)prune::recover(model, data, keep, options));
+  CHECK_THROWS(PRUNE_ERR_CANCELLED, "3", (void)model.recover(data, keep, options));
   options.on_step = [](const prune::TrainingProgress &) -> bool { throw Stopped(); };
   try {
-    (void)prune::recover(model, data, keep, options);
+    (void)model.recover(data, keep, options);
     CHECK(false);
   } catch (const Stopped &) {
     CHECK(true);
@@ -110,7 +110,7 @@ void training() {
   options.on_step = {};
   options.initial = &adapters;
   options.checkpoint = "state_hpp";
-  CHECK_NEAR(prune::recover(model, data, keep, options).summary().held_out_before, summary.held_out_best, 1e-6);
+  CHECK_NEAR(model.recover(data, keep, options).summary().held_out_before, summary.held_out_best, 1e-6);
 }
 
 // Every option reaches C: each is out of range in turn, and the text names it.
@@ -121,8 +121,7 @@ void options() {
     prune::RecoverOptions options = low_rank(data);
     options.objective = prune::Objective::ce;
     change(options);
-    check_throws(PRUNE_ERR_ARGUMENT, part, __FILE__, __LINE__,
-                 [&] { (void)prune::recover(model, data, keep, options); });
+    check_throws(PRUNE_ERR_ARGUMENT, part, __FILE__, __LINE__, [&] { (void)model.recover(data, keep, options); });
   };
   refused("kind", [](auto &o) { o.kind = static_cast<prune::AdapterKind>(9); });
   refused("objective", [](auto &o) { o.objective = static_cast<prune::Objective>(9); });
@@ -157,23 +156,25 @@ void moments_and_gradients() {
   moments.collect(model, data);
   other.collect(model, data);
   const prune::Adapters solved = moments.solve(other, options);
-  const prune::Adapters made = prune::recover(model, data, keep, options);
+  const prune::Adapters made = model.recover(data, keep, options);
   const std::vector<float> a = solved.values(1, prune::Part::bias), b = made.values(1, prune::Part::bias);
   for (std::size_t i = 0; i < a.size(); ++i) CHECK_NEAR(a[i], b[i], 1e-5);
   moments.merge(other);
   CHECK(moments.solve(options).summary().statistics_tokens == 2 * FIXTURE_TOKENS);
-  CHECK_THROWS(PRUNE_ERR_CANCELLED, "", moments.collect(model, data, {0, [](const prune_progress &) { return true; }}));
+  prune::EvaluateOptions stopping;
+  stopping.progress = [](const prune_progress &) { return true; };
+  CHECK_THROWS(PRUNE_ERR_CANCELLED, "", moments.collect(model, data, stopping));
 
   const std::vector<float> states = model.hidden_states(data, 0);
-  const prune::Gradient after = prune::gradient(model, data, prune::Objective::ce, 1, keep);
-  const prune::Gradient before = prune::gradient(model, data, prune::Objective::ce, 0, keep);
-  const std::vector<float> pulled = prune::vjp(model, data, 0, states, after.values);
+  const prune::Gradient after = model.gradient(data, prune::Objective::ce, 1, keep);
+  const prune::Gradient before = model.gradient(data, prune::Objective::ce, 0, keep);
+  const std::vector<float> pulled = model.vjp(data, 0, states, after.values);
   CHECK(pulled.size() == before.values.size());
   for (std::size_t i = 0; i < pulled.size(); ++i) CHECK_NEAR(pulled[i], before.values[i], 1e-6);
   CHECK_NEAR(before.loss, model.evaluate(data, keep).loss, 1e-5);
-  CHECK_THROWS(PRUNE_ERR_ARGUMENT, "states", (void)prune::vjp(model, data, 0, states, {}));
-  CHECK_THROWS(PRUNE_ERR_ARGUMENT, "count is 0", (void)prune::vjp(model, data, 0, {}, {}));
-  const prune::Gradient own = prune::gradient(made, model, data, prune::Objective::ce, 2);
+  CHECK_THROWS(PRUNE_ERR_ARGUMENT, "states", (void)model.vjp(data, 0, states, {}));
+  CHECK_THROWS(PRUNE_ERR_ARGUMENT, "count is 0", (void)model.vjp(data, 0, {}, {}));
+  const prune::Gradient own = made.gradient(model, data, prune::Objective::ce, 2);
   CHECK(own.values.size() == FIXTURE_HIDDEN * 7);
   CHECK_NEAR(own.loss, made.attach(model).evaluate(data).loss, 1e-5);
 }
