@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every benchmark begins: its imports are found, and it says its options."""
+"""Every benchmark can begin, and runner and page know it."""
 
 from __future__ import annotations
 
@@ -29,12 +29,10 @@ def said(*command: str) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize("module", ENTRIES)
-def test_benchmark_starts_and_says_its_options(module: str) -> None:
-    pytest.importorskip("torch")
-    pytest.importorskip("transformers")
-    pytest.importorskip("shapiq")
-    assert "--help" in said("-m", module, "--help")
+def test_every_benchmark_finds_its_imports() -> None:
+    for name in ("torch", "transformers", "shapiq"):
+        pytest.importorskip(name)
+    said("-c", "\n".join(f"import {module}" for module in ENTRIES))
 
 
 def test_runner_and_page_of_the_benchmarks_have_every_benchmark() -> None:

@@ -14,8 +14,8 @@ from pages import REPOSITORY
 LICENCE = "SPDX-License-Identifier: Apache-2.0"
 RIGHT = {
     "a.py": f"# {LICENCE}\nX = 1\n",
-    "a.c": f"/* {LICENCE} */\nstatic int x(void)\n{{\n    return 1;\n}}\n",
-    "a.cpp": f"// {LICENCE}\nint x() {{\n  return 1;\n}}\n",
+    "a.c": f"/* {LICENCE} */\nstatic int x(int a)\n{{\n    a += 1;\n    return a;\n}}\n",
+    "a.cpp": f"// {LICENCE}\nint x(int a) {{\n  a += 1;\n  return a;\n}}\n",
     "a.swift": f"// {LICENCE}\nlet x = 1\n",
     "run.sh": f"#!/usr/bin/env bash\n# {LICENCE}\n",
     "a.cmake.in": f"# {LICENCE}\n",
@@ -25,8 +25,8 @@ RIGHT = {
 TOOLS = {"python": "ruff", "c": "clang-format", "cpp": "clang-format", "swift": "swift-format"}
 UNFORMATTED = {
     "python": ("a.py", f"# {LICENCE}\nX   = 1\n"),
-    "c": ("a.c", f"/* {LICENCE} */\nstatic int x(void)  {{ return 1;\n}}\n"),
-    "cpp": ("a.cpp", f"// {LICENCE}\nint x() {{\n      return 1;\n}}\n"),
+    "c": ("a.c", f"/* {LICENCE} */\nstatic int x(int a)  {{ a+=1;\n return a;\n}}\n"),
+    "cpp": ("a.cpp", f"// {LICENCE}\nint x(int a) {{\n      a+=1; return a;\n}}\n"),
     "swift": ("a.swift", f"// {LICENCE}\nlet x   =  1\n"),
 }
 

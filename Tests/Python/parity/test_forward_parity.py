@@ -17,6 +17,8 @@ from oracle import Run, mean_loss, predicted, sequence_perplexity
 from random_models import CHECKPOINTS, masks
 from subjects import REAL, Subject, Subjects
 
+pytestmark = pytest.mark.kernels
+
 LOGITS = 2e-4  # of the largest logit
 STATES = 1e-5  # of the largest value of the state
 TOKEN_LOSS = 2e-4  # nats

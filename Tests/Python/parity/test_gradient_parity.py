@@ -17,6 +17,8 @@ from random_models import CHECKPOINTS, masks
 from raw_calls import array, check, opened, token_data
 from subjects import Subject, Subjects
 
+pytestmark = pytest.mark.kernels
+
 ERROR = 1e-4
 KINDS = {"BIAS": 1, "LOW_RANK": 2, "LINEAR": 3}
 CHECKED = [name for name in CHECKPOINTS if name.endswith("float32")]
