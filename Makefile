@@ -37,8 +37,8 @@ lint:
 	$(BIN)/python scripts/check-licences.py
 	$(BIN)/mypy --strict bindings/python/src/prunecore
 	scripts/check-kernels.sh
-	$(if $(wildcard scripts/check-swift-order.py),$(BIN)/python scripts/check-swift-order.py)
-	$(if $(wildcard scripts/check-abi.py),$(BIN)/python scripts/check-abi.py --check --out build/prunecore.abi.json)
+	$(BIN)/python scripts/check-swift-order.py
+	$(BIN)/python scripts/check-abi.py --check --out build/prunecore.abi.json
 
 ## Formats every source file as lint wants it.
 format:
@@ -101,11 +101,11 @@ example-llama-cpp: setup
 	$(LLAMA) $(LLAMA_EXAMPLE)/score_gguf.py build/tales-12l-q8_0.gguf --tokens examples/data/tales_tokens.txt \
 	    --compare examples/models/tales-12l --tolerance 0.02
 
-## Exports as GGUF, run by llama.cpp, against our own logits: the table in docs/export.md. Compiles llama.cpp first: minutes.
+## Exports as GGUF, run by llama.cpp, against our own logits: the table in benchmarks/results/llama_cpp.md. Compiles llama.cpp first: minutes.
 verify-llama-cpp: setup-test
 	scripts/setup-llama-cpp.sh
 	$(BIN)/python Tests/LlamaCpp/write_models.py build/llama-cpp-models
-	$(LLAMA) Tests/LlamaCpp/verify.py --models build/llama-cpp-models --table docs/export.md
+	$(LLAMA) Tests/LlamaCpp/verify.py --models build/llama-cpp-models --table benchmarks/results/llama_cpp.md
 
 ## Our model in lm-evaluation-harness against the harness's own class for transformers. Installs the harness first.
 test-lm-eval: setup-test

@@ -23,7 +23,7 @@ from pathlib import Path
 
 import numpy as np
 import prunecore as pc
-from prunecore._library import LIBRARY_PATH
+from prunecore._native.library import LIBRARY_PATH
 
 from benchmarks.harness import report
 from benchmarks.harness.places import REPOSITORY, RESULTS

@@ -82,7 +82,7 @@ def commands(model: pc.Model, data: pc.Data, data_ids: list[int], threads: int) 
         """The same game by asking and telling: which coalitions it asks for, and their losses."""
         asked: list[np.ndarray] = []
         worths: list[float] = []
-        with pc.Shapley(last_state, budget=budget, seed=0) as game:
+        with pc.Game(last_state, budget=budget, seed=0) as game:
             while not game.done:
                 masks = game.ask(budget)
                 losses = model.damages(data, masks).values

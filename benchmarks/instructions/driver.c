@@ -152,7 +152,7 @@ static void play(prune_estimator estimator, const char *name)
         check(prune_game_tell(game, masks, worths, count), name);
         check(prune_game_info(game, &state), name);
     } while (!state.done);
-    check(prune_game_result(game, values, errors, PLAYERS), name);
+    check(prune_game_result(game, values, errors, PLAYERS, NULL), name);
     end(name);
     prune_game_release(game);
 }

@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 import prunecore as pc
-from prunecore.text import load_tokenizer, tokenize
+from prunecore.data.text import load_tokenizer, tokenize
 
 from benchmarks.harness import report
 from benchmarks.harness.places import RESULTS, TALES

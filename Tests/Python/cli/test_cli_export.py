@@ -10,7 +10,7 @@ import prunecore as pc
 import pytest
 from gguf_decoder import InNumPy
 from prunecore.cli import main
-from prunecore.gguf import llama_cpp_runtime, read_gguf
+from prunecore.export.gguf import llama_cpp_runtime, read_gguf
 
 
 @pytest.fixture

@@ -169,7 +169,7 @@ def told_of(file: Path) -> int:
     """Worths that a checkpoint holds; 0 if it is not there."""
     if not file.exists():
         return 0
-    with pc.Shapley.load(file.read_bytes().partition(b"\n")[2]) as game:
+    with pc.Game.load(file.read_bytes().partition(b"\n")[2]) as game:
         return game.state.told
 
 

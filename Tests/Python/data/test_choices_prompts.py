@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import prunecore as pc
 import pytest
-from prunecore.choice_prompts import prompt_text
-from prunecore.text import load_tokenizer, tokenize
+from prunecore.data.choice_prompts import prompt_text
+from prunecore.data.text import load_tokenizer, tokenize
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 ITEM = pc.ChoiceItem(

@@ -32,7 +32,7 @@ def test_data_is_a_copy_and_read_only() -> None:
 
 
 def test_the_library_holds_the_same_counts() -> None:
-    from prunecore._library import ffi, lib
+    from prunecore._native.library import ffi, lib
 
     data = pc.Data([[1, 2], [3, 4, 5]])
     sequences, tokens = ffi.new("int64_t *"), ffi.new("int64_t *")

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import prunecore as pc
 import pytest
-from prunecore.text import load_tokenizer, pack, tokenize
+from prunecore.data.text import load_tokenizer, pack, tokenize
 from tokenizers import Tokenizer
 
 BOS = 1  # "<s>" of the embedded model's tokenizer

@@ -8,7 +8,7 @@ from pathlib import Path
 import prunecore as pc
 import pytest
 from pages import Page, checked, run_python
-from prunecore._host_callbacks import METHODS
+from prunecore.hosts.callbacks import METHODS
 
 PAGE = "docs/models-from-callbacks.md"
 RUNS_BLOCKS_OF = {"docs/models-from-callbacks.md": ("python", "c")}

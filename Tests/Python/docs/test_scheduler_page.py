@@ -56,7 +56,7 @@ def test_python_scheduler_on_processes_continues_after_a_kill(workplace: Path) -
     finally:
         os.killpg(playing.pid, signal.SIGKILL)  # the pool's processes too: all at once
         assert playing.communicate()[0] == b""
-    told = pc.Shapley.load(checkpoint.read_bytes()).state.told
+    told = pc.Game.load(checkpoint.read_bytes()).state.told
     assert 10 <= told < 60
     program.write_text(code, encoding="utf-8")
     went_on, continued = output_of([sys.executable, "play.py"], workplace).splitlines()

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import prunecore as pc
 import pytest
-from prunecore.export_formats import EXPORT_FORMATS, Export
+from prunecore.export.formats import EXPORT_FORMATS, Export
 
 
 def document(directory: Path) -> dict[str, Any]:

@@ -13,10 +13,10 @@ import numpy as np
 import prunecore as pc
 import pytest
 from gguf_decoder import GGUFDecoder
-from prunecore.gguf import export_gguf, read_gguf
-from prunecore.gguf.layers import layers
-from prunecore.gguf.operations import Attention, Bias, FeedForward, Linear, operations
-from prunecore.gguf.vocabulary import read_vocabulary
+from prunecore.export.gguf import export_gguf, read_gguf
+from prunecore.export.gguf.layers import layers
+from prunecore.export.gguf.operations import Attention, Bias, FeedForward, Linear, operations
+from prunecore.export.gguf.vocabulary import read_vocabulary
 
 ZERO = {"attention": "zero", "feed_forward": "zero"}
 

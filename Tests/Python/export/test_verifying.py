@@ -14,7 +14,7 @@ import prunecore as pc
 import pytest
 import torch
 from gguf_decoder import InNumPy
-from prunecore.gguf import export_gguf, llama_cpp_runtime
+from prunecore.export.gguf import export_gguf, llama_cpp_runtime
 
 MASK = pc.Mask.remove(["attn.3", "ffn.7"], 12)
 SHORT = pc.Data(np.random.default_rng(1).integers(0, 2048, (2, 24)))
@@ -110,7 +110,7 @@ def test_damage_is_found_before_anything_is_run(
         raise AssertionError("it was run")
 
     monkeypatch.setattr(llama_cpp_runtime, "LlamaCpp", not_to_be_run)
-    monkeypatch.setattr("prunecore.verifying.Transformers", not_to_be_run)
+    monkeypatch.setattr("prunecore.export.verify.Transformers", not_to_be_run)
     path = model.export(tmp_path / "out", MASK)
     code = path / "modeling_prunecore.py"
     code.write_text(code.read_text() + "\nraise SystemExit\n")
@@ -155,7 +155,7 @@ def test_verification_compares_every_field_of_deci(
         def logits(self, sequence: Any) -> np.ndarray:
             return model.logits(pc.Data(sequence), MASK)
 
-    monkeypatch.setattr("prunecore.verifying.Transformers", Silent)
+    monkeypatch.setattr("prunecore.export.verify.Transformers", Silent)
     path = model.export(tmp_path / "out", MASK, format="deci")
     assert model.verify_export(path, MASK).same
 

@@ -6,8 +6,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from prunecore.text import load_tokenizer
-from prunecore.text_stream import INCOMPLETE, MOST_INCOMPLETE, TextStream
+from prunecore.data.text import load_tokenizer
+from prunecore.generation.text_stream import INCOMPLETE, MOST_INCOMPLETE, TextStream
 from tokenizers import Tokenizer, decoders, models
 
 # Of one, two, three and four bytes; the last one is a family of several code points.

@@ -19,8 +19,8 @@ import prunecore as pc
 import pytest
 from numpy_decoder import Decoder, Sizes
 from numpy_host import EvaluatingHost, NumpyHost, WholeBlocksHost
-from prunecore import _failures
-from prunecore._library import _check
+from prunecore._native import failures as _failures
+from prunecore._native.library import _check
 
 MASK = np.array([1, 0, 1, 1], dtype=np.uint8)
 

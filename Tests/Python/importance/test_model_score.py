@@ -143,13 +143,13 @@ def test_score_computes_the_metrics_asked_for(model: pc.Model, data: pc.Data) ->
 
 
 def test_every_metric_of_the_header_has_a_name() -> None:
-    from prunecore._library import lib
-    from prunecore._metrics import metric_bit
+    from prunecore._native.library import lib
+    from prunecore._native.names.tables import METRIC
 
     bits = {name: getattr(lib, name) for name in dir(lib) if name.startswith("PRUNE_METRIC_")}
-    assert [metric_bit(name) for name in pc.METRICS] == [1 << i for i in range(len(pc.METRICS))]
-    assert sum(metric_bit(name) for name in pc.METRICS) == bits["PRUNE_METRIC_ALL"]
-    assert sum(metric_bit(n) for n in pc.STATIC_METRICS) == bits["PRUNE_METRIC_ALL_STATIC"]
+    assert [METRIC.value(name) for name in pc.METRICS] == [1 << i for i in range(len(pc.METRICS))]
+    assert sum(METRIC.value(name) for name in pc.METRICS) == bits["PRUNE_METRIC_ALL"]
+    assert sum(METRIC.value(n) for n in pc.STATIC_METRICS) == bits["PRUNE_METRIC_ALL_STATIC"]
 
 
 def test_scores_under_a_mask(model: pc.Model, data: pc.Data) -> None:

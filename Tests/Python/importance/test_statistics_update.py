@@ -86,7 +86,7 @@ def test_torch_tensors_are_not_copied(name: str) -> None:
     np.testing.assert_allclose(
         scores_of(one, g), expected(one.float().numpy(), g.float().numpy()), rtol=1e-11
     )
-    from prunecore._tensor_views import view_of
+    from prunecore.tensors.views import view_of
 
     view = view_of("h", by_token[1])
     assert view.address == by_token[1].data_ptr() and view.strides == by_token[1].stride()

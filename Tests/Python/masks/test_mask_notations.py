@@ -8,7 +8,7 @@ from pathlib import Path
 
 import prunecore as pc
 import pytest
-from prunecore.mask_notations import NOTATIONS
+from prunecore.masks.notations import NOTATIONS
 
 # As the tools write them.
 EVOPRESS = "none\nattn\nmlp\nattn+mlp\n"

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import prunecore as pc
 import pytest
-from prunecore.choice_evaluation import SubjectAccuracy, summarise
+from prunecore.measures.choice_evaluation import SubjectAccuracy, summarise
 
 WORDS = ["the boy", "a red ball", "seven apples", "nothing at all", "his mother", "home"]
 NONE_LEFT = [f"block.{i}" for i in range(12)]

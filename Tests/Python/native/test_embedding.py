@@ -14,7 +14,7 @@ from pathlib import Path
 import prunecore as pc
 import pytest
 from processes import HANG
-from prunecore._library import LIBRARY_PATH
+from prunecore._native.library import LIBRARY_PATH
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import prunecore as pc
 import pytest
-from prunecore import _library
+from prunecore._native import library as _library
 from prunecore._raw_generated import FUNCTION_NAMES, ffi
 from prunecore.errors import error_from_status
 

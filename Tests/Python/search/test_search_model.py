@@ -14,7 +14,7 @@ import numpy as np
 import prunecore as pc
 import pytest
 from PIL import Image
-from prunecore.checkpoint import Checkpoint
+from prunecore._native.run_file import RunFile
 
 BLOCKS = 12
 
@@ -315,14 +315,14 @@ def test_checkpoint_of_a_search_is_of_its_model_data_and_options(
 def test_failing_writes_stop_the_search(
     model: pc.Model, data: pc.Data, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    saved = Checkpoint.save
+    saved = RunFile.save
 
-    def save(self: Checkpoint, held: bytes) -> None:
+    def save(self: RunFile, held: bytes) -> None:
         if self.path.exists():
             raise pc.FileError("the disk is full")
         saved(self, held)
 
-    monkeypatch.setattr(Checkpoint, "save", save)
+    monkeypatch.setattr(RunFile, "save", save)
     with pytest.raises(pc.FileError, match="the disk is full"):
         model.search(data, granularity="block", remove=2, checkpoint=file)
 

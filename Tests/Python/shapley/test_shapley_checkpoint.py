@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import prunecore as pc
 import pytest
-from prunecore.checkpoint import Checkpoint
+from prunecore._native.run_file import RunFile
 
 RUN = {"data_sha256": "a" * 64, "cap": 7.5, "seed": 0, "budget": None}
 
@@ -22,16 +22,16 @@ def file(tmp_path: Path) -> Path:
 
 
 def test_what_was_saved_last_is_loaded(file: Path) -> None:
-    checkpoint = Checkpoint(file, RUN)
+    checkpoint = RunFile(file, RUN)
     assert checkpoint.load() is None
     for game in (b"first\nwith a line", b"", os.urandom(10_000)):
         checkpoint.save(game)
-        assert Checkpoint(file, dict(RUN)).load() == game
+        assert RunFile(file, dict(RUN)).load() == game
         assert list(file.parent.iterdir()) == [file]
 
 
 def test_what_a_killed_write_leaves_does_no_harm(file: Path) -> None:
-    checkpoint = Checkpoint(file, RUN)
+    checkpoint = RunFile(file, RUN)
     checkpoint.save(b"before")
     file.with_name("game.checkpoint.partial").write_bytes(b"half of a")
     assert checkpoint.load() == b"before"
@@ -52,15 +52,15 @@ def test_what_a_killed_write_leaves_does_no_harm(file: Path) -> None:
 def test_other_runs_are_refused_with_what_differs(
     file: Path, change: dict[str, Any], words: str
 ) -> None:
-    Checkpoint(file, RUN).save(b"game")
+    RunFile(file, RUN).save(b"game")
     with pytest.raises(pc.ArgumentError, match=words) as caught:
-        Checkpoint(file, {**RUN, **change}).load()
+        RunFile(file, {**RUN, **change}).load()
     assert "game.checkpoint" in str(caught.value)
-    assert Checkpoint(file, RUN).load() == b"game"
+    assert RunFile(file, RUN).load() == b"game"
 
 
 def test_every_truncation_of_a_checkpoint_is_seen(file: Path) -> None:
-    checkpoint = Checkpoint(file, RUN)
+    checkpoint = RunFile(file, RUN)
     checkpoint.save(b"the bytes\nof a game")
     content = file.read_bytes()
     for length in range(len(content)):
@@ -89,20 +89,20 @@ def test_files_that_are_not_checkpoints_are_refused(
 ) -> None:
     file.write_bytes(content)
     with pytest.raises(kind, match=r"game\.checkpoint"):
-        Checkpoint(file, RUN).load()
+        RunFile(file, RUN).load()
     assert file.read_bytes() == content
 
 
 def test_files_that_cannot_be_used_are_named(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "gone" / "game"):
         with pytest.raises(pc.FileError, match=str(path)):
-            Checkpoint(path, RUN).load() or Checkpoint(path, RUN).save(b"game")
+            RunFile(path, RUN).load() or RunFile(path, RUN).save(b"game")
 
 
 def test_failed_write_leaves_the_file_as_it_was(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    checkpoint = Checkpoint(file, RUN)
+    checkpoint = RunFile(file, RUN)
     checkpoint.save(b"before")
 
     def fail(_descriptor: int) -> None:
@@ -166,7 +166,7 @@ def test_stopped_runs_end_with_the_same_numbers(
             break
         except Stop:
             held = file.read_bytes().partition(b"\n")[2]
-            assert pc.Shapley.load(held).state.told == told[-1]
+            assert pc.Game.load(held).state.told == told[-1]
     assert runs > 2 and same(found, whole)
     # A run that is over is read, not played again.
     again = model.shapley(data, **options, checkpoint=file, progress=lambda _: pytest.fail("told"))
@@ -226,13 +226,13 @@ def test_places_that_cannot_be_written_are_known_at_once(
 def test_failing_writes_stop_the_game(
     model: pc.Model, data: pc.Data, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    saved = Checkpoint.save
+    saved = RunFile.save
 
-    def save(self: Checkpoint, game: bytes) -> None:
+    def save(self: RunFile, game: bytes) -> None:
         if self.path.exists():
             raise pc.FileError("the disk is full")
         saved(self, game)
 
-    monkeypatch.setattr(Checkpoint, "save", save)
+    monkeypatch.setattr(RunFile, "save", save)
     with pytest.raises(pc.FileError, match="the disk is full"):
         model.shapley(data, granularity="block", budget=20, checkpoint=file)

@@ -15,25 +15,25 @@ TABLE = TableGame.layered(6, 0)
 
 
 @pytest.fixture
-def game() -> pc.Shapley:
+def game() -> pc.Game:
     """A game with 8 coalitions told and 4 outstanding."""
-    made = play(pc.Shapley(6, "antithetic", budget=40), TABLE, 8, 1)
+    made = play(pc.Game(6, "antithetic", budget=40), TABLE, 8, 1)
     assert len(made.ask(4)) == 4
     return made
 
 
-def twice(game: pc.Shapley) -> None:
-    fresh = pc.Shapley(6, "antithetic", budget=40)
+def twice(game: pc.Game) -> None:
+    fresh = pc.Game(6, "antithetic", budget=40)
     masks = fresh.ask(1)
     game.tell(masks, TABLE(masks))
 
 
-def twice_at_once(game: pc.Shapley) -> None:
+def twice_at_once(game: pc.Game) -> None:
     masks = np.repeat(game.ask(1), 2, axis=0)
     game.tell(masks, TABLE(masks))
 
 
-def never_asked(game: pc.Shapley) -> None:
+def never_asked(game: pc.Game) -> None:
     told = [tuple(row) for row in outstanding(game)]
     for index in range(64):
         mask = (index >> np.arange(6) & 1).astype(bool)
@@ -45,9 +45,9 @@ def never_asked(game: pc.Shapley) -> None:
                     raise
 
 
-def outstanding(game: pc.Shapley) -> np.ndarray:
+def outstanding(game: pc.Game) -> np.ndarray:
     """What a game waits for: a copy asks for it again."""
-    return pc.Shapley.load(game.save()).ask(game.state.outstanding)
+    return pc.Game.load(game.save()).ask(game.state.outstanding)
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def outstanding(game: pc.Shapley) -> np.ndarray:
     ],
 )
 def test_wrong_use_is_told_and_does_no_harm(
-    game: pc.Shapley, act: Callable[[pc.Shapley], object], kind: type[pc.Error], words: str
+    game: pc.Game, act: Callable[[pc.Game], object], kind: type[pc.Error], words: str
 ) -> None:
     before = game.state
     if act is twice_at_once:
@@ -82,11 +82,11 @@ def test_wrong_use_is_told_and_does_no_harm(
     left = outstanding(game)
     game.tell(left, TABLE(left))
     play(game, TABLE)
-    whole = play(pc.Shapley(6, "antithetic", budget=40), TABLE)
+    whole = play(pc.Game(6, "antithetic", budget=40), TABLE)
     assert np.array_equal(game.values, whole.values)
 
 
-def test_one_bad_worth_takes_none_of_them(game: pc.Shapley) -> None:
+def test_one_bad_worth_takes_none_of_them(game: pc.Game) -> None:
     left = outstanding(game)
     worths = TABLE(left)
     worths[3] = np.nan
@@ -129,10 +129,10 @@ def test_one_bad_worth_takes_none_of_them(game: pc.Shapley) -> None:
 )
 def test_options_out_of_range_are_named(arguments: dict[str, object], words: str) -> None:
     with pytest.raises(pc.ArgumentError, match=words):
-        pc.Shapley(**{"players": 6, **arguments})  # type: ignore[arg-type]
+        pc.Game(**{"players": 6, **arguments})  # type: ignore[arg-type]
 
 
-def test_closed_games_say_so(game: pc.Shapley) -> None:
+def test_closed_games_say_so(game: pc.Game) -> None:
     with game:
         assert not game.closed
     assert game.closed and "closed" in repr(game)
@@ -155,19 +155,19 @@ def test_closed_games_say_so(game: pc.Shapley) -> None:
 
 
 def test_games_check_the_names_of_players() -> None:
-    game = play(pc.Shapley(["left", "right"], "exact"), TableGame([0, 1, 2, 4]))
+    game = play(pc.Game(["left", "right"], "exact"), TableGame([0, 1, 2, 4]))
     assert game.names == game.result().names == ("left", "right")
     assert game.players == 2
-    assert pc.Shapley(3).names == ("player.0", "player.1", "player.2")
-    assert repr(game) == "Shapley(players=2, 'exact', told=4)"
+    assert pc.Game(3).names == ("player.0", "player.1", "player.2")
+    assert repr(game) == "Game(players=2, 'exact', told=4)"
     again = pickle.loads(pickle.dumps(game))
     assert again.names == ("left", "right") and np.array_equal(again.values, game.values)
     with pytest.raises(pc.ArgumentError, match="3 names for 2 players"):
-        pc.Shapley.load(game.save(), ["a", "b", "c"])
+        pc.Game.load(game.save(), ["a", "b", "c"])
 
 
 def test_single_coalitions_and_other_types_are_taken() -> None:
-    game = pc.Shapley(6, "exact")
+    game = pc.Game(6, "exact")
     first = game.ask(1)
     game.tell(first[0], 3)
     rest = game.ask(10**9)  # more than there are, and than memory could hold

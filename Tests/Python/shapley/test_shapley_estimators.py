@@ -14,11 +14,11 @@ SEEDS = range(8)
 
 
 def test_default_estimator_is_the_surrogate() -> None:
-    assert pc.Shapley(5).state.estimator == "surrogate"
-    assert pc.Shapley(5, "default").state.estimator == "surrogate"
+    assert pc.Game(5).state.estimator == "surrogate"
+    assert pc.Game(5, "default").state.estimator == "surrogate"
     for name in pc.ESTIMATORS:
-        assert pc.Shapley(5, name).state.estimator == name
-        assert pc.Shapley(5, name.replace("_", "-")).state.estimator == name
+        assert pc.Game(5, name).state.estimator == name
+        assert pc.Game(5, name.replace("_", "-")).state.estimator == name
 
 
 def options(estimator: str) -> dict[str, float]:
@@ -36,7 +36,7 @@ def test_estimates_agree_with_the_exact_values(estimator: str, players: int) -> 
         for seed in SEEDS:
             table = TableGame.layered(players, seed)
             exact = table.shapley()
-            game = pc.Shapley(players, estimator, seed, budget, **options(estimator))
+            game = pc.Game(players, estimator, seed=seed, budget=budget, **options(estimator))
             found = play(game, table).result()
             assert found.state.told <= budget and found.state.done
             off = np.abs(found.values - exact)
@@ -53,7 +53,7 @@ def test_estimates_agree_with_the_exact_values(estimator: str, players: int) -> 
 @pytest.mark.parametrize("estimator", SAMPLING)
 def test_once_everything_is_known_the_value_is_exact(estimator: str) -> None:
     table = TableGame.random(5, 1)
-    game = play(pc.Shapley(5, estimator, budget=10_000, **options(estimator)), table)
+    game = play(pc.Game(5, estimator, budget=10_000, **options(estimator)), table)
     sampled = estimator in ("permutation", "antithetic", "truncated")
     tolerance = 5 * game.standard_errors.max() if sampled else 0
     assert game.state.told <= 32
@@ -65,7 +65,7 @@ def test_banzhaf_estimates_agree_with_the_exact_values(keep: float) -> None:
     covered, total = 0, 0
     for seed in SEEDS:
         table = TableGame.layered(8, seed)
-        game = pc.Shapley(8, "banzhaf", seed, 120, keep_probability=keep)
+        game = pc.Game(8, "banzhaf", seed=seed, budget=120, keep_probability=keep)
         found = play(game, table).result()
         off = np.abs(found.values - table.banzhaf(keep))
         assert (off <= 5 * found.standard_errors).all()
@@ -77,7 +77,7 @@ def test_banzhaf_estimates_agree_with_the_exact_values(keep: float) -> None:
 @pytest.mark.parametrize("estimator", ["permutation", "antithetic", "kernel_shap"])
 def test_estimates_that_are_efficient_by_construction(estimator: str) -> None:
     table = TableGame.random(7, 2)
-    game = play(pc.Shapley(7, estimator, budget=60), table)
+    game = play(pc.Game(7, estimator, budget=60), table)
     assert game.efficiency_gap == pytest.approx(0, abs=1e-9)
     ends = float(table(np.ones(7)) - table(np.zeros(7)))
     assert game.values.sum() == pytest.approx(ends, abs=1e-9)
@@ -93,7 +93,7 @@ def test_same_seed_asks_for_the_same_coalitions(estimator: str) -> None:
             rows.extend(masks.tolist())
             return table(masks)
 
-        play(pc.Shapley(7, estimator, seed, budget=None), worth, 8, 5)
+        play(pc.Game(7, estimator, seed=seed, budget=None), worth, 8, 5)
         return rows
 
     assert asked(3) == asked(3)
@@ -108,8 +108,10 @@ ORDERED = [name for name in pc.ESTIMATORS if name != "truncated"]
 @pytest.mark.parametrize("batch", [1, 7, 1000])
 def test_estimates_do_not_depend_on_order_and_batches(estimator: str, batch: int) -> None:
     table = TableGame.layered(7, 3)
-    one = play(pc.Shapley(7, estimator, 5, 50 if estimator != "exact" else None), table, 16)
-    two = pc.Shapley(7, estimator, 5, 50 if estimator != "exact" else None)
+    one = play(
+        pc.Game(7, estimator, seed=5, budget=50 if estimator != "exact" else None), table, 16
+    )
+    two = pc.Game(7, estimator, seed=5, budget=50 if estimator != "exact" else None)
     rng = np.random.default_rng(batch)
     while not two.done:
         masks = rng.permutation(two.ask(batch))
@@ -125,8 +127,8 @@ def test_estimates_do_not_depend_on_order_and_batches(estimator: str, batch: int
 def test_orders_that_are_left_early_are_told_in_any_order_too() -> None:
     # What is asked next depends on worths, so batches may differ; one at a time is one order.
     table = TableGame.layered(7, 3)
-    one = play(pc.Shapley(7, "truncated", 5, 50), table, 1)
-    two = pc.Shapley(7, "truncated", 5, 50)
+    one = play(pc.Game(7, "truncated", seed=5, budget=50), table, 1)
+    two = pc.Game(7, "truncated", seed=5, budget=50)
     told: set[bytes] = set()
     while not two.done:
         masks = np.random.default_rng(len(told)).permutation(two.ask(20))
@@ -142,7 +144,7 @@ def test_orders_that_are_left_early_are_told_in_any_order_too() -> None:
 @pytest.mark.parametrize("estimator", [*SAMPLING, "banzhaf"])
 def test_estimates_can_be_read_at_any_time(estimator: str) -> None:
     table = TableGame.layered(8, 4)
-    game = pc.Shapley(8, estimator, budget=200)
+    game = pc.Game(8, estimator, budget=200)
     with pytest.raises(pc.DataError):
         game.result()
     assert math.isnan(game.state.largest_error)
@@ -163,8 +165,8 @@ def test_estimates_can_be_read_at_any_time(estimator: str) -> None:
 
 def test_done_when_the_errors_are_small_enough() -> None:
     table = TableGame.layered(8, 5)
-    loose = play(pc.Shapley(8, "antithetic", budget=250, target_error=0.2), table)
-    tight = play(pc.Shapley(8, "antithetic", budget=250, target_error=0.05), table)
+    loose = play(pc.Game(8, "antithetic", budget=250, target_error=0.2), table)
+    tight = play(pc.Game(8, "antithetic", budget=250, target_error=0.05), table)
     assert loose.state.told < tight.state.told < 250
     assert loose.standard_errors.max() <= 0.2 and tight.standard_errors.max() <= 0.05
 
@@ -175,12 +177,12 @@ def test_done_when_the_least_players_are_certain() -> None:
     table = TableGame(
         (np.arange(256)[:, None] >> np.arange(8) & 1) @ worths + rng.normal(0, 0.3, 256)
     )
-    sure = play(pc.Shapley(8, "permutation", budget=250, least=2), table)
+    sure = play(pc.Game(8, "permutation", budget=250, least=2), table)
     assert sure.state.told < 250
     assert set(np.argsort(sure.values)[:2]) == {1, 4}
-    surer = play(pc.Shapley(8, "permutation", budget=250, least=2, certainty=1 - 1e-12), table)
+    surer = play(pc.Game(8, "permutation", budget=250, least=2, certainty=1 - 1e-12), table)
     assert surer.state.told >= sure.state.told
-    unsure = play(pc.Shapley(8, "permutation", budget=250, least=1), table)
+    unsure = play(pc.Game(8, "permutation", budget=250, least=1), table)
     assert unsure.state.told > sure.state.told  # players 1 and 4 are too close to each other
 
 
@@ -188,17 +190,17 @@ def test_estimators_keep_their_budget() -> None:
     table = TableGame.layered(8, 6)
     for estimator in (*SAMPLING, "banzhaf", "random_subnetworks"):
         for budget in (1, 30, 31):
-            game = pc.Shapley(8, estimator, budget=budget)
+            game = pc.Game(8, estimator, budget=budget)
             while len(masks := game.ask(1000)):
                 game.tell(masks, table(masks))
             assert game.done and game.state.told <= budget
-    assert play(pc.Shapley(4, "surrogate"), TableGame.random(4, 0)).state.told <= 16
+    assert play(pc.Game(4, "surrogate"), TableGame.random(4, 0)).state.told <= 16
 
 
 @pytest.mark.parametrize("size", [None, 3, 6])
 def test_random_subnetworks_are_means_with_and_without(size: int | None) -> None:
     table = TableGame.layered(7, 7)
-    game = pc.Shapley(7, "random_subnetworks", 1, 70, subnetwork_size=size)
+    game = pc.Game(7, "random_subnetworks", seed=1, budget=70, subnetwork_size=size)
     rows = []
     while not game.done:
         masks = game.ask(10)
@@ -215,15 +217,15 @@ def test_random_subnetworks_are_means_with_and_without(size: int | None) -> None
 def test_leaving_one_out_at_a_time_is_affine_in_the_damage() -> None:
     # Of arXiv 2407.16286: influence_i = N / (N - 1) d_i - T / (N - 1), T the sum of all d.
     table, n = TableGame.layered(8, 8), 8
-    game = play(pc.Shapley(n, "random_subnetworks", budget=n, subnetwork_size=n - 1), table)
-    damage = play(pc.Shapley(n, "leave_one_out"), table).values
+    game = play(pc.Game(n, "random_subnetworks", budget=n, subnetwork_size=n - 1), table)
+    damage = play(pc.Game(n, "leave_one_out"), table).values
     wanted = n / (n - 1) * damage - damage.sum() / (n - 1)
     np.testing.assert_allclose(game.values, wanted, rtol=0, atol=1e-12)
 
 
 def test_a_player_that_was_never_absent_is_named() -> None:
     table = TableGame.layered(8, 9)
-    game = play(pc.Shapley(8, "random_subnetworks", budget=3, subnetwork_size=7), table)
+    game = play(pc.Game(8, "random_subnetworks", budget=3, subnetwork_size=7), table)
     with pytest.raises(pc.DataError, match=r"player \d was never absent"):
         game.result()
     assert math.isnan(game.state.largest_error)

@@ -18,7 +18,7 @@ def oracle(game: TableGame, index: str, order: int = 1) -> shapiq.InteractionVal
 @pytest.mark.parametrize("seed", [0, 1])
 def test_exact_values_are_those_of_shapiq(players: int, seed: int) -> None:
     table = TableGame.random(players, seed)
-    game = play(pc.Shapley(players, "exact"), table)
+    game = play(pc.Game(players, "exact"), table)
     assert game.state.told == 2**players and game.done
     found = game.result()
     shapley, banzhaf = oracle(table, "SV"), oracle(table, "BV")
@@ -37,7 +37,7 @@ def test_exact_values_are_those_of_shapiq(players: int, seed: int) -> None:
 @pytest.mark.parametrize("players", [2, 4, 7])
 def test_interactions_are_those_of_shapiq(players: int) -> None:
     table = TableGame.random(players, 3)
-    found = play(pc.Shapley(players, "exact"), table).interactions()
+    found = play(pc.Game(players, "exact"), table).interactions()
     wanted = oracle(table, "SII", 2)
     assert found.shape == (players, players)
     assert np.array_equal(found, found.T) and not found.diagonal().any()
@@ -48,7 +48,7 @@ def test_interactions_are_those_of_shapiq(players: int) -> None:
 @pytest.mark.parametrize("keep", [0.1, 0.5, 0.9])
 def test_weighted_banzhaf_is_its_definition(keep: float) -> None:
     table = TableGame.random(6, 4)
-    game = play(pc.Shapley(6, "exact"), table)
+    game = play(pc.Game(6, "exact"), table)
     np.testing.assert_allclose(game.banzhaf(keep), table.banzhaf(keep), rtol=0, atol=1e-12)
     for wrong in (0, 1, -0.1, float("nan")):
         with pytest.raises(pc.ArgumentError, match="keep_probability"):
@@ -57,7 +57,7 @@ def test_weighted_banzhaf_is_its_definition(keep: float) -> None:
 
 def test_strata_are_means_by_size_and_add_up_to_the_value() -> None:
     players, table = 6, TableGame.random(6, 5)
-    game = play(pc.Shapley(players, "exact"), table)
+    game = play(pc.Game(players, "exact"), table)
     strata, masks, worths = game.strata(), all_masks(players), table.table
     assert strata.shape == (players, players - 1)
     for player in range(players):
@@ -71,7 +71,7 @@ def test_strata_are_means_by_size_and_add_up_to_the_value() -> None:
 
 
 def test_only_player_has_the_whole_worth() -> None:
-    game = play(pc.Shapley(1, "exact"), TableGame([1.5, 4.0]))
+    game = play(pc.Game(1, "exact"), TableGame([1.5, 4.0]))
     assert game.values.tolist() == [2.5]
     assert game.strata().shape == (1, 0)
     assert game.interactions().tolist() == [[0.0]]
@@ -82,7 +82,7 @@ def test_exact_values_keep_the_axioms() -> None:
     one, two = TableGame.random(5, 6), TableGame.random(5, 7)
 
     def values(table: np.ndarray) -> np.ndarray:
-        return play(pc.Shapley(5, "exact"), TableGame(table)).values
+        return play(pc.Game(5, "exact"), TableGame(table)).values
 
     linear = values(2 * one.table - 3 * two.table)
     np.testing.assert_allclose(
@@ -97,7 +97,7 @@ def test_exact_values_keep_the_axioms() -> None:
 
 def test_leave_one_out_leaves_every_player_out_once() -> None:
     table = TableGame.random(7, 8)
-    game = play(pc.Shapley(7, "leave_one_out"), table)
+    game = play(pc.Game(7, "leave_one_out"), table)
     assert game.state.told == 8
     everything = np.ones(7, dtype=bool)
     wanted = [float(table(everything) - table(np.arange(7) != i)) for i in range(7)]
@@ -111,7 +111,7 @@ def test_leave_one_out_leaves_every_player_out_once() -> None:
 
 def test_pair_differences_are_second_differences_at_the_full_set() -> None:
     table = TableGame.random(6, 9)
-    game = play(pc.Shapley(6, "pair_differences"), table)
+    game = play(pc.Game(6, "pair_differences"), table)
     assert game.state.told == 1 + 6 + 15
     number = np.arange(6)
     everything = float(table(np.ones(6)))

@@ -50,7 +50,7 @@ def test_exact_game_is_that_of_shapiq(model: pc.Model, data: pc.Data) -> None:
     interactions = oracle(index="SII", order=2)
     for i, j in pairs(6):
         assert found.interactions()[i, j] == pytest.approx(interactions[(i, j)], abs=1e-9)
-    with pc.Shapley(6, "exact") as game:
+    with pc.Game(6, "exact") as game:
         model.shapley(data, players=SIX, game=game)
         np.testing.assert_allclose(
             game.banzhaf(), [banzhaf[(i,)] for i in range(6)], rtol=0, atol=1e-9
@@ -204,7 +204,7 @@ def test_estimates_agree_with_a_game_played_by_hand(
         values = model.damages(data, keep, cap=math.log(2048)).values
         return -values
 
-    with pc.Shapley(units, seed=3, budget=40) as game:
+    with pc.Game(units, seed=3, budget=40) as game:
         by_hand = play(game, worth).result()
     np.testing.assert_allclose(found.values, by_hand.values, rtol=0, atol=1e-9)
     np.testing.assert_allclose(found.standard_errors, by_hand.standard_errors, rtol=1e-6, atol=1e-9)
@@ -244,7 +244,7 @@ def test_random_subnetworks_are_measured_on_their_own_sequence(
     model: pc.Model, data: pc.Data
 ) -> None:
     told: list[int] = []
-    with pc.Shapley(12, "random_subnetworks", 1, 30, subnetworks_per_round=10) as game:
+    with pc.Game(12, "random_subnetworks", seed=1, budget=30, subnetworks_per_round=10) as game:
         found = model.shapley(
             data,
             granularity="block",
@@ -253,7 +253,7 @@ def test_random_subnetworks_are_measured_on_their_own_sequence(
             progress=lambda report: told.append(report.state.told),
         )
         # The same game, played by hand one sequence after the other.
-        again = pc.Shapley(12, "random_subnetworks", 1, 30, subnetworks_per_round=10)
+        again = pc.Game(12, "random_subnetworks", seed=1, budget=30, subnetworks_per_round=10)
         for row in range(3):
             masks = again.ask(10)
             assert (masks.sum(1) == 6).all()
@@ -306,11 +306,11 @@ def test_progress_tells_how_the_estimate_settles(model: pc.Model, data: pc.Data)
 def test_cancelled_games_can_be_gone_on_with(model: pc.Model, data: pc.Data) -> None:
     options: dict[str, Any] = {"granularity": "block", "batch_coalitions": 8}
     whole = model.shapley(data, budget=48, **options)
-    with pc.Shapley(12, budget=48) as game:
+    with pc.Game(12, budget=48) as game:
         with pytest.raises(pc.Cancelled):
             model.shapley(data, game=game, progress=lambda r: r.state.told >= 16, **options)
         assert game.state.told == 16 and not game.done
-        again = pc.Shapley.load(game.save())
+        again = pc.Game.load(game.save())
         for resumed in (game, again):
             found = model.shapley(data, game=resumed, **options)
             assert np.array_equal(found.values, whole.values)
@@ -332,7 +332,7 @@ def test_exceptions_of_both_callbacks_come_through(model: pc.Model, data: pc.Dat
 
     for name in ("progress", "batch_progress"):
         calls.clear()
-        with pc.Shapley(12, budget=48) as game:
+        with pc.Game(12, budget=48) as game:
             with pytest.raises(Odd, match="as it is") as caught:
                 model.shapley(data, granularity="block", game=game, **{name: fail})
             assert caught.traceback[-1].name == "fail" and len(calls) == 1
@@ -376,7 +376,7 @@ def test_wrong_options_of_a_game_are_named(
     model: pc.Model, data: pc.Data, options: dict[str, Any], words: str
 ) -> None:
     if "game" in options:
-        options = {**options, "game": pc.Shapley(options["game"])}
+        options = {**options, "game": pc.Game(options["game"])}
     with pytest.raises(pc.ArgumentError, match=words):
         model.shapley(data, **options)
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 import prunecore as pc
 import pytest
-from prunecore.players import granularity_players, grouped_players, prune_players
+from prunecore.shapley.players import granularity_players, grouped_players, prune_players
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,8 @@ import numpy as np
 import prunecore as pc
 import pytest
 from matplotlib.figure import Figure
-from prunecore.players import Players, granularity_players, grouped_players
-from prunecore.shapley_json import read_scores
+from prunecore.shapley.players import Players, granularity_players, grouped_players
+from prunecore.shapley.scores import read_scores
 
 STATE = pc.GameState(True, 24, 300, 300, 0, 1e-12, 0.02, 900, 3600, "surrogate")
 GROUPS = grouped_players({"early": ["block.0", "block.1"], "late": [20, 23], "one": "attn.5"}, 12)
@@ -34,9 +34,9 @@ def made(players: Players | None = None, **changes: Any) -> pc.ShapleyScores:
         chosen,
         12,
         pc.GameState(**state),
-        rng.normal(size=(count, count)) if state["estimator"] == "exact" else None,
-        strata,
-        {"measure": "loss", "data_sha256": "abc", "options": {"seed": 1}},
+        interactions=rng.normal(size=(count, count)) if state["estimator"] == "exact" else None,
+        strata=strata,
+        provenance={"measure": "loss", "data_sha256": "abc", "options": {"seed": 1}},
     )
 
 

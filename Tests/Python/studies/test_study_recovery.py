@@ -13,10 +13,10 @@ import prunecore as pc
 import pytest
 from PIL import Image
 from prunecore.cli.recovery_tables import study_markdown
+from prunecore.data.text import documents, load_tokenizer, tokenize
+from prunecore.data.text_split import split_by_document
 from prunecore.plots import recovery_losses
-from prunecore.recovery_study import METHODS
-from prunecore.text import documents, load_tokenizer, tokenize
-from prunecore.text_split import split_by_document
+from prunecore.studies.study_recovery import METHODS
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 from prunecore.cli.search_tables import study_markdown
 from prunecore.plots import search_losses
-from prunecore.study_searching import METHODS, SearchMethod
+from prunecore.studies.study_search import METHODS, SearchMethod
 
 SOME = [
     SearchMethod("greedy", "greedy"),

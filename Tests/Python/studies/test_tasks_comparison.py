@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import prunecore as pc
 import pytest
-from prunecore.task_orders import spearman
+from prunecore.studies.task_orders import spearman
 
 TEXTS = ("stories", "maths", "plays")
 

@@ -9,7 +9,7 @@ from itertools import product
 import numpy as np
 import prunecore as pc
 import pytest
-from prunecore.task_orders import (
+from prunecore.studies.task_orders import (
     average_ranks,
     comparable,
     non_dominated,

@@ -77,7 +77,7 @@ def all_masks(players: int) -> npt.NDArray[np.bool_]:
     return (np.arange(2**players)[:, None] >> np.arange(players) & 1).astype(np.bool_)
 
 
-def play(game: pc.Shapley, worth: Worth, batch: int = 16, rounds: int | None = None) -> pc.Shapley:
+def play(game: pc.Game, worth: Worth, batch: int = 16, rounds: int | None = None) -> pc.Game:
     """Asks and tells until the game is done, or so many times."""
     for _ in range(1 << 20 if rounds is None else rounds):
         if game.done:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from prunecore._library import ffi, lib, new_struct, text
+from prunecore._native.library import ffi, lib, new_struct, text
 
 
 @contextmanager

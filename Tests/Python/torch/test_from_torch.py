@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import prunecore as pc
 import pytest
-from prunecore._library import ffi, lib
+from prunecore._native.library import ffi, lib
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")

@@ -51,7 +51,7 @@ def ours(name: str) -> Contender:
 
     def play(players: int, budget: int, seed: int) -> Play:
         most = 1 if name in SEQUENTIAL else budget
-        estimator = pc.Shapley(players, estimator=name, seed=seed, budget=budget)
+        estimator = pc.Game(players, estimator=name, seed=seed, budget=budget)
         while not estimator.done:
             masks = estimator.ask(most)
             if not len(masks):

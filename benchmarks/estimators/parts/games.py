@@ -139,7 +139,14 @@ class LossTable:
 
     def game(self, capped: bool) -> Game:
         """The game as far as it is known now."""
-        return Game(self.text, capped, self.cap, self.known, self.losses, self.players)
+        return Game(
+            self.text,
+            capped,
+            seed=self.cap,
+            budget=self.known,
+            target_error=self.losses,
+            least=self.players,
+        )
 
 
 def block_table(text: str) -> LossTable:
