@@ -59,7 +59,7 @@ def reference(metric: str, before: Array, after: Array, relative_to: str) -> Arr
 @pytest.mark.parametrize("granularity", pc.GRANULARITIES)
 @pytest.mark.parametrize("relative_to", ["input", "output"])
 @pytest.mark.parametrize("tokens", ["all", "last"])
-def test_static_metrics_are_those_of_numpy(
+def test_static_metrics_are_those_of_numpy_on_our_own_states(
     model: pc.Model,
     data: pc.Data,
     states: list[Array],
@@ -109,7 +109,7 @@ def test_logit_distance_is_that_of_the_logits(model: pc.Model, data: pc.Data) ->
         assert scores["leave_one_out_logit_l2"][block] == pytest.approx(wanted, rel=1e-5)
 
 
-def test_magnitude_needs_no_data(model: pc.Model, data: pc.Data, tales_dir: Path) -> None:
+def test_score_of_magnitude_needs_no_data(model: pc.Model, data: pc.Data, tales_dir: Path) -> None:
     from safetensors.torch import load_file
 
     scores = model.score(metrics="magnitude", granularity="feed_forward")
@@ -124,7 +124,7 @@ def test_magnitude_needs_no_data(model: pc.Model, data: pc.Data, tales_dir: Path
         model.score(metrics="cosine")
 
 
-def test_choice_of_metrics(model: pc.Model, data: pc.Data) -> None:
+def test_score_computes_the_metrics_asked_for(model: pc.Model, data: pc.Data) -> None:
     everything = model.score(data, "all", "block")
     assert everything.metrics == pc.METRICS
     assert model.score(data, granularity="block").metrics == pc.STATIC_METRICS
