@@ -3,39 +3,127 @@
  *
  * prunecore.h: depth pruning of decoder-only language models, in process.
  *
- * PruneCore opens a language model, says how much each block, attention layer and feed-forward layer matters, removes
- * the ones that matter least with a mask, and measures what the removal costs. The method and its words follow
- * "A deeper look at depth pruning of LLMs" (arXiv 2407.16286).
+ * PruneCore opens a language model, scores how important each block, attention layer and
+ * feed-forward layer is, removes the least important ones with a mask, and measures what the
+ * removal costs. The method and its words follow "A deeper look at depth pruning of LLMs"
+ * (arXiv 2407.16286).
+ *
+ * Contents. The functions marked with a star are all that most programs need.
+ *
+ *   First part: to prune a model
+ *     Library      (*) prune_last_error; status codes, version, threads, progress
+ *     Models       (*) prune_model_open, prune_model_release; shape and sublayers of a model
+ *     Data         (*) prune_data_create, prune_data_release: token sequences
+ *     Masks        (*) prune_mask_remove_lowest, prune_model_cost; masks as JSON
+ *     Scores       (*) prune_model_score: metrics of importance
+ *     Evaluation   (*) prune_model_evaluate: loss and perplexity; losses and logits of each token
+ *     Measures     what damage is measured by: an option of searches and games
+ *     Search       (*) prune_search_create, prune_model_search, prune_search_mask,
+ *                      prune_search_release; measured times, ask and tell, save and resume
+ *     Recovery     prune_model_recover, prune_model_attach: adapters that heal a pruned model
+ *     Export       (*) prune_model_export: a directory that runtimes serve
+ *     Generation   prune_model_generate: text that a model writes
+ *
+ *   Second part: for special needs
+ *     Statistics   scores from data that arrives in parts, or from activations alone
+ *     Coalitions   prune_model_damages: a measure under many masks at once
+ *     Choices      multiple-choice items
+ *     Games        prune_model_shapley: Shapley values; ask and tell, save and resume
+ *     Moments      closed-form adapters from data that arrives in parts
+ *     Gradients    of an objective, and through one sublayer
+ *     Tensors      models whose weights are already in memory; DLPack
+ *     Hosts        models whose layers your program runs, on a GPU for instance
+ *
+ * A first program. It removes the 4 least important of the 2 * n_blocks sublayers.
+ *
+ *     #include <prunecore.h>
+ *     #include <stdio.h>
+ *     #include <stdlib.h>
+ *
+ *     static void check(prune_status status)
+ *     {
+ *         if (status == PRUNE_OK) return;
+ *         fprintf(stderr, "%s: %s\n", prune_status_name(status), prune_last_error());
+ *         exit(1);
+ *     }
+ *
+ *     int main(int argc, char **argv)
+ *     {
+ *         int32_t tokens[] = { 1, 702, 689, 261, 502, 14, 445, 324, 261, 610, 266, 771, 834, 16 };
+ *         int64_t length = sizeof tokens / sizeof *tokens;
+ *         prune_model *model;
+ *         prune_data *data;
+ *         prune_score_options options = PRUNE_SCORE_OPTIONS_INIT;
+ *         double scores[512];
+ *         uint8_t keep[512];
+ *         size_t n;
+ *         prune_evaluation before, after;
+ *         if (argc != 2) return 2;
+ *         options.metrics = PRUNE_METRIC_COSINE;
+ *         check(prune_model_open(argv[1], NULL, &model));
+ *         check(prune_data_create(tokens, &length, 1, NULL, &data));
+ *         check(prune_model_score(model, data, &options, scores, 512, &n));
+ *         check(prune_mask_remove_lowest(scores, n, PRUNE_GRANULARITY_SUBLAYER, 4, NULL, keep, n));
+ *         check(prune_model_evaluate(model, data, NULL, 1, 0, NULL, &before));
+ *         check(prune_model_evaluate(model, data, keep, 1, n, NULL, &after));
+ *         printf("loss: %.3f before, %.3f after\n", before.loss, after.loss);
+ *         prune_data_release(data);
+ *         prune_model_release(model);
+ *         return 0;
+ *     }
  *
  * Words
- *   block i        0 .. n_blocks-1, one decoder layer.
- *   sublayer u     0 .. 2*n_blocks-1. u = 2i is the attention of block i, u = 2i+1 its feed-forward.
- *   keep mask      one byte per sublayer, 1 = kept, 0 = removed. A removed sublayer leaves the residual stream as it
- *                  is; its norm is not computed, its keys and values are not stored, and the positions of the other
- *                  sublayers do not change. All removed is allowed: embeddings go straight to the head.
- *   influence      a score; higher = more important. Pruning removes ascending, ties go to the lower index.
- *   loss           mean negative log-likelihood per predicted token, in nats.
+ *   block i       A decoder layer, i = 0 .. n_blocks - 1.
+ *   sublayer u    u = 0 .. 2 * n_blocks - 1. Sublayer 2i is the attention of block i, sublayer
+ *                 2i + 1 is its feed-forward.
+ *   unit          What a granularity counts: sublayers, blocks, attentions or feed-forwards.
+ *   keep mask     One byte per sublayer: 1 = kept, 0 = removed. A removed sublayer leaves the
+ *                 residual stream unchanged. Its norm is not computed, its keys and values are not
+ *                 stored, and the positions of the other sublayers do not change. A mask may remove
+ *                 everything: the embeddings then go straight to the head.
+ *   influence     A score of importance: higher = more important. Pruning removes units in
+ *                 ascending order; of equal ones, the lower index goes first.
+ *   loss          Mean negative log-likelihood per predicted token, in nats.
+ *   measure       A quantity of a masked model, lower = better: loss, kl, ...
+ *   damage        The value of a measure under a mask.
  *
  * Rules that hold for every function
- *   Errors         A call that can fail returns a prune_status. Anything but PRUNE_OK means that it failed, unknown
- *                  values too; prune_last_error() then has a sentence that names the thing at fault. Outputs are
- *                  left as they were, except that `out` handles become NULL and `out_count` may say what is needed.
- *   Pointers       Every pointer is checked for NULL. Where NULL is allowed, the comment says so.
- *   Handles        Opaque. Made by _open or _create, given back by _release, which accepts NULL. A handle that was
- *                  released, or is of another kind, is recognised and gives PRUNE_ERR_HANDLE.
- *   Threads        A const handle may be used by several threads at once; a handle passed without const by one.
- *                  Releasing waits for nobody: calls under way keep what they use alive.
- *   Strings        UTF-8 and NUL-terminated. Given to the library: copied. Given by it: borrowed, lifetime stated.
- *   Structs        `struct_size` comes first and is set by the caller (PRUNE_*_INIT does it); later versions only
- *                  append fields. Zero is the default of every field. A size smaller than the first version's, or a
- *                  larger one whose unknown tail is not zero, gives PRUNE_ERR_ARGUMENT. Reserved fields must be 0.
- *   Buffers        Caller's memory, `capacity` in elements, `out_count` what was written. Too small: PRUNE_ERR_BUFFER,
- *                  nothing written, and `out_count` says how many elements are needed. `out_count` may be NULL.
- *   Callbacks      Called on the thread that made the call; never kept after it returns. Those of prune_host are kept until
- *                  its model is let go, and still called on the thread of the call that needs them.
- *   The process    The library never prints, exits, traps, or changes signal handlers or the environment, of which it
- *                  reads PRUNECORE_COMPUTE. The thread count of BLAS, which is process-wide, is changed only inside
- *                  calls and put back.
+ *   Errors        A call that can fail returns a prune_status. Anything but PRUNE_OK means that it
+ *                 failed, unknown values included. prune_last_error() then returns a sentence that
+ *                 names what is at fault. Outputs stay as they were, except that handles become
+ *                 NULL and `out_count` may say how much room is needed.
+ *   Pointers      Every pointer is checked for NULL. Where NULL is allowed, the comment says so.
+ *   Handles       Opaque. A function _open, _create, _load or _from_... makes a handle; _release
+ *                 gives it back and accepts NULL. A handle that was released, or is of another
+ *                 kind, is recognised and gives PRUNE_ERR_HANDLE.
+ *   Threads       Several threads may use a const handle at once. A handle that is passed without
+ *                 const must be used by one thread at a time. Releasing never waits: calls under
+ *                 way keep what they use alive.
+ *   Strings       UTF-8 and NUL-terminated. The library copies strings that it is given. Strings
+ *                 that it returns are borrowed; the comment says how long they live.
+ *   Structs       `struct_size` comes first and the caller sets it, which PRUNE_*_INIT does. Later
+ *                 versions append fields and change nothing else. Zero is the default of every
+ *                 field. A size smaller than that of the first version gives PRUNE_ERR_ARGUMENT,
+ *                 and so does a larger one whose unknown tail is not zero. Reserved fields must be
+ *                 0. The layout of a struct without `struct_size` is fixed within an ABI version,
+ *                 except prune_comparison, whose size a prune_host says.
+ *   Buffers       The caller owns the memory. `capacity` is its size in elements, `out_count`
+ *                 receives how many were written. If it is too small, the call gives
+ *                 PRUNE_ERR_BUFFER, writes nothing, and sets `out_count` to the number of elements
+ *                 that is needed. `out_count` may be NULL.
+ *   Names         The length of an array x is n_x, a size_t; the buffer of an output x is out_x.
+ *                 Options of a handle are prune_<handle>_options, of prune_model_<verb>()
+ *                 prune_<verb>_options, of a handle that runs on a model
+ *                 prune_<handle>_run_options. _info fills a prune_<handle>_state for what runs, a
+ *                 _summary for what is finished, a _shape for a model, and prune_runtime for the
+ *                 library. `progress` is always a prune_progress_fn; a callback for an event of its
+ *                 own is on_<event>.
+ *   Callbacks     The library calls them on the thread that made the call, and does not keep them
+ *                 after it returns. Those of a prune_host are kept until its model is closed, and
+ *                 are still called on the thread of the call that needs them.
+ *   Process       The library never prints, exits, traps, or changes signal handlers or the
+ *                 environment. It reads one environment variable, PRUNECORE_COMPUTE. It changes the
+ *                 thread count of BLAS, which is process-wide, only inside calls and restores it.
  */
 #ifndef PRUNECORE_H
 #define PRUNECORE_H
@@ -47,137 +135,263 @@
 #define PRUNE_VERSION_MINOR 1
 #define PRUNE_VERSION_PATCH 0
 
-/* Grows when a change breaks programs built against an older header; prune_abi_version() says the library's. */
+/* Grows when a change breaks programs built against an older header. prune_abi_version() returns
+   the library's. */
 #define PRUNE_ABI_VERSION 1
 
 #ifdef __cplusplus
 extern "C" {
 #endif
 
-/* ====================================================================================================================
+/* ================================================================================================
+ * FIRST PART
+ *
  * Library
- * ==================================================================================================================*/
+ * ============================================================================================== */
 
 /* Result of a call. Values are never reused. */
 typedef int32_t prune_status;
 enum {
     PRUNE_OK = 0,
-    PRUNE_ERR_ARGUMENT = 1,    /* NULL, out of range, wrong length, wrong struct_size */
-    PRUNE_ERR_HANDLE = 2,      /* handle was released, or is not of this kind */
-    PRUNE_ERR_MEMORY = 3,      /* memory could not be had */
-    PRUNE_ERR_FILE = 4,        /* file missing or unreadable */
-    PRUNE_ERR_FORMAT = 5,      /* file is damaged, or contradicts itself */
-    PRUNE_ERR_UNSUPPORTED = 6, /* well-formed, but not something this version computes */
-    PRUNE_ERR_DATA = 7,        /* token ids that do not fit the model, or too few of them */
-    PRUNE_ERR_NONFINITE = 8,   /* NaN or infinity met; the text names the layer */
-    PRUNE_ERR_CANCELLED = 9,   /* the progress callback asked to stop */
-    PRUNE_ERR_BUFFER = 10,     /* caller's buffer too small; out_count says what is needed */
-    PRUNE_ERR_INTERNAL = 11,   /* a fault of the library itself; please report it */
-    PRUNE_ERR_HOST = 12        /* a callback of the host failed; the text names it, and has the host's own sentence */
+    /* An argument is NULL, out of range or of the wrong length, or a struct_size is wrong. */
+    PRUNE_ERR_ARGUMENT = 1,
+    /* The handle was released, or is of another kind. */
+    PRUNE_ERR_HANDLE = 2,
+    /* There was not enough memory. */
+    PRUNE_ERR_MEMORY = 3,
+    /* A file is missing or cannot be read or written. */
+    PRUNE_ERR_FILE = 4,
+    /* A file is damaged, or contradicts itself. */
+    PRUNE_ERR_FORMAT = 5,
+    /* The input is well-formed, but this version cannot compute it. */
+    PRUNE_ERR_UNSUPPORTED = 6,
+    /* The token ids do not fit the model, or there are too few of them. */
+    PRUNE_ERR_DATA = 7,
+    /* NaN or infinity occurred. The text names the layer. */
+    PRUNE_ERR_NONFINITE = 8,
+    /* A callback asked to stop. */
+    PRUNE_ERR_CANCELLED = 9,
+    /* The caller's buffer is too small. `out_count` says how many elements are needed. */
+    PRUNE_ERR_BUFFER = 10,
+    /* The library itself is at fault. Please report it. */
+    PRUNE_ERR_INTERNAL = 11,
+    /* A callback of the host failed. The text names it and has the host's own sentence. */
+    PRUNE_ERR_HOST = 12
 };
 
-/* Version as "major.minor.patch". Static; never NULL. */
+/* Returns the version as "major.minor.patch". Static; never NULL. */
 const char *prune_version(void);
 
-/* PRUNE_ABI_VERSION of the library. Compare with the header's before the first other call. */
+/* Returns PRUNE_ABI_VERSION of the library. Compare it with the header's before any other call. */
 int32_t prune_abi_version(void);
 
-/* Name of a status, "PRUNE_ERR_FILE" for PRUNE_ERR_FILE. Static; never NULL; "PRUNE_ERR_UNKNOWN" for other values. */
+/* Returns the name of a status: "PRUNE_ERR_FILE" for PRUNE_ERR_FILE, "PRUNE_ERR_UNKNOWN" for a
+   value that is not known. Static; never NULL. */
 const char *prune_status_name(prune_status status);
 
 /*
- * What went wrong in the last failed call of this thread: one sentence that names the file, tensor, layer or argument.
- * Never NULL; "" if nothing failed yet. Valid until the next call of this thread. For people: branch on the status.
+ * Returns what went wrong in the last failed call of this thread: one sentence that names the file,
+ * tensor, layer or argument. Never NULL; "" if nothing has failed yet. Valid until the next call of
+ * this thread. The text is for people: programs branch on the status.
  */
 const char *prune_last_error(void);
 
-/* What the library runs on. Filled by prune_runtime_info(). Strings are static. */
+/* What the library runs on. Strings are static. */
 typedef struct prune_runtime {
     uint32_t struct_size;
-    int32_t threads;           /* threads that a call uses at most */
-    int32_t processors;        /* processors this process may run on */
-    int32_t reserved;          /* 0 */
-    const char *blas;          /* name and configuration of the BLAS in use */
-    const char *blas_kernels;  /* kernels that BLAS chose when it was loaded, such as "SkylakeX" */
-    const char *blas_forced;   /* value of the environment variable OPENBLAS_CORETYPE at load; "" if unset */
-    const char *cpu_features;  /* those that matter for speed, such as "avx2 fma avx512f avx512_bf16" */
-    const char *advice;        /* a sentence if the kernels in use are slower than the CPU allows; "" if all is well */
-    const char *bf16_kernels;  /* instructions of PRUNE_COMPUTE_BFLOAT16, "avx512_bf16"; "" if the CPU has none */
-    const char *loop_kernels;  /* what the library's own loops are compiled for: "avx512", "avx2" or "baseline" */
+    /* Largest number of threads that a call uses. */
+    int32_t threads;
+    /* Processors that this process may run on. */
+    int32_t processors;
+    int32_t reserved; /* 0 */
+    /* Name and configuration of the BLAS in use. */
+    const char *blas;
+    /* Kernels that BLAS chose when it was loaded, such as "SkylakeX". */
+    const char *blas_kernels;
+    /* Value of the environment variable OPENBLAS_CORETYPE at load; "" if it was unset. */
+    const char *blas_forced;
+    /* CPU features that matter for speed, such as "avx2 fma avx512f avx512_bf16". */
+    const char *cpu_features;
+    /* A sentence if the kernels in use are slower than the CPU allows; "" if all is well. */
+    const char *advice;
+    /* Instructions of PRUNE_COMPUTE_BFLOAT16: "avx512_bf16"; "" if the CPU has none. */
+    const char *bf16_kernels;
+    /* What the library's own loops are compiled for: "avx512", "avx2" or "baseline". */
+    const char *loop_kernels;
 } prune_runtime;
-#define PRUNE_RUNTIME_INIT { sizeof(prune_runtime), 0, 0, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL }
+#define PRUNE_RUNTIME_INIT \
+    { sizeof(prune_runtime), 0, 0, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL }
 
 /* Describes kernels, CPU and threads. Errors: PRUNE_ERR_ARGUMENT. */
 prune_status prune_runtime_info(prune_runtime *out_runtime);
 
 /*
- * Sets how many threads a call uses at most, for the whole library. 0 = one per processor (the default).
- * Takes effect with the next call. Errors: PRUNE_ERR_ARGUMENT if `threads` is negative or above 1024.
+ * Sets the largest number of threads that a call uses, for the whole library. 0 = one per
+ * processor, which is the default. It takes effect with the next call.
+ * Errors: PRUNE_ERR_ARGUMENT (`threads` is negative or above 1024).
  */
 prune_status prune_threads_set(int32_t threads);
 
-/* How far a long call has come. A call of several stages counts each from 0. Strings are valid during the callback. */
+/* How far a long call has come. A call of several stages counts each from 0. Strings are valid
+   during the callback. */
 typedef struct prune_progress {
     uint32_t struct_size;
-    int32_t reserved;    /* 0 */
-    const char *stage;   /* what is being done, such as "score" or "leave one out" */
-    int64_t done;        /* steps done, 0 .. total */
-    int64_t total;       /* steps in all; a step is one sublayer applied to one batch of tokens */
-    double seconds;      /* since the call began */
+    int32_t reserved; /* 0 */
+    /* What is being done, such as "score" or "leave one out". */
+    const char *stage;
+    /* Steps done, 0 .. total. */
+    int64_t done;
+    /* Steps in all. A step is one sublayer applied to one batch of tokens. */
+    int64_t total;
+    /* Seconds since the call began. */
+    double seconds;
 } prune_progress;
 
-/* Told of progress, at most a few dozen times a second. Returns 0 to go on; anything else stops: PRUNE_ERR_CANCELLED. */
+/* Receives progress, at most a few dozen times a second. Return 0 to continue; any other value
+   stops the call with PRUNE_ERR_CANCELLED. */
 typedef int32_t (*prune_progress_fn)(void *user_data, const prune_progress *progress);
 
-/* ====================================================================================================================
+/* ================================================================================================
  * Models
- * ==================================================================================================================*/
+ * ============================================================================================== */
 
 /* A decoder-only language model. */
 typedef struct prune_model prune_model;
 
 /*
- * What matrix products multiply in. Sums, the residual stream, norms and softmax are fp32 either way. Same type, same
- * inputs: same results.
+ * The type that matrix products multiply in. Sums, the residual stream, norms and softmax are fp32
+ * in either case. The same type and the same inputs give the same results.
  */
 typedef int32_t prune_compute;
 enum {
-    PRUNE_COMPUTE_AUTOMATIC = 0, /* what the environment variable PRUNECORE_COMPUTE (float32, bfloat16) says; where it is
-                                    unset or empty, BFLOAT16 for weights stored in bf16 on a CPU with AVX512-BF16, else
-                                    FLOAT32 */
-    PRUNE_COMPUTE_FLOAT32 = 1,   /* weights are widened exactly: results agree with a fp32 reference to its rounding */
-    PRUNE_COMPUTE_BFLOAT16 = 2   /* activations are rounded to bf16 before each product, as PyTorch does in a bf16 model;
-                                    up to twice as fast. Losses move by about 1e-4 of themselves */
+    /* What the environment variable PRUNECORE_COMPUTE (float32, bfloat16) says. Where it is unset
+       or empty: BFLOAT16 for weights stored in bf16 on a CPU with AVX512-BF16, otherwise
+       FLOAT32. */
+    PRUNE_COMPUTE_AUTOMATIC = 0,
+    /* Weights are widened exactly. Results agree with an fp32 reference to its rounding. */
+    PRUNE_COMPUTE_FLOAT32 = 1,
+    /* Activations are rounded to bf16 before each product, as PyTorch does in a bf16 model. This is
+       up to twice as fast. Losses move by about 1e-4 of their value. */
+    PRUNE_COMPUTE_BFLOAT16 = 2
 };
 
-/* Told once that nothing of the library uses what a host lent it any more. May be called on any thread that lets the last
-   user go: it must not call the library. */
+/* Called exactly once, when the library no longer uses what the host lent it; on any thread. It
+   must not call the library. */
 typedef void (*prune_close_fn)(void *user_data);
 
 /* How a model is opened. */
 typedef struct prune_model_options {
     uint32_t struct_size;
+    /* Type that matrix products multiply in. 0 = what the environment variable PRUNECORE_COMPUTE
+       says; where it is unset, bfloat16 for weights stored in bf16 on a CPU with AVX512-BF16,
+       otherwise float32. */
     prune_compute compute;
-    prune_close_fn on_close;   /* of prune_model_from_tensors() and _from_dlpack() alone: the tensors' memory may go now. Calls under
-                                  way, and models attached to this one, use it beyond prune_model_release(). Not called if the
-                                  model was not made. NULL = none */
-    void *user_data;           /* of on_close */
+    /* Called when the library no longer uses the tensors' memory. NULL = none. Only for
+       prune_model_from_tensors() and prune_model_from_dlpack(). Calls under way, and models
+       attached to this one, use the memory beyond prune_model_release(). Not called if no model was
+       made. */
+    prune_close_fn on_close;
+    /* Argument of `on_close`. */
+    void *user_data;
 } prune_model_options;
 #define PRUNE_MODEL_OPTIONS_INIT { sizeof(prune_model_options), 0, NULL, NULL }
 
 /*
  * Opens a Hugging Face model directory: `config.json` and `model.safetensors`, or the shards that
- * `model.safetensors.index.json` names. Weights stay memory-mapped in their stored type (bf16, fp16 or fp32) and must
- * not be changed while the model is open. Architectures: LlamaForCausalLM, MistralForCausalLM, Qwen2ForCausalLM,
- * Qwen3ForCausalLM; rotary embeddings of type default, linear, llama3 and yarn.
+ * `model.safetensors.index.json` names. Weights stay memory-mapped in their stored type (bf16, fp16
+ * or fp32) and must not be changed while the model is open. Architectures: LlamaForCausalLM,
+ * MistralForCausalLM, Qwen2ForCausalLM, Qwen3ForCausalLM, with rotary embeddings of type default,
+ * linear, llama3 or yarn.
  *   directory   path
  *   options     NULL = defaults
  *   out_model   receives the handle; give it to prune_model_release()
- * Errors: PRUNE_ERR_ARGUMENT (also an unknown compute type, of the options or of PRUNECORE_COMPUTE), PRUNE_ERR_FILE,
- * PRUNE_ERR_FORMAT (damaged files; missing tensors; wrong shapes), PRUNE_ERR_UNSUPPORTED (architecture, element type,
- * activation or rotary type; BFLOAT16 on a CPU that has no instructions for it), PRUNE_ERR_MEMORY.
+ * Errors: PRUNE_ERR_ARGUMENT (also an unknown compute type in the options or in PRUNECORE_COMPUTE),
+ * PRUNE_ERR_FILE, PRUNE_ERR_FORMAT (damaged files; missing tensors; wrong shapes),
+ * PRUNE_ERR_UNSUPPORTED (architecture, element type, activation or rotary type; BFLOAT16 on a CPU
+ * without instructions for it), PRUNE_ERR_MEMORY.
  */
-prune_status prune_model_open(const char *directory, const prune_model_options *options, prune_model **out_model);
+prune_status prune_model_open(
+    const char *directory, const prune_model_options *options, prune_model **out_model);
+
+/* Gives a model back. NULL and a handle that was already released are allowed. */
+void prune_model_release(prune_model *model);
+
+/* What a model can do: bits of `abilities` in prune_model_shape. */
+typedef uint32_t prune_abilities;
+enum {
+    /* Hidden states can be read or compared: static metrics work. */
+    PRUNE_ABILITY_READ_STATES = 1,
+    /* Weights can be read: the magnitude metric works. */
+    PRUNE_ABILITY_MAGNITUDE = 2,
+    /* prune_model_generate() works. */
+    PRUNE_ABILITY_GENERATE = 4,
+    /* Gradients can be computed: training and vjp work, and so does the taylor metric of native
+       models. */
+    PRUNE_ABILITY_GRADIENTS = 8,
+    /* Sublayers can be removed one by one. Without it, a mask removes both of a block or
+       neither. */
+    PRUNE_ABILITY_SUBLAYERS = 16,
+    /* The model runs sublayer by sublayer. Without it, only losses of whole masks can be
+       computed. */
+    PRUNE_ABILITY_STATES = 32
+};
+
+/* Shape of a model. Strings live as long as the handle. */
+typedef struct prune_model_shape {
+    uint32_t struct_size;
+    prune_abilities abilities;
+    /* Such as "LlamaForCausalLM". */
+    const char *architecture;
+    /* The type that most weights are stored in: "bf16", "fp16" or "fp32". */
+    const char *element_type;
+    int64_t n_blocks;
+    int64_t hidden_size;
+    int64_t feed_forward_size;
+    int64_t n_heads;
+    int64_t n_kv_heads;
+    int64_t head_size;
+    int64_t vocabulary_size;
+    /* Positions that the model was made for. Longer sequences are computed all the same. */
+    int64_t context_length;
+    /* 1 if the head uses the embedding matrix. */
+    int64_t tied_embeddings;
+    /* Parameters of the whole model, a tied matrix counted once. */
+    int64_t parameters;
+    /* Their bytes, as stored. */
+    int64_t parameter_bytes;
+    /* Bytes of keys and values per token, of all attention layers, in the type that the weights of
+       keys and values are stored in. */
+    int64_t kv_bytes;
+    /* The type in use, never AUTOMATIC. */
+    prune_compute compute;
+    int32_t reserved; /* 0 */
+} prune_model_shape;
+#define PRUNE_MODEL_SHAPE_INIT \
+    { sizeof(prune_model_shape), 0, NULL, NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+
+/* Describes a model. Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_HANDLE. */
+prune_status prune_model_info(const prune_model *model, prune_model_shape *out_shape);
+
+/* A sublayer, and what removing it saves. */
+typedef struct prune_sublayer {
+    /* 0 .. n_blocks - 1. */
+    int64_t block;
+    /* 0 = attention, 1 = feed-forward. */
+    int64_t is_feed_forward;
+    /* Parameters of its matrices, biases and norms, its pre-norm included. */
+    int64_t parameters;
+    /* Their bytes, as stored. */
+    int64_t parameter_bytes;
+    /* Bytes of keys and values per token; 0 for feed-forward. */
+    int64_t kv_bytes;
+    /* Attention: largest number of tokens that a query sees, itself included; 0 = all before it. */
+    int64_t window;
+} prune_sublayer;
+
+/* Lists the 2 * n_blocks sublayers in order. Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_HANDLE,
+   PRUNE_ERR_BUFFER. */
+prune_status prune_model_sublayers(
+    const prune_model *model, prune_sublayer *out_sublayers, size_t capacity, size_t *out_count);
 
 /* How an element of a tensor is stored. */
 typedef int32_t prune_element_type;
@@ -187,239 +401,212 @@ enum {
     PRUNE_ELEMENT_BFLOAT16 = 2
 };
 
-/* A tensor in the host's memory. The layout is fixed within an ABI version. */
-typedef struct prune_tensor {
-    const char *name;                /* as in a Hugging Face checkpoint: "model.layers.0.self_attn.q_proj.weight" */
-    const void *data;                /* the first element; of any alignment */
-    prune_element_type element_type;
-    int32_t n_dimensions;            /* 1 or 2 */
-    const int64_t *shape;            /* n_dimensions entries */
-    const int64_t *strides;          /* elements from one index to the next, n_dimensions entries; NULL = row after row. The
-                                        last must be 1, that of rows at least their length: rows of a wider matrix will do */
-} prune_tensor;
-
-/*
- * A model over weights that the host already holds: nothing is copied. The memory is borrowed: it must stay, and is read
- * anew by every call, until prune_model_release() returned, no call is under way, and models attached to this one are
- * released too; options->on_close tells when. A weight that the host changes is seen by the next call; it must not change
- * during one.
- *   config_json   the text of the model's `config.json`
- *   tensors       named as in a checkpoint; those that the architecture does not need are ignored. Only the array is done
- *                 with on return
- *   options       NULL = defaults
- * Architectures and errors as prune_model_open(); a tensor that is missing or has another shape is PRUNE_ERR_FORMAT; two of
- * one name, a NULL, or a negative size are PRUNE_ERR_ARGUMENT; other strides are PRUNE_ERR_UNSUPPORTED.
- */
-prune_status prune_model_from_tensors(const char *config_json, const prune_tensor *tensors, size_t n_tensors,
-                                      const prune_model_options *options, prune_model **out_model);
-
-/* As the DLPack standard defines it (dlpack.h, version 1): this header needs its name only. */
-struct DLManagedTensorVersioned;
-
-/*
- * The same from DLPack tensors on the CPU, of type float or bfloat, in 32 or 16 bits.
- *   names, tensors   n_tensors each. On PRUNE_OK the library owns the tensors and calls the deleter of each once nothing
- *                    uses it; on failure they stay the caller's
- * Errors: as prune_model_from_tensors(); PRUNE_ERR_UNSUPPORTED for another device, element type or major version.
- */
-prune_status prune_model_from_dlpack(const char *config_json, const char *const *names,
-                                     struct DLManagedTensorVersioned *const *tensors, size_t n_tensors,
-                                     const prune_model_options *options, prune_model **out_model);
-
-/* Gives a model back. NULL and a handle that was already released are allowed. */
-void prune_model_release(prune_model *model);
-
-/* What a model can do: bits of prune_model_shape.abilities. */
-enum {
-    PRUNE_ABILITY_READ_STATES = 1, /* hidden states can be read or compared: static metrics work */
-    PRUNE_ABILITY_MAGNITUDE = 2,   /* weights can be read: the magnitude metric works */
-    PRUNE_ABILITY_GENERATE = 4,    /* prune_model_generate() works */
-    PRUNE_ABILITY_GRADIENTS = 8,   /* gradients can be had: training and vjp work, and the taylor metric of native models */
-    PRUNE_ABILITY_SUBLAYERS = 16,  /* sublayers can be removed one by one; without it, both of a block or none */
-    PRUNE_ABILITY_STATES = 32      /* the model runs sublayer by sublayer; without it, only losses of whole masks can be had */
-};
-
-/* Shape of a model. Strings live as long as the handle. */
-typedef struct prune_model_shape {
-    uint32_t struct_size;
-    uint32_t abilities;           /* PRUNE_ABILITY_* */
-    const char *architecture;     /* such as "LlamaForCausalLM" */
-    const char *element_type;     /* most frequent storage type of the weights: "bf16", "fp16" or "fp32" */
-    int64_t n_blocks;
-    int64_t hidden_size;
-    int64_t feed_forward_size;
-    int64_t n_heads;
-    int64_t n_kv_heads;
-    int64_t head_size;
-    int64_t vocabulary_size;
-    int64_t context_length;       /* positions the model was made for; longer sequences are computed all the same */
-    int64_t tied_embeddings;      /* 1 if the head uses the embedding matrix */
-    int64_t parameters;           /* of the whole model, a tied matrix counted once */
-    int64_t parameter_bytes;      /* as stored */
-    int64_t kv_bytes;   /* of all attention layers, in the stored type of the keys' and values' weights */
-    prune_compute compute;        /* the type in use, never AUTOMATIC */
-    int32_t reserved;             /* 0 */
-} prune_model_shape;
-#define PRUNE_MODEL_SHAPE_INIT { sizeof(prune_model_shape), 0, NULL, NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
-
-/* Describes a model. Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_HANDLE. */
-prune_status prune_model_info(const prune_model *model, prune_model_shape *out_shape);
-
-/* One sublayer: what removing it saves. */
-typedef struct prune_sublayer {
-    int64_t block;               /* 0 .. n_blocks-1 */
-    int64_t is_feed_forward;     /* 0 = attention, 1 = feed-forward */
-    int64_t parameters;          /* its matrices, biases and norms, its pre-norm included */
-    int64_t parameter_bytes;     /* as stored */
-    int64_t kv_bytes;  /* 0 for feed-forward */
-    int64_t window;              /* attention: tokens a query sees at most, itself included; 0 = all before it */
-} prune_sublayer;
-
-/*
- * Lists the 2 * n_blocks sublayers in order. The layout of prune_sublayer is fixed within an ABI version.
- * Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_HANDLE, PRUNE_ERR_BUFFER.
- */
-prune_status prune_model_sublayers(const prune_model *model, prune_sublayer *out_sublayers, size_t capacity,
-                                   size_t *out_count);
-
-/* ====================================================================================================================
+/* ================================================================================================
  * Data
- * ==================================================================================================================*/
+ * ============================================================================================== */
 
 /* Token sequences, immutable once created and not tied to a model. */
 typedef struct prune_data prune_data;
 
-/* How token sequences are taken in. */
+/* How token sequences are read. */
 typedef struct prune_data_options {
     uint32_t struct_size;
-    int32_t reserved;            /* 0 */
-    const float *token_weights;  /* NULL = all 1. One per token: how much the loss of predicting that token counts; finite,
-                                    >= 0. The first token of a sequence is predicted by nothing: its weight is unused.
-                                    A sequence with no weight is scored by static metrics, but has no perplexity. */
+    int32_t reserved; /* 0 */
+    /* Weight of each token: how much the loss of predicting it counts. Weights are finite and not
+       negative. Nothing predicts the first token of a sequence, so its weight is unused. Static
+       metrics score a sequence without weight, but it has no perplexity. NULL = all 1. */
+    const float *token_weights;
 } prune_data_options;
 #define PRUNE_DATA_OPTIONS_INIT { sizeof(prune_data_options), 0, NULL }
 
 /*
  * Copies token sequences.
- *   token_ids         all sequences one after the other; ids >= 0
- *   sequence_lengths  n_sequences lengths, each >= 1
- *   options           NULL = defaults
- * Whether the ids fit a model's vocabulary is checked when the two meet.
- * Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_DATA (no sequence, length < 1, negative id, bad weight), PRUNE_ERR_MEMORY.
+ *   token_ids          all sequences one after the other; ids >= 0
+ *   sequence_lengths   n_sequences lengths, each >= 1
+ *   options            NULL = defaults
+ * Whether the ids fit a model's vocabulary is checked when data and model meet.
+ * Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_DATA (no sequence, length < 1, negative id, bad weight),
+ * PRUNE_ERR_MEMORY.
  */
-prune_status prune_data_create(const int32_t *token_ids, const int64_t *sequence_lengths, size_t n_sequences,
-                               const prune_data_options *options, prune_data **out_data);
+prune_status prune_data_create(const int32_t *token_ids, const int64_t *sequence_lengths,
+    size_t n_sequences, const prune_data_options *options, prune_data **out_data);
 
 /* Gives data back. NULL and a handle that was already released are allowed. */
 void prune_data_release(prune_data *data);
 
-/* Counts of a data set: sequences and tokens in all. Either output may be NULL. Errors: PRUNE_ERR_ARGUMENT,
-   PRUNE_ERR_HANDLE. */
+/* Counts the sequences and the tokens of a data set. Either output may be NULL. Errors:
+   PRUNE_ERR_ARGUMENT, PRUNE_ERR_HANDLE. */
 prune_status prune_data_info(const prune_data *data, int64_t *out_sequences, int64_t *out_tokens);
 
-/* ====================================================================================================================
+/* ================================================================================================
  * Masks: plain memory, uint8_t keep[2 * n_blocks]
- * ==================================================================================================================*/
+ * ============================================================================================== */
 
-/* What is counted or removed together. */
+/* What counts as one unit. */
 typedef int32_t prune_granularity;
 enum {
     PRUNE_GRANULARITY_SUBLAYER = 0,    /* 2 * n_blocks units; unit u is sublayer u */
-    PRUNE_GRANULARITY_BLOCK = 1,       /* n_blocks units; unit i is sublayers 2i and 2i+1 */
+    PRUNE_GRANULARITY_BLOCK = 1,       /* n_blocks units; unit i is sublayers 2i and 2i + 1 */
     PRUNE_GRANULARITY_ATTENTION = 2,   /* n_blocks units; unit i is sublayer 2i */
-    PRUNE_GRANULARITY_FEED_FORWARD = 3 /* n_blocks units; unit i is sublayer 2i+1 */
+    PRUNE_GRANULARITY_FEED_FORWARD = 3 /* n_blocks units; unit i is sublayer 2i + 1 */
 };
 
 /*
- * Sets the mask that later calls on this model use when they are given none. A new model keeps everything.
- *   keep, n_keep   one byte per sublayer, 0 or 1; NULL with 0 = keep everything again
- * Errors: PRUNE_ERR_ARGUMENT (wrong length, byte other than 0 and 1), PRUNE_ERR_HANDLE.
+ * Removes the units with the lowest scores.
+ *   scores, n_scores   one influence per unit of the granularity, finite; higher = more important
+ *   granularity        what the scores are about; n_scores is n_blocks, or 2 * n_blocks for
+ *                      sublayers
+ *   n_remove           units to remove, beyond those that keep_in already lacks
+ *   keep_in            the mask to start from, n_keep bytes; NULL = everything kept. A unit of
+ *                      which a sublayer is already removed stays as it is
+ *   out_keep           receives n_keep bytes; may be keep_in
+ *   n_keep             2 * n_blocks
+ * Of equal scores, the lower index is removed first.
+ * Errors: PRUNE_ERR_ARGUMENT (also if fewer than n_remove units are left), PRUNE_ERR_NONFINITE (the
+ * text names the unit).
  */
-prune_status prune_model_mask_set(prune_model *model, const uint8_t *keep, size_t n_keep);
+prune_status prune_mask_remove_lowest(const double *scores, size_t n_scores,
+    prune_granularity granularity, size_t n_remove, const uint8_t *keep_in, uint8_t *out_keep,
+    size_t n_keep);
 
-/* Reads the model's mask. Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_HANDLE, PRUNE_ERR_BUFFER. */
-prune_status prune_model_mask_get(const prune_model *model, uint8_t *out_keep, size_t capacity, size_t *out_count);
-
-/* What is left of a model under a mask. */
+/* What a mask leaves of a model. */
 typedef struct prune_cost {
     uint32_t struct_size;
     int32_t sublayers_removed;
-    int64_t parameters;          /* kept, embeddings and head included */
+    /* Parameters that are kept, embeddings and head included. */
+    int64_t parameters;
+    /* Their bytes, as stored. */
     int64_t parameter_bytes;
+    /* Bytes of keys and values per token. */
     int64_t kv_bytes;
 } prune_cost;
 #define PRUNE_COST_INIT { sizeof(prune_cost), 0, 0, 0, 0 }
 
 /*
- * Says what a mask leaves.
+ * Computes what a mask leaves of a model.
  *   keep, n_keep   NULL with 0 = the model's mask
  * Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_HANDLE.
  */
-prune_status prune_model_cost(const prune_model *model, const uint8_t *keep, size_t n_keep, prune_cost *out_cost);
+prune_status prune_model_cost(
+    const prune_model *model, const uint8_t *keep, size_t n_keep, prune_cost *out_cost);
 
 /*
- * Removes the units with the lowest scores.
- *   scores, n_scores   one influence per unit of the granularity, finite; higher = more important
- *   granularity        what the scores speak of; n_scores is n_blocks, or 2 * n_blocks for sublayers
- *   n_remove           units to remove, beyond those that keep_in already lacks
- *   keep_in            the mask to start from, n_keep bytes; NULL = everything kept. A unit of which a sublayer is
- *                      already removed is left alone.
- *   out_keep           receives n_keep bytes; may be keep_in
- *   n_keep         2 * n_blocks
- * Ties go to the lower index. Errors: PRUNE_ERR_ARGUMENT (also if fewer than n_remove units are left),
- * PRUNE_ERR_NONFINITE (the text names the unit).
+ * Sets the mask that later calls on this model use when they are given none. A new model keeps
+ * everything.
+ *   keep, n_keep   one byte per sublayer, 0 or 1; NULL with 0 = keep everything again
+ * Errors: PRUNE_ERR_ARGUMENT (wrong length; a byte other than 0 and 1), PRUNE_ERR_HANDLE.
  */
-prune_status prune_mask_remove_lowest(const double *scores, size_t n_scores, prune_granularity granularity,
-                                      size_t n_remove, const uint8_t *keep_in, uint8_t *out_keep, size_t n_keep);
+prune_status prune_model_mask_set(prune_model *model, const uint8_t *keep, size_t n_keep);
+
+/* Reads the model's mask. Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_HANDLE, PRUNE_ERR_BUFFER. */
+prune_status prune_model_mask_get(
+    const prune_model *model, uint8_t *out_keep, size_t capacity, size_t *out_count);
 
 /*
- * Writes a mask as JSON: {"format": "prunecore.mask", "version": 1, "n_blocks", "removed": ["attn.3", "ffn.7"],
- * "provenance": {...}}.
- *   provenance_json   a JSON object that says where the mask comes from (method, metric, seed, data hash); NULL = {}
- *   out_text          receives UTF-8 with a NUL at the end; `capacity` and `out_count` count bytes, the NUL included
- * Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_FORMAT (provenance is no JSON object), PRUNE_ERR_BUFFER.
+ * Writes a mask as JSON: {"format": "prunecore.mask", "version": 1, "n_blocks", "removed":
+ * ["attn.3", "ffn.7"], "provenance": {...}}.
+ *   provenance_json   a JSON object that says where the mask comes from (method, metric, seed, data
+ *                     hash); NULL = {}
+ *   out_text          receives UTF-8 with a NUL at the end; `capacity` and `out_count` count bytes,
+ *                     the NUL included
+ * Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_FORMAT (provenance is not a JSON object), PRUNE_ERR_BUFFER.
  */
-prune_status prune_mask_to_json(const uint8_t *keep, size_t n_keep, const char *provenance_json, char *out_text,
-                                size_t capacity, size_t *out_count);
+prune_status prune_mask_to_json(const uint8_t *keep, size_t n_keep, const char *provenance_json,
+    char *out_text, size_t capacity, size_t *out_count);
 
 /*
  * Reads a mask from JSON as written by prune_mask_to_json().
  *   out_keep   receives 2 * n_blocks bytes
- * Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_FORMAT (the text says what is wrong), PRUNE_ERR_UNSUPPORTED (written by a later
- * version), PRUNE_ERR_BUFFER.
+ * Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_FORMAT (the text says what is wrong), PRUNE_ERR_UNSUPPORTED
+ * (written by a later version), PRUNE_ERR_BUFFER.
  */
-prune_status prune_mask_from_json(const char *text, uint8_t *out_keep, size_t capacity, size_t *out_count);
+prune_status prune_mask_from_json(
+    const char *text, uint8_t *out_keep, size_t capacity, size_t *out_count);
 
-/* ====================================================================================================================
+/* ================================================================================================
  * Scores
- * ==================================================================================================================*/
+ * ============================================================================================== */
 
 /*
- * Metrics, as bits. With h the hidden state before a unit, g the one after it, u = g - h, per token, then the mean over
- * all tokens of all sequences. Definitions and sources: docs/metrics.md. Higher = more important for every one.
+ * Metrics, as bits; higher = more important for every one. With h the hidden state before a unit, g
+ * the one after it, and u = g - h, each is computed per token and averaged over all tokens of all
+ * sequences. Definitions and sources: docs/metrics.md.
  */
+typedef uint64_t prune_metrics;
 enum {
-    PRUNE_METRIC_COSINE = 1,                    /* 1 - cos(h, g): block influence */
-    PRUNE_METRIC_ANGULAR = 2,                   /* arccos(cos(h, g)) / pi */
-    PRUNE_METRIC_L1 = 4,                        /* ||u||_1 */
-    PRUNE_METRIC_L2 = 8,                        /* ||u||_2 */
-    PRUNE_METRIC_RELATIVE_L1 = 16,              /* ||u||_1 / ||h||_1, or ||g||_1: see relative_to */
-    PRUNE_METRIC_RELATIVE_L2 = 32,              /* ||u||_2 / ||h||_2, or ||g||_2 */
-    PRUNE_METRIC_MAGNITUDE = 64,                /* sum of |w| over the unit's matrices; needs no data */
-    PRUNE_METRIC_LEAVE_ONE_OUT_LOSS = 128,      /* loss without the unit - loss with it */
-    PRUNE_METRIC_LEAVE_ONE_OUT_LOGIT_L2 = 256,  /* mean over tokens that predict of ||logits with - logits without||_2 */
-    PRUNE_METRIC_TAYLOR = 512,                  /* sum over the unit's matrices of |w * d(loss)/dw|: forward and backward */
-    PRUNE_METRIC_ALL_STATIC = 127,              /* the first seven: one forward pass for all of them */
-    PRUNE_METRIC_ALL = 1023                     /* taylor among them: needs PRUNE_ABILITY_GRADIENTS */
+    /* 1 - cos(h, g): block influence. */
+    PRUNE_METRIC_COSINE = 1,
+    /* arccos(cos(h, g)) / pi. */
+    PRUNE_METRIC_ANGULAR = 2,
+    /* ||u||_1. */
+    PRUNE_METRIC_L1 = 4,
+    /* ||u||_2. */
+    PRUNE_METRIC_L2 = 8,
+    /* ||u||_1 / ||h||_1, or / ||g||_1: see `relative_to`. */
+    PRUNE_METRIC_RELATIVE_L1 = 16,
+    /* ||u||_2 / ||h||_2, or / ||g||_2. */
+    PRUNE_METRIC_RELATIVE_L2 = 32,
+    /* Sum of |w| over the unit's matrices. It needs no data. */
+    PRUNE_METRIC_MAGNITUDE = 64,
+    /* Loss without the unit - loss with it. */
+    PRUNE_METRIC_LEAVE_ONE_OUT_LOSS = 128,
+    /* Mean over predicting tokens of ||logits with the unit - logits without it||_2. */
+    PRUNE_METRIC_LEAVE_ONE_OUT_LOGIT_L2 = 256,
+    /* Sum over the unit's matrices of |w * d(loss)/dw|: a forward and a backward pass. */
+    PRUNE_METRIC_TAYLOR = 512,
+    /* The bits below stand for several metrics: for all that the library has, be they newer than
+       this header. prune_metric_info() names them. */
+    /* All that come from hidden states: cosine to relative_l2. One forward pass computes them. */
+    PRUNE_METRIC_ALL_OF_STATES = 1 << 28,
+    /* The same and magnitude. */
+    PRUNE_METRIC_ALL_STATIC = 1 << 29,
+    /* All of them. Taylor needs PRUNE_ABILITY_GRADIENTS. */
+    PRUNE_METRIC_ALL = 1 << 30
 };
 
+/* What is true of a metric: bits of `facts` in prune_metric_facts. */
+typedef uint32_t prune_facts;
+enum {
+    PRUNE_FACT_STATIC = 1,          /* PRUNE_METRIC_ALL_STATIC includes it */
+    PRUNE_FACT_OF_STATES = 2,       /* PRUNE_METRIC_ALL_OF_STATES includes it; statistics have it */
+    PRUNE_FACT_NEEDS_DATA = 4,      /* prune_model_score() needs data for it */
+    PRUNE_FACT_NEEDS_WEIGHTS = 8,   /* the model needs PRUNE_ABILITY_MAGNITUDE */
+    PRUNE_FACT_NEEDS_GRADIENTS = 16 /* the model needs PRUNE_ABILITY_GRADIENTS */
+};
+
+/* What a metric is. Strings are static. */
+typedef struct prune_metric_facts {
+    uint32_t struct_size;
+    prune_facts facts;
+    /* Its PRUNE_METRIC_* bit. */
+    prune_metrics bit;
+    /* Its name in Python and on the command line, such as "relative_l2". */
+    const char *name;
+    /* Its formula, such as "||u||_2". */
+    const char *formula;
+} prune_metric_facts;
+#define PRUNE_METRIC_FACTS_INIT { sizeof(prune_metric_facts), 0, 0, NULL, NULL }
+
+/* Number of metrics that the library has. */
+size_t prune_metric_count(void);
+
+/*
+ * Describes a metric of the library.
+ *   index   0 .. prune_metric_count() - 1. Metrics are in ascending order of their bits, which is the
+ *           order of the rows of scores
+ * Errors: PRUNE_ERR_ARGUMENT.
+ */
+prune_status prune_metric_info(size_t index, prune_metric_facts *out_facts);
+
 /* The denominator of the relative metrics. */
+typedef int32_t prune_relative_to;
 enum {
     PRUNE_RELATIVE_TO_INPUT = 0, /* the hidden state before the unit */
     PRUNE_RELATIVE_TO_OUTPUT = 1 /* the hidden state after it */
 };
 
 /* The tokens that static metrics look at. */
+typedef int32_t prune_tokens;
 enum {
     PRUNE_TOKENS_ALL = 0,
     PRUNE_TOKENS_LAST = 1 /* the last one of each sequence (arXiv 2403.17887) */
@@ -428,225 +615,972 @@ enum {
 /* How scores are computed. */
 typedef struct prune_score_options {
     uint32_t struct_size;
-    prune_granularity granularity; /* 0 = sublayers */
-    uint64_t metrics;              /* PRUNE_METRIC_*; 0 = PRUNE_METRIC_ALL_STATIC, without magnitude if the model lacks
-                                      PRUNE_ABILITY_MAGNITUDE */
-    int32_t relative_to;           /* PRUNE_RELATIVE_TO_* */
-    int32_t tokens;                /* PRUNE_TOKENS_* */
-    const uint8_t *keep;           /* mask under which to score; NULL = the model's. A unit that is wholly removed scores
-                                      0 in every metric that needs data */
-    size_t n_keep;             /* 2 * n_blocks, or 0 with NULL */
-    int64_t batch_tokens;          /* tokens computed together at most; 0 = chosen by the library. A longer sequence is
-                                      a batch of its own */
-    prune_progress_fn progress;    /* NULL = none */
+    /* What counts as one unit. 0 = sublayers. */
+    prune_granularity granularity;
+    /* Metrics to compute. 0 = all static metrics, without magnitude if the model's weights cannot
+       be read. */
+    prune_metrics metrics;
+    /* Denominator of the relative metrics: the hidden state before a unit (input) or after it
+       (output). 0 = input. */
+    prune_relative_to relative_to;
+    /* Tokens that static metrics look at: all, or the last of each sequence. 0 = all. */
+    prune_tokens tokens;
+    /* Mask under which the model is scored. A unit that the mask removes whole scores 0 in every
+       metric that needs data. NULL = the model's mask. */
+    const uint8_t *keep;
+    /* Length of `keep`: 2 * n_blocks, or 0 with NULL. */
+    size_t n_keep;
+    /* Largest number of tokens computed together. A longer sequence is a batch of its own.
+       0 = chosen by the library. */
+    int64_t batch_tokens;
+    /* Called as the work advances. NULL = none. */
+    prune_progress_fn progress;
+    /* First argument of `progress`. */
     void *user_data;
 } prune_score_options;
 #define PRUNE_SCORE_OPTIONS_INIT { sizeof(prune_score_options), 0, 0, 0, 0, NULL, 0, 0, NULL, NULL }
 
 /*
- * Scores every unit of a model: static metrics in one forward pass, leave-one-out in one pass per unit more, taylor in one
- * pass forward and backward, or several where memory holds the gradients of some layers at a time.
+ * Scores every unit of a model: static metrics in one forward pass, leave-one-out in one more pass
+ * per unit, taylor in one pass forward and backward, or in several if memory holds the gradients of
+ * only some layers at a time.
  *   data         NULL is allowed if magnitude is the only metric
  *   options      NULL = defaults
- *   out_scores   one row per metric asked for, in ascending order of its bit, one column per unit
+ *   out_scores   one row per requested metric, in ascending order of its bit; one column per unit
  *   capacity     doubles that fit in out_scores; out_count = metrics * units
- * Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_HANDLE, PRUNE_ERR_BUFFER, PRUNE_ERR_DATA, PRUNE_ERR_NONFINITE,
- * PRUNE_ERR_UNSUPPORTED (magnitude or taylor of a model without that ability), PRUNE_ERR_CANCELLED, PRUNE_ERR_MEMORY.
+ * Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_HANDLE, PRUNE_ERR_BUFFER, PRUNE_ERR_DATA,
+ * PRUNE_ERR_NONFINITE, PRUNE_ERR_UNSUPPORTED (magnitude or taylor of a model without that ability),
+ * PRUNE_ERR_CANCELLED, PRUNE_ERR_MEMORY.
  */
-prune_status prune_model_score(const prune_model *model, const prune_data *data, const prune_score_options *options,
-                               double *out_scores, size_t capacity, size_t *out_count);
+prune_status prune_model_score(const prune_model *model, const prune_data *data,
+    const prune_score_options *options, double *out_scores, size_t capacity, size_t *out_count);
 
-/*
- * Statistics: the static metrics as running sums, so that data can come in parts, on several machines, and be merged.
- * Parts merged equal the whole to 1e-12 where the same tokens were computed together (`batch_tokens`); other batches
- * round the hidden states otherwise, which moves scores by about 1e-7. Only the static metrics but magnitude are among them.
- */
-typedef struct prune_statistics prune_statistics;
-
-/* How statistics are gathered. */
-typedef struct prune_statistics_options {
-    uint32_t struct_size;
-    int32_t tokens;   /* PRUNE_TOKENS_* */
-    int32_t windows;  /* 1 = also the angular distance of every run of contiguous blocks; keeps n_blocks + 1 hidden states of
-                         a batch in memory */
-    int32_t reserved; /* 0 */
-} prune_statistics_options;
-#define PRUNE_STATISTICS_OPTIONS_INIT { sizeof(prune_statistics_options), 0, 0, 0 }
-
-/* Makes empty statistics for models of n_blocks blocks. Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_MEMORY. */
-prune_status prune_statistics_create(int64_t n_blocks, const prune_statistics_options *options,
-                                     prune_statistics **out_statistics);
-
-/* Gives statistics back. NULL and a handle that was already released are allowed. */
-void prune_statistics_release(prune_statistics *statistics);
-
-/*
- * Adds all tokens of a data set by one forward pass. On failure, cancelling included, nothing is added.
- *   options   NULL = defaults; keep, batch_tokens, progress and user_data are used, the rest is ignored
- * Errors: as prune_model_score().
- */
-prune_status prune_statistics_collect(prune_statistics *statistics, const prune_model *model, const prune_data *data,
-                                      const prune_score_options *options);
-
-/* Rows of hidden states in the host's memory, one per token. The layout is fixed within an ABI version. */
-typedef struct prune_rows {
-    const void *data;                /* the first element of the first row; of any alignment. NULL if there are no rows */
-    prune_element_type element_type;
-    int32_t reserved;                /* 0 */
-    int64_t n_rows;                  /* 0 adds nothing */
-    int64_t width;                   /* hidden_size */
-    int64_t row_stride;              /* elements from a row to the next; 0 = width. May be negative */
-    int64_t column_stride;           /* elements from a value to the next; 0 = 1. May be negative */
-} prune_rows;
-
-/*
- * Adds some tokens of one unit: for runtimes of which no more can be had than activations, by a hook or a callback. Each
- * unit counts its own tokens, so that units may come in any order, and in parts of any size. Rows are read on this call.
- *   granularity     what `unit` counts: sublayers, blocks, attention or feed-forward layers. A block's scores come from its
- *                   own rows only, not from those of its sublayers
- *   before, after   hidden states before the unit and after it, of the same tokens: as many rows, as wide
- * PRUNE_TOKENS_LAST is the host's to heed: every row given counts.
- * Errors: PRUNE_ERR_ARGUMENT (also statistics with windows, which need whole passes), PRUNE_ERR_HANDLE,
- * PRUNE_ERR_NONFINITE (the text names unit and row; nothing is added), PRUNE_ERR_MEMORY.
- */
-prune_status prune_statistics_update(prune_statistics *statistics, prune_granularity granularity, int64_t unit,
-                                     const prune_rows *before, const prune_rows *after);
-
-/* Adds `other` to `statistics`. Both must have the same blocks and options. Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_HANDLE. */
-prune_status prune_statistics_merge(prune_statistics *statistics, const prune_statistics *other);
-
-/*
- * Reads scores: as prune_model_score(), from the sums.
- *   options   NULL = defaults; granularity, metrics (static ones but magnitude; 0 = all six) and relative_to are used
- * Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_HANDLE, PRUNE_ERR_BUFFER, PRUNE_ERR_DATA (a unit, which the text names, was given
- * no tokens).
- */
-prune_status prune_statistics_scores(const prune_statistics *statistics, const prune_score_options *options,
-                                     double *out_scores, size_t capacity, size_t *out_count);
-
-/*
- * Reads the mean angular distance of every window of contiguous blocks: row n-1, column i holds that between the hidden
- * state before block i and the one after block i+n-1, for n = 1..n_blocks; NaN where i+n > n_blocks.
- *   capacity   n_blocks * n_blocks
- * Errors: PRUNE_ERR_ARGUMENT (windows was not set), PRUNE_ERR_HANDLE, PRUNE_ERR_BUFFER, PRUNE_ERR_DATA.
- */
-prune_status prune_statistics_windows(const prune_statistics *statistics, double *out_distances, size_t capacity,
-                                      size_t *out_count);
-
-/* ====================================================================================================================
+/* ================================================================================================
  * Evaluation
- * ==================================================================================================================*/
+ * ============================================================================================== */
 
 /* How masks are evaluated. */
 typedef struct prune_evaluate_options {
     uint32_t struct_size;
-    int32_t reserved;           /* 0 */
-    int64_t batch_tokens;       /* as in prune_score_options */
-    prune_progress_fn progress; /* NULL = none */
+    int32_t reserved; /* 0 */
+    /* Largest number of tokens computed together. A longer sequence is a batch of its own.
+       0 = chosen by the library. */
+    int64_t batch_tokens;
+    /* Called as the work advances. NULL = none. */
+    prune_progress_fn progress;
+    /* First argument of `progress`. */
     void *user_data;
 } prune_evaluate_options;
 #define PRUNE_EVALUATE_OPTIONS_INIT { sizeof(prune_evaluate_options), 0, 0, NULL, NULL }
 
-/* What a model is worth on a data set under one mask. The layout is fixed within an ABI version. */
+/* How well a model predicts a data set under one mask. */
 typedef struct prune_evaluation {
-    double loss;                 /* weighted mean over all predicted tokens, nats */
-    double perplexity;           /* exp(loss): token-pooled */
-    double sequence_perplexity;  /* mean over sequences of exp(mean loss of the sequence): the paper's */
-    double weight;               /* sum of the weights of the predicted tokens */
-    int64_t tokens;              /* predicted tokens with a weight above 0 */
-    int64_t sequences;           /* sequences that have such a token */
+    /* Weighted mean over all predicted tokens, in nats. */
+    double loss;
+    /* exp(loss): pooled over tokens. */
+    double perplexity;
+    /* Mean over sequences of exp(mean loss of the sequence), as the paper computes it. */
+    double sequence_perplexity;
+    /* Sum of the weights of the predicted tokens. */
+    double weight;
+    /* Predicted tokens with a weight above 0. */
+    int64_t tokens;
+    /* Sequences that have such a token. */
+    int64_t sequences;
 } prune_evaluation;
 
 /*
- * Evaluates a model under each of n_masks masks.
- *   keep_masks, n_masks, n_keep   n_masks rows of n_keep = 2 * n_blocks bytes; NULL with 1 and 0 = the model's
- *                                      mask. A pruning curve is a call with nested masks.
- *   options                            NULL = defaults
- *   out_evaluations                    n_masks of them
- * Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_HANDLE, PRUNE_ERR_DATA (id outside the vocabulary; nothing to predict),
- * PRUNE_ERR_NONFINITE, PRUNE_ERR_CANCELLED, PRUNE_ERR_MEMORY.
+ * Evaluates a model under each of n_masks masks. A pruning curve is one call with nested masks.
+ *   keep_masks, n_masks, n_keep   n_masks masks one after the other. n_keep is the length of one
+ *                                 mask, 2 * n_blocks bytes; the array has n_masks * n_keep. NULL
+ *                                 with n_masks = 1 and n_keep = 0: the model's mask
+ *   options                       NULL = defaults
+ *   out_evaluations               n_masks of them
+ * Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_HANDLE, PRUNE_ERR_DATA (an id outside the vocabulary;
+ * nothing to predict), PRUNE_ERR_NONFINITE, PRUNE_ERR_CANCELLED, PRUNE_ERR_MEMORY.
  */
-prune_status prune_model_evaluate(const prune_model *model, const prune_data *data, const uint8_t *keep_masks,
-                                  size_t n_masks, size_t n_keep, const prune_evaluate_options *options,
-                                  prune_evaluation *out_evaluations);
+prune_status prune_model_evaluate(const prune_model *model, const prune_data *data,
+    const uint8_t *keep_masks, size_t n_masks, size_t n_keep, const prune_evaluate_options *options,
+    prune_evaluation *out_evaluations);
 
 /*
- * Loss of every token under a mask: out_losses[t] = -log p(token t | those before it in its sequence), nats, not
- * weighted; 0 for the first token of each sequence.
+ * Computes the loss of every token under a mask: out_losses[t] = -log p(token t | those before it
+ * in its sequence), in nats, not weighted; 0 for the first token of each sequence.
  *   keep, n_keep   NULL with 0 = the model's mask
- *   capacity           number of tokens of the data
+ *   capacity       number of tokens of the data
  * Errors: as prune_model_evaluate(), and PRUNE_ERR_BUFFER.
  */
-prune_status prune_model_token_losses(const prune_model *model, const prune_data *data, const uint8_t *keep,
-                                      size_t n_keep, const prune_evaluate_options *options, float *out_losses,
-                                      size_t capacity, size_t *out_count);
+prune_status prune_model_token_losses(const prune_model *model, const prune_data *data,
+    const uint8_t *keep, size_t n_keep, const prune_evaluate_options *options, float *out_losses,
+    size_t capacity, size_t *out_count);
 
 /*
- * Logits of every token under a mask: row t holds the vocabulary_size logits that predict what follows token t. Meant for
- * checks and small data: tokens * vocabulary_size floats. Arguments and errors as prune_model_token_losses().
+ * Computes the logits of every token under a mask: row t holds the vocabulary_size logits that
+ * predict the token after t. It is meant for checks and small data: tokens * vocabulary_size
+ * floats. Arguments and errors: as prune_model_token_losses().
  */
-prune_status prune_model_logits(const prune_model *model, const prune_data *data, const uint8_t *keep,
-                                size_t n_keep, const prune_evaluate_options *options, float *out_logits,
-                                size_t capacity, size_t *out_count);
+prune_status prune_model_logits(const prune_model *model, const prune_data *data,
+    const uint8_t *keep, size_t n_keep, const prune_evaluate_options *options, float *out_logits,
+    size_t capacity, size_t *out_count);
 
 /*
- * Hidden states on the residual stream under a mask: row t holds the hidden_size values of token t before sublayer
- * `sublayer`; 2 * n_blocks = after the last one, before the final norm.
- * Other arguments and errors as prune_model_token_losses().
+ * Reads hidden states on the residual stream under a mask: row t holds the hidden_size values of
+ * token t before sublayer `sublayer`; 2 * n_blocks = after the last one, before the final norm.
+ * Other arguments and errors: as prune_model_token_losses().
  */
-prune_status prune_model_hidden_states(const prune_model *model, const prune_data *data, const uint8_t *keep,
-                                       size_t n_keep, int64_t sublayer, const prune_evaluate_options *options,
-                                       float *out_states, size_t capacity, size_t *out_count);
+prune_status prune_model_hidden_states(const prune_model *model, const prune_data *data,
+    const uint8_t *keep, size_t n_keep, int64_t sublayer, const prune_evaluate_options *options,
+    float *out_states, size_t capacity, size_t *out_count);
 
-/* ====================================================================================================================
+/* ================================================================================================
+ * Measures: what damage is measured by
+ * ============================================================================================== */
+
+/* Quantities of a masked model, lower = better. The value of a measure under a mask is the damage
+   that the mask does. Definitions: docs/shapley.md. */
+typedef int32_t prune_measure;
+enum {
+    /* Mean negative log-likelihood per predicted token, in nats. */
+    PRUNE_MEASURE_LOSS = 0,
+    /* Mean over predicting tokens of ||logits - reference logits||_2. */
+    PRUNE_MEASURE_LOGIT_L2 = 1,
+    /* Mean KL divergence of the next-token distribution from the reference's, in nats. */
+    PRUNE_MEASURE_KL = 2,
+    /* Mean Jensen-Shannon divergence between the two, in nats; at most ln 2. */
+    PRUNE_MEASURE_JS = 3,
+    /* Share of multiple-choice items answered wrongly. */
+    PRUNE_MEASURE_CHOICE_ERROR = 4,
+    /* Mean over items of -log softmax over the candidates' scores, at the answer. */
+    PRUNE_MEASURE_CHOICE_LOSS = 5
+};
+
+/* Special values of the option `cap`. */
+#define PRUNE_CAP_DEFAULT 0.0 /* ln(vocabulary_size) for the loss in games; otherwise none */
+#define PRUNE_CAP_NONE (-1.0) /* values as they are */
+
+/* How damage is measured: by prune_model_damages(), in games and in searches. */
+typedef struct prune_coalition_options {
+    uint32_t struct_size;
+    /* Quantity that damage is measured by; lower = better. 0 = loss. */
+    prune_measure measure;
+    /* Largest value that counts: a damage above the cap counts as the cap. 0 = ln(vocabulary_size)
+       for the loss in games, otherwise no cap. -1 = no cap. */
+    double cap;
+    /* Mask of the reference, whose logits the distances are taken to. NULL = everything kept. */
+    const uint8_t *reference;
+    /* Length of `reference`: 2 * n_blocks, or 0 with NULL. */
+    size_t n_reference;
+    /* Largest number of tokens computed together. A longer sequence is a batch of its own.
+       0 = chosen by the library. */
+    int64_t batch_tokens;
+    /* Largest number of bytes for hidden states, those in use included. Masks that do not fit
+       together are evaluated one after the other, and states that do not fit even then are computed
+       again. The states of one batch before and after a sublayer, and of the reference, are held in
+       any case. 0 = a quarter of the free memory. */
+    int64_t memory_budget;
+    /* Called as the work advances. NULL = none. */
+    prune_progress_fn progress;
+    /* First argument of `progress`. */
+    void *user_data;
+} prune_coalition_options;
+#define PRUNE_COALITION_OPTIONS_INIT \
+    { sizeof(prune_coalition_options), 0, 0.0, NULL, 0, 0, 0, NULL, NULL }
+
+/* ================================================================================================
+ * Search: what to remove under a budget
+ *
+ * A search hands out masks, receives the damage that each does, and ends with the mask that it
+ * chooses and the path that led to it. Masks may be evaluated anywhere and in any order: ask and
+ * tell. prune_model_search() does all of it on one model. The same seed and the same damages give
+ * the same masks. docs/search.md compares the strategies.
+ * ============================================================================================== */
+
+/* A search under way. Not const: one thread at a time. */
+typedef struct prune_search prune_search;
+
+/* How a search chooses. A unit is what the granularity counts. */
+typedef int32_t prune_strategy;
+enum {
+    /* PRUNE_STRATEGY_GREEDY. */
+    PRUNE_STRATEGY_DEFAULT = 0,
+    /* Removes units by ascending score, computed once. */
+    PRUNE_STRATEGY_ONE_SHOT = 1,
+    /* Removes the unit that does the least damage, then the next one: SLEB (arXiv 2402.09025) for
+       blocks, BlockPruner (2406.10594) and FinerCut (2405.18218) for sublayers. It then exchanges
+       removed units for kept ones as long as that lowers the damage. */
+    PRUNE_STRATEGY_GREEDY = 2,
+    /* Removes the run of contiguous units that does the least damage, or has the lowest score
+       (2403.17887: angular distance). */
+    PRUNE_STRATEGY_WINDOW = 3,
+    /* Removes units from the last one on. */
+    PRUNE_STRATEGY_TAIL = 4,
+    /* (1 + offspring) evolution by exchanging units; offspring are selected on growing parts of the
+       data: EvoPress (2410.14649). */
+    PRUNE_STRATEGY_EVOLUTIONARY = 5,
+    /* Removes random units, as a control. */
+    PRUNE_STRATEGY_RANDOM = 6
+};
+
+/* Time that one token takes in one place of the model. */
+typedef struct prune_token_time {
+    double prefill_ms; /* as one of many tokens of a prompt */
+    double decode_ms;  /* as the next one, after `context` tokens */
+} prune_token_time;
+
+/* How times are measured. */
+typedef struct prune_time_options {
+    uint32_t struct_size;
+    /* Number of repetitions, of which the median counts. 0 = 5. */
+    int32_t repetitions;
+    /* Number of tokens of the measured prompt. 0 = 512. */
+    int64_t prompt_tokens;
+    /* Number of tokens before the one that is decoded. 0 = 512. */
+    int64_t context;
+    /* Called as the work advances. NULL = none. */
+    prune_progress_fn progress;
+    /* First argument of `progress`. */
+    void *user_data;
+} prune_time_options;
+#define PRUNE_TIME_OPTIONS_INIT { sizeof(prune_time_options), 0, 0, 0, NULL, NULL }
+
+/*
+ * Measures, on this machine and with the threads of prune_threads_set(), the time that a token
+ * takes in every sublayer.
+ *   out_times   2 * n_blocks + 1 entries: the sublayers in order, then embeddings, final norm and
+ *               head together
+ * Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_HANDLE, PRUNE_ERR_BUFFER, PRUNE_ERR_CANCELLED,
+ * PRUNE_ERR_MEMORY, PRUNE_ERR_UNSUPPORTED (the model lacks PRUNE_ABILITY_GENERATE).
+ */
+prune_status prune_model_times(const prune_model *model, const prune_time_options *options,
+    prune_token_time *out_times, size_t capacity, size_t *out_count);
+
+/*
+ * What a search may remove, and where it ends. All bounds that are set must hold. A search without
+ * any bound but max_loss_increase or max_damage removes as much as these allow.
+ */
+typedef struct prune_search_options {
+    uint32_t struct_size;
+    /* How the search chooses what to remove. 0 = greedy. */
+    prune_strategy strategy;
+    /* What counts as one unit. 0 = sublayers. */
+    prune_granularity granularity;
+    int32_t reserved; /* 0 */
+    /* Evolutionary, random: seed of the random draws. */
+    uint64_t seed;
+
+    /* Number of units to remove, exactly. Units that the starting mask lacks do not count. 0 = no
+       such bound. */
+    int64_t remove;
+    /* Number of attention sublayers to remove, exactly. It needs units of sublayers, and cannot be
+       combined with `remove`. Without `remove_feed_forward`, no feed-forward is removed. 0 = no
+       such bound. */
+    int64_t remove_attention;
+    /* Number of feed-forward sublayers to remove, exactly. It needs units of sublayers, and cannot
+       be combined with `remove`. Without `remove_attention`, no attention is removed. 0 = no such
+       bound. */
+    int64_t remove_feed_forward;
+    /* Smallest share of the model's parameters to remove, below 1. 0 = no such bound. */
+    double remove_parameters;
+    /* Largest number of bytes of parameters that may remain. 0 = no such bound. */
+    int64_t parameter_bytes;
+    /* Largest number of bytes of keys and values per token that may remain. 0 = no such bound. */
+    int64_t kv_bytes;
+    /* Upper bound on milliseconds per prompt token, as the sum of `times` over what remains. 0 = no
+       such bound. */
+    double prefill_ms;
+    /* Upper bound on milliseconds per generated token, as the sum of `times` over what remains.
+       0 = no such bound. */
+    double decode_ms;
+    /* Measured time per token of each sublayer, and of embeddings and head together. `prefill_ms`
+       and `decode_ms` need it. NULL = none. The array is laid out as prune_model_times() writes
+       it. */
+    const prune_token_time *times;
+    /* Length of `times`: 2 * n_blocks + 1, or 0 with NULL. */
+    size_t n_times;
+    /* Largest increase of the damage, as a share of the damage under the starting mask: 0.02 allows
+       2 % more. It suits losses. 0 = no such bound. */
+    double max_loss_increase;
+    /* Upper bound on the damage. 0 = no such bound. */
+    double max_damage;
+
+    /* Mask that the search starts from. NULL = everything kept. */
+    const uint8_t *start;
+    /* Length of `start`: 2 * n_blocks, or 0 with NULL. */
+    size_t n_start;
+    /* Sublayers that are never removed. NULL = none. One byte per sublayer, 1 = protected. */
+    const uint8_t *protect;
+    /* Length of `protect`: 2 * n_blocks, or 0 with NULL. */
+    size_t n_protect;
+    /* One shot, greedy, window: influence of each unit. Greedy uses them only with `candidates`.
+       Window takes a table of angular distances, n_blocks rows of n_blocks. NULL = none. Where a
+       strategy needs scores and has none, prune_model_search() computes them. The table is the
+       array that prune_statistics_windows() writes. */
+    const double *scores;
+    /* Length of `scores`. */
+    size_t n_scores;
+    /* Greedy: number of units with the lowest scores that are tried at each step. 0 = all. */
+    int64_t candidates;
+    /* Greedy: number of rounds in a row without a better mask after which exchanges end. 0 = 3.
+       -1 = no exchanges, as published. */
+    int64_t exchanges;
+
+    /* Evolutionary: number of offspring per generation. 0 = 32. */
+    int64_t offspring;
+    /* Evolutionary: number of generations. 0 = removed * kept / 1.5, as in EvoPress. */
+    int64_t generations;
+    /* Evolutionary: number of generations without a better parent after which the search ends.
+       0 = no such end. */
+    int64_t patience;
+} prune_search_options;
+#define PRUNE_SEARCH_OPTIONS_INIT                                                                \
+    { sizeof(prune_search_options), 0, 0, 0, 0, 0, 0, 0, 0.0, 0, 0, 0.0, 0.0, NULL, 0, 0.0, 0.0, \
+        NULL, 0, NULL, 0, NULL, 0, 0, 0, 0, 0, 0 }
+
+/*
+ * Makes a search.
+ *   model     the model whose sublayers have the costs; it is not kept
+ *   options   copied, arrays included; NULL gives PRUNE_ERR_ARGUMENT, since a search needs a budget
+ * Errors: PRUNE_ERR_ARGUMENT (an option out of range, or of another strategy; a budget that cannot
+ * be met: the text says what is left when everything that may be removed is removed),
+ * PRUNE_ERR_HANDLE, PRUNE_ERR_NONFINITE (a score), PRUNE_ERR_UNSUPPORTED (the model lacks
+ * PRUNE_ABILITY_SUBLAYERS, and the units are not blocks).
+ */
+prune_status prune_search_create(
+    const prune_model *model, const prune_search_options *options, prune_search **out_search);
+
+/* Gives a search back. NULL and a handle that was already released are allowed. */
+void prune_search_release(prune_search *search);
+
+/* Called after every batch of masks. The search is consistent: it may be read and saved. Return 0
+   to continue; any other value stops the call with PRUNE_ERR_CANCELLED. */
+typedef int32_t (*prune_search_progress_fn)(void *user_data, const prune_search *search);
+
+/* How a model runs a search. */
+typedef struct prune_search_run_options {
+    uint32_t struct_size;
+    int32_t reserved; /* 0 */
+    /* How damage is measured. There is no cap unless one is given. NULL = defaults. Its `progress`
+       is called while a batch is evaluated. */
+    const prune_coalition_options *coalitions;
+    /* Metric of the scores that the strategy needs and that were not given. With
+       leave_one_out_loss, windows are ranked by the damage of each run, which is also done where
+       scores cannot be computed. 0 = cosine, and angular for windows of blocks. One PRUNE_METRIC_*
+       bit. */
+    prune_metrics metric;
+    /* Largest number of masks evaluated together. 0 = 64. */
+    int64_t batch_masks;
+    /* Called after every batch of masks. NULL = none. */
+    prune_search_progress_fn on_batch;
+    /* First argument of `on_batch`. */
+    void *user_data;
+} prune_search_run_options;
+#define PRUNE_SEARCH_RUN_OPTIONS_INIT \
+    { sizeof(prune_search_run_options), 0, NULL, 0, 0, NULL, NULL }
+
+/*
+ * Runs a search on a model until it is done: computes scores where they are missing, asks,
+ * evaluates, tells. It resumes where the search stands.
+ *   data      EVOLUTIONARY evaluates on parts of it if it has 16 sequences or more
+ *   search    made for a model with as many blocks
+ *   options   NULL = defaults
+ * Errors: those of prune_model_damages() and prune_model_score(); PRUNE_ERR_CANCELLED. After every
+ * error the search is consistent and can be resumed or saved.
+ */
+prune_status prune_model_search(const prune_model *model, const prune_data *data,
+    prune_search *search, const prune_search_run_options *options);
+
+/* Reads the mask that the search would choose now: 2 * n_blocks bytes. Errors: PRUNE_ERR_ARGUMENT,
+   PRUNE_ERR_HANDLE, PRUNE_ERR_BUFFER. */
+prune_status prune_search_mask(
+    const prune_search *search, uint8_t *out_keep, size_t capacity, size_t *out_count);
+
+/* Where a search stands. */
+typedef struct prune_search_state {
+    uint32_t struct_size;
+    /* The strategy in use, never DEFAULT. */
+    prune_strategy strategy;
+    /* 1 if the search will not ask for anything more. */
+    int32_t done;
+    /* 1 if the mask meets the budget. */
+    int32_t met;
+    int64_t n_blocks;
+    /* Masks that the search asked for. */
+    int64_t asked;
+    /* Damages that it was told. */
+    int64_t told;
+    /* Units that the mask removes beyond `start`. */
+    int64_t removed;
+    /* Entries of the path. */
+    int64_t steps;
+    /* Damage of `start`; NaN until told. ONE_SHOT, TAIL and RANDOM ask for it only if a bound needs
+       it. */
+    double start_damage;
+    /* Damage of the mask, on all data; NaN until told. */
+    double damage;
+    /* In searches that prune_model_search() ran: as in prune_walk_report. */
+    int64_t sublayers_computed;
+    /* The same if each mask were evaluated by itself. */
+    int64_t sublayers_naive;
+} prune_search_state;
+#define PRUNE_SEARCH_STATE_INIT \
+    { sizeof(prune_search_state), 0, 0, 0, 0, 0, 0, 0, 0, 0.0, 0.0, 0, 0 }
+
+/* Reads where a search stands. Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_HANDLE. */
+prune_status prune_search_info(const prune_search *search, prune_search_state *out_state);
+
+/* A step of the path. */
+typedef struct prune_search_step {
+    /* The unit that this step removed; -1 if several changed, as with EVOLUTIONARY and WINDOW. */
+    int64_t unit;
+    /* Units that are removed after it. */
+    int64_t removed;
+    /* Damage after it; NaN if it was not told. */
+    double damage;
+    /* Parameters that remain. */
+    int64_t parameters;
+    int64_t parameter_bytes;
+    /* Bytes of keys and values per token that remain. */
+    int64_t kv_bytes;
+    /* Damages told up to this step. */
+    int64_t told;
+} prune_search_step;
+
+/*
+ * Reads the path: the start, then each removal, or the parent of each generation.
+ *   out_steps   the steps; NULL with capacity 0 = not wanted
+ *   out_masks   the masks after them: 2 * n_blocks bytes each; NULL = not wanted
+ *   capacity    steps that fit in either
+ * Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_HANDLE, PRUNE_ERR_BUFFER.
+ */
+prune_status prune_search_path(const prune_search *search, prune_search_step *out_steps,
+    uint8_t *out_masks, size_t capacity, size_t *out_count);
+
+/*
+ * Asks for masks whose damage is needed next. Masks that were asked for and not told are not handed
+ * out again, except after prune_search_load().
+ *   most        masks that fit in out_masks: most * 2 * n_blocks bytes
+ *   out_count   how many were handed out: 0 if the search is done, or waits for earlier answers
+ *   out_share   share of the data to evaluate these masks on: its first sequences. It is below 1
+ *               only for EVOLUTIONARY. NULL = not wanted: the search then asks only for shares of
+ *               1. The first call decides this
+ * Errors: PRUNE_ERR_ARGUMENT (also a search that needs scores and has none; out_share is NULL
+ * although the first call had it, and such a share is due), PRUNE_ERR_HANDLE.
+ */
+prune_status prune_search_ask(
+    prune_search *search, size_t most, uint8_t *out_masks, size_t *out_count, double *out_share);
+
+/*
+ * Tells the damages of n_masks masks that were asked for: all of them or, on failure, none.
+ * Errors: PRUNE_ERR_ARGUMENT (a mask that was not asked for, or was told before), PRUNE_ERR_HANDLE,
+ * PRUNE_ERR_NONFINITE.
+ */
+prune_status prune_search_tell(
+    prune_search *search, const uint8_t *masks, const double *damages, size_t n_masks);
+
+/*
+ * Saves a search as bytes, with a version and a checksum. After loading, the search asks again for
+ * what was asked for and not told. `capacity` and `out_count` count bytes.
+ * Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_HANDLE, PRUNE_ERR_BUFFER.
+ */
+prune_status prune_search_save(
+    const prune_search *search, uint8_t *out_bytes, size_t capacity, size_t *out_count);
+
+/* Loads a saved search, which continues as if it had never stopped. Errors: PRUNE_ERR_ARGUMENT,
+   PRUNE_ERR_FORMAT (damaged), PRUNE_ERR_UNSUPPORTED (written by a later version). */
+prune_status prune_search_load(const uint8_t *bytes, size_t n_bytes, prune_search **out_search);
+
+/* ================================================================================================
+ * Recovery: adapters that emulate what was removed
+ *
+ * An adapter stands in the place of a removed sublayer and adds to the hidden state h of every
+ * token
+ *
+ *     bias + matrix * x,    x = norm(h), or h itself
+ *
+ * with the norm of the sublayer that it emulates. It is solved in closed form, by ridge regression
+ * on x of the update that the sublayer made, or it is trained. docs/recovery.md has the formulas
+ * and compares the kinds.
+ * ============================================================================================== */
+
+/* Adapters for the removed sublayers of one model, and the mask that removes them. */
+typedef struct prune_adapters prune_adapters;
+
+/* What an adapter consists of. */
+typedef int32_t prune_adapter_kind;
+enum {
+    /* PRUNE_ADAPTER_LOW_RANK. */
+    PRUNE_ADAPTER_DEFAULT = 0,
+    /* The bias alone: it emulates the mean update (arXiv 2407.16286). */
+    PRUNE_ADAPTER_BIAS = 1,
+    /* matrix = up * down, of rank `rank`. */
+    PRUNE_ADAPTER_LOW_RANK = 2,
+    /* A full matrix, hidden_size x hidden_size. */
+    PRUNE_ADAPTER_LINEAR = 3
+};
+
+/* What adapters are fitted to. */
+typedef int32_t prune_objective;
+enum {
+    /* Least squares of each update by itself; solved, not trained. */
+    PRUNE_OBJECTIVE_CLOSED_FORM = 0,
+    /* Mean squared difference between the hidden state after the last sublayer and the full
+       model's, divided by the mean square of the full model's. */
+    PRUNE_OBJECTIVE_MSE = 1,
+    /* Loss of the next tokens. */
+    PRUNE_OBJECTIVE_CE = 2,
+    /* KL(full model || recovered model) of the next-token distributions. */
+    PRUNE_OBJECTIVE_KL = 3,
+    /* Jensen-Shannon divergence of the two. */
+    PRUNE_OBJECTIVE_JS = 4
+};
+
+/* What the matrix of an adapter is applied to. */
+typedef int32_t prune_input;
+enum {
+    PRUNE_INPUT_NORMED = 0, /* norm(h), with the norm of the emulated sublayer */
+    PRUNE_INPUT_RAW = 1     /* h */
+};
+
+/* The hidden states that the closed form learns from. */
+typedef int32_t prune_stream;
+enum {
+    /* Those of the model pruned and recovered so far, one sublayer after the other: an adapter
+       learns to bring the state that reaches it back to the full model's. */
+    PRUNE_STREAM_RECOVERED = 0,
+    /* The full model's: one pass for all sublayers. */
+    PRUNE_STREAM_FULL_MODEL = 1
+};
+
+/* Which sublayers get an adapter when a whole block is removed. */
+typedef int32_t prune_slot;
+enum {
+    PRUNE_SLOT_ATTENTION = 0,    /* one that emulates the block, in the place of its attention */
+    PRUNE_SLOT_FEED_FORWARD = 1, /* one that emulates the block, in the place of its feed-forward */
+    PRUNE_SLOT_BOTH = 2          /* one for each of the two */
+};
+
+/* Where training starts. */
+typedef int32_t prune_start;
+enum {
+    PRUNE_START_CLOSED_FORM = 0, /* with adapters solved in closed form */
+    PRUNE_START_ZERO = 1         /* with adapters that add nothing */
+};
+
+/* How a training stands. */
+typedef struct prune_training_progress {
+    uint32_t struct_size;
+    int32_t reserved; /* 0 */
+    /* Steps done. */
+    int64_t step;
+    /* Steps in all. */
+    int64_t steps;
+    /* Objective of the last step. */
+    double loss;
+    /* Objective on the held-out tokens at the last evaluation. */
+    double held_out_loss;
+    /* The lowest held-out objective so far. */
+    double best_loss;
+    /* Learning rate of the last step. */
+    double learning_rate;
+    /* Trained tokens per second since the call began. */
+    double tokens_per_second;
+    /* Seconds since the call began. */
+    double seconds;
+} prune_training_progress;
+
+/* Called after every step of training. Return 0 to continue; any other value stops the call with
+   PRUNE_ERR_CANCELLED. */
+typedef int32_t (*prune_training_progress_fn)(
+    void *user_data, const prune_training_progress *progress);
+
+/* How adapters are made. */
+typedef struct prune_recover_options {
+    uint32_t struct_size;
+    /* Kind of adapter. 0 = low rank. */
+    prune_adapter_kind kind;
+    /* What adapters are fitted to: least squares in closed form, or an objective of training.
+       0 = closed form. */
+    prune_objective objective;
+    /* Input of an adapter's matrix: the normed hidden state, or the raw one. 0 = normed. */
+    prune_input input;
+    /* Hidden states that the closed form learns from: those of the model recovered so far, or the
+       full model's. 0 = recovered. */
+    prune_stream stream;
+    /* Where the adapter of a block that is removed whole stands: in the place of its attention, of
+       its feed-forward, or one in each. 0 = attention. */
+    prune_slot block_slot;
+    /* Training: adapters to start from, solved in closed form or zero. 0 = closed form. */
+    prune_start start;
+    int32_t reserved; /* 0 */
+    /* Low rank: rank of the adapter's matrix. 0 = 16. -1 = chosen among powers of two by the loss
+       on held-out tokens. */
+    int64_t rank;
+    /* Closed form: ridge added to the diagonal of the input's covariance, as a share of the
+       diagonal's mean. 0 = chosen on held-out tokens. */
+    double ridge;
+    /* Held-out data, on which ridge, rank and the best step are chosen. NULL = a share of the
+       data. */
+    const prune_data *held_out;
+    /* Share of the data's sequences to hold out, drawn by `seed`. It counts only without
+       `held_out`. 0 = 0.1. */
+    double held_out_share;
+    /* Seed of the held-out share, the first weights and the batches. */
+    uint64_t seed;
+    /* Largest number of tokens computed together. A longer sequence is a batch of its own.
+       0 = chosen by the library. */
+    int64_t batch_tokens;
+    /* Closed form: largest number of bytes of statistics. Sublayers that do not fit wait for
+       another pass. 0 = a quarter of the free memory. */
+    int64_t memory_budget;
+    /* Training: adapters of the same mask to continue from. NULL = as `start` says. */
+    const prune_adapters *initial;
+    /* Training: number of steps. 0 = 300. */
+    int64_t steps;
+    /* Training: tokens per step, in whole sequences. 0 = 2048. */
+    int64_t step_tokens;
+    /* Training: highest learning rate. 0 = chosen by kind and hidden size. */
+    double learning_rate;
+    /* Training: weight decay of AdamW, on the adapters' matrices. 0 = none. */
+    double weight_decay;
+    /* Training: number of steps over which the learning rate rises. It then falls as a cosine.
+       0 = a tenth of all steps. */
+    int64_t warmup_steps;
+    /* Training: largest norm of all gradients together. 0 = 1. -1 = no bound. */
+    double clip_norm;
+    /* Training: number of steps between evaluations of the held-out loss. 0 = a twentieth of all
+       steps. */
+    int64_t evaluate_every;
+    /* Training: number of evaluations without a lower held-out loss after which training ends. The
+       adapters of the best evaluation are kept in either case. 0 = no such end. */
+    int64_t patience;
+    /* Training: file that keeps its state, for save and resume. The file is written whole or not at
+       all. If it exists, training resumes from it and ends with the same bits. NULL = none. */
+    const char *checkpoint;
+    /* Training: number of steps between checkpoints. 0 = at each evaluation of the held-out
+       loss. */
+    int64_t checkpoint_every;
+    /* Training: called after every step. NULL = none. */
+    prune_training_progress_fn on_step;
+    /* Closed form: called as the work advances. NULL = none. */
+    prune_progress_fn progress;
+    /* First argument of both callbacks. */
+    void *user_data;
+} prune_recover_options;
+#define PRUNE_RECOVER_OPTIONS_INIT                                                                \
+    { sizeof(prune_recover_options), 0, 0, 0, 0, 0, 0, 0, 0, 0.0, NULL, 0.0, 0, 0, 0, NULL, 0, 0, \
+        0.0, 0.0, 0, 0.0, 0, 0, NULL, 0, NULL, NULL, NULL }
+
+/*
+ * Makes adapters for every sublayer that a mask removes.
+ *   data           what they learn from. Its token weights count in the objectives CE, KL and JS
+ *   keep, n_keep   NULL with 0 = the model's mask
+ *   options        NULL = defaults
+ *   out_adapters   receives the handle; give it to prune_adapters_release()
+ * Errors: PRUNE_ERR_ARGUMENT (the mask removes nothing; an option out of range; `initial` of
+ * another mask or model), PRUNE_ERR_HANDLE, PRUNE_ERR_DATA (nothing to predict; too few sequences
+ * to hold some out), PRUNE_ERR_NONFINITE (a loss or a gradient; the text names step and layer),
+ * PRUNE_ERR_FILE, PRUNE_ERR_FORMAT (the checkpoint is damaged, or of another training),
+ * PRUNE_ERR_CANCELLED (the checkpoint then holds the last step that was due), PRUNE_ERR_MEMORY,
+ * PRUNE_ERR_UNSUPPORTED (training, and the model lacks PRUNE_ABILITY_GRADIENTS).
+ */
+prune_status prune_model_recover(const prune_model *model, const prune_data *data,
+    const uint8_t *keep, size_t n_keep, const prune_recover_options *options,
+    prune_adapters **out_adapters);
+
+/* Gives adapters back. NULL and a handle that was already released are allowed. Models that they
+   are attached to keep them. */
+void prune_adapters_release(prune_adapters *adapters);
+
+/*
+ * Attaches adapters: gives the recovered model as a model of its own, on which every other function
+ * works. Its sublayer u is the adapter that stands there; nothing, if the adapters' mask removes u
+ * and no adapter stands there; otherwise the sublayer of `model`, whose weights it shares. Keep
+ * masks for it refer to its own sublayers: removing one that is an adapter removes the adapter.
+ * Later changes of `adapters` do not reach it. Release it to detach. `model` itself does not
+ * change, and may be released before it.
+ * Errors: PRUNE_ERR_ARGUMENT (the adapters are of another model; `model` has adapters attached
+ * itself: adapters are for full models, here and in the calls that make them), PRUNE_ERR_HANDLE,
+ * PRUNE_ERR_MEMORY.
+ */
+prune_status prune_model_attach(
+    const prune_model *model, const prune_adapters *adapters, prune_model **out_model);
+
+/* A set of adapters, and how it was made. */
+typedef struct prune_adapters_summary {
+    uint32_t struct_size;
+    /* The last objective that they were fitted to. */
+    prune_objective objective;
+    int64_t n_blocks;
+    int64_t hidden_size;
+    int64_t n_adapters;
+    /* Parameters of all adapters, each fp32. */
+    int64_t parameters;
+    /* Tokens that the closed form learnt from. */
+    int64_t statistics_tokens;
+    /* Tokens trained on, repetitions counted. */
+    int64_t trained_tokens;
+    /* Steps of training that were done. */
+    int64_t steps;
+    /* The step whose adapters these are. */
+    int64_t best_step;
+    /* Objective on held-out tokens before training; NaN without training. */
+    double held_out_before;
+    /* Objective on held-out tokens of these adapters; NaN without training. */
+    double held_out_best;
+    /* Seconds that it took to make them. */
+    double seconds;
+} prune_adapters_summary;
+#define PRUNE_ADAPTERS_SUMMARY_INIT \
+    { sizeof(prune_adapters_summary), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0.0, 0.0, 0.0 }
+
+/* Describes adapters. Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_HANDLE. */
+prune_status prune_adapters_info(
+    const prune_adapters *adapters, prune_adapters_summary *out_summary);
+
+/* One adapter. */
+typedef struct prune_adapter {
+    /* The sublayer in whose place it stands. */
+    int64_t sublayer;
+    prune_adapter_kind kind;
+    /* RAW for BIAS. */
+    prune_input input;
+    /* Rank of LOW_RANK; otherwise 0. */
+    int64_t rank;
+    int64_t parameters;
+    /* Euclidean norm of the bias. */
+    double bias_norm;
+    /* Frobenius norm of the matrix; 0 for BIAS. */
+    double matrix_norm;
+    /* Ridge that the closed form used, as in prune_recover_options; NaN if there was none. */
+    double ridge;
+    /* Share of the update's variance on held-out tokens that the closed form explains; NaN if there
+       was none. */
+    double explained;
+} prune_adapter;
+
+/* Lists adapters by ascending sublayer. Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_HANDLE,
+   PRUNE_ERR_BUFFER. */
+prune_status prune_adapters_list(const prune_adapters *adapters, prune_adapter *out_adapters,
+    size_t capacity, size_t *out_count);
+
+/* Reads the mask that adapters were made for: 2 * n_blocks bytes. Errors: as
+   prune_adapters_list(). */
+prune_status prune_adapters_mask(
+    const prune_adapters *adapters, uint8_t *out_keep, size_t capacity, size_t *out_count);
+
+/* One evaluation of the losses during training. */
+typedef struct prune_training_record {
+    /* Steps done before it. */
+    int64_t step;
+    /* Mean objective of the steps since the previous evaluation; NaN at step 0. */
+    double loss;
+    /* Objective on the held-out tokens. */
+    double held_out_loss;
+} prune_training_record;
+
+/* Lists the evaluations in order; none for adapters that were not trained. Errors: as
+   prune_adapters_list(). */
+prune_status prune_adapters_history(const prune_adapters *adapters,
+    prune_training_record *out_records, size_t capacity, size_t *out_count);
+
+/* The arrays of an adapter. */
+typedef int32_t prune_part;
+enum {
+    PRUNE_PART_BIAS = 0,   /* hidden_size */
+    PRUNE_PART_DOWN = 1,   /* LOW_RANK: rank x hidden_size */
+    PRUNE_PART_UP = 2,     /* LOW_RANK: hidden_size x rank */
+    PRUNE_PART_MATRIX = 3, /* LINEAR: hidden_size x hidden_size */
+    PRUNE_PART_NORM =
+        4 /* gain of its input's norm, hidden_size; none for BIAS and PRUNE_INPUT_RAW */
+};
+
+/*
+ * Reads an array of an adapter.
+ * Errors: PRUNE_ERR_ARGUMENT (no adapter at the sublayer; its kind has no such part),
+ * PRUNE_ERR_HANDLE, PRUNE_ERR_BUFFER.
+ */
+prune_status prune_adapters_get(const prune_adapters *adapters, int64_t sublayer, prune_part part,
+    float *out_values, size_t capacity, size_t *out_count);
+
+/*
+ * Replaces an array of an adapter. The norm cannot be replaced.
+ * Errors: PRUNE_ERR_ARGUMENT (also a wrong length), PRUNE_ERR_HANDLE, PRUNE_ERR_NONFINITE.
+ */
+prune_status prune_adapters_set(prune_adapters *adapters, int64_t sublayer, prune_part part,
+    const float *values, size_t n_values);
+
+/*
+ * Saves adapters as a directory of two files: adapters.safetensors (fp32; "attn.3.bias",
+ * "attn.3.down.weight", "attn.3.up.weight", "attn.3.linear.weight", "attn.3.norm.weight") and
+ * adapters.json (mask, kinds, summary, provenance, and the first file's checksum). The directory is
+ * made if it does not exist. Adapters that were there are replaced: whenever the process stops, the
+ * older or the newer ones can be loaded.
+ *   provenance_json   a JSON object kept with them; NULL = {}
+ * Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_HANDLE, PRUNE_ERR_FILE, PRUNE_ERR_FORMAT (provenance is not
+ * a JSON object).
+ */
+prune_status prune_adapters_save(
+    const prune_adapters *adapters, const char *directory, const char *provenance_json);
+
+/* Loads saved adapters. Errors: PRUNE_ERR_FILE, PRUNE_ERR_FORMAT (names file and tensor),
+   PRUNE_ERR_UNSUPPORTED (written by a later version). */
+prune_status prune_adapters_load(const char *directory, prune_adapters **out_adapters);
+
+/*
+ * Folds adapters that are biases into the biases of sublayers before them. The result is exact if
+ * no sublayer, and no adapter with an input, lies between the two.
+ *   out_biases   2 * n_blocks rows of hidden_size values: what to add to the output bias of each
+ *                kept sublayer; zeros elsewhere
+ *   out_rest     receives the adapters that could not be folded, of the same mask; it may have none
+ * Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_HANDLE, PRUNE_ERR_BUFFER.
+ */
+prune_status prune_adapters_fold(const prune_adapters *adapters, float *out_biases, size_t capacity,
+    size_t *out_count, prune_adapters **out_rest);
+
+/* ================================================================================================
+ * Export: directories that runtimes serve
+ * ============================================================================================== */
+
+/* The layout of an exported directory. */
+typedef int32_t prune_format;
+enum {
+    /* PRUNE_FORMAT_HF_PLAIN if that can express the model, otherwise PRUNE_FORMAT_HF_CUSTOM. */
+    PRUNE_FORMAT_HF = 0,
+    /* Whole blocks removed: an ordinary checkpoint, blocks renumbered. It cannot hold adapters,
+       except biases that prune_adapters_fold() moves into output biases that the model has. */
+    PRUNE_FORMAT_HF_PLAIN = 1,
+    /* Sublayers removed, adapters in their places. It has a modelling file of its own, which
+       transformers runs with trust_remote_code, and declares `per_layer_config`. */
+    PRUNE_FORMAT_HF_CUSTOM = 2,
+    /* nemotron-nas with block_configs, for vLLM and mlx: sublayers removed, no adapters. */
+    PRUNE_FORMAT_DECI = 3
+};
+
+/* How a model is exported. */
+typedef struct prune_export_options {
+    uint32_t struct_size;
+    /* Layout of the exported directory. 0 = a Hugging Face checkpoint: plain if that can express
+       the model, otherwise with a modelling file of its own. */
+    prune_format format;
+    /* Largest number of bytes of one file of weights. A larger tensor is a file of its own.
+       0 = 5 * 10^9. */
+    int64_t shard_bytes;
+    /* JSON object that is kept in prunecore.json as the provenance. NULL = {}. */
+    const char *provenance_json;
+    /* Whether a directory that PruneCore exported before is replaced, provided that nothing was
+       added to it. 0 = no. 1 means yes. */
+    int32_t replace;
+    int32_t reserved; /* 0 */
+    /* Called as the work advances. NULL = none. A step is a tensor. */
+    prune_progress_fn progress;
+    /* First argument of `progress`. */
+    void *user_data;
+} prune_export_options;
+#define PRUNE_EXPORT_OPTIONS_INIT { sizeof(prune_export_options), 0, 0, NULL, 0, 0, NULL, NULL }
+
+/*
+ * Exports a model without what a mask removes: config.json, weights in their stored type, copied
+ * tensor by tensor, the other files of the model's directory (tokenizer, generation_config.json),
+ * and prunecore.json with mask, provenance and checksums. Exports are atomic: the directory is
+ * written beside its final place, synced and renamed. Whatever stops the export, a kill included,
+ * what was there before is still there. A killed one leaves a directory NAME.*.partial beside it,
+ * which the next export to NAME removes.
+ *   model          opened from a directory
+ *   keep, n_keep   NULL with 0 = the model's mask, or that of the adapters
+ *   adapters       of the same mask; NULL = none
+ *   directory      must not exist, unless options->replace
+ *   options        NULL = defaults
+ * Errors: PRUNE_ERR_ARGUMENT (mask and adapters do not fit; the model has adapters attached),
+ * PRUNE_ERR_HANDLE, PRUNE_ERR_FILE (the directory exists; no room; the text has the system's
+ * reason), PRUNE_ERR_FORMAT (bad provenance), PRUNE_ERR_UNSUPPORTED (the format cannot express it,
+ * or its runtimes would compute something else: the text says why, and which format can; the model
+ * has no directory), PRUNE_ERR_CANCELLED, PRUNE_ERR_MEMORY.
+ */
+prune_status prune_model_export(const prune_model *model, const uint8_t *keep, size_t n_keep,
+    const prune_adapters *adapters, const char *directory, const prune_export_options *options);
+
+/* ================================================================================================
  * Generation: text that a model writes
- * ==================================================================================================================*/
+ * ============================================================================================== */
 
 /* Why a sequence ended. */
+typedef int32_t prune_end;
 enum {
-    PRUNE_END_NONE = 0,    /* it goes on; in results never */
-    PRUNE_END_STOP = 1,    /* a stop token was written; it is the last of the new tokens */
-    PRUNE_END_LENGTH = 2,  /* max_new_tokens were written */
-    PRUNE_END_CONTEXT = 3, /* prompt and new tokens together fill context_length of prune_model_shape */
-    PRUNE_END_CALLBACK = 4 /* the token callback ended it */
+    /* It continues; never in results. */
+    PRUNE_END_NONE = 0,
+    /* A stop token was written; it is the last of the new tokens. */
+    PRUNE_END_STOP = 1,
+    /* max_new_tokens were written. */
+    PRUNE_END_LENGTH = 2,
+    /* Prompt and new tokens together fill context_length of prune_model_shape. */
+    PRUNE_END_CONTEXT = 3,
+    /* The token callback ended it. */
+    PRUNE_END_CALLBACK = 4
 };
 
 /* A token that was just written. */
 typedef struct prune_token {
     uint32_t struct_size;
     int32_t token_id;
-    int64_t prompt;   /* index of the prompt that it continues */
-    int64_t index;    /* its place among the new tokens of that prompt, from 0 */
-    float loss;       /* -log p(token | prompt and new tokens before it), nats, before temperature and truncation */
-    int32_t end;      /* PRUNE_END_*: why the sequence ends with this token; PRUNE_END_NONE = it goes on */
+    /* Index of the prompt that it continues. */
+    int64_t prompt;
+    /* Its place among the new tokens of that prompt, from 0. */
+    int64_t index;
+    /* -log p(token | prompt and new tokens before it), in nats, before temperature and
+       truncation. */
+    float loss;
+    /* Why the sequence ends with this token; PRUNE_END_NONE = it continues. */
+    prune_end end;
 } prune_token;
 
-/* What a token callback answers. */
+/* What a token callback returns. */
+typedef int32_t prune_token_answer;
 enum {
     PRUNE_TOKEN_CONTINUE = 0,
-    PRUNE_TOKEN_END_SEQUENCE = 1 /* this sequence ends, others go on. Any other value stops all: PRUNE_ERR_CANCELLED */
+    /* This sequence ends, the others continue. Any other value stops all: PRUNE_ERR_CANCELLED. */
+    PRUNE_TOKEN_END_SEQUENCE = 1
 };
 
-/* Told every token when it is written. Prompts that are continued together take turns, in their order. */
-typedef int32_t (*prune_token_fn)(void *user_data, const prune_token *token);
+/* Receives every token when it is written. Prompts that are continued together take turns, in their
+   order. */
+typedef prune_token_answer (*prune_token_fn)(void *user_data, const prune_token *token);
 
-/* How text is generated. A token is chosen as transformers does: temperature, then top_k, then top_p. */
+/* How text is generated. A token is chosen as transformers does: temperature, then top_k, then
+   top_p. */
 typedef struct prune_generate_options {
     uint32_t struct_size;
-    int32_t reserved;           /* 0 */
-    int64_t max_new_tokens;     /* per prompt, at most 2^24; 0 = 128 */
-    double temperature;         /* logits are divided by it; 0 = greedy: the largest logit, the first of equal ones */
-    int64_t top_k;              /* so many of the likeliest tokens remain, and those as likely as the last; 0 = all */
-    double top_p;               /* of these, the fewest likeliest ones with this probability together; 0 or 1 = all */
-    uint64_t seed;              /* same seed and prompts: same text, but for rounding, which depends on the batches */
-    const int32_t *stop_tokens; /* a sequence ends with any of these; NULL = none */
+    int32_t reserved; /* 0 */
+    /* Largest number of new tokens per prompt, at most 2^24. 0 = 128. */
+    int64_t max_new_tokens;
+    /* Temperature of sampling, which divides the logits. 0 = greedy: the largest logit, the first
+       of equal ones. */
+    double temperature;
+    /* Number of likeliest tokens to draw from. Those as likely as the last are included.
+       0 = all. */
+    int64_t top_k;
+    /* Smallest probability that the tokens to draw from have together. The likeliest tokens are
+       kept until they reach it. A value of 1 keeps all. 0 = all. */
+    double top_p;
+    /* Seed of the draws. The same seed and prompts give the same text, apart from rounding, which
+       depends on the batches. */
+    uint64_t seed;
+    /* Tokens that end a sequence. NULL = none. */
+    const int32_t *stop_tokens;
+    /* Length of `stop_tokens`. */
     size_t n_stop_tokens;
-    int64_t batch_sequences;    /* prompts continued together at most; 0 = chosen by the library, so that their keys and
-                                   values take no more than a quarter of the memory that is free */
-    int64_t batch_tokens;       /* tokens of prompts computed together, as in prune_score_options */
-    prune_token_fn on_token;    /* NULL = none */
-    prune_progress_fn progress; /* NULL = none. A step is a new token; a sequence that ends early has done all of its */
-    void *user_data;            /* of both callbacks */
+    /* Largest number of prompts continued together. 0 = chosen by the library, so that their keys
+       and values take no more than a quarter of the free memory. */
+    int64_t batch_sequences;
+    /* Largest number of prompt tokens computed together. A longer prompt is a batch of its own.
+       0 = chosen by the library. */
+    int64_t batch_tokens;
+    /* Called with every new token. NULL = none. */
+    prune_token_fn on_token;
+    /* Called as the work advances. NULL = none. A step is a new token; a sequence that ends early
+       has done all of its steps. */
+    prune_progress_fn progress;
+    /* First argument of both callbacks. */
+    void *user_data;
 } prune_generate_options;
 #define PRUNE_GENERATE_OPTIONS_INIT \
     { sizeof(prune_generate_options), 0, 0, 0.0, 0, 0.0, 0, NULL, 0, 0, 0, NULL, NULL, NULL }
@@ -655,197 +1589,322 @@ typedef struct prune_generate_options {
 typedef struct prune_generation prune_generation;
 
 /*
- * Continues every sequence of `prompts`. Keys and values of earlier tokens are kept in fp32, for kept attention layers
- * alone, and for no more tokens than a layer's window. Where a prompt ends, one that waits takes its place.
- *   prompts            token ids; weights and choices are ignored. A prompt that fills the model's context is left alone
- *   keep, n_keep   NULL with 0 = the model's mask
- *   options            NULL = defaults
- *   out_generation     receives the handle; give it to prune_generation_release()
- * Errors: PRUNE_ERR_ARGUMENT (also a stop token outside the vocabulary), PRUNE_ERR_HANDLE, PRUNE_ERR_DATA (a token id
- * outside the vocabulary), PRUNE_ERR_NONFINITE (names prompt and layer), PRUNE_ERR_CANCELLED, PRUNE_ERR_MEMORY,
- * PRUNE_ERR_UNSUPPORTED (the model lacks PRUNE_ABILITY_GENERATE).
+ * Continues every sequence of `prompts`. Keys and values of earlier tokens are kept in fp32, for
+ * kept attention layers only, and for no more tokens than a layer's window. When a sequence ends, a
+ * waiting prompt takes its place.
+ *   prompts          token ids; weights and choices are ignored. A prompt that fills the model's
+ *                    context is not continued
+ *   keep, n_keep     NULL with 0 = the model's mask
+ *   options          NULL = defaults
+ *   out_generation   receives the handle; give it to prune_generation_release()
+ * Errors: PRUNE_ERR_ARGUMENT (also a stop token outside the vocabulary), PRUNE_ERR_HANDLE,
+ * PRUNE_ERR_DATA (a token id outside the vocabulary), PRUNE_ERR_NONFINITE (names prompt and layer),
+ * PRUNE_ERR_CANCELLED, PRUNE_ERR_MEMORY, PRUNE_ERR_UNSUPPORTED (the model lacks
+ * PRUNE_ABILITY_GENERATE).
  */
-prune_status prune_model_generate(const prune_model *model, const prune_data *prompts, const uint8_t *keep,
-                                  size_t n_keep, const prune_generate_options *options,
-                                  prune_generation **out_generation);
+prune_status prune_model_generate(const prune_model *model, const prune_data *prompts,
+    const uint8_t *keep, size_t n_keep, const prune_generate_options *options,
+    prune_generation **out_generation);
 
 /* Gives a generation back. NULL and a handle that was already released are allowed. */
 void prune_generation_release(prune_generation *generation);
 
-/* What generating took. */
+/* What a generation took. */
 typedef struct prune_generation_summary {
     uint32_t struct_size;
-    int32_t reserved;        /* 0 */
-    int64_t n_sequences;     /* as many as prompts */
-    int64_t prompt_tokens;   /* computed; prompts that fill the context are not */
-    int64_t new_tokens;      /* of all sequences */
-    double prompt_seconds;   /* for the prompts, and the first new token of each */
-    double decode_seconds;   /* for all further tokens */
-    int64_t kv_bytes_peak;   /* memory for keys and values of all sequences under way, at most */
+    int32_t reserved; /* 0 */
+    /* As many as prompts. */
+    size_t n_sequences;
+    /* Prompt tokens that were computed; prompts that fill the context are not. */
+    int64_t prompt_tokens;
+    /* New tokens of all sequences. */
+    int64_t new_tokens;
+    /* Seconds for the prompts, and the first new token of each. */
+    double prompt_seconds;
+    /* Seconds for all further tokens. */
+    double decode_seconds;
+    /* Largest number of bytes of keys and values, of all sequences under way. */
+    int64_t kv_bytes_peak;
 } prune_generation_summary;
 #define PRUNE_GENERATION_SUMMARY_INIT { sizeof(prune_generation_summary), 0, 0, 0, 0, 0.0, 0.0, 0 }
 
-/* Says what generating took. Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_HANDLE. */
-prune_status prune_generation_info(const prune_generation *generation, prune_generation_summary *out_report);
+/* Reads what a generation took. Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_HANDLE. */
+prune_status prune_generation_info(
+    const prune_generation *generation, prune_generation_summary *out_summary);
 
 /*
  * Reads what was written after one prompt.
- *   prompt       0 .. n_sequences-1
+ *   prompt       0 .. n_sequences - 1
  *   out_tokens   the new tokens, a stop token included
- *   out_losses   one per new token, as in prune_token; room for as many as out_tokens; NULL = not wanted
+ *   out_losses   one per new token, as in prune_token; room for as many as out_tokens; NULL = not
+ *                wanted
  *   capacity     tokens that fit; out_count = new tokens, which may be 0
- *   out_end      PRUNE_END_*; NULL = not wanted. Written even if the tokens do not fit.
+ *   out_end      why the sequence ended; NULL = not wanted. Written even if the tokens do not fit
  * Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_HANDLE, PRUNE_ERR_BUFFER.
  */
-prune_status prune_generation_sequence(const prune_generation *generation, int64_t prompt, int32_t *out_tokens,
-                                       float *out_losses, size_t capacity, size_t *out_count, int32_t *out_end);
+prune_status prune_generation_sequence(const prune_generation *generation, int64_t prompt,
+    int32_t *out_tokens, float *out_losses, size_t capacity, size_t *out_count, prune_end *out_end);
 
-/* ====================================================================================================================
- * Coalitions: what sets of kept sublayers are worth
- * ==================================================================================================================*/
+/* ================================================================================================
+ * SECOND PART
+ *
+ * Statistics: static metrics as running sums
+ *
+ * Data can arrive in parts, on several machines, and be merged. Merged parts equal the whole to
+ * 1e-12 if the same tokens were computed together (`batch_tokens`); other batches round the hidden
+ * states differently, which moves scores by about 1e-7. The sums cover the static metrics except
+ * magnitude.
+ * ============================================================================================== */
 
-/* Quantities of a masked model, each a damage: lower = better. Definitions: docs/shapley.md. */
-typedef int32_t prune_measure;
-enum {
-    PRUNE_MEASURE_LOSS = 0,         /* mean negative log-likelihood per predicted token, nats */
-    PRUNE_MEASURE_LOGIT_L2 = 1,     /* mean over predicting tokens of ||logits - reference logits||_2 */
-    PRUNE_MEASURE_KL = 2,           /* mean KL divergence of the next-token distribution from the reference's, nats */
-    PRUNE_MEASURE_JS = 3,           /* mean Jensen-Shannon divergence between the two, nats; at most ln 2 */
-    PRUNE_MEASURE_CHOICE_ERROR = 4, /* share of multiple-choice items answered wrongly */
-    PRUNE_MEASURE_CHOICE_LOSS = 5   /* mean over items of -log softmax over the candidates' scores, at the answer */
-};
+/* Running sums of the static metrics. */
+typedef struct prune_statistics prune_statistics;
 
-/* Special values of the option `cap`. */
-#define PRUNE_CAP_DEFAULT 0.0    /* ln(vocabulary_size) for PRUNE_MEASURE_LOSS in Shapley calls; else none */
-#define PRUNE_CAP_NONE (-1.0)    /* values as they are */
-
-/* How coalitions are evaluated. */
-typedef struct prune_coalition_options {
+/* How statistics are gathered. */
+typedef struct prune_statistics_options {
     uint32_t struct_size;
-    prune_measure measure;
-    double cap;                 /* a value above it counts as it; or PRUNE_CAP_* */
-    const uint8_t *reference;   /* mask whose logits the distances are taken to; NULL = everything kept */
-    size_t n_reference;     /* 2 * n_blocks, or 0 with NULL */
-    int64_t batch_tokens;       /* as in prune_score_options */
-    int64_t memory_budget;      /* bytes for hidden states at most, those under way included; 0 = a quarter of the
-                                   memory that is free. Masks that do not fit together are evaluated one after the
-                                   other, and states that do not fit even then are computed again. Those of one batch
-                                   before and after a sublayer, and of the reference, are held in any case */
-    prune_progress_fn progress; /* NULL = none */
-    void *user_data;
-} prune_coalition_options;
-#define PRUNE_COALITION_OPTIONS_INIT { sizeof(prune_coalition_options), 0, 0.0, NULL, 0, 0, 0, NULL, NULL }
+    /* Tokens that static metrics look at: all, or the last of each sequence. 0 = all. */
+    prune_tokens tokens;
+    /* Whether the angular distance of every run of contiguous blocks is also gathered. This keeps
+       n_blocks + 1 hidden states of a batch in memory. 0 = no. 1 means yes. */
+    int32_t windows;
+    int32_t reserved; /* 0 */
+} prune_statistics_options;
+#define PRUNE_STATISTICS_OPTIONS_INIT { sizeof(prune_statistics_options), 0, 0, 0 }
 
-/* What evaluating some masks took. A sublayer counts once per batch of tokens that it is applied to. */
+/* Makes empty statistics for models of n_blocks blocks. `options` may be NULL = defaults. Errors:
+   PRUNE_ERR_ARGUMENT, PRUNE_ERR_MEMORY. */
+prune_status prune_statistics_create(
+    int64_t n_blocks, const prune_statistics_options *options, prune_statistics **out_statistics);
+
+/* Gives statistics back. NULL and a handle that was already released are allowed. */
+void prune_statistics_release(prune_statistics *statistics);
+
+/*
+ * Adds all tokens of a data set by one forward pass. On failure, which includes cancelling, nothing
+ * is added.
+ *   options   NULL = defaults; keep, batch_tokens, progress and user_data are used, the rest is
+ *             ignored
+ * Errors: as prune_model_score().
+ */
+prune_status prune_statistics_collect(prune_statistics *statistics, const prune_model *model,
+    const prune_data *data, const prune_score_options *options);
+
+/* Rows of hidden states in the host's memory, one per token. */
+typedef struct prune_rows {
+    /* The first element of the first row, of any alignment. NULL if there are no rows. */
+    const void *data;
+    prune_element_type element_type;
+    int32_t reserved; /* 0 */
+    /* 0 adds nothing. */
+    int64_t n_rows;
+    /* Values per row: hidden_size. */
+    int64_t width;
+    /* Elements from one row to the next; 0 = width. May be negative. */
+    int64_t row_stride;
+    /* Elements from one value to the next; 0 = 1. May be negative. */
+    int64_t column_stride;
+} prune_rows;
+
+/*
+ * Adds some tokens of one unit. It serves runtimes that give only activations, through a hook or a
+ * callback. Each unit counts its own tokens, so units may arrive in any order and in parts of any
+ * size. Rows are read during this call.
+ *   granularity     what `unit` counts: sublayers, blocks, attention or feed-forward layers. A
+ *                   block's scores come from its own rows only, not from those of its sublayers
+ *   before, after   hidden states before the unit and after it, of the same tokens: as many rows,
+ *                   of the same width
+ * The caller is responsible for PRUNE_TOKENS_LAST: every row given counts.
+ * Errors: PRUNE_ERR_ARGUMENT (also statistics with windows, which need whole passes),
+ * PRUNE_ERR_HANDLE, PRUNE_ERR_NONFINITE (the text names unit and row; nothing is added),
+ * PRUNE_ERR_MEMORY.
+ */
+prune_status prune_statistics_update(prune_statistics *statistics, prune_granularity granularity,
+    int64_t unit, const prune_rows *before, const prune_rows *after);
+
+/* Adds `other` to `statistics`. Both must have the same blocks and options. Errors:
+   PRUNE_ERR_ARGUMENT, PRUNE_ERR_HANDLE. */
+prune_status prune_statistics_merge(prune_statistics *statistics, const prune_statistics *other);
+
+/*
+ * Computes scores from the sums, as prune_model_score() does.
+ *   options   NULL = defaults; granularity, metrics (those of states; 0 = all of them) and
+ *             relative_to are used
+ * Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_HANDLE, PRUNE_ERR_BUFFER, PRUNE_ERR_DATA (a unit, which the
+ * text names, has no tokens).
+ */
+prune_status prune_statistics_scores(const prune_statistics *statistics,
+    const prune_score_options *options, double *out_scores, size_t capacity, size_t *out_count);
+
+/*
+ * Reads the mean angular distance of every window of contiguous blocks: row n - 1, column i holds
+ * the distance between the hidden state before block i and the one after block i + n - 1, for n = 1
+ * .. n_blocks; NaN where i + n > n_blocks.
+ *   capacity   n_blocks * n_blocks
+ * Errors: PRUNE_ERR_ARGUMENT (windows was not set), PRUNE_ERR_HANDLE, PRUNE_ERR_BUFFER,
+ * PRUNE_ERR_DATA.
+ */
+prune_status prune_statistics_windows(
+    const prune_statistics *statistics, double *out_distances, size_t capacity, size_t *out_count);
+
+/* ================================================================================================
+ * Coalitions: what sets of kept sublayers are worth
+ * ============================================================================================== */
+
+/* What evaluating some masks took. A sublayer counts once per batch of tokens that it is applied
+   to. */
 typedef struct prune_walk_report {
     uint32_t struct_size;
-    int32_t reserved;            /* 0 */
-    int64_t sublayers_computed;  /* sublayers applied; masks share what they agree on from the first sublayer on */
-    int64_t sublayers_naive;     /* sublayers that it would have taken mask by mask */
-    int64_t tokens;              /* of the data */
+    int32_t reserved; /* 0 */
+    /* Sublayers applied. Masks share what they agree on from the first sublayer on. */
+    int64_t sublayers_computed;
+    /* Sublayers that would have been applied mask by mask. */
+    int64_t sublayers_naive;
+    /* Tokens of the data. */
+    int64_t tokens;
     double seconds;
 } prune_walk_report;
 #define PRUNE_WALK_REPORT_INIT { sizeof(prune_walk_report), 0, 0, 0, 0, 0.0 }
 
 /*
  * Evaluates a measure under each of n_masks masks, as one walk over their prefix tree.
- *   keep_masks, n_masks, n_keep   as in prune_model_evaluate()
- *   out_values                         n_masks values
- *   out_report                         NULL = not wanted
- * Errors: as prune_model_evaluate(); PRUNE_ERR_DATA if a choice measure is asked of data without choices.
+ *   keep_masks, n_masks, n_keep   as in prune_model_evaluate(): n_keep is the length of one mask
+ *   options                       NULL = defaults
+ *   out_values                    n_masks values
+ *   out_report                    NULL = not wanted
+ * Errors: as prune_model_evaluate(); PRUNE_ERR_DATA (a choice measure, and the data has no
+ * choices).
  */
-prune_status prune_model_damages(const prune_model *model, const prune_data *data, const uint8_t *keep_masks,
-                                   size_t n_masks, size_t n_keep, const prune_coalition_options *options,
-                                   double *out_values, prune_walk_report *out_report);
+prune_status prune_model_damages(const prune_model *model, const prune_data *data,
+    const uint8_t *keep_masks, size_t n_masks, size_t n_keep,
+    const prune_coalition_options *options, double *out_values, prune_walk_report *out_report);
+
+/* ================================================================================================
+ * Choices: multiple-choice items
+ * ============================================================================================== */
 
 /* How the candidates of a multiple-choice item are scored. */
+typedef int32_t prune_choice_score;
 enum {
     PRUNE_CHOICE_SCORE_SUM = 0, /* log-likelihood of the candidate after the context */
     PRUNE_CHOICE_SCORE_MEAN = 1 /* the same divided by the candidate's number of tokens */
 };
 
 /*
- * Multiple-choice items. Item i has a context and n_candidates[i] >= 2 candidate continuations, of which answers[i] is
- * right. Arrays of ids and lengths run through all items in order, and within an item through its candidates.
+ * Multiple-choice items. Item i has a context and n_candidates[i] >= 2 candidate continuations, of
+ * which answers[i] is right. Arrays of ids and lengths run through all items in order, and within
+ * an item through its candidates.
  */
 typedef struct prune_choices {
     uint32_t struct_size;
-    int32_t score;                     /* PRUNE_CHOICE_SCORE_* */
+    prune_choice_score score;
     size_t n_items;
     const int32_t *context_ids;
-    const int64_t *context_lengths;    /* n_items; each >= 1 */
-    const int64_t *n_candidates;       /* n_items; each >= 2 */
+    /* n_items lengths, each >= 1. */
+    const int64_t *context_lengths;
+    /* n_items counts, each >= 2. */
+    const int64_t *n_candidates;
     const int32_t *candidate_ids;
-    const int64_t *candidate_lengths;  /* one per candidate; each >= 1 */
-    const int64_t *answers;            /* n_items; 0 .. n_candidates[i] - 1 */
+    /* One per candidate, each >= 1. */
+    const int64_t *candidate_lengths;
+    /* n_items indices, 0 .. n_candidates[i] - 1. */
+    const int64_t *answers;
 } prune_choices;
 #define PRUNE_CHOICES_INIT { sizeof(prune_choices), 0, 0, NULL, NULL, NULL, NULL, NULL, NULL }
 
 /*
- * Copies multiple-choice items as data. Items whose candidates are single tokens are computed as one sequence; others as
- * one sequence per candidate. For calls that do not know of choices, the tokens of the right candidates weigh 1 and all
- * others 0, so that the loss is that of the right answers.
+ * Copies multiple-choice items as data. An item whose candidates are single tokens is computed as
+ * one sequence, any other as one sequence per candidate. For calls that do not know choices, the
+ * tokens of the right candidates weigh 1 and all others 0, so that the loss is that of the right
+ * answers.
  * Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_DATA (names the item), PRUNE_ERR_MEMORY.
  */
 prune_status prune_data_create_choices(const prune_choices *choices, prune_data **out_data);
 
 /*
  * Scores the candidates of multiple-choice data under a mask.
- *   keep, n_keep      NULL with 0 = the model's mask
+ *   keep, n_keep          NULL with 0 = the model's mask
  *   options               NULL = defaults
- *   out_log_likelihoods   one per candidate of all items: the sum over its tokens, nats, not length-normalised
+ *   out_log_likelihoods   one per candidate of all items: the sum over its tokens, in nats, not
+ *                         length-normalised
  *   capacity              candidates that fit; out_count = candidates in all
- * The choice of an item is the candidate with the highest score (`score` of prune_choices); ties go to the first.
- * Errors: as prune_model_evaluate(), PRUNE_ERR_BUFFER; PRUNE_ERR_DATA if the data has no choices.
+ * The choice of an item is the candidate with the highest score (`score` of prune_choices), the
+ * first of equal ones.
+ * Errors: as prune_model_evaluate(), PRUNE_ERR_BUFFER; PRUNE_ERR_DATA (the data has no choices).
  */
-prune_status prune_model_evaluate_choices(const prune_model *model, const prune_data *data, const uint8_t *keep,
-                                 size_t n_keep, const prune_evaluate_options *options, double *out_log_likelihoods,
-                                 size_t capacity, size_t *out_count);
+prune_status prune_model_evaluate_choices(const prune_model *model, const prune_data *data,
+    const uint8_t *keep, size_t n_keep, const prune_evaluate_options *options,
+    double *out_log_likelihoods, size_t capacity, size_t *out_count);
 
-/* ====================================================================================================================
- * Shapley values: what each player adds to a game
+/* ================================================================================================
+ * Games: Shapley values, what each player adds
  *
- * A game gives every set of players (a coalition) a worth, higher = better. For models the players are sublayers, or
- * groups of them, a coalition is what is kept, and its worth is minus a measure. An estimator asks for the worths of some
- * coalitions and is told them, in any order and from any machine; what it knows decides its estimate. Same seed and same
- * worths: same estimate. docs/shapley.md defines the estimators and shows what each is worth.
- * ==================================================================================================================*/
+ * A game gives every set of players (a coalition) a worth, higher = better. For models the players
+ * are sublayers, or groups of them, a coalition is what is kept, and its worth is minus the damage.
+ * An estimator asks for the worths of some coalitions. It may be told them in any order and from
+ * any machine, and computes its estimate from them. The same seed and the same worths give the same
+ * estimate. docs/shapley.md defines the estimators and compares them.
+ * ============================================================================================== */
 
 /* A game under way. Not const: one thread at a time. */
 typedef struct prune_game prune_game;
 
+/* How the values of a game are estimated. */
 typedef int32_t prune_estimator;
 enum {
-    PRUNE_ESTIMATOR_DEFAULT = 0,            /* the one that measured best: PRUNE_ESTIMATOR_SURROGATE */
-    PRUNE_ESTIMATOR_EXACT = 1,              /* all 2^n coalitions; n <= 20 */
-    PRUNE_ESTIMATOR_LEAVE_ONE_OUT = 2,      /* v(all) - v(all but i): n + 1 coalitions; no Shapley value */
-    PRUNE_ESTIMATOR_RANDOM_SUBNETWORKS = 3, /* the paper's: mean worth with i - mean worth without, at one size */
-    PRUNE_ESTIMATOR_PERMUTATION = 4,        /* marginal contributions along random orders */
-    PRUNE_ESTIMATOR_ANTITHETIC = 5,         /* the same along each order and its reverse */
-    PRUNE_ESTIMATOR_TRUNCATED = 6,          /* orders from the full set down, left once the worth is that of the empty set */
-    PRUNE_ESTIMATOR_STRATIFIED = 7,         /* means by size, with and without each player; coalitions in pairs */
-    PRUNE_ESTIMATOR_KERNEL_SHAP = 8,        /* weighted regression, leverage sampling, pairs, no repetition */
-    PRUNE_ESTIMATOR_SURROGATE = 9,          /* a fitted model of the game, and the strata of what it leaves */
-    PRUNE_ESTIMATOR_BANZHAF = 10,           /* weighted Banzhaf value: each other player is kept with keep_probability */
-    PRUNE_ESTIMATOR_PAIR_DIFFERENCES = 11   /* leave-one-out, and second differences of all pairs at the full set */
+    /* PRUNE_ESTIMATOR_SURROGATE, which measured best. */
+    PRUNE_ESTIMATOR_DEFAULT = 0,
+    /* All 2^n coalitions; n <= 20. */
+    PRUNE_ESTIMATOR_EXACT = 1,
+    /* v(all) - v(all but i): n + 1 coalitions. It is not a Shapley value. */
+    PRUNE_ESTIMATOR_LEAVE_ONE_OUT = 2,
+    /* Mean worth with i - mean worth without i, at one size, as in the paper. */
+    PRUNE_ESTIMATOR_RANDOM_SUBNETWORKS = 3,
+    /* Marginal contributions along random orders. */
+    PRUNE_ESTIMATOR_PERMUTATION = 4,
+    /* The same along each order and its reverse. */
+    PRUNE_ESTIMATOR_ANTITHETIC = 5,
+    /* Orders from the full set down, abandoned once the worth is that of the empty set. */
+    PRUNE_ESTIMATOR_TRUNCATED = 6,
+    /* Means by size, with and without each player; coalitions in pairs. */
+    PRUNE_ESTIMATOR_STRATIFIED = 7,
+    /* Weighted regression; leverage sampling, in pairs, without repetition. */
+    PRUNE_ESTIMATOR_KERNEL_SHAP = 8,
+    /* A fitted model of the game, and the strata of its residuals. */
+    PRUNE_ESTIMATOR_SURROGATE = 9,
+    /* Weighted Banzhaf value: each other player is kept with keep_probability. */
+    PRUNE_ESTIMATOR_BANZHAF = 10,
+    /* Leave-one-out, and second differences of all pairs at the full set. */
+    PRUNE_ESTIMATOR_PAIR_DIFFERENCES = 11
 };
 
 /* How a game is estimated and when it is done. The first bound that is met ends it. */
 typedef struct prune_game_options {
     uint32_t struct_size;
+    /* How the values are estimated. 0 = surrogate. */
     prune_estimator estimator;
+    /* Seed of the random draws. */
     uint64_t seed;
-    int64_t budget;               /* coalitions asked for at most; 0 = what the estimator needs, or 32 * n_players; for
-                                     RANDOM_SUBNETWORKS on a model, a round for every sequence of its data */
-    double target_error;          /* done when no standard error is above it; 0 = no such bound */
-    int64_t least;          /* done when it is certain which players are the lowest, this many; 0 = no bound */
-    double certainty;             /* 0 < certainty < 1; 0 = 0.95 */
-    double keep_probability;      /* of BANZHAF; 0 = 0.5 */
-    int64_t subnetwork_size;      /* of RANDOM_SUBNETWORKS: players kept; 0 = half of them. n_players - 1 leaves out each
-                                     player once per round, as the paper does by default */
-    int64_t subnetworks_per_round;/* of RANDOM_SUBNETWORKS: coalitions per sequence of the data; 0 = 10, as the paper */
-    double truncation;            /* of TRUNCATED: an order is left when the worth is within truncation * |v(all) - v(none)|
-                                     of v(none); 0 = 0.01 */
+    /* Largest number of coalitions to evaluate. 0 = what the estimator needs, or 32 per player;
+       with random_subnetworks on a model, one round for every sequence of its data. */
+    int64_t budget;
+    /* Standard error at which the game is done: no player's is larger. 0 = no such bound. */
+    double target_error;
+    /* Number of lowest players to identify with certainty before the game is done. 0 = no such
+       bound. */
+    int64_t least;
+    /* Probability with which the lowest players must be certain, between 0 and 1. 0 = 0.95. */
+    double certainty;
+    /* Banzhaf: probability with which each other player is kept. 0 = 0.5. */
+    double keep_probability;
+    /* Random subnetworks: number of players kept. n_players - 1 leaves out each player once per
+       round, as the paper does by default. 0 = half of them. */
+    int64_t subnetwork_size;
+    /* Random subnetworks: number of coalitions per sequence of the data. 0 = 10, as in the
+       paper. */
+    int64_t subnetworks_per_round;
+    /* Truncated: how close a worth must come to v(none) to end an order, as a share of |v(all) -
+       v(none)|. 0 = 0.01. */
+    double truncation;
 } prune_game_options;
 #define PRUNE_GAME_OPTIONS_INIT { sizeof(prune_game_options), 0, 0, 0, 0.0, 0, 0.0, 0.0, 0, 0, 0.0 }
 
@@ -853,17 +1912,19 @@ typedef struct prune_game_options {
  * Begins a game.
  *   n_players   1 .. 8192
  *   options     NULL = defaults
- * Errors: PRUNE_ERR_ARGUMENT (an option out of range; EXACT with more than 20 players), PRUNE_ERR_MEMORY.
+ * Errors: PRUNE_ERR_ARGUMENT (an option out of range; EXACT with more than 20 players),
+ * PRUNE_ERR_MEMORY.
  */
-prune_status prune_game_create(int64_t n_players, const prune_game_options *options, prune_game **out_game);
+prune_status prune_game_create(
+    int64_t n_players, const prune_game_options *options, prune_game **out_game);
 
 /* Gives a game back. NULL and a handle that was already released are allowed. */
 void prune_game_release(prune_game *game);
 
 /*
- * Asks for coalitions whose worth is wanted next. Fewer than asked for, none at all even, if the game is done or waits for
- * worths it asked for before.
- *   most        coalitions at most
+ * Asks for coalitions whose worth is needed next. Returns fewer than `most`, possibly none, if the
+ * game is done or still waits for earlier answers.
+ *   most        coalitions that fit in out_masks
  *   out_masks   most * n_players bytes: 1 = in the coalition
  *   out_count   receives how many were written
  * Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_HANDLE.
@@ -871,729 +1932,320 @@ void prune_game_release(prune_game *game);
 prune_status prune_game_ask(prune_game *game, size_t most, uint8_t *out_masks, size_t *out_count);
 
 /*
- * Tells worths of coalitions that were asked for, in any order; all of them or, on error, none.
- *   masks, values, n   n rows of n_players bytes, n worths
- * Errors: PRUNE_ERR_ARGUMENT (a coalition was never asked for, or was told before, or a byte is not 0 or 1),
- * PRUNE_ERR_NONFINITE, PRUNE_ERR_HANDLE.
+ * Tells the worths of coalitions that were asked for, in any order; all of them or, on error, none.
+ *   masks    n_masks coalitions of n_players bytes
+ *   values   n_masks worths
+ * Errors: PRUNE_ERR_ARGUMENT (a coalition that was never asked for, or was told before; a byte
+ * other than 0 and 1), PRUNE_ERR_NONFINITE, PRUNE_ERR_HANDLE.
  */
-prune_status prune_game_tell(prune_game *game, const uint8_t *masks, const double *values, size_t n);
+prune_status prune_game_tell(
+    prune_game *game, const uint8_t *masks, const double *values, size_t n_masks);
 
 /* Where a game stands. */
 typedef struct prune_game_state {
     uint32_t struct_size;
-    int32_t done;              /* 1 if a bound is met and nothing more will be asked for */
+    /* 1 if a bound is met and the game will not ask for anything more. */
+    int32_t done;
     int64_t n_players;
-    int64_t asked;             /* coalitions asked for */
-    int64_t told;              /* worths told */
-    int64_t outstanding;       /* asked for and not told */
-    double efficiency_gap;     /* sum of the values - (v(all) - v(none)); NaN while one of the two is unknown */
-    double largest_error;      /* largest standard error; NaN while there is no estimate */
-    int64_t sublayers_computed;/* in games that prune_model_shapley() ran: as in prune_walk_report */
+    /* Coalitions that the game asked for. */
+    int64_t asked;
+    /* Worths that it was told. */
+    int64_t told;
+    /* Coalitions asked for and not told. */
+    int64_t outstanding;
+    /* Sum of the values - (v(all) - v(none)); NaN while one of the two is unknown. */
+    double efficiency_gap;
+    /* Largest standard error; NaN while there is no estimate. */
+    double largest_error;
+    /* In games that prune_model_shapley() ran: as in prune_walk_report. */
+    int64_t sublayers_computed;
     int64_t sublayers_naive;
-    prune_estimator estimator; /* the one in use, never DEFAULT */
-    int32_t reserved;          /* 0 */
+    /* The estimator in use, never DEFAULT. */
+    prune_estimator estimator;
+    int32_t reserved; /* 0 */
 } prune_game_state;
 #define PRUNE_GAME_STATE_INIT { sizeof(prune_game_state), 0, 0, 0, 0, 0, 0.0, 0.0, 0, 0, 0, 0 }
 
-/* Says where a game stands. Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_HANDLE. */
+/* Reads where a game stands. Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_HANDLE. */
 prune_status prune_game_info(const prune_game *game, prune_game_state *out_state);
 
 /*
  * Reads the estimate.
  *   out_values            n_players values: what each player adds to the worth
- *   out_standard_errors   n_players standard errors, so that value +- 1.96 of them covers the exact one in about 95 of 100
- *                         cases; 0 where the value is exact, infinity where there is too little to tell; NULL = not wanted
+ *   out_standard_errors   n_players standard errors: value +- 1.96 of them covers the exact value
+ *                         in about 95 of 100 cases. 0 where the value is exact, infinity where
+ *                         there is too little data for an error; NULL = not wanted
  *   capacity              n_players
- * Errors: PRUNE_ERR_DATA if what was told does not do for an estimate (the text says what is missing: a player that was
- * never absent, say), PRUNE_ERR_ARGUMENT, PRUNE_ERR_HANDLE, PRUNE_ERR_BUFFER.
+ * Errors: PRUNE_ERR_DATA (the worths told so far do not suffice: the text says what is missing,
+ * such as a player that was never absent), PRUNE_ERR_ARGUMENT, PRUNE_ERR_HANDLE, PRUNE_ERR_BUFFER.
  */
-prune_status prune_game_result(const prune_game *game, double *out_values, double *out_standard_errors, size_t capacity);
+prune_status prune_game_result(const prune_game *game, double *out_values,
+    double *out_standard_errors, size_t capacity, size_t *out_count);
 
 /*
- * Reads the strata D_i(k) = E[v(S) | i in S, |S| = k] - E[v(S) | i not in S, |S| = k] as they were told: row i, column k - 1
- * for k = 1 .. n_players - 1; NaN where either mean has no coalition. The Shapley value is
- * (v(all) - v(none)) / n + the sum of a row / n.
+ * Reads the strata of the worths told so far: D_i(k) = E[v(S) | i in S, |S| = k] - E[v(S) | i not
+ * in S, |S| = k] in row i, column k - 1 for k = 1 .. n_players - 1; NaN where either mean has no
+ * coalition. The Shapley value is (v(all) - v(none)) / n + the sum of a row / n.
  *   capacity   n_players * (n_players - 1)
  * Errors: as prune_game_result().
  */
-prune_status prune_game_strata(const prune_game *game, double *out_strata, size_t capacity, size_t *out_count);
+prune_status prune_game_strata(
+    const prune_game *game, double *out_strata, size_t capacity, size_t *out_count);
 
 /*
- * Reads the interactions of pairs: row i, column j, symmetric, 0 on the diagonal. After EXACT, the Shapley interaction index
- * of order 2; after PAIR_DIFFERENCES, v(all) - v(all but i) - v(all but j) + v(all but both).
+ * Reads the interactions of pairs: row i, column j, symmetric, 0 on the diagonal. After EXACT, the
+ * Shapley interaction index of order 2; after PAIR_DIFFERENCES, v(all) - v(all but i) - v(all but
+ * j) + v(all but both).
  *   capacity   n_players * n_players
  * Errors: PRUNE_ERR_UNSUPPORTED for other estimators; as prune_game_result().
  */
-prune_status prune_game_interactions(const prune_game *game, double *out_interactions, size_t capacity,
-                                     size_t *out_count);
+prune_status prune_game_interactions(
+    const prune_game *game, double *out_interactions, size_t capacity, size_t *out_count);
 
 /*
- * Reads the exact weighted Banzhaf values after EXACT: E[v(S + i) - v(S)], each other player in S with keep_probability.
+ * Computes the exact weighted Banzhaf values after EXACT: E[v(S + i) - v(S)], each other player in
+ * S with keep_probability.
+ *   capacity   n_players
  * Errors: PRUNE_ERR_UNSUPPORTED for other estimators; as prune_game_result().
  */
-prune_status prune_game_banzhaf(const prune_game *game, double keep_probability, double *out_values, size_t capacity);
+prune_status prune_game_banzhaf(const prune_game *game, double keep_probability, double *out_values,
+    size_t capacity, size_t *out_count);
 
 /*
- * Saves a game as bytes: versioned, checksummed, the same on every machine. Coalitions that are outstanding are asked for
- * again after loading.
- *   capacity, out_count   bytes
+ * Saves a game as bytes, with a version and a checksum; they are the same on every machine. After
+ * loading, the game asks again for outstanding coalitions. `capacity` and `out_count` count bytes.
  * Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_HANDLE, PRUNE_ERR_BUFFER.
  */
-prune_status prune_game_save(const prune_game *game, void *out_bytes, size_t capacity, size_t *out_count);
+prune_status prune_game_save(
+    const prune_game *game, uint8_t *out_bytes, size_t capacity, size_t *out_count);
 
-/* Loads a saved game. Errors: PRUNE_ERR_FORMAT (damaged, or no saved game), PRUNE_ERR_UNSUPPORTED (a later version). */
-prune_status prune_game_load(const void *bytes, size_t n_bytes, prune_game **out_game);
+/* Loads a saved game. Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_FORMAT (damaged, or not a saved game),
+   PRUNE_ERR_UNSUPPORTED (written by a later version). */
+prune_status prune_game_load(const uint8_t *bytes, size_t n_bytes, prune_game **out_game);
 
-/* How a game of a model stands, told after every batch of coalitions. Pointers are valid during the callback. */
+/* How a game of a model stands. Pointers are valid during the callback. */
 typedef struct prune_game_progress {
     uint32_t struct_size;
-    int32_t has_estimate;                /* 0 = values and standard_errors are NULL as yet */
+    /* 0 = there is no estimate yet, and values and standard_errors are NULL. */
+    int32_t has_estimate;
     const prune_game_state *state;
-    const double *values;                /* n_players */
-    const double *standard_errors;       /* n_players */
-    double seconds;                      /* since the call began */
+    /* n_players values. */
+    const double *values;
+    /* n_players standard errors. */
+    const double *standard_errors;
+    /* Seconds since the call began. */
+    double seconds;
 } prune_game_progress;
 
-/* Returns 0 to go on; anything else stops with PRUNE_ERR_CANCELLED, and the game can be continued or saved. The callback may
-   call prune_game_save() on the game of the call. */
+/* Called after every batch of coalitions. Return 0 to continue; any other value stops the call with
+   PRUNE_ERR_CANCELLED, and the game can be resumed or saved. The callback may call
+   prune_game_save() on the game of the call. */
 typedef int32_t (*prune_game_progress_fn)(void *user_data, const prune_game_progress *progress);
 
 /* How a model plays a game. */
 typedef struct prune_game_run_options {
     uint32_t struct_size;
-    prune_granularity granularity;      /* the players: its units, where player_of_sublayer is NULL */
-    const int32_t *player_of_sublayer;  /* 2 * n_blocks players, one per sublayer, or -1 = kept in every coalition; NULL */
-    size_t player_count;                /* its length, or 0 with NULL */
-    prune_coalition_options coalitions; /* struct_size set to the size of this version: a struct inside a struct does
-                                           not grow within an ABI version. Its progress is told while a batch is
-                                           evaluated */
-    int64_t sublayer_budget;            /* sublayers applied at most, as in prune_walk_report; 0 = no bound */
-    int64_t batch_coalitions;           /* coalitions evaluated together; 0 = chosen by the library */
-    prune_game_progress_fn progress;    /* NULL = none */
+    /* What counts as one player, unless sublayers are grouped. 0 = sublayers. */
+    prune_granularity granularity;
+    /* Player that each sublayer belongs to, or -1 for a sublayer that every coalition keeps.
+       NULL = one player per unit of the granularity. */
+    const int32_t *sublayer_players;
+    /* Length of `sublayer_players`: 2 * n_blocks, or 0 with NULL. */
+    size_t n_sublayer_players;
+    /* How damage is measured. NULL = defaults. Its `progress` is called while a batch is
+       evaluated. */
+    const prune_coalition_options *coalitions;
+    /* Largest number of sublayers to apply. 0 = no bound. Counted as in prune_walk_report. */
+    int64_t sublayer_budget;
+    /* Number of coalitions evaluated together. 0 = chosen by the library. */
+    int64_t batch_coalitions;
+    /* Called after every batch of coalitions. NULL = none. */
+    prune_game_progress_fn on_batch;
+    /* First argument of `on_batch`. */
     void *user_data;
 } prune_game_run_options;
 #define PRUNE_GAME_RUN_OPTIONS_INIT \
-    { sizeof(prune_game_run_options), 0, NULL, 0, PRUNE_COALITION_OPTIONS_INIT, 0, 0, NULL, NULL }
+    { sizeof(prune_game_run_options), 0, NULL, 0, NULL, 0, 0, NULL, NULL }
 
 /*
- * Plays a game on a model until it is done: asks, evaluates, tells. The worth of a coalition is minus its measure, capped
- * as the options say, so a player's value is the damage that it averts. Goes on from where the game stands.
- * RANDOM_SUBNETWORKS draws its coalitions anew for every sequence of the data, and evaluates them on that sequence alone.
- *   game   made with as many players as the options name
- * Errors: those of prune_model_damages(); PRUNE_ERR_ARGUMENT if the players do not fit; PRUNE_ERR_CANCELLED. The game is
- * whole after every one of them.
+ * Plays a game on a model until it is done: asks, evaluates, tells. The worth of a coalition is
+ * minus its damage, capped as the options say, so a player's value is the damage that it averts. It
+ * resumes where the game stands. RANDOM_SUBNETWORKS draws new coalitions for every sequence of the
+ * data, and evaluates them on that sequence only.
+ *   game      made with as many players as the options name
+ *   options   NULL = defaults
+ * Errors: those of prune_model_damages(); PRUNE_ERR_ARGUMENT (the players do not fit);
+ * PRUNE_ERR_CANCELLED. After every error the game is consistent and can be resumed or saved.
  */
 prune_status prune_model_shapley(const prune_model *model, const prune_data *data, prune_game *game,
-                                 const prune_game_run_options *options);
+    const prune_game_run_options *options);
 
-/* ====================================================================================================================
- * Search: what to remove under a budget
+/* ================================================================================================
+ * Moments: what closed-form adapters learn from, as running sums
  *
- * A search hands out masks, is told the damage that each does (a measure: lower = better), and ends with the mask that it
- * would choose and the way it came there. Masks may be evaluated anywhere, in any order: ask and tell. prune_model_search()
- * does it all on one model. Same seed and same damages: same masks. docs/search.md says what each strategy is worth.
- * ==================================================================================================================*/
+ * Moments are means and covariances, in double, of the inputs and updates of every removed
+ * sublayer, over the full model's stream. Data can arrive in parts, on several machines, and be
+ * merged: merged parts equal the whole to rounding.
+ * ============================================================================================== */
 
-/* A search under way. Not const: one thread at a time. */
-typedef struct prune_search prune_search;
-
-/* How a search goes about it. A unit is what the granularity counts. */
-typedef int32_t prune_strategy;
-enum {
-    PRUNE_STRATEGY_DEFAULT = 0,      /* PRUNE_STRATEGY_GREEDY */
-    PRUNE_STRATEGY_ONE_SHOT = 1,     /* by ascending score, as scored once */
-    PRUNE_STRATEGY_GREEDY = 2,       /* the unit that does least damage now, then the next: SLEB (arXiv 2402.09025) for
-                                        blocks, BlockPruner (2406.10594) and FinerCut (2405.18218) for sublayers; then
-                                        removed units are exchanged for kept ones as long as that does less damage */
-    PRUNE_STRATEGY_WINDOW = 3,       /* the run of contiguous units that does least damage, or has the lowest score
-                                        (2403.17887: angular distance) */
-    PRUNE_STRATEGY_TAIL = 4,         /* from the last unit on */
-    PRUNE_STRATEGY_EVOLUTIONARY = 5, /* (1 + offspring), units exchanged, offspring selected on ever more data: EvoPress
-                                        (2410.14649) */
-    PRUNE_STRATEGY_RANDOM = 6        /* any: the control */
-};
-
-/* What one token takes in one place of the model. The layout is fixed within an ABI version. */
-typedef struct prune_token_time {
-    double prefill_ms;  /* as one of many tokens of a prompt */
-    double decode_ms;   /* as the next one, after `context` tokens */
-} prune_token_time;
-
-/* How times are measured. */
-typedef struct prune_time_options {
-    uint32_t struct_size;
-    int32_t repetitions;        /* of which the median counts; 0 = 5 */
-    int64_t prompt_tokens;      /* of a prompt; 0 = 512 */
-    int64_t context;            /* tokens before the one that is decoded; 0 = 512 */
-    prune_progress_fn progress; /* NULL = none */
-    void *user_data;
-} prune_time_options;
-#define PRUNE_TIME_OPTIONS_INIT { sizeof(prune_time_options), 0, 0, 0, NULL, NULL }
-
-/*
- * Measures on this machine, with the threads of prune_threads_set(), what a token takes in every sublayer.
- *   out_times   2 * n_blocks + 1 entries: the sublayers in order, and embeddings, final norm and head together
- * Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_HANDLE, PRUNE_ERR_BUFFER, PRUNE_ERR_CANCELLED, PRUNE_ERR_MEMORY,
- * PRUNE_ERR_UNSUPPORTED (the model lacks PRUNE_ABILITY_GENERATE).
- */
-prune_status prune_model_times(const prune_model *model, const prune_time_options *options, prune_token_time *out_times,
-                               size_t capacity, size_t *out_count);
-
-/*
- * What a search may remove, and where it ends. Bounds that are 0 are none; where there are several, all must hold. A search
- * with no bound but max_loss_increase or max_damage removes as much as these allow.
- */
-typedef struct prune_search_options {
-    uint32_t struct_size;
-    prune_strategy strategy;
-    prune_granularity granularity;   /* of the units; 0 = sublayers */
-    int32_t reserved;                /* 0 */
-    uint64_t seed;                   /* of EVOLUTIONARY and RANDOM */
-    /* The budget */
-    int64_t remove;                  /* units, beyond those that `start` lacks; exactly as many */
-    int64_t remove_attention;        /* of SUBLAYER: exactly as many attention sublayers; needs remove_feed_forward too, or */
-    int64_t remove_feed_forward;     /* leaves the other kind alone. Not with `remove` */
-    double remove_parameters;        /* share of the model's parameters, at least; below 1 */
-    int64_t parameter_bytes;         /* that are left, at most */
-    int64_t kv_bytes;      /* that are left, at most */
-    double prefill_ms;     /* per token, at most: the sum of `times` of what is left */
-    double decode_ms;
-    const prune_token_time *times;   /* as prune_model_times() gives them; needed by the two before */
-    size_t n_times;              /* 2 * n_blocks + 1, or 0 with NULL */
-    double max_loss_increase;             /* damage at most this share above that of `start`: 0.02 = 2 %. Of a loss */
-    double max_damage;               /* damage at most */
-    /* The choice */
-    const uint8_t *start;            /* mask to start from; NULL = everything kept */
-    size_t n_start;              /* 2 * n_blocks, or 0 with NULL */
-    const uint8_t *protect;          /* sublayers that are never removed: 1; NULL = none */
-    size_t n_protect;            /* 2 * n_blocks, or 0 with NULL */
-    const double *scores;            /* influence of each unit: of ONE_SHOT; of GREEDY with `candidates`. Of WINDOW n_blocks
-                                        rows of n_blocks, as prune_statistics_windows() gives them. NULL where a strategy
-                                        needs none, or prune_model_search() is to score */
-    size_t n_scores;
-    int64_t candidates;              /* of GREEDY: units with the lowest scores that are tried at each step; 0 = all */
-    int64_t exchanges;               /* of GREEDY: rounds in a row without a better mask after which exchanges end; 0 = 3;
-                                        -1 = no exchanges, as published */
-    /* EVOLUTIONARY */
-    int64_t offspring;               /* per generation; 0 = 32 */
-    int64_t generations;             /* 0 = removed * kept / 1.5, as EvoPress does */
-    int64_t patience;                /* generations without a better parent after which it ends; 0 = no such end */
-} prune_search_options;
-#define PRUNE_SEARCH_OPTIONS_INIT \
-    { sizeof(prune_search_options), 0, 0, 0, 0, 0, 0, 0, 0.0, 0, 0, 0.0, 0.0, NULL, 0, 0.0, 0.0, NULL, 0, NULL, 0, NULL, 0, 0, \
-      0, 0, 0, 0 }
-
-/*
- * Makes a search.
- *   model     for what its sublayers cost; not kept
- *   options   copied, arrays too; NULL is PRUNE_ERR_ARGUMENT, since there is no budget then
- * Errors: PRUNE_ERR_ARGUMENT (an option out of range, or of another strategy; a budget that cannot be met: the text says
- * what is left when everything that may go is gone), PRUNE_ERR_HANDLE, PRUNE_ERR_NONFINITE (a score),
- * PRUNE_ERR_UNSUPPORTED (the model lacks PRUNE_ABILITY_SUBLAYERS, and the units are no blocks).
- */
-prune_status prune_search_create(const prune_model *model, const prune_search_options *options, prune_search **out_search);
-
-/* Gives a search back. NULL and a handle that was already released are allowed. */
-void prune_search_release(prune_search *search);
-
-/*
- * Hands out masks whose damage is wanted next. Those that were asked for and not told are not handed out again, but after
- * prune_search_load().
- *   most        masks that fit in out_masks: most * 2 * n_blocks bytes
- *   out_count   how many were handed out: 0 if the search is done, or waits to be told
- *   out_share   share of the data that these masks are to be evaluated on, its first sequences: below 1 only for
- *               EVOLUTIONARY; NULL = not wanted: shares other than 1 are then not asked for. The first call decides it
- * Errors: PRUNE_ERR_ARGUMENT (also a search that goes by scores and has none; out_share is NULL where the first call had
- * it, and such a share is due), PRUNE_ERR_HANDLE.
- */
-prune_status prune_search_ask(prune_search *search, size_t most, uint8_t *out_masks, size_t *out_count, double *out_share);
-
-/*
- * Tells damages of masks that were asked for: all, or none on failure.
- * Errors: PRUNE_ERR_ARGUMENT (a mask that was not asked for, or was told before), PRUNE_ERR_HANDLE, PRUNE_ERR_NONFINITE.
- */
-prune_status prune_search_tell(prune_search *search, const uint8_t *masks, const double *damages, size_t n);
-
-/* Where a search stands. */
-typedef struct prune_search_state {
-    uint32_t struct_size;
-    prune_strategy strategy;     /* the one in use, never DEFAULT */
-    int32_t done;                /* 1 if nothing more will be asked for */
-    int32_t met;                 /* 1 if the mask meets the budget */
-    int64_t n_blocks;
-    int64_t asked;
-    int64_t told;
-    int64_t removed;             /* units that the mask removes beyond `start` */
-    int64_t steps;               /* entries of the path */
-    double start_damage;         /* NaN while it was not told; ONE_SHOT, TAIL, RANDOM ask for it only if a bound needs it */
-    double damage;               /* of the mask, on all data; NaN while it was not told */
-    int64_t sublayers_computed;  /* in searches that prune_model_search() ran: as in prune_walk_report; the naive count is */
-    int64_t sublayers_naive;     /* that of each mask by itself */
-} prune_search_state;
-#define PRUNE_SEARCH_STATE_INIT { sizeof(prune_search_state), 0, 0, 0, 0, 0, 0, 0, 0, 0.0, 0.0, 0, 0 }
-
-/* Says where a search stands. Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_HANDLE. */
-prune_status prune_search_info(const prune_search *search, prune_search_state *out_state);
-
-/* Reads the mask that the search would choose now: 2 * n_blocks bytes. Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_HANDLE,
-   PRUNE_ERR_BUFFER. */
-prune_status prune_search_mask(const prune_search *search, uint8_t *out_keep, size_t capacity, size_t *out_count);
-
-/* A step on the way. The layout is fixed within an ABI version. */
-typedef struct prune_search_step {
-    int64_t unit;                /* removed by this step; -1 if several changed, as by EVOLUTIONARY and WINDOW */
-    int64_t removed;             /* units that are removed after it */
-    double damage;               /* after it; NaN if it was not told */
-    int64_t parameters;          /* that are left */
-    int64_t parameter_bytes;
-    int64_t kv_bytes;
-    int64_t told;                /* damages told until then */
-} prune_search_step;
-
-/*
- * Reads the path: the start, then each removal, or each generation's parent.
- *   out_steps   the steps; NULL with capacity 0 = not wanted
- *   out_masks   the masks after them: 2 * n_blocks bytes each; NULL = not wanted
- *   capacity    steps that fit in either
- * Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_HANDLE, PRUNE_ERR_BUFFER.
- */
-prune_status prune_search_path(const prune_search *search, prune_search_step *out_steps, uint8_t *out_masks,
-                               size_t capacity, size_t *out_count);
-
-/*
- * Writes a search as bytes, versioned and with a checksum. What was asked for and not told is asked for again after loading.
- * Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_HANDLE, PRUNE_ERR_BUFFER.
- */
-prune_status prune_search_save(const prune_search *search, uint8_t *out_bytes, size_t capacity, size_t *out_count);
-
-/* Reads a saved search: it goes on as if it had never stopped. Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_FORMAT (damaged),
-   PRUNE_ERR_UNSUPPORTED (a later version). */
-prune_status prune_search_load(const uint8_t *bytes, size_t count, prune_search **out_search);
-
-/* Told after every batch of masks: the search is whole, and may be read and saved. Non-zero stops: PRUNE_ERR_CANCELLED. */
-typedef int32_t (*prune_search_progress_fn)(void *user_data, const prune_search *search);
-
-/* How a model runs a search. */
-typedef struct prune_search_run_options {
-    uint32_t struct_size;
-    int32_t reserved;                   /* 0 */
-    prune_coalition_options coalitions; /* measure, reference, memory; struct_size set to that of this version. No cap unless
-                                           one is given. Its progress is told while a batch is evaluated */
-    uint64_t metric;                    /* PRUNE_METRIC_*, one bit: what scores are made of that the search lacks; 0 =
-                                           COSINE, and ANGULAR for WINDOW over blocks. LEAVE_ONE_OUT_LOSS for WINDOW: by
-                                           the damage of each run, as where there are no scores to be had */
-    int64_t batch_masks;                /* masks evaluated together at most; 0 = 64 */
-    prune_search_progress_fn on_batch;  /* NULL = none */
-    void *user_data;
-} prune_search_run_options;
-#define PRUNE_SEARCH_RUN_OPTIONS_INIT \
-    { sizeof(prune_search_run_options), 0, PRUNE_COALITION_OPTIONS_INIT, 0, 0, NULL, NULL }
-
-/*
- * Runs a search on a model until it is done: scores where scores are lacking, asks, evaluates, tells. Goes on from where the
- * search stands.
- *   data      of 16 sequences or more, EVOLUTIONARY uses shares
- *   search    made for a model of as many blocks
- *   options   NULL = defaults
- * Errors: those of prune_model_damages() and prune_model_score(); PRUNE_ERR_CANCELLED. The search is whole after every one
- * of them.
- */
-prune_status prune_model_search(const prune_model *model, const prune_data *data, prune_search *search,
-                                const prune_search_run_options *options);
-
-/* ====================================================================================================================
- * Recovery: adapters that emulate what was removed
- *
- * An adapter stands in the place of a removed sublayer and adds to the hidden state h of every token
- *
- *     bias + matrix * x,    x = norm(h), or h itself
- *
- * with the norm of the sublayer that it emulates. It is found in closed form, by ridge regression of the update that the
- * sublayer made on x, or trained. Formulas and what each is worth: docs/recovery.md.
- * ==================================================================================================================*/
-
-/* Adapters for the removed sublayers of one model, and the mask that removes them. */
-typedef struct prune_adapters prune_adapters;
-
-typedef int32_t prune_adapter_kind;
-enum {
-    PRUNE_ADAPTER_DEFAULT = 0,  /* PRUNE_ADAPTER_LOW_RANK */
-    PRUNE_ADAPTER_BIAS = 1,     /* bias alone: the mean update, emulated (arXiv 2407.16286) */
-    PRUNE_ADAPTER_LOW_RANK = 2, /* matrix = up * down, of rank `rank` */
-    PRUNE_ADAPTER_LINEAR = 3    /* a whole matrix, hidden_size x hidden_size */
-};
-
-/* What adapters are made to bring near the full model. */
-typedef int32_t prune_objective;
-enum {
-    PRUNE_OBJECTIVE_CLOSED_FORM = 0, /* least squares of each update alone; solved, not trained */
-    PRUNE_OBJECTIVE_MSE = 1,         /* mean squared difference of the hidden state after the last sublayer to the full
-                                        model's, divided by the mean square of that */
-    PRUNE_OBJECTIVE_CE = 2,          /* loss of the tokens that follow */
-    PRUNE_OBJECTIVE_KL = 3,          /* KL(full model || recovered model) of the next-token distributions */
-    PRUNE_OBJECTIVE_JS = 4           /* Jensen-Shannon divergence of the two */
-};
-
-/* What the matrix of an adapter is applied to. */
-enum {
-    PRUNE_INPUT_NORMED = 0, /* norm(h), with the norm of the sublayer that is emulated */
-    PRUNE_INPUT_RAW = 1     /* h */
-};
-
-/* The hidden states that the closed form learns from. */
-enum {
-    PRUNE_STREAM_RECOVERED = 0, /* sublayer after sublayer, along the model as it is pruned and already recovered: an
-                                   adapter learns to lead from the state that reaches it to the full model's after it */
-    PRUNE_STREAM_FULL_MODEL = 1 /* the full model's: one pass for all sublayers */
-};
-
-/* Which sublayers of a block that is removed whole get an adapter. */
-enum {
-    PRUNE_SLOT_ATTENTION = 0,    /* one that emulates the block, in the place of its attention */
-    PRUNE_SLOT_FEED_FORWARD = 1, /* one that emulates the block, in the place of its feed-forward */
-    PRUNE_SLOT_BOTH = 2          /* one for each of the two */
-};
-
-/* Where training starts. */
-enum {
-    PRUNE_START_CLOSED_FORM = 0,
-    PRUNE_START_ZERO = 1 /* adapters that add nothing */
-};
-
-/* How a training stands, told after every step. */
-typedef struct prune_training_progress {
-    uint32_t struct_size;
-    int32_t reserved;          /* 0 */
-    int64_t step;              /* steps done */
-    int64_t steps;             /* in all */
-    double loss;               /* objective of the last step */
-    double held_out_loss;      /* objective on the held-out tokens when last looked at */
-    double best_loss;          /* the lowest of these so far */
-    double learning_rate;      /* of the last step */
-    double tokens_per_second;  /* trained on since the call began */
-    double seconds;            /* since the call began */
-} prune_training_progress;
-
-/* Returns 0 to go on; anything else stops: PRUNE_ERR_CANCELLED. */
-typedef int32_t (*prune_training_progress_fn)(void *user_data, const prune_training_progress *progress);
-
-/* How adapters are made. */
-typedef struct prune_recover_options {
-    uint32_t struct_size;
-    prune_adapter_kind kind;
-    prune_objective objective;
-    int32_t input;                /* PRUNE_INPUT_* */
-    int32_t stream;               /* PRUNE_STREAM_* */
-    int32_t block_slot;           /* PRUNE_SLOT_* */
-    int32_t start;                /* PRUNE_START_*; of trained objectives */
-    int32_t reserved;             /* 0 */
-    int64_t rank;                 /* of LOW_RANK; 0 = 16; -1 = chosen among powers of two by what held-out tokens lose */
-    double ridge;                 /* added to the diagonal of the input's covariance, as a share of its mean; 0 = chosen on
-                                     held-out tokens */
-    const prune_data *held_out;   /* what ridge, rank and the best step are chosen by; NULL = a share of the data */
-    double held_out_share;        /* of the data's sequences, drawn by seed; 0 = 0.1; of use where held_out is NULL */
-    uint64_t seed;                /* of held-out share, first weights and batches */
-    int64_t batch_tokens;         /* as in prune_score_options */
-    int64_t memory_budget;        /* bytes of statistics at most; 0 = a quarter of the memory that is free. Sublayers that
-                                     do not fit wait for another pass */
-    const prune_adapters *initial;/* adapters of the same mask to train on from; NULL = as `start` says */
-    int64_t steps;                /* of training; 0 = 300 */
-    int64_t step_tokens;          /* tokens of a step, in whole sequences; 0 = 2048 */
-    double learning_rate;         /* at its highest; 0 = chosen by kind and hidden size: docs/recovery.md */
-    double weight_decay;          /* of AdamW, on matrices; 0 = none */
-    int64_t warmup_steps;         /* over which the learning rate rises; 0 = a tenth of all. It falls as a cosine then */
-    double clip_norm;             /* largest norm of all gradients together; 0 = 1; -1 = no bound */
-    int64_t evaluate_every;       /* steps between two looks at the held-out loss; 0 = a twentieth of all */
-    int64_t patience;             /* looks without a lower held-out loss after which training ends; 0 = no such end. The
-                                     adapters of the best look are kept either way */
-    const char *checkpoint;       /* a file for the state of training, written whole or not at all; where it exists,
-                                     training goes on from it and ends with the same bits. NULL = none */
-    int64_t checkpoint_every;     /* steps between two; 0 = whenever the held-out loss is looked at */
-    prune_training_progress_fn on_step; /* NULL = none */
-    prune_progress_fn progress;   /* of the closed form; NULL = none */
-    void *user_data;              /* of both callbacks */
-} prune_recover_options;
-#define PRUNE_RECOVER_OPTIONS_INIT \
-    { sizeof(prune_recover_options), 0, 0, 0, 0, 0, 0, 0, 0, 0.0, NULL, 0.0, 0, 0, 0, NULL, 0, 0, 0.0, 0.0, 0, 0.0, 0, 0, \
-      NULL, 0, NULL, NULL, NULL }
-
-/*
- * Makes adapters for every sublayer that a mask removes.
- *   data               what they learn from. Token weights count in the objectives CE, KL and JS
- *   keep, n_keep   NULL with 0 = the model's mask
- *   options            NULL = defaults
- *   out_adapters       receives the handle; give it to prune_adapters_release()
- * Errors: PRUNE_ERR_ARGUMENT (the mask removes nothing; an option out of range; `initial` of another mask or model),
- * PRUNE_ERR_HANDLE, PRUNE_ERR_DATA (nothing to predict; too few sequences to hold some out), PRUNE_ERR_NONFINITE (a loss
- * or a gradient; the text names step and layer), PRUNE_ERR_FILE, PRUNE_ERR_FORMAT (the checkpoint is damaged, or of
- * another training), PRUNE_ERR_CANCELLED (a checkpoint holds the last step that it was due), PRUNE_ERR_MEMORY,
- * PRUNE_ERR_UNSUPPORTED (training, and the model lacks PRUNE_ABILITY_GRADIENTS).
- */
-prune_status prune_model_recover(const prune_model *model, const prune_data *data, const uint8_t *keep,
-                                 size_t n_keep, const prune_recover_options *options,
-                                 prune_adapters **out_adapters);
-
-/* Gives adapters back. NULL and a handle that was already released are allowed. Models they are attached to keep them. */
-void prune_adapters_release(prune_adapters *adapters);
-
-/*
- * Attaches adapters: gives the recovered model as a model of its own, on which every other function works. Its sublayer u
- * is the adapter that stands there; nothing, where the adapters' mask removes u and none stands; else the sublayer of
- * `model`, whose weights it shares. Keep masks for it speak of its own sublayers: removing one that is an adapter takes
- * the adapter away. Later changes of `adapters` do not reach it. Release it to detach; `model` itself is not changed, and
- * may be released before it.
- * Errors: PRUNE_ERR_ARGUMENT (the adapters are of another model; `model` has adapters attached itself: they are for full
- * models, here and in the calls that make them), PRUNE_ERR_HANDLE, PRUNE_ERR_MEMORY.
- */
-prune_status prune_model_attach(const prune_model *model, const prune_adapters *adapters, prune_model **out_model);
-
-/* Adapters as a whole, and how they came about. */
-typedef struct prune_adapters_summary {
-    uint32_t struct_size;
-    prune_objective objective;   /* the last one that they were made for */
-    int64_t n_blocks;
-    int64_t hidden_size;
-    int64_t n_adapters;
-    int64_t parameters;          /* of all; fp32 each */
-    int64_t statistics_tokens;   /* tokens that the closed form learnt from */
-    int64_t trained_tokens;      /* tokens trained on, repetitions counted */
-    int64_t steps;               /* of training, done */
-    int64_t best_step;           /* the one whose adapters these are */
-    double held_out_before;      /* objective on held-out tokens before training, and of these adapters; NaN if they */
-    double held_out_best;        /* were not trained */
-    double seconds;              /* that it took to make them */
-} prune_adapters_summary;
-#define PRUNE_ADAPTERS_SUMMARY_INIT { sizeof(prune_adapters_summary), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0.0, 0.0, 0.0 }
-
-/* Describes adapters. Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_HANDLE. */
-prune_status prune_adapters_info(const prune_adapters *adapters, prune_adapters_summary *out_summary);
-
-/* One adapter. The layout is fixed within an ABI version. */
-typedef struct prune_adapter {
-    int64_t sublayer;        /* in whose place it stands */
-    prune_adapter_kind kind;
-    int32_t input;           /* PRUNE_INPUT_*; RAW for BIAS */
-    int64_t rank;            /* of LOW_RANK; else 0 */
-    int64_t parameters;
-    double bias_norm;        /* Euclidean norm of the bias */
-    double matrix_norm;      /* Frobenius norm of the matrix; 0 for BIAS */
-    double ridge;            /* that the closed form used, as in prune_recover_options; NaN if there was none */
-    double explained;        /* share of the update's variance on held-out tokens that the closed form explains; NaN */
-} prune_adapter;
-
-/* Lists adapters by ascending sublayer. Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_HANDLE, PRUNE_ERR_BUFFER. */
-prune_status prune_adapters_list(const prune_adapters *adapters, prune_adapter *out_adapters, size_t capacity,
-                                 size_t *out_count);
-
-/* Reads the mask that adapters were made for: 2 * n_blocks bytes. Errors: as prune_adapters_list(). */
-prune_status prune_adapters_mask(const prune_adapters *adapters, uint8_t *out_keep, size_t capacity, size_t *out_count);
-
-/* Looks at the losses of a training. The layout is fixed within an ABI version. */
-typedef struct prune_training_record {
-    int64_t step;
-    double loss;           /* mean objective of the steps since the look before; NaN at step 0 */
-    double held_out_loss;
-} prune_training_record;
-
-/* Lists the looks in order; none for adapters that were not trained. Errors: as prune_adapters_list(). */
-prune_status prune_adapters_history(const prune_adapters *adapters, prune_training_record *out_records, size_t capacity,
-                                    size_t *out_count);
-
-/* The arrays of an adapter. */
-enum {
-    PRUNE_PART_BIAS = 0,   /* hidden_size */
-    PRUNE_PART_DOWN = 1,   /* LOW_RANK: rank x hidden_size */
-    PRUNE_PART_UP = 2,     /* LOW_RANK: hidden_size x rank */
-    PRUNE_PART_MATRIX = 3, /* LINEAR: hidden_size x hidden_size */
-    PRUNE_PART_NORM = 4    /* gain of its input's norm, hidden_size; none for BIAS and PRUNE_INPUT_RAW */
-};
-
-/*
- * Reads an array of an adapter. Errors: PRUNE_ERR_ARGUMENT (no adapter at the sublayer; its kind has no such part),
- * PRUNE_ERR_HANDLE, PRUNE_ERR_BUFFER.
- */
-prune_status prune_adapters_get(const prune_adapters *adapters, int64_t sublayer, int32_t part, float *out_values,
-                                size_t capacity, size_t *out_count);
-
-/*
- * Replaces an array of an adapter, the norm excepted. Errors: PRUNE_ERR_ARGUMENT (also a wrong count), PRUNE_ERR_HANDLE,
- * PRUNE_ERR_NONFINITE.
- */
-prune_status prune_adapters_set(prune_adapters *adapters, int64_t sublayer, int32_t part, const float *values,
-                                size_t count);
-
-/*
- * Saves adapters as a directory of two files, adapters.safetensors (fp32; "attn.3.bias", "attn.3.down.weight",
- * "attn.3.up.weight", "attn.3.linear.weight", "attn.3.norm.weight") and adapters.json (mask, kinds, report, provenance,
- * and the first file's checksum). The directory is made if it is not there. Adapters that were there are replaced: whenever
- * the process stops, the older or the newer ones can be loaded.
- *   provenance_json   a JSON object kept with them; NULL = {}
- * Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_HANDLE, PRUNE_ERR_FILE, PRUNE_ERR_FORMAT (provenance is no JSON object).
- */
-prune_status prune_adapters_save(const prune_adapters *adapters, const char *directory, const char *provenance_json);
-
-/* Loads saved adapters. Errors: PRUNE_ERR_FILE, PRUNE_ERR_FORMAT (names file and tensor), PRUNE_ERR_UNSUPPORTED (a later
-   version). */
-prune_status prune_adapters_load(const char *directory, prune_adapters **out_adapters);
-
-/*
- * Folds adapters that are biases into the biases of sublayers before them. Exact where no adapter with an input, and no
- * sublayer, lies between the two.
- *   out_biases   2 * n_blocks rows of hidden_size values: what to add to the output bias of each kept sublayer; zeros
- *   out_rest     receives the adapters that could not be folded, of the same mask; it may have none
- * Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_HANDLE, PRUNE_ERR_BUFFER.
- */
-prune_status prune_adapters_fold(const prune_adapters *adapters, float *out_biases, size_t capacity, size_t *out_count,
-                                 prune_adapters **out_rest);
-
-/*
- * Moments: what the closed form learns from, as running sums in double: means of the inputs and updates of every removed
- * sublayer, and their covariances, over the full model's stream. Data can come in parts, on several machines, and be
- * merged: parts merged equal the whole to rounding.
- */
+/* Running sums for closed-form adapters. */
 typedef struct prune_moments prune_moments;
 
 /*
  * Makes empty moments for the sublayers that a mask removes: hidden_size^2 * 16 bytes each.
  *   keep, n_keep   NULL with 0 = the model's mask
- *   options            NULL = defaults; kind, input and block_slot are used
+ *   options        NULL = defaults; kind, input and block_slot are used
  * Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_HANDLE, PRUNE_ERR_MEMORY.
  */
 prune_status prune_moments_create(const prune_model *model, const uint8_t *keep, size_t n_keep,
-                                  const prune_recover_options *options, prune_moments **out_moments);
+    const prune_recover_options *options, prune_moments **out_moments);
 
 /* Gives moments back. NULL and a handle that was already released are allowed. */
 void prune_moments_release(prune_moments *moments);
 
-/* Adds all tokens of a data set by one forward pass of the full model. On failure, cancelling included, nothing is added.
-   Errors: as prune_model_score(); PRUNE_ERR_ARGUMENT if the moments are of another model. */
-prune_status prune_moments_collect(prune_moments *moments, const prune_model *model, const prune_data *data,
-                                   const prune_evaluate_options *options);
+/* Adds all tokens of a data set by one forward pass of the full model. On failure, which includes
+   cancelling, nothing is added. Errors: as prune_model_score(); PRUNE_ERR_ARGUMENT (the moments are
+   of another model). */
+prune_status prune_moments_collect(prune_moments *moments, const prune_model *model,
+    const prune_data *data, const prune_evaluate_options *options);
 
 /* Adds `other`, of the same mask and options. Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_HANDLE. */
 prune_status prune_moments_merge(prune_moments *moments, const prune_moments *other);
 
 /*
  * Solves for adapters in closed form.
- *   held_out   moments of other data to choose ridge and rank by; NULL = a ridge of 1e-3 where none is given; rank must be
+ *   held_out   moments of other data, by which ridge and rank are chosen. NULL = a ridge of 1e-3 if
+ *              none is given; the rank must then be given
  *   options    NULL = defaults; kind, rank and ridge are used
  * Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_HANDLE, PRUNE_ERR_DATA (no tokens), PRUNE_ERR_MEMORY.
  */
 prune_status prune_moments_solve(const prune_moments *moments, const prune_moments *held_out,
-                                 const prune_recover_options *options, prune_adapters **out_adapters);
+    const prune_recover_options *options, prune_adapters **out_adapters);
 
-/* ====================================================================================================================
+/* ================================================================================================
  * Gradients
- * ==================================================================================================================*/
+ * ============================================================================================== */
 
 /*
- * Pulls a gradient back through one sublayer: a vector-Jacobian product, the residual path included.
- *   data        its sequences say which tokens belong together
- *   states      hidden states before the sublayer, one row of hidden_size values per token
- *   gradients   gradient of any scalar with respect to the states after it, in the same layout
- *   count       of either: tokens * hidden_size
- *   options     NULL = defaults
- *   out         receives the gradient with respect to the states before it: count values
- * Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_HANDLE, PRUNE_ERR_CANCELLED, PRUNE_ERR_MEMORY, PRUNE_ERR_UNSUPPORTED (the model
- * lacks PRUNE_ABILITY_GRADIENTS).
+ * Pulls a gradient back through one sublayer: a vector-Jacobian product, the residual path
+ * included.
+ *   data            its sequences say which tokens belong together
+ *   states          hidden states before the sublayer, one row of hidden_size values per token
+ *   gradients       gradient of any scalar with respect to the states after it, in the same layout
+ *   n_values        length of either: tokens * hidden_size
+ *   options         NULL = defaults
+ *   out_gradients   receives the gradient with respect to the states before it: n_values values
+ * Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_HANDLE, PRUNE_ERR_CANCELLED, PRUNE_ERR_MEMORY,
+ * PRUNE_ERR_UNSUPPORTED (the model lacks PRUNE_ABILITY_GRADIENTS).
  */
-prune_status prune_model_vjp(const prune_model *model, const prune_data *data, int64_t sublayer, const float *states,
-                             const float *gradients, size_t count, const prune_evaluate_options *options, float *out);
+prune_status prune_model_vjp(const prune_model *model, const prune_data *data, int64_t sublayer,
+    const float *states, const float *gradients, size_t n_values,
+    const prune_evaluate_options *options, float *out_gradients);
 
 /*
- * The gradient of an objective with respect to the hidden states before a sublayer.
- *   objective     PRUNE_OBJECTIVE_CE, _KL or _JS; the latter two compare with the model when it keeps everything
- *   keep          NULL with 0 = the model's mask
- *   sublayer      0 .. 2 * n_blocks; the last = after all of them
- *   out_gradient  tokens * hidden_size values
- *   out_loss      the objective: weighted mean over predicting tokens; NULL = not wanted
+ * Computes the gradient of an objective with respect to the hidden states before a sublayer.
+ *   objective      PRUNE_OBJECTIVE_CE, _KL or _JS; the latter two compare with the unmasked model
+ *   keep, n_keep   NULL with 0 = the model's mask
+ *   sublayer       0 .. 2 * n_blocks; the last = after all of them
+ *   out_gradient   tokens * hidden_size values
+ *   out_loss       the objective: weighted mean over predicting tokens; NULL = not wanted
  * Errors: as prune_model_evaluate(), PRUNE_ERR_BUFFER, PRUNE_ERR_UNSUPPORTED.
  */
-prune_status prune_model_gradient(const prune_model *model, const prune_data *data, const uint8_t *keep,
-                                  size_t n_keep, prune_objective objective, int64_t sublayer,
-                                  const prune_evaluate_options *options, float *out_gradient, size_t capacity,
-                                  size_t *out_count, double *out_loss);
+prune_status prune_model_gradient(const prune_model *model, const prune_data *data,
+    const uint8_t *keep, size_t n_keep, prune_objective objective, int64_t sublayer,
+    const prune_evaluate_options *options, float *out_gradient, size_t capacity, size_t *out_count,
+    double *out_loss);
 
 /*
- * The gradient of an objective with respect to one adapter, all adapters in place.
- *   model         the full model
- *   objective     any but PRUNE_OBJECTIVE_CLOSED_FORM
- *   out_gradient  the adapter's parameters: bias, then down and up, or matrix
- * Errors: as prune_model_gradient(); PRUNE_ERR_ARGUMENT (no adapter at the sublayer; adapters of another model).
+ * Computes the gradient of an objective with respect to one adapter, all adapters in place.
+ *   model          the full model
+ *   objective      any but PRUNE_OBJECTIVE_CLOSED_FORM
+ *   out_gradient   the adapter's parameters: bias, then down and up, or matrix
+ * Errors: as prune_model_gradient(); PRUNE_ERR_ARGUMENT (no adapter at the sublayer; adapters of
+ * another model).
  */
-prune_status prune_adapters_gradient(const prune_adapters *adapters, const prune_model *model, const prune_data *data,
-                                     prune_objective objective, int64_t sublayer,
-                                     const prune_evaluate_options *options, float *out_gradient, size_t capacity,
-                                     size_t *out_count, double *out_loss);
+prune_status prune_adapters_gradient(const prune_adapters *adapters, const prune_model *model,
+    const prune_data *data, prune_objective objective, int64_t sublayer,
+    const prune_evaluate_options *options, float *out_gradient, size_t capacity, size_t *out_count,
+    double *out_loss);
 
-/* ====================================================================================================================
- * Export: directories that runtimes serve
- * ==================================================================================================================*/
+/* ================================================================================================
+ * Tensors: models whose weights are already in memory
+ * ============================================================================================== */
 
-typedef int32_t prune_format;
-enum {
-    PRUNE_FORMAT_HF = 0,        /* PRUNE_FORMAT_HF_PLAIN where that can say it, else PRUNE_FORMAT_HF_CUSTOM */
-    PRUNE_FORMAT_HF_PLAIN = 1,  /* whole blocks removed: a checkpoint like any other, blocks renumbered. No adapters, but
-                                   biases that prune_adapters_fold() moves into output biases that the model has */
-    PRUNE_FORMAT_HF_CUSTOM = 2, /* sublayers removed, adapters in their places: with a modelling file of its own, which
-                                   transformers runs with trust_remote_code, and `per_layer_config` as a declaration */
-    PRUNE_FORMAT_DECI = 3       /* nemotron-nas with block_configs, for vLLM and mlx: sublayers removed, no adapters */
-};
-
-/* How a model is exported. */
-typedef struct prune_export_options {
-    uint32_t struct_size;
-    prune_format format;
-    int64_t shard_bytes;         /* a file of weights at most; 0 = 5 * 10^9. A larger tensor is a file of its own */
-    const char *provenance_json; /* a JSON object kept in prunecore.json; NULL = {} */
-    int32_t replace;             /* 1 = a directory that PruneCore exported before is replaced, if nothing was added to it */
-    int32_t reserved;            /* 0 */
-    prune_progress_fn progress;  /* NULL = none; steps are tensors */
-    void *user_data;
-} prune_export_options;
-#define PRUNE_EXPORT_OPTIONS_INIT { sizeof(prune_export_options), 0, 0, NULL, 0, 0, NULL, NULL }
+/* A tensor in the host's memory. */
+typedef struct prune_tensor {
+    /* As in a Hugging Face checkpoint: "model.layers.0.self_attn.q_proj.weight". */
+    const char *name;
+    /* The first element, of any alignment. */
+    const void *data;
+    prune_element_type element_type;
+    /* 1 or 2. */
+    int32_t n_dimensions;
+    /* n_dimensions entries. */
+    const int64_t *shape;
+    /* Elements from one index to the next, n_dimensions entries; NULL = row after row. The last
+       must be 1, that of rows at least their length: rows of a wider matrix are allowed. */
+    const int64_t *strides;
+} prune_tensor;
 
 /*
- * Exports a model without what a mask removes: config.json, weights in their stored type, copied tensor by tensor, the other
- * files of the model's directory (tokenizer, generation_config.json), and prunecore.json with mask, provenance and checksums.
- * The directory appears when it is whole: written beside, synced, renamed. Whatever stops it, a kill included, what was there
- * before is there still; a killed one leaves a directory NAME.*.partial beside, which the next export to NAME takes away.
- *   model        opened from a directory
- *   keep, n_keep   NULL with 0 = the model's mask, or that of the adapters
- *   adapters     of the same mask; NULL = none
- *   directory    must not exist, unless options->replace
- *   options      NULL = defaults
- * Errors: PRUNE_ERR_ARGUMENT (mask and adapters do not fit; the model has adapters attached), PRUNE_ERR_HANDLE, PRUNE_ERR_FILE
- * (exists; no room; the text has the system's reason), PRUNE_ERR_FORMAT (bad provenance), PRUNE_ERR_UNSUPPORTED (the format
- * cannot say it, or its runtimes would compute something else: the text says why and which format can; the model has no
- * directory), PRUNE_ERR_CANCELLED, PRUNE_ERR_MEMORY.
+ * Makes a model over weights that the host already holds; nothing is copied. The memory is
+ * borrowed: every call reads it anew. It must stay until prune_model_release() has returned, no
+ * call is under way, and models attached to this one are released too; options->on_close says when.
+ * The next call sees a weight that the host changes; weights must not change during a call.
+ *   config_json   the text of the model's `config.json`
+ *   tensors       named as in a checkpoint; those that the architecture does not need are ignored.
+ *                 The array itself is no longer used after the call
+ *   options       NULL = defaults
+ * Architectures and errors: as prune_model_open(); PRUNE_ERR_FORMAT (a tensor is missing or has
+ * another shape), PRUNE_ERR_ARGUMENT (two tensors of one name; a NULL; a negative size),
+ * PRUNE_ERR_UNSUPPORTED (other strides).
  */
-prune_status prune_model_export(const prune_model *model, const uint8_t *keep, size_t n_keep,
-                                const prune_adapters *adapters, const char *directory, const prune_export_options *options);
+prune_status prune_model_from_tensors(const char *config_json, const prune_tensor *tensors,
+    size_t n_tensors, const prune_model_options *options, prune_model **out_model);
 
-/* ====================================================================================================================
- * Models that the host runs
+/* As the DLPack standard defines it (dlpack.h, version 1). This header needs only its name. */
+struct DLManagedTensorVersioned;
+
+/*
+ * Does the same with DLPack tensors on the CPU, of type float or bfloat, in 32 or 16 bits.
+ *   names, tensors   n_tensors each. On PRUNE_OK the library owns the tensors and calls the deleter
+ *                    of each once nothing uses it; on failure they remain the caller's
+ * Errors: as prune_model_from_tensors(); PRUNE_ERR_UNSUPPORTED (another device, element type or
+ * major version).
+ */
+prune_status prune_model_from_dlpack(const char *config_json, const char *const *names,
+    struct DLManagedTensorVersioned *const *tensors, size_t n_tensors,
+    const prune_model_options *options, prune_model **out_model);
+
+/* ================================================================================================
+ * Hosts: models whose layers your program runs
  *
- * The host runs the layers, wherever they live, and hands out its hidden states as handles of its own: nothing leaves a GPU
- * but what a callback returns. Everything else of this header works on such a model. What a host does not offer is computed
- * from what it does, or refused with PRUNE_ERR_UNSUPPORTED and the name of the callback that is missing.
+ * The host runs the layers, wherever they live, and gives out its hidden states as handles of its
+ * own: only what a callback returns leaves a GPU. Everything else in this header works on such a
+ * model. What a host does not offer is computed from what it does offer, or refused with
+ * PRUNE_ERR_UNSUPPORTED and the name of the missing callback.
  *
  *   static metrics                        compare, or read
  *   loss, Shapley values, leave-one-out   token_losses, or logits; or evaluate
  *   logit_l2, kl, js                      distances, or logits
- *   closed-form adapters                  read; norm for PRUNE_INPUT_NORMED; what adapters in place need, unless
- *                                         PRUNE_STREAM_FULL_MODEL
+ *   closed-form adapters                  read; norm for PRUNE_INPUT_NORMED; what adapters in place
+ *                                         need, unless PRUNE_STREAM_FULL_MODEL
  *   adapters in place                     apply_adapter, or read and write
- *   trained adapters, vjp, gradient       vjp, read and write; and head_vjp, for any objective but PRUNE_OBJECTIVE_MSE
+ *   trained adapters, vjp, gradient       vjp, read and write; and head_vjp, for any objective but
+ *                                         PRUNE_OBJECTIVE_MSE
  *
- * Order of calls: embed gives the state before sublayer 0 of some sequences; apply gives states after a sublayer, each from
- * one before it; removed sublayers are not called. A state may be used many times, by masks that share it, and is let go by
- * release, exactly once, before the call that made it returns: after success, failure, and cancelling alike.
+ * Order of calls: embed gives the state of some sequences before sublayer 0; apply gives states
+ * after a sublayer, each from the one before it; removed sublayers are not called. Masks that share
+ * a state may use it many times. The library gives each state to release exactly once, before the
+ * call that made it returns: after success, failure and cancelling alike.
  *
- * A callback returns 0, or anything else to stop the call: values of prune_status come back as they are, all others as
- * PRUNE_ERR_HOST, with the sentence of prune_host_error_set() in prune_last_error(). It gave no state then. Callbacks may
- * call the library, for this model too. Calls that use one model from several threads call back from these threads.
- * ==================================================================================================================*/
+ * A callback returns 0, or any other value to stop the call: values of prune_status come back as
+ * they are, all others as PRUNE_ERR_HOST, and the sentence of prune_host_error_set() comes back in
+ * prune_last_error(). A callback that failed has given no state. Callbacks may call the library,
+ * for this model too. Calls that use one model from several threads call back on these threads.
+ * ============================================================================================== */
 
 /* A hidden state of the host: anything but NULL. The library never looks behind it. */
 typedef void *prune_host_state;
@@ -1601,147 +2253,185 @@ typedef void *prune_host_state;
 /* Some sequences that are computed together. Valid during the callback. */
 typedef struct prune_host_batch {
     uint32_t struct_size;
-    int32_t reserved;                 /* 0 */
-    const int32_t *token_ids;         /* n_tokens, all sequences one after the other, inside the vocabulary. A row of a state
-                                         belongs to each token, in this order */
-    const int64_t *sequence_lengths;  /* n_sequences */
+    int32_t reserved; /* 0 */
+    /* n_tokens ids, all sequences one after the other, inside the vocabulary. A state has one row
+       per token, in this order. */
+    const int32_t *token_ids;
+    /* n_sequences lengths. */
+    const int64_t *sequence_lengths;
     size_t n_sequences;
     size_t n_tokens;
 } prune_host_batch;
 
-/* Norms of the states h before and g after some unit, at one token. */
+/* Norms of the states h before and g after some unit, at one token. Later versions may append
+   fields: see comparison_size of prune_host. */
 typedef struct prune_comparison {
     double before_l1, before_squares; /* ||h||_1, ||h||_2^2 */
     double after_l1, after_squares;   /* ||g||_1, ||g||_2^2 */
-    double update_l1, update_squares; /* ||g - h||_1, ||g - h||_2^2: of the difference, not a difference of norms */
+    double update_l1, update_squares; /* ||g - h||_1, ||g - h||_2^2: of the difference */
 } prune_comparison;
 
-/* Distances of logits, as callbacks are asked for them. */
+/* The distances of logits that a callback may be asked for. */
 typedef int32_t prune_distance;
 enum {
     PRUNE_DISTANCE_L2 = 0, /* ||logits - reference logits||_2 */
-    PRUNE_DISTANCE_KL = 1, /* KL(reference || state) of the next-token distributions, nats */
-    PRUNE_DISTANCE_JS = 2  /* Jensen-Shannon divergence, nats */
+    PRUNE_DISTANCE_KL = 1, /* KL(reference || state) of the next-token distributions, in nats */
+    PRUNE_DISTANCE_JS = 2  /* Jensen-Shannon divergence, in nats */
 };
 
-/* An adapter to apply: h + bias, or h + bias + up (down x), or h + bias + matrix x, with x = h, or norm(h) of its own gain
-   and epsilon. Arrays are fp32, row-major, valid during the callback. */
+/* An adapter to apply: h + bias, or h + bias + up (down x), or h + bias + matrix x, with x = h, or
+   norm(h) with a gain and epsilon of its own. Arrays are fp32, row-major, and valid during the
+   callback. */
 typedef struct prune_host_adapter {
     uint32_t struct_size;
     prune_adapter_kind kind;
-    int64_t sublayer;         /* in whose place it stands */
+    /* The sublayer in whose place it stands. */
+    int64_t sublayer;
     int64_t hidden_size;
-    int64_t rank;             /* of LOW_RANK; else 0 */
-    const float *bias;        /* hidden_size */
-    const float *down;        /* rank x hidden_size; NULL unless LOW_RANK */
-    const float *up;          /* hidden_size x rank; NULL unless LOW_RANK */
-    const float *matrix;      /* hidden_size x hidden_size; NULL unless LINEAR */
-    const float *norm_gain;   /* hidden_size; NULL = x is h */
-    float norm_epsilon;       /* norm(h) = gain * h / sqrt(mean(h^2) + epsilon) */
-    int32_t reserved;         /* 0 */
+    /* Rank of LOW_RANK; otherwise 0. */
+    int64_t rank;
+    /* hidden_size values. */
+    const float *bias;
+    /* rank x hidden_size values; NULL unless LOW_RANK. */
+    const float *down;
+    /* hidden_size x rank values; NULL unless LOW_RANK. */
+    const float *up;
+    /* hidden_size x hidden_size values; NULL unless LINEAR. */
+    const float *matrix;
+    /* hidden_size values; NULL = x is h. */
+    const float *norm_gain;
+    /* norm(h) = gain * h / sqrt(mean(h^2) + epsilon). */
+    float norm_epsilon;
+    int32_t reserved; /* 0 */
 } prune_host_adapter;
 
 /*
- * A model as its host offers it. Callbacks that are NULL are not offered. Needed are either embed, apply and release, or
- * evaluate. Rows are numbered within the state's batch.
+ * A model as its host offers it. A callback that is NULL is not offered. Either embed, apply and
+ * release are needed, or evaluate. Rows are numbered within the state's batch.
  */
 typedef struct prune_host {
     uint32_t struct_size;
-    int32_t whole_blocks;          /* 1 = apply is called with even sublayers only, and computes the whole block: both of its
-                                      sublayers are removed, or none */
-    void *user_data;               /* first argument of every callback */
+    /* 1 = apply is called with even sublayers only and computes the whole block: a mask removes
+       both of its sublayers, or neither. */
+    int32_t whole_blocks;
+    /* First argument of every callback. */
+    void *user_data;
 
-    const char *architecture;      /* NULL = "host" */
-    int64_t n_blocks;              /* at least 1 */
-    int64_t hidden_size;           /* at least 1; 0 if there is evaluate alone */
-    int64_t vocabulary_size;       /* at least 1; 0 if there is evaluate alone */
-    int64_t context_length;        /* 0 = not known */
-    prune_element_type element_type; /* in which weights are stored */
-    int32_t reserved;              /* 0 */
-    int64_t fixed_parameters;      /* of embeddings, final norm and head: what no mask removes; 0 = not known */
+    /* NULL = "host". */
+    const char *architecture;
+    /* At least 1. */
+    int64_t n_blocks;
+    /* At least 1; 0 if evaluate is the only callback. */
+    int64_t hidden_size;
+    /* At least 1; 0 if evaluate is the only callback. */
+    int64_t vocabulary_size;
+    /* 0 = not known. */
+    int64_t context_length;
+    /* The type that weights are stored in. */
+    prune_element_type element_type;
+    /* sizeof(prune_comparison) of the header that the host was compiled with; PRUNE_HOST_INIT sets
+       it. Arrays of prune_comparison have that stride, so that the struct can grow. */
+    uint32_t comparison_size;
+    /* Parameters of embeddings, final norm and head, which no mask removes; 0 = not known. */
+    int64_t fixed_parameters;
+    /* Their bytes, as stored. */
     int64_t fixed_parameter_bytes;
-    const prune_sublayer *sublayers; /* 2 * n_blocks, for costs; NULL = not known. Copied */
+    /* 2 * n_blocks entries, for costs; NULL = not known. Copied. */
+    const prune_sublayer *sublayers;
 
-    /* The state of a batch before sublayer 0. */
-    prune_status (*embed)(void *user_data, const prune_host_batch *batch, prune_host_state *out_state);
+    /* Gives the state of a batch before sublayer 0. */
+    prune_status (*embed)(
+        void *user_data, const prune_host_batch *batch, prune_host_state *out_state);
 
-    /* States after a sublayer, each from the one before it: n_states of them, of one batch or of several. Either all are
-       given, or none. A state may be given again as it came, if the host counts its uses: every one given is released. */
-    prune_status (*apply)(void *user_data, int64_t sublayer, const prune_host_state *states, size_t n_states,
-                          prune_host_state *out_states);
+    /* Gives n_states states after a sublayer, each from the one before it, of one batch or of
+       several: either all of them, or none. It may give a state back as it came if the host counts
+       its uses: every state given is released. */
+    prune_status (*apply)(void *user_data, int64_t sublayer, const prune_host_state *states,
+        size_t n_states, prune_host_state *out_states);
 
-    /* Lets a state go. Cannot fail. */
+    /* Frees a state. Cannot fail. */
     void (*release)(void *user_data, prune_host_state state);
 
-    /* -log p(tokens[i] | the tokens up to rows[i]) in nats, from a state after the last sublayer: final norm and head are the
-       host's. n of them; rows ascend, and may repeat. */
-    prune_status (*token_losses)(void *user_data, prune_host_state state, const int64_t *rows, const int32_t *tokens,
-                                 size_t n, float *out_losses);
+    /* Computes -log p(tokens[i] | the tokens up to rows[i]) in nats, from a state after the last
+       sublayer: final norm and head are the host's. There are n_rows of them; rows ascend, and may
+       repeat. */
+    prune_status (*token_losses)(void *user_data, prune_host_state state, const int64_t *rows,
+        const int32_t *tokens, size_t n_rows, float *out_losses);
 
-    /* Logits of n_rows rows from first_row on: n_rows * vocabulary_size values. */
-    prune_status (*logits)(void *user_data, prune_host_state state, int64_t first_row, int64_t n_rows, float *out_logits);
+    /* Computes the logits of n_rows rows from first_row on: n_rows * vocabulary_size values. */
+    prune_status (*logits)(void *user_data, prune_host_state state, int64_t first_row,
+        int64_t n_rows, float *out_logits);
 
-    /* Distances of the logits of some rows to those of the same rows of another state of the batch. */
-    prune_status (*distances)(void *user_data, prune_host_state state, prune_host_state reference, prune_distance kind,
-                              const int64_t *rows, size_t n, float *out_distances);
+    /* Computes the distances between the logits of some rows and those of the same rows of another
+       state of the batch. */
+    prune_status (*distances)(void *user_data, prune_host_state state, prune_host_state reference,
+        prune_distance kind, const int64_t *rows, size_t n_rows, float *out_distances);
 
     /* Compares some rows of two states of a batch, where they live. */
-    prune_status (*compare)(void *user_data, prune_host_state before, prune_host_state after, const int64_t *rows, size_t n,
-                            prune_comparison *out_comparisons);
+    prune_status (*compare)(void *user_data, prune_host_state before, prune_host_state after,
+        const int64_t *rows, size_t n_rows, prune_comparison *out_comparisons);
 
     /* Reads a state: tokens * hidden_size values. */
     prune_status (*read)(void *user_data, prune_host_state state, float *out_values);
 
-    /* A state like another, of the same batch, with other values: tokens * hidden_size. Gradients are written so, too. What
-       a state carries besides its hidden values is that of `like`. */
-    prune_status (*write)(void *user_data, prune_host_state like, const float *values, prune_host_state *out_state);
+    /* Makes a state like another, of the same batch, with other values: tokens * hidden_size.
+       Gradients are written in the same way. What a state carries besides its hidden values is
+       taken from `like`. */
+    prune_status (*write)(
+        void *user_data, prune_host_state like, const float *values, prune_host_state *out_state);
 
-    /* Gain (hidden_size values) and epsilon of the root-mean-square norm at a sublayer's input: gain * h / sqrt(mean(h^2) +
-       epsilon). Returns PRUNE_ERR_UNSUPPORTED for a sublayer that has none. */
+    /* Reads gain (hidden_size values) and epsilon of the root-mean-square norm at a sublayer's
+       input: gain * h / sqrt(mean(h^2) + epsilon). Returns PRUNE_ERR_UNSUPPORTED for a sublayer
+       without one. */
     prune_status (*norm)(void *user_data, int64_t sublayer, float *out_gain, float *out_epsilon);
 
-    /* The state after an adapter, where it lives. */
-    prune_status (*apply_adapter)(void *user_data, const prune_host_adapter *adapter, prune_host_state state,
-                                  prune_host_state *out_state);
+    /* Gives the state after an adapter, where it lives. */
+    prune_status (*apply_adapter)(void *user_data, const prune_host_adapter *adapter,
+        prune_host_state state, prune_host_state *out_state);
 
-    /* Gradients with respect to the states before a sublayer, from those with respect to the states after it, residual path
-       included. Gradients are states. */
+    /* Computes gradients with respect to the states before a sublayer from those with respect to
+       the states after it, the residual path included. Gradients are states. */
     prune_status (*vjp)(void *user_data, int64_t sublayer, const prune_host_state *states,
-                        const prune_host_state *gradients, size_t n_states, prune_host_state *out_gradients);
+        const prune_host_state *gradients, size_t n_states, prune_host_state *out_gradients);
 
-    /* Losses of some ascending rows of a state after the last sublayer, and the gradient of sum(weights[i] * losses[i]) with
-       respect to it.
-         objective   PRUNE_OBJECTIVE_CE: -log p(tokens[i]); _KL, _JS: from the reference's distribution, as in distances
+    /* Computes losses of some ascending rows of a state after the last sublayer, and the gradient
+       of sum(weights[i] * losses[i]) with respect to it.
+         objective   PRUNE_OBJECTIVE_CE: -log p(tokens[i]); _KL, _JS: distance from the reference's
+                     distribution, as in distances
          reference   NULL for CE
          tokens      NULL for KL and JS */
-    prune_status (*head_vjp)(void *user_data, prune_host_state state, prune_objective objective, prune_host_state reference,
-                             const int64_t *rows, const int32_t *tokens, const float *weights, size_t n, float *out_losses,
-                             prune_host_state *out_gradient);
+    prune_status (*head_vjp)(void *user_data, prune_host_state state, prune_objective objective,
+        prune_host_state reference, const int64_t *rows, const int32_t *tokens,
+        const float *weights, size_t n_rows, float *out_losses, prune_host_state *out_gradient);
 
-    /* The loss of all of a data set under each of some masks, in nats: the mean over its predicted tokens by their weights.
+    /* Computes the loss of a whole data set under each of some masks, in nats: the mean over its
+       predicted tokens by their weights.
          batch           all of its sequences
          token_weights   one per token, as in prune_data_options; NULL = all 1
          keep_masks      n_masks rows of 2 * n_blocks bytes
        Used where token_losses and logits are not offered. */
-    prune_status (*evaluate)(void *user_data, const prune_host_batch *batch, const float *token_weights,
-                             const uint8_t *keep_masks, size_t n_masks, double *out_losses);
+    prune_status (*evaluate)(void *user_data, const prune_host_batch *batch,
+        const float *token_weights, const uint8_t *keep_masks, size_t n_masks, double *out_losses);
 
-    prune_close_fn on_close;       /* told once that the model is let go for good; NULL = none */
+    /* Called once, when the library no longer uses the model; NULL = none. */
+    prune_close_fn on_close;
 } prune_host;
-#define PRUNE_HOST_INIT \
-    { sizeof(prune_host), 0, NULL, NULL, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, \
-      NULL, NULL, NULL, NULL, NULL, NULL }
+#define PRUNE_HOST_INIT                                                                       \
+    { sizeof(prune_host), 0, NULL, NULL, 0, 0, 0, 0, 0, sizeof(prune_comparison), 0, 0, NULL, \
+        NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL }
 
 /*
- * A model that its host runs.
+ * Makes a model that its host runs.
  *   host   copied; what user_data stands for must stay until on_close
- * Errors: PRUNE_ERR_ARGUMENT (a size out of range; a callback that is needed is NULL: the text names it), PRUNE_ERR_MEMORY.
+ * Errors: PRUNE_ERR_ARGUMENT (a size out of range; a callback that is needed is NULL, or compare is
+ * offered with a comparison_size that the library cannot read: the text names it),
+ * PRUNE_ERR_MEMORY.
  */
 prune_status prune_model_from_host(const prune_host *host, prune_model **out_model);
 
 /*
- * For callbacks of a prune_host that are about to fail: the sentence that says why, for prune_last_error() of the call
- * under way on this thread. NULL = none.
+ * For callbacks of a prune_host that are about to fail: sets the sentence that prune_last_error()
+ * returns for the call under way on this thread. NULL = none.
  */
 void prune_host_error_set(const char *sentence);
 

@@ -101,7 +101,7 @@ public func prune_adapters_history(
 
 @c @implementation
 public func prune_adapters_get(
-    _ adapters: OpaquePointer!, _ sublayer: Int64, _ part: Int32, _ out_values: UnsafeMutablePointer<Float>!,
+    _ adapters: OpaquePointer!, _ sublayer: Int64, _ part: prune_part, _ out_values: UnsafeMutablePointer<Float>!,
     _ capacity: Int, _ out_count: UnsafeMutablePointer<Int>!
 ) -> prune_status {
     write(adapters, to: out_values, capacity, out_count, "out_values") { (set) throws(PruneError) in
@@ -111,12 +111,12 @@ public func prune_adapters_get(
 
 @c @implementation
 public func prune_adapters_set(
-    _ adapters: OpaquePointer!, _ sublayer: Int64, _ part: Int32, _ values: UnsafePointer<Float>!, _ count: Int
+    _ adapters: OpaquePointer!, _ sublayer: Int64, _ part: prune_part, _ values: UnsafePointer<Float>!, _ n_values: Int
 ) -> prune_status {
     guarded { () throws(PruneError) in
         let handle = try HandleTable.object(adapters, AdaptersHandle.self, "adapters")
         let part: AdapterPart = try choice(part, "part")
-        let values = try array(try need(values, "values"), count, "values")
+        let values = try array(try need(values, "values"), n_values, "values")
         try handle.replace(part, atSublayer: Int(clamping: sublayer), with: values)
     }
 }

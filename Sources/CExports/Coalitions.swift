@@ -6,43 +6,51 @@ private let coalitionOptionsSize = MemoryLayout<prune_coalition_options>.size
 private let walkReportSize = MemoryLayout<prune_walk_report>.size
 private let choicesSize = MemoryLayout<prune_choices>.size
 
-/// The meaning of coalition options, those of a call or those inside other options.
+/// Coalition options as the core takes them.
+struct CoalitionOptions {
+    var measure: Measure
+    /// nil where there is none.
+    var cap: Double?
+    /// PRUNE_CAP_DEFAULT was given, to which a call may give a meaning of its own.
+    var isDefaultCap: Bool
+    /// nil for everything kept.
+    var reference: KeepMask?
+    var walk: WalkOptions
+    var progress: ProgressMeter.Listener?
+}
+
+/// Coalition options of a caller, those of a call or those that other options point to; defaults for NULL.
 ///
-/// A `struct_size` of 0 stands for one that was checked, or options that were not given. `cap` is nil where there is none;
-/// `isDefaultCap` says that PRUNE_CAP_DEFAULT was given, to which a call may give a meaning of its own. `reference` is nil
-/// for everything kept.
 /// Errors: `.argument` naming the field.
 func coalitionOptions(
-    _ options: prune_coalition_options, _ handle: ModelHandle
-) throws(PruneError) -> (measure: Measure, cap: Double?, isDefaultCap: Bool, reference: KeepMask?, walk: WalkOptions) {
-    guard options.struct_size == 0 || Int(options.struct_size) == coalitionOptionsSize else {
-        throw PruneError(
-            .argument,
-            "the struct_size of the coalition options is \(options.struct_size); set it to \(coalitionOptionsSize)")
-    }
+    _ given: UnsafePointer<prune_coalition_options>?, _ name: String, _ handle: ModelHandle
+) throws(PruneError) -> CoalitionOptions {
+    let options =
+        try readStruct(given, prune_coalition_options(), least: coalitionOptionsSize, name) ?? prune_coalition_options()
     let isDefault = options.cap == PRUNE_CAP_DEFAULT
     guard isDefault || options.cap == PRUNE_CAP_NONE || options.cap > 0 else {
         throw PruneError(
             .argument,
-            "options.cap is \(options.cap); it must be positive, PRUNE_CAP_DEFAULT (0) or PRUNE_CAP_NONE (-1)")
+            "\(name).cap is \(options.cap); it must be positive, PRUNE_CAP_DEFAULT (0) or PRUNE_CAP_NONE (-1)")
     }
     guard options.memory_budget >= 0 else {
         throw PruneError(
-            .argument, "options.memory_budget is \(options.memory_budget); it must be 0 (chosen) or more bytes")
+            .argument, "\(name).memory_budget is \(options.memory_budget); it must be 0 (chosen) or more bytes")
     }
     if options.reference == nil, options.n_reference != 0 {
         throw PruneError(
-            .argument, "options.reference is NULL, but its count is \(UInt(bitPattern: options.n_reference))")
+            .argument, "\(name).reference is NULL, but its count is \(UInt(bitPattern: options.n_reference))")
     }
     let reference = try options.reference.map { keep throws(PruneError) in
-        try mask(keep, options.n_reference, or: handle, "options.reference")
+        try mask(keep, options.n_reference, or: handle, "\(name).reference")
     }
-    return (
-        try choice(options.measure, "options.measure"), options.cap > 0 ? options.cap : nil, isDefault, reference,
-        WalkOptions(
+    return CoalitionOptions(
+        measure: try choice(options.measure, "\(name).measure"), cap: options.cap > 0 ? options.cap : nil,
+        isDefaultCap: isDefault, reference: reference,
+        walk: WalkOptions(
             batchTokens: try batchTokens(options.batch_tokens),
-            memoryBudget: options.memory_budget == 0 ? nil : Int(clamping: options.memory_budget))
-    )
+            memoryBudget: options.memory_budget == 0 ? nil : Int(clamping: options.memory_budget)),
+        progress: listener(options.progress, options.user_data))
 }
 
 @c @implementation
@@ -54,18 +62,14 @@ public func prune_model_damages(
     guarded { () throws(PruneError) in
         let handle = try HandleTable.object(model, ModelHandle.self, "model")
         let data = try HandleTable.object(data, TokenData.self, "data")
-        var given =
-            try readStruct(options, prune_coalition_options(), least: coalitionOptionsSize, "options")
-            ?? prune_coalition_options()
-        given.struct_size = 0
-        let asked = try coalitionOptions(given, handle)
+        let asked = try coalitionOptions(options, "options", handle)
         let out = try need(out_values, "out_values")
         // Read before the work: a caller whose struct cannot be written learns it at once.
         _ = try readStruct(UnsafePointer(out_report), prune_walk_report(), least: walkReportSize, "out_report")
         let masks = try masks(keep_masks, n_masks, n_keep, handle)
         let (values, report) = try damages(
             handle.model, data, under: masks, asked.measure, cap: asked.cap, reference: asked.reference, asked.walk,
-            progress: listener(given.progress, given.user_data))
+            progress: asked.progress)
         if let out_report { try writeStruct(walkReport(report), to: out_report, least: walkReportSize, "out_report") }
         out.update(from: values, count: values.count)
     }

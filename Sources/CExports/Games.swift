@@ -3,7 +3,7 @@ public import CPruneCore
 import PruneCore
 
 private let gameOptionsSize = MemoryLayout<prune_game_options>.size
-private let shapleyOptionsSize = MemoryLayout<prune_game_run_options>.size
+private let runOptionsSize = MemoryLayout<prune_game_run_options>.size
 
 /// A count given by the caller; nil for 0. Errors: `.argument` if it is negative.
 private func count(_ value: Int64, _ name: String) throws(PruneError) -> Int? {
@@ -64,17 +64,17 @@ public func prune_game_ask(
 
 @c @implementation
 public func prune_game_tell(
-    _ game: OpaquePointer!, _ masks: UnsafePointer<UInt8>!, _ values: UnsafePointer<Double>!, _ n: Int
+    _ game: OpaquePointer!, _ masks: UnsafePointer<UInt8>!, _ values: UnsafePointer<Double>!, _ n_masks: Int
 ) -> prune_status {
     guarded { () throws(PruneError) in
         let game = try shared(game)
         let masks = try need(masks, "masks")
-        let worths = try array(try need(values, "values"), n, "values")
+        let worths = try array(try need(values, "values"), n_masks, "values")
         let players = try game.with { (game) throws(PruneError) in game.playerCount }
-        let (total, overflow) = n.multipliedReportingOverflow(by: players)
-        guard !overflow else { throw PruneError(.argument, "masks cannot have \(n) rows") }
+        let (total, overflow) = n_masks.multipliedReportingOverflow(by: players)
+        guard !overflow else { throw PruneError(.argument, "masks cannot have \(n_masks) rows") }
         let bytes = try array(masks, total, "masks")
-        let rows = (0..<n).map { Array(bytes[$0 * players..<($0 + 1) * players]) }
+        let rows = (0..<n_masks).map { Array(bytes[$0 * players..<($0 + 1) * players]) }
         try game.with { (game) throws(PruneError) in try game.tell(rows, worths) }
     }
 }
@@ -102,13 +102,14 @@ public func prune_game_info(
 @c @implementation
 public func prune_game_result(
     _ game: OpaquePointer!, _ out_values: UnsafeMutablePointer<Double>!,
-    _ out_standard_errors: UnsafeMutablePointer<Double>!, _ capacity: Int
+    _ out_standard_errors: UnsafeMutablePointer<Double>!, _ capacity: Int,
+    _ out_count: UnsafeMutablePointer<Int>!
 ) -> prune_status {
     guarded { () throws(PruneError) in
         let game = try shared(game)
         let out = try need(out_values, "out_values")
         let players = try game.with { (game) throws(PruneError) in game.playerCount }
-        _ = try room(for: players, in: out, capacity, nil, "out_values")
+        _ = try room(for: players, in: out, capacity, out_count, "out_values")
         let estimate = try game.with { (game) throws(PruneError) in try game.estimate() }
         out.update(from: estimate.values, count: players)
         out_standard_errors?.update(from: estimate.standardErrors, count: players)
@@ -146,40 +147,41 @@ public func prune_game_interactions(
 
 @c @implementation
 public func prune_game_banzhaf(
-    _ game: OpaquePointer!, _ keep_probability: Double, _ out_values: UnsafeMutablePointer<Double>!, _ capacity: Int
+    _ game: OpaquePointer!, _ keep_probability: Double, _ out_values: UnsafeMutablePointer<Double>!, _ capacity: Int,
+    _ out_count: UnsafeMutablePointer<Int>!
 ) -> prune_status {
-    write(game, to: out_values, capacity, nil, "out_values") { (game) throws(PruneError) in
+    write(game, to: out_values, capacity, out_count, "out_values") { (game) throws(PruneError) in
         try game.banzhaf(keepProbability: keep_probability)
     }
 }
 
 @c @implementation
 public func prune_game_save(
-    _ game: OpaquePointer!, _ out_bytes: UnsafeMutableRawPointer!, _ capacity: Int,
+    _ game: OpaquePointer!, _ out_bytes: UnsafeMutablePointer<UInt8>!, _ capacity: Int,
     _ out_count: UnsafeMutablePointer<Int>!
 ) -> prune_status {
     guarded { () throws(PruneError) in
         let bytes = try shared(game).with { (game) throws(PruneError) in GameDocument.write(game) }
-        let out = out_bytes?.assumingMemoryBound(to: UInt8.self)
-        try room(for: bytes.count, in: out, capacity, out_count, "out_bytes").update(from: bytes, count: bytes.count)
+        try room(for: bytes.count, in: out_bytes, capacity, out_count, "out_bytes").update(
+            from: bytes, count: bytes.count)
     }
 }
 
 @c @implementation
 public func prune_game_load(
-    _ bytes: UnsafeRawPointer!, _ n_bytes: Int, _ out_game: UnsafeMutablePointer<OpaquePointer?>!
+    _ bytes: UnsafePointer<UInt8>!, _ n_bytes: Int, _ out_game: UnsafeMutablePointer<OpaquePointer?>!
 ) -> prune_status {
     out_game?.pointee = nil
     return guarded { () throws(PruneError) in
         let out = try need(out_game, "out_game")
-        let start = try need(bytes, "bytes").assumingMemoryBound(to: UInt8.self)
+        let start = try need(bytes, "bytes")
         out.pointee = HandleTable.add(SharedGame(try GameDocument.read(try array(start, n_bytes, "bytes"))))
     }
 }
 
-/// The caller's progress callback as a listener; nil if there is none.
+/// The caller's callback for batches as a listener; nil if there is none.
 private func listener(_ options: prune_game_run_options) -> ((PlayProgress) -> Bool)? {
-    guard let callback = options.progress else { return nil }
+    guard let callback = options.on_batch else { return nil }
     return { progress in
         var state = cState(progress.state)
         let values = progress.estimate?.values ?? []
@@ -209,40 +211,33 @@ public func prune_model_shapley(
         let data = try HandleTable.object(data, TokenData.self, "data")
         let game = try shared(game)
         let given =
-            try readStruct(options, prune_game_run_options(), least: shapleyOptionsSize, "options")
+            try readStruct(options, prune_game_run_options(), least: runOptionsSize, "options")
             ?? prune_game_run_options()
         let shape = handle.model.shape
         let players: Players
-        if let numbers = given.player_of_sublayer {
-            guard given.player_count == shape.sublayerCount else {
-                throw wrongMaskLength(given.player_count, handle, "options.player_of_sublayer")
+        let numberCount = given.n_sublayer_players
+        if let numbers = given.sublayer_players {
+            guard numberCount == shape.sublayerCount else {
+                throw wrongMaskLength(numberCount, handle, "options.sublayer_players")
             }
-            let asked = try array(numbers, given.player_count, "options.player_of_sublayer")
+            let asked = try array(numbers, numberCount, "options.sublayer_players")
             players = try Players(asked.map { $0 == -1 ? nil : Int($0) })
         } else {
-            guard given.player_count == 0 else {
+            guard numberCount == 0 else {
                 throw PruneError(
-                    .argument,
-                    "options.player_of_sublayer is NULL, but its count is \(UInt(bitPattern: given.player_count))")
+                    .argument, "options.sublayer_players is NULL, but its count is \(UInt(bitPattern: numberCount))")
             }
             players = Players(try choice(given.granularity, "options.granularity"), blocks: shape.blockCount)
         }
-        let coalitions = given.coalitions
-        let size = MemoryLayout<prune_coalition_options>.size
-        guard options == nil || Int(coalitions.struct_size) == size else {
-            throw PruneError(
-                .argument,
-                "options.coalitions.struct_size is \(coalitions.struct_size); set it to \(size), or use the _INIT macro"
-            )
-        }
-        let (measure, cap, isDefaultCap, reference, walk) = try coalitionOptions(coalitions, handle)
+        let asked = try coalitionOptions(given.coalitions, "options.coalitions", handle)
         let budget = try count(given.sublayer_budget, "options.sublayer_budget")
         let batch = try count(given.batch_coalitions, "options.batch_coalitions")
         let play = PlayOptions(
-            measure: measure, cap: isDefaultCap ? usualCap(of: measure, shape) : cap, reference: reference, walk: walk,
-            sublayerBudget: budget, batchCoalitions: batch ?? PlayOptions.usualBatch)
+            measure: asked.measure, cap: asked.isDefaultCap ? usualCap(of: asked.measure, shape) : asked.cap,
+            reference: asked.reference, walk: asked.walk, sublayerBudget: budget,
+            batchCoalitions: batch ?? PlayOptions.usualBatch)
         try PruneCore.play(
             game, handle.model, data, players, play, listener: listener(given),
-            walkListener: listener(coalitions.progress, coalitions.user_data))
+            walkListener: asked.progress)
     }
 }

@@ -67,15 +67,15 @@ public func prune_generation_release(_ generation: OpaquePointer!) {
 
 @c @implementation
 public func prune_generation_info(
-    _ generation: OpaquePointer!, _ out_report: UnsafeMutablePointer<prune_generation_summary>!
+    _ generation: OpaquePointer!, _ out_summary: UnsafeMutablePointer<prune_generation_summary>!
 ) -> prune_status {
     guarded { () throws(PruneError) in
         let made = try HandleTable.object(generation, GenerationHandle.self, "generation").generation
-        let report = prune_generation_summary(
-            struct_size: 0, reserved: 0, n_sequences: Int64(made.tokens.count), prompt_tokens: Int64(made.promptTokens),
+        let summary = prune_generation_summary(
+            struct_size: 0, reserved: 0, n_sequences: made.tokens.count, prompt_tokens: Int64(made.promptTokens),
             new_tokens: Int64(made.newTokens), prompt_seconds: made.promptSeconds, decode_seconds: made.decodeSeconds,
             kv_bytes_peak: Int64(made.peakCacheBytes))
-        try writeStruct(report, to: out_report, least: MemoryLayout<prune_generation_summary>.size, "out_report")
+        try writeStruct(summary, to: out_summary, least: MemoryLayout<prune_generation_summary>.size, "out_summary")
     }
 }
 

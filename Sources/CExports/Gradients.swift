@@ -5,16 +5,16 @@ import PruneCore
 @c @implementation
 public func prune_model_vjp(
     _ model: OpaquePointer!, _ data: OpaquePointer!, _ sublayer: Int64, _ states: UnsafePointer<Float>!,
-    _ gradients: UnsafePointer<Float>!, _ count: Int, _ options: UnsafePointer<prune_evaluate_options>!,
-    _ out: UnsafeMutablePointer<Float>!
+    _ gradients: UnsafePointer<Float>!, _ n_values: Int, _ options: UnsafePointer<prune_evaluate_options>!,
+    _ out_gradients: UnsafeMutablePointer<Float>!
 ) -> prune_status {
     guarded { () throws(PruneError) in
         let model = try HandleTable.object(model, ModelHandle.self, "model").model
         let data = try HandleTable.object(data, TokenData.self, "data")
         let options = try evaluateOptions(options)
-        let states = try array(try need(states, "states"), count, "states")
-        let gradients = try array(try need(gradients, "gradients"), count, "gradients")
-        let out = try need(out, "out")
+        let states = try array(try need(states, "states"), n_values, "states")
+        let gradients = try array(try need(gradients, "gradients"), n_values, "gradients")
+        let out = try need(out_gradients, "out_gradients")
         let values = try vectorJacobianProduct(
             model, data, ofSublayer: Int(clamping: sublayer), at: states, of: gradients,
             batchTokens: try batchTokens(options.batch_tokens), progress: listener(options.progress, options.user_data))

@@ -109,15 +109,22 @@ final class CHost: HostCallbacks, @unchecked Sendable {
 
     func compare(_ before: HostHandle, _ after: HostHandle, at rows: [Int]) throws(PruneError) -> [StateComparison] {
         let call = try offered(host.compare, "compare")
-        let unknown = prune_comparison(
-            before_l1: .nan, before_squares: .nan, after_l1: .nan, after_squares: .nan, update_l1: .nan,
-            update_squares: .nan)
-        var out = [prune_comparison](repeating: unknown, count: rows.count)
-        try ask("compare") { call(user, before, after, rows.map(Int64.init), rows.count, &out) }
-        return out.map {
-            StateComparison(
-                beforeL1: $0.before_l1, beforeSquares: $0.before_squares, afterL1: $0.after_l1,
-                afterSquares: $0.after_squares, updateL1: $0.update_l1, updateSquares: $0.update_squares)
+        // The host's array has the stride that it was compiled with. Its fields are doubles; what it leaves out is NaN.
+        let stride = Int(host.comparison_size) / MemoryLayout<Double>.stride
+        var out = [Double](repeating: .nan, count: rows.count * stride)
+        try ask("compare") {
+            out.withUnsafeMutableBytes {
+                call(
+                    user, before, after, rows.map(Int64.init), rows.count,
+                    $0.baseAddress?.assumingMemoryBound(to: prune_comparison.self))
+            }
+        }
+        return rows.indices.map { row in
+            let one = out[(row * stride)...]
+            let first = one.startIndex
+            return StateComparison(
+                beforeL1: one[first], beforeSquares: one[first + 1], afterL1: one[first + 2],
+                afterSquares: one[first + 3], updateL1: one[first + 4], updateSquares: one[first + 5])
         }
     }
 

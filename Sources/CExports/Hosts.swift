@@ -13,7 +13,7 @@ public func prune_model_from_host(
     return guarded { () throws(PruneError) in
         let out = try need(out_model, "out_model")
         let host = try need(try readStruct(host, prune_host(), least: hostSize, "host"), "host")
-        try checkReserved(host.reserved, "host")
+        if host.compare != nil { try checkComparisonSize(host.comparison_size) }
         out.pointee = HandleTable.add(ModelHandle(try HostModel(try shape(of: host), CHost(host))))
     }
 }
@@ -21,6 +21,18 @@ public func prune_model_from_host(
 @c @implementation
 public func prune_host_error_set(_ sentence: UnsafePointer<CChar>!) {
     hostSentence.set(sentence.map { String(cString: $0) })
+}
+
+/// The size of a host's prune_comparison: that of the first version or a later one, which only appended doubles.
+/// Errors: `.argument`.
+private func checkComparisonSize(_ size: UInt32) throws(PruneError) {
+    let own = MemoryLayout<prune_comparison>.size
+    guard size >= own, size <= 1 << 12, size % UInt32(MemoryLayout<Double>.stride) == 0 else {
+        throw PruneError(
+            .argument,
+            "host.comparison_size is \(size), but at least \(own) are needed, in doubles; set it to sizeof(prune_comparison), or use the _INIT macro"
+        )
+    }
 }
 
 /// What a host says of itself. Errors: `.argument` naming the field.

@@ -41,15 +41,7 @@ public func prune_model_search(
             try readStruct(options, prune_search_run_options(), least: runOptionsSize, "options")
             ?? prune_search_run_options()
         try checkReserved(given.reserved, "options")
-        let coalitions = given.coalitions
-        let size = MemoryLayout<prune_coalition_options>.size
-        guard options == nil || Int(coalitions.struct_size) == size else {
-            throw PruneError(
-                .argument,
-                "options.coalitions.struct_size is \(coalitions.struct_size); set it to \(size), or use the _INIT macro"
-            )
-        }
-        let (measure, cap, _, reference, walk) = try coalitionOptions(coalitions, handle)
+        let asked = try coalitionOptions(given.coalitions, "options.coalitions", handle)
         guard given.batch_masks >= 0 else {
             throw PruneError(.argument, "options.batch_masks is \(given.batch_masks); it must be 0 (chosen) or more")
         }
@@ -62,11 +54,10 @@ public func prune_model_search(
             }
         }
         let run = SearchRun(
-            measure: measure, cap: cap, reference: reference, walk: walk, metric: metric,
+            measure: asked.measure, cap: asked.cap, reference: asked.reference, walk: asked.walk, metric: metric,
             batchMasks: given.batch_masks == 0 ? SearchRun.usualBatch : Int(clamping: given.batch_masks))
         let callback = given.on_batch.map { callback in { callback(given.user_data, search) != 0 } }
         try PruneCore.run(
-            shared, handle.model, data, run, listener: callback,
-            walkListener: listener(coalitions.progress, coalitions.user_data))
+            shared, handle.model, data, run, listener: callback, walkListener: asked.progress)
     }
 }

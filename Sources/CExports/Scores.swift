@@ -13,13 +13,7 @@ private func request(
 ) throws(PruneError) -> (ScoreRequest, prune_score_options) {
     let options =
         try readStruct(options, prune_score_options(), least: scoreOptionsSize, "options") ?? prune_score_options()
-    let metrics = options.metrics == 0 ? usual : Metric.allCases.filter { options.metrics & $0.rawValue != 0 }
-    let known = allowed.reduce(0) { $0 | $1.rawValue }
-    guard options.metrics & ~known == 0 else {
-        throw PruneError(
-            .argument,
-            "options.metrics is \(options.metrics); the bits \(options.metrics & ~known) are no metrics of this call")
-    }
+    let metrics = options.metrics == 0 ? usual : try chosenMetrics(options.metrics, of: allowed, "options.metrics")
     let request = ScoreRequest(
         metrics: metrics, granularity: try choice(options.granularity, "options.granularity"),
         relativeTo: try choice(options.relative_to, "options.relative_to"),

@@ -51,17 +51,17 @@ public func prune_search_ask(
 
 @c @implementation
 public func prune_search_tell(
-    _ search: OpaquePointer!, _ masks: UnsafePointer<UInt8>!, _ damages: UnsafePointer<Double>!, _ n: Int
+    _ search: OpaquePointer!, _ masks: UnsafePointer<UInt8>!, _ damages: UnsafePointer<Double>!, _ n_masks: Int
 ) -> prune_status {
     guarded { () throws(PruneError) in
         let search = try shared(search)
         let masks = try need(masks, "masks")
-        let damages = try array(try need(damages, "damages"), n, "damages")
+        let damages = try array(try need(damages, "damages"), n_masks, "damages")
         let length = 2 * (try search.with { (search) throws(PruneError) in search.blockCount })
-        let (total, overflow) = n.multipliedReportingOverflow(by: length)
-        guard !overflow else { throw PruneError(.argument, "masks cannot have \(n) rows") }
+        let (total, overflow) = n_masks.multipliedReportingOverflow(by: length)
+        guard !overflow else { throw PruneError(.argument, "masks cannot have \(n_masks) rows") }
         let bytes = try array(masks, total, "masks")
-        let rows = try (0..<n).map { row throws(PruneError) in
+        let rows = try (0..<n_masks).map { row throws(PruneError) in
             try KeepMask(bytes: Array(bytes[row * length..<(row + 1) * length]))
         }
         try search.with { (search) throws(PruneError) in try search.tell(rows, damages) }
@@ -135,12 +135,12 @@ public func prune_search_save(
 
 @c @implementation
 public func prune_search_load(
-    _ bytes: UnsafePointer<UInt8>!, _ count: Int, _ out_search: UnsafeMutablePointer<OpaquePointer?>!
+    _ bytes: UnsafePointer<UInt8>!, _ n_bytes: Int, _ out_search: UnsafeMutablePointer<OpaquePointer?>!
 ) -> prune_status {
     out_search?.pointee = nil
     return guarded { () throws(PruneError) in
         let out = try need(out_search, "out_search")
         let start = try need(bytes, "bytes")
-        out.pointee = HandleTable.add(SharedSearch(try SearchDocument.read(try array(start, count, "bytes"))))
+        out.pointee = HandleTable.add(SharedSearch(try SearchDocument.read(try array(start, n_bytes, "bytes"))))
     }
 }

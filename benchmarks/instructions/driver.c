@@ -92,7 +92,7 @@ static void score(const prune_model *model, const prune_data *data, uint64_t met
 
 /* Distances of the logits under some masks: each lacks one sublayer more, from the last one on. */
 static void damages(const prune_model *model, const prune_data *data, prune_measure measure, size_t sublayers,
-                      const char *name)
+                    const char *name)
 {
     uint8_t masks[MASKS * MOST_SUBLAYERS];
     double values[MASKS];
@@ -152,7 +152,7 @@ static void play(prune_estimator estimator, const char *name)
         check(prune_game_tell(game, masks, worths, count), name);
         check(prune_game_info(game, &state), name);
     } while (!state.done);
-    check(prune_game_result(game, values, errors, PLAYERS), name);
+    check(prune_game_result(game, values, errors, PLAYERS, NULL), name);
     end(name);
     prune_game_release(game);
 }

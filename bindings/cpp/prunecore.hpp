@@ -10,6 +10,23 @@
 ///  - Sizes that C cannot see are checked before the call: tokens against sequence lengths, masks of unequal length.
 ///  - Programs that run a model themselves derive from Host; their exceptions come out of the call that led to them.
 ///  - Buffers are sized by asking the library, so nothing has to be known in advance.
+///  - Structs of options derive from those of prunecore.h: options.remove is prune_search_options.remove. They declare only
+///    what C++ writes differently: enums, arrays, strings and callbacks.
+///
+/// Names are those of the Python package, but for these:
+///
+///   C++                              Python                      why
+///   Model::export_to                 Model.export                export is a word of C++
+///   Model::mask, set_mask            Model.mask                  a property
+///   Model::sublayers, shape          Model.sublayers, shape      functions, not properties; so for all other classes
+///   Model::recover(data, mask)       Model.recover(mask, data)   an empty mask, the model's, is the default
+///   Statistics(n_blocks)             Model.statistics            they need no model
+///   Search(model, options)           Model.search                which makes, runs and reads one
+///   Adapters::values, set_values     Adapters.get, set           get() is the C handle, in every owner
+///   Adapters::list                   Adapters, as a sequence
+///   Generation::sequence(i)          Generation.tokens, losses, reasons
+///   Scores::operator[](metric)       Scores, as a mapping
+///   Strategy::one_shot and others    "one_shot"                  enums, where Python has strings
 ///
 /// Threads: as in C. const member functions may run on several threads at once; others need the object to themselves.
 ///
@@ -21,29 +38,32 @@
 #error "prunecore.hpp needs C++17"
 #endif
 
-#include "prunecore/library.hpp"    // Error, version, runtime_info, set_threads
-#include "prunecore/span.hpp"       // span, mutable_span
-#include "prunecore/handle.hpp"     // owners of handles
-#include "prunecore/progress.hpp"   // Progress
-#include "prunecore/mask.hpp"       // Granularity, Mask
-#include "prunecore/data.hpp"       // Data, ChoiceItem
-#include "prunecore/scores.hpp"     // Metric, ScoreOptions, Scores
-#include "prunecore/evaluation.hpp" // EvaluateOptions, Evaluation
-#include "prunecore/coalitions.hpp" // Measure, CoalitionOptions, Damages
-#include "prunecore/game.hpp"       // Estimator, GameOptions, Game
-#include "prunecore/shapley.hpp"    // ShapleyOptions, GameProgress
-#include "prunecore/search.hpp"     // Strategy, SearchOptions, Search
-#include "prunecore/generation.hpp" // GenerateOptions, Generation
-#include "prunecore/element.hpp"    // ElementType
-#include "prunecore/rows.hpp"       // Rows
-#include "prunecore/tensors.hpp"    // Tensor
-#include "prunecore/kinds.hpp"      // AdapterKind, Objective
-#include "prunecore/host.hpp"       // Host, HostShape
-#include "prunecore/model.hpp"      // LendOptions, Model
-#include "prunecore/statistics.hpp" // Statistics
-#include "prunecore/recovery.hpp"   // RecoverOptions, Adapters, recover
-#include "prunecore/moments.hpp"    // Moments
-#include "prunecore/gradients.hpp"  // vjp, gradient
-#include "prunecore/exporting.hpp"  // Format, ExportOptions, export_model
+#include "prunecore/library.hpp"         // Error, version, runtime_info, set_threads
+#include "prunecore/span.hpp"            // span, mutable_span
+#include "prunecore/handle.hpp"          // owners of handles
+#include "prunecore/options.hpp"         // what options have in common
+#include "prunecore/progress.hpp"        // Progress
+#include "prunecore/mask.hpp"            // Granularity, Mask
+#include "prunecore/data.hpp"            // Data, ChoiceItem
+#include "prunecore/scores.hpp"          // Metric, ScoreOptions, Scores
+#include "prunecore/evaluation.hpp"      // EvaluateOptions, Evaluation
+#include "prunecore/coalitions.hpp"      // Measure, CoalitionOptions, Damages
+#include "prunecore/game.hpp"            // Estimator, GameOptions, Game
+#include "prunecore/shapley.hpp"         // GameRunOptions, GameProgress
+#include "prunecore/search.hpp"          // Strategy, SearchOptions, Search
+#include "prunecore/generation.hpp"      // GenerateOptions, Generation
+#include "prunecore/element.hpp"         // ElementType
+#include "prunecore/rows.hpp"            // Rows
+#include "prunecore/tensors.hpp"         // Tensor
+#include "prunecore/kinds.hpp"           // AdapterKind, Objective
+#include "prunecore/recover_options.hpp" // RecoverOptions, AdapterInput, Stream, BlockSlot, Start
+#include "prunecore/export_options.hpp"  // Format, ExportOptions
+#include "prunecore/host.hpp"            // Host, HostShape
+#include "prunecore/model.hpp"           // LendOptions, Model
+#include "prunecore/statistics.hpp"      // Statistics
+#include "prunecore/recovery.hpp"        // Adapters
+#include "prunecore/moments.hpp"         // Moments
+#include "prunecore/gradients.hpp"       // Gradient
+#include "prunecore/exporting.hpp"       // Model::export_to
 
 #endif // PRUNECORE_HPP

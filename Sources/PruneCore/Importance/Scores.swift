@@ -35,10 +35,10 @@ public func score(
     var rows: [Metric: [Double]] = [:]
     if metrics.contains(.magnitude) { rows[.magnitude] = try magnitudes(model, request.granularity) }
 
-    let needy = Metric.allCases.filter { metrics.contains($0) && $0 != .magnitude }
+    let needy = Metric.allCases.filter { metrics.contains($0) && $0.facts.needsData }
     guard let first = needy.first else { return request.metrics.compactMap { rows[$0] } }
     guard let data else {
-        throw PruneError(.argument, "data is NULL, but \(first) needs data; only magnitude does not")
+        throw PruneError(.argument, "data is NULL, but \(first.facts.name) needs data; only magnitude does not")
     }
     /// Of a part of the call: its stage counts its steps anew; the seconds go on.
     func listener() -> ProgressMeter.Listener? {

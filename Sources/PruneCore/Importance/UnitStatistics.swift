@@ -1,41 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
 internal import CKernels
 
-// SPDX-License-Identifier: Apache-2.0
 #if canImport(Glibc)
     internal import Glibc
 #elseif canImport(Darwin)
     internal import Darwin
 #endif
 
-/// The static metrics of one unit (a sublayer or a block) as running sums over tokens, in double.
+/// The metrics of states of one unit (a sublayer or a block) as running means over tokens, in double.
 ///
 /// Sums of two disjoint sets of tokens add up to those of both: data can come in parts.
 struct UnitStatistics: Sendable {
     private(set) var tokens = 0
-    private var cosine = 0.0
-    private var angular = 0.0
-    private var l1 = 0.0
-    private var l2 = 0.0
-    private var relativeToInput = RelativeSums()
-    private var relativeToOutput = RelativeSums()
+    /// In the order of `Kind.all`.
+    private var means = [Mean](repeating: Mean(), count: Kind.all.count)
 
-    /// Sums of ||u|| / ||h||. A token whose h is zero has no relative norm and is left out of the mean.
-    private struct RelativeSums: Sendable {
+    private struct Mean: Sendable {
         var tokens = 0
-        var l1 = 0.0
-        var l2 = 0.0
+        var sum = 0.0
+    }
 
-        mutating func add(_ update: kernel_norms, to state: kernel_norms) {
-            guard state.squares > 0 else { return }
-            tokens += 1
-            l1 += update.absolutes / state.absolutes
-            l2 += (update.squares / state.squares).squareRoot()
-        }
+    /// A mean that is kept: of a metric, and of a relative one for either state that it is relative to.
+    private struct Kind: Sendable {
+        let metric: Metric
+        let relativeTo: RelativeTo?
 
-        mutating func merge(_ other: RelativeSums) {
-            tokens += other.tokens
-            l1 += other.l1
-            l2 += other.l2
+        static let all: [Kind] = Metric.ofStates.flatMap { metric in
+            let relativeTo: [RelativeTo?] = metric.facts.source == .statesRelative ? [.input, .output] : [nil]
+            return relativeTo.map { Kind(metric: metric, relativeTo: $0) }
         }
     }
 
@@ -51,31 +43,31 @@ struct UnitStatistics: Sendable {
 
     /// Adds one token, given the norms of its states, which are finite, and of their difference.
     mutating func add(before h: kernel_norms, after g: kernel_norms, update: kernel_norms) {
-        let distance = cosineDistance(squares: h.squares, g.squares, ofDifference: update.squares)
         tokens += 1
-        cosine += distance
-        angular += angularDistance(cosineDistance: distance)
-        l1 += update.absolutes
-        l2 += update.squares.squareRoot()
-        relativeToInput.add(update, to: h)
-        relativeToOutput.add(update, to: g)
+        var token = TokenNorms(before: h, after: g, update: update)
+        let kinds = Kind.all
+        for index in kinds.indices {
+            if let relativeTo = kinds[index].relativeTo {
+                token.divisor = relativeTo == .input ? h : g
+                guard token.divisor.squares > 0 else { continue }
+            }
+            means[index].tokens += 1
+            means[index].sum += kinds[index].metric.value(token)
+        }
     }
 
     /// Adds tokens that the unit leaves as they are.
     mutating func addUnchanged(tokens count: Int) {
         tokens += count
-        relativeToInput.tokens += count
-        relativeToOutput.tokens += count
+        for index in means.indices { means[index].tokens += count }
     }
 
     mutating func merge(_ other: UnitStatistics) {
         tokens += other.tokens
-        cosine += other.cosine
-        angular += other.angular
-        l1 += other.l1
-        l2 += other.l2
-        relativeToInput.merge(other.relativeToInput)
-        relativeToOutput.merge(other.relativeToOutput)
+        for index in means.indices {
+            means[index].tokens += other.means[index].tokens
+            means[index].sum += other.means[index].sum
+        }
     }
 
     /// Whether the tokens of both together can be counted: merging statistics with themselves doubles them every time.
@@ -83,18 +75,8 @@ struct UnitStatistics: Sendable {
 
     /// The mean over tokens of a metric of states; nil for the others. 0 if there were no tokens.
     func value(_ metric: Metric, _ relativeTo: RelativeTo) -> Double? {
-        let count = Double(max(tokens, 1))
-        let relative = relativeTo == .input ? relativeToInput : relativeToOutput
-        let relativeCount = Double(max(relative.tokens, 1))
-        switch metric {
-        case .cosine: return cosine / count
-        case .angular: return angular / count
-        case .l1: return l1 / count
-        case .l2: return l2 / count
-        case .relativeL1: return relative.l1 / relativeCount
-        case .relativeL2: return relative.l2 / relativeCount
-        case .magnitude, .leaveOneOutLoss, .leaveOneOutLogitL2, .taylor: return nil
-        }
+        let index = Kind.all.firstIndex { $0.metric == metric && ($0.relativeTo ?? relativeTo) == relativeTo }
+        return index.map { means[$0].sum / Double(max(means[$0].tokens, 1)) }
     }
 }
 

@@ -9,6 +9,7 @@
 
 #include "prunecore.h"
 #include "mask.hpp"
+#include "options.hpp"
 #include "progress.hpp"
 
 namespace prune {
@@ -28,12 +29,9 @@ inline constexpr double cap_default = PRUNE_CAP_DEFAULT; ///< ln(vocabulary_size
 inline constexpr double cap_none = PRUNE_CAP_NONE;       ///< values as they are
 
 /// How coalitions are evaluated (prune_coalition_options).
-struct CoalitionOptions {
+struct CoalitionOptions : detail::Options<prune_coalition_options> {
   Measure measure = Measure::loss;
-  double cap = cap_default;       ///< a value above it counts as it
-  Mask reference = {};            ///< whose logits the distances are taken to; empty = everything kept
-  std::int64_t batch_tokens = 0;  ///< tokens computed together at most; 0 = chosen by the library
-  std::int64_t memory_budget = 0; ///< bytes for hidden states at most; 0 = chosen by the library
+  Mask reference = {}; ///< whose logits the distances are taken to; empty = everything kept
   Progress progress = {};
 };
 
@@ -50,13 +48,9 @@ namespace detail {
 
 /// The C form of options. What it points to belongs to `options` and `bridge`.
 inline prune_coalition_options to_c(const CoalitionOptions &options, ProgressBridge &bridge) {
-  prune_coalition_options c = PRUNE_COALITION_OPTIONS_INIT;
+  prune_coalition_options c = options;
   c.measure = static_cast<prune_measure>(options.measure);
-  c.cap = options.cap;
-  c.reference = options.reference.empty() ? nullptr : options.reference.data();
-  c.n_reference = options.reference.size();
-  c.batch_tokens = options.batch_tokens;
-  c.memory_budget = options.memory_budget;
+  lend(options.reference, c.reference, c.n_reference);
   c.progress = bridge.function();
   c.user_data = bridge.user_data();
   return c;

@@ -24,7 +24,7 @@ struct ChoiceItem {
 };
 
 /// How the candidates of an item are scored: log-likelihood, or that divided by the number of tokens.
-enum class ChoiceScore : std::int32_t {
+enum class ChoiceScore : prune_choice_score {
   sum = PRUNE_CHOICE_SCORE_SUM,
   mean = PRUNE_CHOICE_SCORE_MEAN
 };
@@ -60,14 +60,14 @@ public:
   static Data adopt(prune_data *handle) noexcept { return Data(handle, detail::Adopted{}); }
 
   /// Number of sequences (prune_data_info).
-  std::int64_t sequences() const {
+  std::int64_t n_sequences() const {
     std::int64_t count = 0;
     detail::check(prune_data_info(get(), &count, nullptr));
     return count;
   }
 
   /// Number of tokens in all (prune_data_info).
-  std::int64_t tokens() const {
+  std::int64_t n_tokens() const {
     std::int64_t count = 0;
     detail::check(prune_data_info(get(), nullptr, &count));
     return count;
@@ -122,7 +122,7 @@ private:
     const std::int32_t no_id = 0;
     const std::int64_t no_length = 0;
     prune_choices c = PRUNE_CHOICES_INIT;
-    c.score = static_cast<std::int32_t>(score);
+    c.score = static_cast<prune_choice_score>(score);
     c.n_items = items.size();
     // Pointers of empty vectors may be null; the library should speak of what an item lacks, not of a null pointer.
     c.context_ids = context_ids.empty() ? &no_id : context_ids.data();

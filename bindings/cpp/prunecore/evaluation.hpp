@@ -7,13 +7,13 @@
 #include <cstdint>
 
 #include "prunecore.h"
+#include "options.hpp"
 #include "progress.hpp"
 
 namespace prune {
 
 /// How masks are evaluated (prune_evaluate_options).
-struct EvaluateOptions {
-  std::int64_t batch_tokens = 0; ///< tokens computed together at most; 0 = chosen by the library
+struct EvaluateOptions : detail::Options<prune_evaluate_options> {
   Progress progress = {};
 };
 
@@ -24,8 +24,7 @@ namespace detail {
 
 /// The C form of options. It points to `bridge`.
 inline prune_evaluate_options to_c(const EvaluateOptions &options, ProgressBridge &bridge) {
-  prune_evaluate_options c = PRUNE_EVALUATE_OPTIONS_INIT;
-  c.batch_tokens = options.batch_tokens;
+  prune_evaluate_options c = options;
   c.progress = bridge.function();
   c.user_data = bridge.user_data();
   return c;

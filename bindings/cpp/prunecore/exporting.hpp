@@ -8,7 +8,7 @@
 #include <string>
 
 #include "prunecore.h"
-#include "handle.hpp"
+#include "export_options.hpp"
 #include "library.hpp"
 #include "mask.hpp"
 #include "model.hpp"
@@ -18,54 +18,26 @@
 
 namespace prune {
 
-/// What an exported directory is. Beside PRUNE_FORMAT_* in prunecore.h, and in docs/export.md.
-enum class Format : prune_format {
-  hf = PRUNE_FORMAT_HF,               ///< hf_plain where that can say it, else hf_custom
-  hf_plain = PRUNE_FORMAT_HF_PLAIN,   ///< a checkpoint like any other, with fewer blocks
-  hf_custom = PRUNE_FORMAT_HF_CUSTOM, ///< with a modelling file of its own
-  deci = PRUNE_FORMAT_DECI            ///< nemotron-nas, for vLLM and mlx
-};
+inline void Model::export_to(const std::string &directory, span<std::uint8_t> mask,
+                             const ExportOptions &options) const {
+  export_to(directory, mask, nullptr, options);
+}
 
-/// How a model is exported (prune_export_options).
-struct ExportOptions {
-  Format format = Format::hf;
-  std::int64_t shard_bytes = 0; ///< a file of weights at most; 0 = 5 * 10^9
-  std::string provenance = {};  ///< a JSON object kept in prunecore.json; "" = {}
-  bool replace = false;         ///< whether a directory that PruneCore exported before is replaced
-  Progress progress = {};       ///< steps are tensors
-};
+inline void Model::export_to(const std::string &directory, const Adapters &adapters,
+                             const ExportOptions &options) const {
+  export_to(directory, {}, adapters.get(), options);
+}
 
-namespace detail {
-
-inline void export_model(const Model &model, span<std::uint8_t> mask, const prune_adapters *adapters,
-                         const std::string &directory, const ExportOptions &options) {
-  ProgressBridge bridge(options.progress);
-  prune_export_options c = PRUNE_EXPORT_OPTIONS_INIT;
+inline void Model::export_to(const std::string &directory, span<std::uint8_t> mask, const prune_adapters *adapters,
+                             const ExportOptions &options) const {
+  detail::ProgressBridge bridge(options.progress);
+  prune_export_options c = options;
   c.format = static_cast<prune_format>(options.format);
-  c.shard_bytes = options.shard_bytes;
-  c.provenance_json = options.provenance.empty() ? nullptr : c_string(options.provenance, "provenance");
-  c.replace = options.replace ? 1 : 0;
+  detail::lend(options.provenance, "provenance", c.provenance_json);
   c.progress = bridge.function();
   c.user_data = bridge.user_data();
-  check(bridge.status(
-      prune_model_export(model.get(), or_null(mask), mask.size(), adapters, c_string(directory, "directory"), &c)));
-}
-
-} // namespace detail
-
-/// Writes a model, opened from a directory, without what a mask removes (prune_model_export). The directory appears when it
-/// is whole; whatever stops the call leaves what was there before.
-/// \param mask  empty = the model's
-inline void export_model(const Model &model, const std::string &directory, span<std::uint8_t> mask = {},
-                         const ExportOptions &options = {}) {
-  detail::export_model(model, mask, nullptr, directory, options);
-}
-
-/// The same with adapters in the places of what their mask removes.
-/// \param model  the full model
-inline void export_model(const Model &model, const Adapters &adapters, const std::string &directory,
-                         const ExportOptions &options = {}) {
-  detail::export_model(model, {}, adapters.get(), directory, options);
+  detail::check(bridge.status(prune_model_export(get(), detail::or_null(mask), mask.size(), adapters,
+                                                 detail::c_string(directory, "directory"), &c)));
 }
 
 } // namespace prune

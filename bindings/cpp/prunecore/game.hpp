@@ -13,6 +13,7 @@
 #include "prunecore.h"
 #include "handle.hpp"
 #include "library.hpp"
+#include "options.hpp"
 #include "span.hpp"
 
 namespace prune {
@@ -33,18 +34,9 @@ enum class Estimator : prune_estimator {
   pair_differences = PRUNE_ESTIMATOR_PAIR_DIFFERENCES
 };
 
-/// How a game is estimated and when it is done (prune_game_options); 0 = the default that prunecore.h names.
-struct GameOptions {
+/// How a game is estimated and when it is done (prune_game_options: budget, target_error, least, ...).
+struct GameOptions : detail::Options<prune_game_options> {
   Estimator estimator = Estimator::by_default;
-  std::uint64_t seed = 0;
-  std::int64_t budget = 0;                ///< coalitions asked for at most
-  double target_error = 0.0;              ///< done when no standard error is above it; 0 = no such bound
-  std::int64_t least = 0;                 ///< done when it is certain which players are the lowest; 0 = no such bound
-  double certainty = 0.0;                 ///< of that; 0 = 0.95
-  double keep_probability = 0.0;          ///< of banzhaf; 0 = 0.5
-  std::int64_t subnetwork_size = 0;       ///< of random_subnetworks: players kept; 0 = half of them
-  std::int64_t subnetworks_per_round = 0; ///< of random_subnetworks: coalitions per sequence of the data; 0 = 10
-  double truncation = 0.0;                ///< of truncated: how near to v(none) an order is left; 0 = 0.01
 };
 
 /// Coalitions: rows of one byte per player, 1 = in it. A plain value.
@@ -60,7 +52,7 @@ public:
     }
   }
 
-  std::size_t players() const noexcept { return players_; }
+  std::size_t n_players() const noexcept { return players_; }
   std::size_t count() const noexcept { return players_ == 0 ? 0 : bytes_.size() / players_; }
   bool empty() const noexcept { return bytes_.empty(); }
   const std::vector<std::uint8_t> &bytes() const noexcept { return bytes_; }
@@ -134,7 +126,7 @@ public:
   static Game adopt(prune_game *handle) { return Game(handle, players_of(handle), detail::Adopted{}); }
 
   /// Number of players.
-  std::size_t players() const noexcept { return players_; }
+  std::size_t n_players() const noexcept { return players_; }
 
   /// Asks for at most `most` coalitions whose worth is wanted next (prune_game_ask). None if the game is done or waits
   /// for worths it asked for before.
@@ -151,10 +143,10 @@ public:
 
   /// Tells the worth of each coalition, one value per row (prune_game_tell). All of them or, on error, none.
   void tell(const Coalitions &coalitions, span<double> values) {
-    if (coalitions.count() != values.size() || (!coalitions.empty() && coalitions.players() != players_)) {
+    if (coalitions.count() != values.size() || (!coalitions.empty() && coalitions.n_players() != players_)) {
       throw Error(PRUNE_ERR_ARGUMENT, std::to_string(values.size()) + " values for " +
                                           std::to_string(coalitions.count()) + " coalitions of " +
-                                          std::to_string(coalitions.players()) + " players; the game has " +
+                                          std::to_string(coalitions.n_players()) + " players; the game has " +
                                           std::to_string(players_));
     }
     if (values.empty()) return;
@@ -171,7 +163,7 @@ public:
   /// The estimate (prune_game_result). Throws Error with PRUNE_ERR_DATA if what was told does not do for one.
   GameValues result() const {
     GameValues result{std::vector<double>(players_), std::vector<double>(players_)};
-    detail::check(prune_game_result(get(), result.values.data(), result.standard_errors.data(), players_));
+    detail::check(prune_game_result(get(), result.values.data(), result.standard_errors.data(), players_, nullptr));
     return result;
   }
 
@@ -192,7 +184,7 @@ public:
   /// Exact weighted Banzhaf values (prune_game_banzhaf); after exact.
   std::vector<double> banzhaf(double keep_probability) const {
     std::vector<double> values(players_);
-    detail::check(prune_game_banzhaf(get(), keep_probability, values.data(), players_));
+    detail::check(prune_game_banzhaf(get(), keep_probability, values.data(), players_, nullptr));
     return values;
   }
 
@@ -222,17 +214,8 @@ private:
 
   static prune_game *create(std::int64_t n_players, const GameOptions &options) {
     detail::require_abi();
-    prune_game_options c = PRUNE_GAME_OPTIONS_INIT;
+    prune_game_options c = options;
     c.estimator = static_cast<prune_estimator>(options.estimator);
-    c.seed = options.seed;
-    c.budget = options.budget;
-    c.target_error = options.target_error;
-    c.least = options.least;
-    c.certainty = options.certainty;
-    c.keep_probability = options.keep_probability;
-    c.subnetwork_size = options.subnetwork_size;
-    c.subnetworks_per_round = options.subnetworks_per_round;
-    c.truncation = options.truncation;
     prune_game *handle = nullptr;
     detail::check(prune_game_create(n_players, &c, &handle));
     return handle;

@@ -13,12 +13,13 @@
 #include "call.hpp"
 #include "handle.hpp"
 #include "library.hpp"
+#include "options.hpp"
 #include "progress.hpp"
 
 namespace prune {
 
 /// Why a sequence ended.
-enum class End : std::int32_t {
+enum class End : prune_end {
   none = PRUNE_END_NONE,        ///< it goes on; in results never
   stop = PRUNE_END_STOP,        ///< a stop token was written; it is the last of the new tokens
   length = PRUNE_END_LENGTH,    ///< max_new_tokens were written
@@ -29,16 +30,9 @@ enum class End : std::int32_t {
 /// A token that was just written; `end` has the values of End.
 using Token = prune_token;
 
-/// How text is generated (prune_generate_options).
-struct GenerateOptions {
-  std::int64_t max_new_tokens = 0; ///< per prompt; 0 = 128
-  double temperature = 0.0;        ///< 0 = greedy
-  std::int64_t top_k = 0;          ///< likeliest tokens that remain; 0 = all
-  double top_p = 0.0;              ///< probability of the tokens that remain of these; 0 or 1 = all
-  std::uint64_t seed = 0;
+/// How text is generated (prune_generate_options: max_new_tokens, temperature, top_k, ...).
+struct GenerateOptions : detail::Options<prune_generate_options> {
   std::vector<std::int32_t> stop_tokens = {}; ///< a sequence ends with any of these
-  std::int64_t batch_sequences = 0;           ///< prompts continued together at most; 0 = chosen by the library
-  std::int64_t batch_tokens = 0;              ///< tokens of prompts computed together; 0 = chosen by the library
 
   /// Told every token on the calling thread. Returns true to end its sequence. An exception thrown in it ends the call,
   /// and comes out of it unchanged.
@@ -60,14 +54,14 @@ public:
   static Generation adopt(prune_generation *handle) noexcept { return Generation(handle); }
 
   /// What generating took (prune_generation_info).
-  prune_generation_summary report() const {
-    prune_generation_summary report = PRUNE_GENERATION_SUMMARY_INIT;
-    detail::check(prune_generation_info(get(), &report));
-    return report;
+  prune_generation_summary summary() const {
+    prune_generation_summary summary = PRUNE_GENERATION_SUMMARY_INIT;
+    detail::check(prune_generation_info(get(), &summary));
+    return summary;
   }
 
   /// Number of sequences: as many as prompts.
-  std::size_t size() const { return static_cast<std::size_t>(report().n_sequences); }
+  std::size_t size() const { return static_cast<std::size_t>(summary().n_sequences); }
 
   /// What was written after one prompt (prune_generation_sequence).
   GeneratedSequence sequence(std::int64_t prompt) const {
@@ -97,16 +91,8 @@ public:
 
   /// The C form of the options. It points to them and to this bridge.
   prune_generate_options to_c() {
-    prune_generate_options c = PRUNE_GENERATE_OPTIONS_INIT;
-    c.max_new_tokens = options_.max_new_tokens;
-    c.temperature = options_.temperature;
-    c.top_k = options_.top_k;
-    c.top_p = options_.top_p;
-    c.seed = options_.seed;
-    c.stop_tokens = options_.stop_tokens.empty() ? nullptr : options_.stop_tokens.data();
-    c.n_stop_tokens = options_.stop_tokens.size();
-    c.batch_sequences = options_.batch_sequences;
-    c.batch_tokens = options_.batch_tokens;
+    prune_generate_options c = options_;
+    lend(options_.stop_tokens, c.stop_tokens, c.n_stop_tokens);
     c.on_token = options_.on_token ? &GenerateBridge::token : nullptr;
     c.progress = options_.progress ? &GenerateBridge::progress : nullptr;
     c.user_data = this;

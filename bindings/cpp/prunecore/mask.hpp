@@ -34,7 +34,7 @@ public:
   explicit Mask(std::vector<std::uint8_t> keep) : keep_(std::move(keep)) {}
 
   /// A mask of 2 * n_blocks sublayers that keeps everything.
-  static Mask all_kept(std::size_t n_blocks) { return Mask(std::vector<std::uint8_t>(2 * n_blocks, std::uint8_t{1})); }
+  static Mask all(std::size_t n_blocks) { return Mask(std::vector<std::uint8_t>(2 * n_blocks, std::uint8_t{1})); }
 
   /// Reads JSON as written by to_json() (prune_mask_from_json). Throws Error: PRUNE_ERR_FORMAT and others.
   static Mask from_json(const std::string &text) {
@@ -69,7 +69,7 @@ public:
   Mask &remove(std::size_t sublayer) { return set(sublayer, 0); }
 
   /// Keeps one sublayer again.
-  Mask &restore(std::size_t sublayer) { return set(sublayer, 1); }
+  Mask &keep(std::size_t sublayer) { return set(sublayer, 1); }
 
   /// Whether a sublayer is kept.
   bool is_kept(std::size_t sublayer) const { return keep_[checked(sublayer)] != 0; }

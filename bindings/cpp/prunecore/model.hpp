@@ -16,14 +16,17 @@
 #include "coalitions.hpp"
 #include "data.hpp"
 #include "evaluation.hpp"
+#include "export_options.hpp"
 #include "game.hpp"
 #include "generation.hpp"
 #include "handle.hpp"
 #include "host.hpp"
 #include "host_calls.hpp"
+#include "kinds.hpp"
 #include "library.hpp"
 #include "mask.hpp"
 #include "progress.hpp"
+#include "recover_options.hpp"
 #include "scores.hpp"
 #include "search.hpp"
 #include "shapley.hpp"
@@ -31,6 +34,9 @@
 #include "tensors.hpp"
 
 namespace prune {
+
+class Adapters;
+struct Gradient;
 
 /// What is left of a model under a mask.
 using Cost = prune_cost;
@@ -66,13 +72,13 @@ struct ModelShape {
   std::int64_t parameters;
   std::int64_t parameter_bytes;
   std::int64_t kv_bytes;
-  Compute compute;      ///< the type in use, never automatic
-  bool can_read_states; ///< static metrics work
-  bool can_magnitude;   ///< the magnitude metric works
-  bool can_generate;    ///< Model::generate() works
-  bool has_gradients;   ///< training and gradients work, and the taylor metric of models that are not a host's
-  bool has_sublayers;   ///< sublayers can be removed one by one; without it, both of a block or none
-  bool has_states;      ///< it runs sublayer by sublayer; without it, only losses of whole masks can be had
+  Compute compute;        ///< the type in use, never automatic
+  bool can_read_states;   ///< static metrics work
+  bool can_read_weights;  ///< the magnitude metric works
+  bool can_generate;      ///< Model::generate() works
+  bool has_gradients;     ///< training and gradients work, and the taylor metric of models that are not a host's
+  bool removes_sublayers; ///< sublayers can be removed one by one; without it, both of a block or none
+  bool runs_sublayers;    ///< it runs sublayer by sublayer; without it, only losses of whole masks can be had
 };
 
 /// A decoder-only language model. In every function below that takes a `mask`, an empty one stands for the mask that
@@ -265,10 +271,11 @@ public:
 
   /// Plays a game on the model until it is done, from where it stands (prune_model_shapley). The game is whole after
   /// every error, and may be continued.
-  void shapley(const Data &data, Game &game, const ShapleyOptions &options = {}) const {
-    detail::GameProgressBridge bridge(options.progress);
+  void shapley(const Data &data, Game &game, const GameRunOptions &options = {}) const {
+    detail::GameProgressBridge bridge(options.on_batch);
     detail::ProgressBridge coalitions_bridge(options.coalitions.progress);
-    const prune_game_run_options c = detail::to_c(options, bridge, coalitions_bridge);
+    const prune_coalition_options coalitions = detail::to_c(options.coalitions, coalitions_bridge);
+    const prune_game_run_options c = detail::to_c(options, bridge, coalitions);
     const prune_status status = prune_model_shapley(get(), data.get(), game.get(), &c);
     detail::check(bridge.status(coalitions_bridge.status(status)));
   }
@@ -276,26 +283,45 @@ public:
   /// Runs a search on the model until it is done, from where it stands (prune_model_search). The search is whole after every
   /// error, and may be continued.
   void search(const Data &data, Search &search, const SearchRunOptions &options = {}) const {
-    detail::SearchProgressBridge bridge(options.progress);
+    detail::SearchProgressBridge bridge(options.on_batch);
     detail::ProgressBridge coalitions_bridge(options.coalitions.progress);
-    const prune_search_run_options c = detail::to_c(options, bridge, coalitions_bridge);
+    const prune_coalition_options coalitions = detail::to_c(options.coalitions, coalitions_bridge);
+    const prune_search_run_options c = detail::to_c(options, bridge, coalitions);
     const prune_status status = prune_model_search(get(), data.get(), search.get(), &c);
     detail::check(bridge.status(coalitions_bridge.status(status)));
   }
 
   /// What a token takes on this machine in every sublayer, and in all the rest (prune_model_times).
-  std::vector<TokenTime> times(const TimeOptions &options = {}) const {
+  std::vector<TokenTime> token_times(const TimeOptions &options = {}) const {
     detail::ProgressBridge bridge(options.progress);
-    prune_time_options c = PRUNE_TIME_OPTIONS_INIT;
-    c.repetitions = options.repetitions;
-    c.prompt_tokens = options.prompt_tokens;
-    c.context = options.context;
+    prune_time_options c = options;
     c.progress = bridge.function();
     c.user_data = bridge.user_data();
     std::vector<TokenTime> times(2 * static_cast<std::size_t>(shape().n_blocks) + 1);
     detail::check(bridge.status(prune_model_times(get(), &c, times.data(), times.size(), nullptr)));
     return times;
   }
+
+  /// Makes adapters for every sublayer that a mask removes (prune_model_recover). Defined in recovery.hpp.
+  Adapters recover(const Data &data, span<std::uint8_t> mask = {}, const RecoverOptions &options = {}) const;
+
+  /// Pulls a gradient back through one sublayer (prune_model_vjp). Defined in gradients.hpp.
+  /// \param states     hidden states before it, one row of hidden_size values per token
+  /// \param gradients  with respect to the states after it, in the same layout
+  std::vector<float> vjp(const Data &data, std::int64_t sublayer, span<float> states, span<float> gradients,
+                         const EvaluateOptions &options = {}) const;
+
+  /// The gradient of an objective with respect to the hidden states before a sublayer (prune_model_gradient). Defined in
+  /// gradients.hpp.
+  Gradient gradient(const Data &data, Objective objective, std::int64_t sublayer, span<std::uint8_t> mask = {},
+                    const EvaluateOptions &options = {}) const;
+
+  /// Writes a model, opened from a directory, without what a mask removes (prune_model_export). The directory appears when
+  /// it is whole; whatever stops the call leaves what was there before. Defined in exporting.hpp.
+  void export_to(const std::string &directory, span<std::uint8_t> mask = {}, const ExportOptions &options = {}) const;
+
+  /// The same with adapters in the places of what their mask removes. This must be the full model.
+  void export_to(const std::string &directory, const Adapters &adapters, const ExportOptions &options = {}) const;
 
 private:
   Model(prune_model *handle, detail::Adopted) noexcept : Owner(handle) {}
@@ -321,13 +347,18 @@ private:
     return adopt(handle);
   }
 
+  void export_to(const std::string &directory, span<std::uint8_t> mask, const prune_adapters *adapters,
+                 const ExportOptions &options) const;
+
   Scores score(const prune_data *data, const ScoreOptions &options) const {
     detail::ProgressBridge bridge(options.progress);
     const prune_score_options c = detail::to_c(options, bridge);
     auto values = detail::filled<double>([&](double *out, std::size_t capacity, std::size_t *count) {
       return bridge.status(prune_model_score(get(), data, &c, out, capacity, count));
     });
-    return detail::named(std::move(values), options, PRUNE_METRIC_ALL_STATIC);
+    // What the library computes if no metric is named depends on what it can read.
+    const bool names_all = options.metrics != Metric{} || shape().can_read_weights;
+    return detail::named(std::move(values), options, names_all ? Metric::all_static : Metric::all_of_states);
   }
 
   template <typename Call> static std::vector<float> floats(const EvaluateOptions &options, Call &&call) {

@@ -13,13 +13,14 @@
 #include "prunecore.h"
 #include "library.hpp"
 #include "mask.hpp"
+#include "options.hpp"
 #include "progress.hpp"
 #include "span.hpp"
 
 namespace prune {
 
 /// Metrics, as bits to be joined with |. Definitions beside PRUNE_METRIC_* in prunecore.h. Higher = more important.
-enum class Metric : std::uint64_t {
+enum class Metric : prune_metrics {
   cosine = PRUNE_METRIC_COSINE,
   angular = PRUNE_METRIC_ANGULAR,
   l1 = PRUNE_METRIC_L1,
@@ -30,6 +31,7 @@ enum class Metric : std::uint64_t {
   leave_one_out_loss = PRUNE_METRIC_LEAVE_ONE_OUT_LOSS,
   leave_one_out_logit_l2 = PRUNE_METRIC_LEAVE_ONE_OUT_LOGIT_L2,
   taylor = PRUNE_METRIC_TAYLOR,
+  all_of_states = PRUNE_METRIC_ALL_OF_STATES,
   all_static = PRUNE_METRIC_ALL_STATIC,
   all = PRUNE_METRIC_ALL
 };
@@ -37,26 +39,36 @@ constexpr Metric operator|(Metric a, Metric b) noexcept {
   return static_cast<Metric>(static_cast<std::uint64_t>(a) | static_cast<std::uint64_t>(b));
 }
 
+/// What a metric is: its bit, name and formula, and what it needs.
+using MetricFacts = prune_metric_facts;
+
+/// Every metric of the library, in ascending order of its bit (prune_metric_count, prune_metric_info).
+inline std::vector<MetricFacts> metrics() {
+  detail::require_abi();
+  std::vector<MetricFacts> found(prune_metric_count(), MetricFacts PRUNE_METRIC_FACTS_INIT);
+  for (std::size_t index = 0; index < found.size(); ++index) detail::check(prune_metric_info(index, &found[index]));
+  return found;
+}
+
 /// The denominator of the relative metrics: the hidden state before or after the unit.
-enum class RelativeTo : std::int32_t {
+enum class RelativeTo : prune_relative_to {
   input = PRUNE_RELATIVE_TO_INPUT,
   output = PRUNE_RELATIVE_TO_OUTPUT
 };
 
 /// The tokens that static metrics look at: all, or the last one of each sequence.
-enum class Tokens : std::int32_t {
+enum class Tokens : prune_tokens {
   all = PRUNE_TOKENS_ALL,
   last = PRUNE_TOKENS_LAST
 };
 
 /// How scores are computed (prune_score_options).
-struct ScoreOptions {
+struct ScoreOptions : detail::Options<prune_score_options> {
   Granularity granularity = Granularity::sublayer;
-  Metric metrics = {}; ///< none named = every static one (statistics: all but magnitude)
+  Metric metrics = {}; ///< none named = every static one that the model has (statistics: all of states)
   RelativeTo relative_to = RelativeTo::input;
   Tokens tokens = Tokens::all;
-  Mask mask = {};                ///< under which to score; empty = the model's
-  std::int64_t batch_tokens = 0; ///< tokens computed together at most; 0 = chosen by the library
+  Mask mask = {}; ///< under which to score; empty = the model's
   Progress progress = {};
 };
 
@@ -71,13 +83,13 @@ public:
   const std::vector<Metric> &metrics() const noexcept { return metrics_; }
   Granularity granularity() const noexcept { return granularity_; }
   /// Number of units: n_blocks, or 2 * n_blocks for sublayers.
-  std::size_t units() const noexcept { return metrics_.empty() ? 0 : values_.size() / metrics_.size(); }
-  std::size_t n_blocks() const noexcept { return granularity_ == Granularity::sublayer ? units() / 2 : units(); }
+  std::size_t n_units() const noexcept { return metrics_.empty() ? 0 : values_.size() / metrics_.size(); }
+  std::size_t n_blocks() const noexcept { return granularity_ == Granularity::sublayer ? n_units() / 2 : n_units(); }
 
   /// The scores of one metric, borrowed from this object. Throws Error with PRUNE_ERR_ARGUMENT if it was not computed.
   span<double> operator[](Metric metric) const {
     for (std::size_t row = 0; row < metrics_.size(); ++row) {
-      if (metrics_[row] == metric) return {values_.data() + row * units(), units()};
+      if (metrics_[row] == metric) return {values_.data() + row * n_units(), n_units()};
     }
     throw Error(PRUNE_ERR_ARGUMENT, "the metric with bit " + std::to_string(static_cast<std::uint64_t>(metric)) +
                                         " is not among these scores");
@@ -86,7 +98,7 @@ public:
   /// A mask that removes the `n_remove` units with the lowest score (prune_mask_remove_lowest).
   /// \param metric  which row; \param start  the mask to start from, empty = everything kept
   Mask prune(std::size_t n_remove, Metric metric, const Mask &start = {}) const {
-    const Mask from = start.empty() ? Mask::all_kept(n_blocks()) : start;
+    const Mask from = start.empty() ? Mask::all(n_blocks()) : start;
     return from.remove_lowest((*this)[metric], granularity_, n_remove);
   }
 
@@ -106,28 +118,28 @@ namespace detail {
 
 /// The C form of options. What it points to belongs to `options` and `bridge`.
 inline prune_score_options to_c(const ScoreOptions &options, ProgressBridge &bridge) {
-  prune_score_options c = PRUNE_SCORE_OPTIONS_INIT;
+  prune_score_options c = options;
   c.granularity = static_cast<prune_granularity>(options.granularity);
   c.metrics = static_cast<std::uint64_t>(options.metrics);
-  c.relative_to = static_cast<std::int32_t>(options.relative_to);
-  c.tokens = static_cast<std::int32_t>(options.tokens);
-  c.keep = options.mask.empty() ? nullptr : options.mask.data();
-  c.n_keep = options.mask.size();
-  c.batch_tokens = options.batch_tokens;
+  c.relative_to = static_cast<prune_relative_to>(options.relative_to);
+  c.tokens = static_cast<prune_tokens>(options.tokens);
+  lend(options.mask, c.keep, c.n_keep);
   c.progress = bridge.function();
   c.user_data = bridge.user_data();
   return c;
 }
 
-/// Names the rows of a result: the bits that were asked for, or `fallback` where none was.
-inline Scores named(std::vector<double> values, const ScoreOptions &options, std::uint64_t fallback) {
-  const auto asked = static_cast<std::uint64_t>(options.metrics);
-  const std::uint64_t bits = asked != 0 ? asked : fallback;
-  std::vector<Metric> metrics;
-  for (std::uint64_t bit = 1; bit != 0 && bit <= bits; bit <<= 1) {
-    if ((bits & bit) != 0) metrics.push_back(static_cast<Metric>(bit));
+/// Names the rows of a result: the metrics that were asked for, or the `usual` ones where none was.
+inline Scores named(std::vector<double> values, const ScoreOptions &options, Metric usual) {
+  const auto bits = static_cast<std::uint64_t>(options.metrics == Metric{} ? usual : options.metrics);
+  std::vector<Metric> rows;
+  for (const MetricFacts &own : metrics()) {
+    const bool in_set = ((bits & PRUNE_METRIC_ALL) != 0) ||
+                        ((bits & PRUNE_METRIC_ALL_STATIC) != 0 && (own.facts & PRUNE_FACT_STATIC) != 0) ||
+                        ((bits & PRUNE_METRIC_ALL_OF_STATES) != 0 && (own.facts & PRUNE_FACT_OF_STATES) != 0);
+    if (in_set || (bits & own.bit) != 0) rows.push_back(static_cast<Metric>(own.bit));
   }
-  return Scores(std::move(values), std::move(metrics), options.granularity);
+  return Scores(std::move(values), std::move(rows), options.granularity);
 }
 
 } // namespace detail

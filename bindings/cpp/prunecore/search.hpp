@@ -16,6 +16,7 @@
 #include "handle.hpp"
 #include "library.hpp"
 #include "mask.hpp"
+#include "options.hpp"
 #include "progress.hpp"
 #include "scores.hpp"
 #include "span.hpp"
@@ -36,38 +37,19 @@ enum class Strategy : prune_strategy {
 /// What one token takes in one place of the model: prefill_ms and decode_ms.
 using TokenTime = prune_token_time;
 
-/// How times are measured (prune_time_options); 0 = the default that prunecore.h names.
-struct TimeOptions {
-  std::int32_t repetitions = 0;
-  std::int64_t prompt_tokens = 0;
-  std::int64_t context = 0;
+/// How times are measured (prune_time_options: repetitions, prompt_tokens, context).
+struct TimeOptions : detail::Options<prune_time_options> {
   Progress progress = {};
 };
 
-/// What a search may remove, and where it ends (prune_search_options). A bound that is 0 is none.
-struct SearchOptions {
+/// What a search may remove, and where it ends (prune_search_options: remove, kv_bytes, max_loss_increase, ...).
+struct SearchOptions : detail::Options<prune_search_options> {
   Strategy strategy = Strategy::by_default;
   Granularity granularity = Granularity::sublayer;
-  std::uint64_t seed = 0;
-  std::int64_t remove = 0;
-  std::int64_t remove_attention = 0;
-  std::int64_t remove_feed_forward = 0;
-  double remove_parameters = 0.0;
-  std::int64_t parameter_bytes = 0;
-  std::int64_t kv_bytes = 0;
-  double prefill_ms = 0.0;
-  double decode_ms = 0.0;
-  std::vector<TokenTime> times = {};
-  double max_loss_increase = 0.0;
-  double max_damage = 0.0;
-  Mask start = {};                 ///< empty = everything kept
-  Mask protect = {};               ///< 1 = never removed; empty = none
-  std::vector<double> scores = {}; ///< empty = none
-  std::int64_t candidates = 0;
-  std::int64_t exchanges = 0;
-  std::int64_t offspring = 0;
-  std::int64_t generations = 0;
-  std::int64_t patience = 0;
+  std::vector<TokenTime> times = {}; ///< as Model::token_times() gives them; empty = none
+  Mask start = {};                   ///< empty = everything kept
+  Mask protect = {};                 ///< 1 = never removed; empty = none
+  std::vector<double> scores = {};   ///< empty = none
 };
 
 /// Where a search stands; meanings as in prune_search_state.
@@ -117,40 +99,15 @@ inline SearchState state_of(const prune_search *search) {
                      c.sublayers_naive};
 }
 
-/// A pointer to the elements; nullptr if there are none.
-template <typename Values> auto data_or_null(const Values &values) -> decltype(values.data()) {
-  return values.empty() ? nullptr : values.data();
-}
-
 /// The C form of options. What it points to belongs to `options`.
 inline prune_search_options to_c(const SearchOptions &options) {
-  prune_search_options c = PRUNE_SEARCH_OPTIONS_INIT;
+  prune_search_options c = options;
   c.strategy = static_cast<prune_strategy>(options.strategy);
   c.granularity = static_cast<prune_granularity>(options.granularity);
-  c.seed = options.seed;
-  c.remove = options.remove;
-  c.remove_attention = options.remove_attention;
-  c.remove_feed_forward = options.remove_feed_forward;
-  c.remove_parameters = options.remove_parameters;
-  c.parameter_bytes = options.parameter_bytes;
-  c.kv_bytes = options.kv_bytes;
-  c.prefill_ms = options.prefill_ms;
-  c.decode_ms = options.decode_ms;
-  c.times = data_or_null(options.times);
-  c.n_times = options.times.size();
-  c.max_loss_increase = options.max_loss_increase;
-  c.max_damage = options.max_damage;
-  c.start = data_or_null(options.start);
-  c.n_start = options.start.size();
-  c.protect = data_or_null(options.protect);
-  c.n_protect = options.protect.size();
-  c.scores = data_or_null(options.scores);
-  c.n_scores = options.scores.size();
-  c.candidates = options.candidates;
-  c.exchanges = options.exchanges;
-  c.offspring = options.offspring;
-  c.generations = options.generations;
-  c.patience = options.patience;
+  lend(options.times, c.times, c.n_times);
+  lend(options.start, c.start, c.n_start);
+  lend(options.protect, c.protect, c.n_protect);
+  lend(options.scores, c.scores, c.n_scores);
   return c;
 }
 
@@ -179,7 +136,7 @@ public:
   static Search adopt(prune_search *handle) { return Search(handle, sublayers_of(handle), detail::Adopted{}); }
 
   /// Entries of a mask: 2 * n_blocks.
-  std::size_t sublayers() const noexcept { return sublayers_; }
+  std::size_t n_sublayers() const noexcept { return sublayers_; }
 
   /// At most `most` masks whose damage is wanted next, on all data (prune_search_ask). None if the search is done or waits.
   std::vector<Mask> ask(std::size_t most) { return ask(most, nullptr); }
@@ -291,28 +248,26 @@ struct SearchProgress {
 };
 
 /// How a model runs a search (prune_search_run_options).
-struct SearchRunOptions {
+struct SearchRunOptions : detail::Options<prune_search_run_options> {
   CoalitionOptions coalitions = {};
-  Metric metric = {};           ///< what scores are made of that the search lacks; none = the usual one of its strategy
-  std::int64_t batch_masks = 0; ///< masks evaluated together at most; 0 = chosen by the library
+  Metric metric = {}; ///< what scores are made of that the search lacks; none = the usual one of its strategy
 
   /// Told on the calling thread after every batch. Returns true to stop: the call then throws Error with
   /// PRUNE_ERR_CANCELLED, and the search can be continued or saved. It may save the search itself.
   /// An exception thrown in it also stops the call, and comes out of it unchanged.
-  std::function<bool(const SearchProgress &)> progress = {};
+  std::function<bool(const SearchProgress &)> on_batch = {};
 };
 
 namespace detail {
 
 using SearchProgressBridge = CallbackBridge<SearchProgress, prune_search>;
 
-/// The C form of options. What it points to belongs to `options` and the bridges.
+/// The C form of options. It points to `bridge` and `coalitions`.
 inline prune_search_run_options to_c(const SearchRunOptions &options, SearchProgressBridge &bridge,
-                                     ProgressBridge &coalitions_bridge) {
-  prune_search_run_options c = PRUNE_SEARCH_RUN_OPTIONS_INIT;
-  c.coalitions = to_c(options.coalitions, coalitions_bridge);
-  c.metric = static_cast<std::uint64_t>(options.metric);
-  c.batch_masks = options.batch_masks;
+                                     const prune_coalition_options &coalitions) {
+  prune_search_run_options c = options;
+  c.coalitions = &coalitions;
+  c.metric = static_cast<prune_metrics>(options.metric);
   c.on_batch = bridge.function();
   c.user_data = bridge.user_data();
   return c;

@@ -13,6 +13,7 @@
 #include "coalitions.hpp"
 #include "game.hpp"
 #include "mask.hpp"
+#include "options.hpp"
 #include "progress.hpp"
 #include "span.hpp"
 
@@ -33,34 +34,29 @@ struct GameProgress {
 };
 
 /// How a model plays a game (prune_game_run_options).
-struct ShapleyOptions {
-  Granularity granularity = Granularity::sublayer;   ///< the players: its units, where player_of_sublayer is empty
-  std::vector<std::int32_t> player_of_sublayer = {}; ///< a player per sublayer, or -1 = kept in every coalition
+struct GameRunOptions : detail::Options<prune_game_run_options> {
+  Granularity granularity = Granularity::sublayer; ///< the players: its units, where sublayer_players is empty
+  std::vector<std::int32_t> sublayer_players = {}; ///< a player per sublayer, or -1 = kept in every coalition
   CoalitionOptions coalitions = {};
-  std::int64_t sublayer_budget = 0;  ///< sublayers applied at most; 0 = no bound
-  std::int64_t batch_coalitions = 0; ///< coalitions evaluated together; 0 = chosen by the library
 
   /// Told on the calling thread after every batch. Returns true to stop: the call then throws Error with
   /// PRUNE_ERR_CANCELLED, and the game can be continued or saved. It may save the game itself.
   /// An exception thrown in it also stops the call, and comes out of it unchanged.
-  std::function<bool(const GameProgress &)> progress = {};
+  std::function<bool(const GameProgress &)> on_batch = {};
 };
 
 namespace detail {
 
 using GameProgressBridge = CallbackBridge<GameProgress, prune_game_progress>;
 
-/// The C form of options. What it points to belongs to `options` and the bridges.
-inline prune_game_run_options to_c(const ShapleyOptions &options, GameProgressBridge &bridge,
-                                   ProgressBridge &coalitions_bridge) {
-  prune_game_run_options c = PRUNE_GAME_RUN_OPTIONS_INIT;
+/// The C form of options. It points to `options`, `bridge` and `coalitions`.
+inline prune_game_run_options to_c(const GameRunOptions &options, GameProgressBridge &bridge,
+                                   const prune_coalition_options &coalitions) {
+  prune_game_run_options c = options;
   c.granularity = static_cast<prune_granularity>(options.granularity);
-  c.player_of_sublayer = options.player_of_sublayer.empty() ? nullptr : options.player_of_sublayer.data();
-  c.player_count = options.player_of_sublayer.size();
-  c.coalitions = to_c(options.coalitions, coalitions_bridge);
-  c.sublayer_budget = options.sublayer_budget;
-  c.batch_coalitions = options.batch_coalitions;
-  c.progress = bridge.function();
+  lend(options.sublayer_players, c.sublayer_players, c.n_sublayer_players);
+  c.coalitions = &coalitions;
+  c.on_batch = bridge.function();
   c.user_data = bridge.user_data();
   return c;
 }

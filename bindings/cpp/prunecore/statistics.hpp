@@ -14,6 +14,7 @@
 #include "library.hpp"
 #include "mask.hpp"
 #include "model.hpp"
+#include "options.hpp"
 #include "progress.hpp"
 #include "rows.hpp"
 #include "scores.hpp"
@@ -21,9 +22,8 @@
 namespace prune {
 
 /// How statistics are gathered (prune_statistics_options).
-struct StatisticsOptions {
+struct StatisticsOptions : detail::Options<prune_statistics_options> {
   Tokens tokens = Tokens::all;
-  bool windows = false; ///< also the angular distance of every run of contiguous blocks
 };
 
 /// Static metrics as running sums: data can come in parts, on several machines, and be merged.
@@ -62,7 +62,7 @@ public:
     auto values = detail::filled<double>([&](double *out, std::size_t capacity, std::size_t *count) {
       return prune_statistics_scores(get(), &c, out, capacity, count);
     });
-    return detail::named(std::move(values), options, PRUNE_METRIC_ALL_STATIC & ~PRUNE_METRIC_MAGNITUDE);
+    return detail::named(std::move(values), options, Metric::all_of_states);
   }
 
   /// Mean angular distance of every window of contiguous blocks, n_blocks rows of n_blocks (prune_statistics_windows):
@@ -78,9 +78,8 @@ private:
 
   static prune_statistics *create(std::int64_t n_blocks, const StatisticsOptions &options) {
     detail::require_abi();
-    prune_statistics_options c = PRUNE_STATISTICS_OPTIONS_INIT;
-    c.tokens = static_cast<std::int32_t>(options.tokens);
-    c.windows = options.windows ? 1 : 0;
+    prune_statistics_options c = options;
+    c.tokens = static_cast<prune_tokens>(options.tokens);
     prune_statistics *handle = nullptr;
     detail::check(prune_statistics_create(n_blocks, &c, &handle));
     return handle;

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+/// \file export_options.hpp
+/// How pruned models are exported. Part of prunecore.hpp, which is what programs include.
+#ifndef PRUNECORE_EXPORT_OPTIONS_HPP
+#define PRUNECORE_EXPORT_OPTIONS_HPP
+
+#include <string>
+
+#include "prunecore.h"
+#include "options.hpp"
+#include "progress.hpp"
+
+namespace prune {
+
+/// What an exported directory is. Beside PRUNE_FORMAT_* in prunecore.h, and in docs/export.md.
+enum class Format : prune_format {
+  hf = PRUNE_FORMAT_HF,               ///< hf_plain where that can say it, else hf_custom
+  hf_plain = PRUNE_FORMAT_HF_PLAIN,   ///< a checkpoint like any other, with fewer blocks
+  hf_custom = PRUNE_FORMAT_HF_CUSTOM, ///< with a modelling file of its own
+  deci = PRUNE_FORMAT_DECI            ///< nemotron-nas, for vLLM and mlx
+};
+
+/// How a model is exported (prune_export_options: shard_bytes, replace).
+struct ExportOptions : detail::Options<prune_export_options> {
+  Format format = Format::hf;
+  std::string provenance = {}; ///< a JSON object kept in prunecore.json; "" = {}
+  Progress progress = {};      ///< steps are tensors
+};
+
+} // namespace prune
+
+#endif // PRUNECORE_EXPORT_OPTIONS_HPP
