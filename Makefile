@@ -6,14 +6,18 @@ VENV := .venv
 BIN := $(VENV)/bin
 OUT ?= out
 
-.PHONY: setup setup-test demo test test-swift test-symbols test-capi test-python test-instructions lint \
-    bench bench-large bench-sublayers example-llama-cpp verify-llama-cpp test-lm-eval install clean
+.PHONY: help setup setup-test demo test test-swift test-symbols test-capi test-python test-kernels test-instructions \
+    lint format bench bench-large bench-sublayers example-llama-cpp verify-llama-cpp test-lm-eval install clean
+
+## Lists what can be made.
+help:
+	@awk -f scripts/help.awk $(firstword $(MAKEFILE_LIST))
 
 ## What a user needs: system packages, the virtual environment, the library, the Python package.
 setup:
 	scripts/setup.sh
 
-## What the tests need besides: PyTorch (CPU) and transformers, the oracles.
+## What the tests need besides: PyTorch (CPU) and transformers, the oracles; ruff, mypy and clang-format for lint.
 setup-test: setup
 	scripts/setup-test.sh
 
@@ -22,16 +26,26 @@ demo: setup
 	$(BIN)/prunecore demo --out $(OUT)
 
 ## Every test. .ci/run calls exactly this.
-test: setup-test lint test-swift test-symbols test-capi test-python test-instructions
+test: setup-test lint test-swift test-symbols test-capi test-python test-kernels-quick test-instructions
 	@echo "all tests passed"
 
+LINTED := bindings/python Tests benchmarks examples scripts Sources/PruneCore/Export/Modelling
+## Style, formats, types and licences; the order of the core's folders, the C kernels, and the header's binary interface.
 lint:
-	$(BIN)/ruff check bindings/python Tests/Python Tests/LlamaCpp Tests/LmEval benchmarks examples/python examples/c \
-	    examples/llama_cpp scripts Sources/PruneCore/Export/Modelling
+	$(BIN)/ruff check $(LINTED)
+	$(BIN)/python scripts/format.py --check
+	$(BIN)/python scripts/check-licences.py
 	$(BIN)/mypy --strict bindings/python/src/prunecore
 	scripts/check-kernels.sh
+	$(BIN)/python scripts/check-swift-order.py
 	$(BIN)/python scripts/check-abi.py --check --out build/prunecore.abi.json
 
+## Formats every source file as lint wants it.
+format:
+	$(BIN)/ruff check --fix --quiet $(LINTED)
+	$(BIN)/python scripts/format.py
+
+## The core, by itself.
 test-swift:
 	swift test
 
@@ -39,39 +53,38 @@ test-swift:
 test-symbols:
 	$(BIN)/python scripts/check-symbols.py
 
+## The C interface and the C++ wrapper: test programs, examples, and programs against an installed tree.
 test-capi:
 	PYTHON=$(BIN)/python Tests/CAPI/run.sh
 
-## Files side by side; the demo by itself, since it is timed.
+## The Python package, the command, and the documentation's examples; files side by side.
 test-python:
-	$(BIN)/python -m pytest -q Tests/Python/test_cli_demo.py
-	$(BIN)/python -m pytest -q -n auto --dist loadfile --ignore Tests/Python/test_cli_demo.py Tests/Python
+	$(BIN)/python -m pytest -q -n auto --dist loadfile Tests/Python
 
-## Instructions of the hot loops, under valgrind: none may take 10 % more than benchmarks/instructions.json says.
+## The numeric tests with every kind of kernels that this machine's OpenBLAS and our own loops can be made to use.
+test-kernels:
+	$(BIN)/python scripts/test-kernels.py
+
+.PHONY: test-kernels-quick
+test-kernels-quick:
+	$(BIN)/python scripts/test-kernels.py --quick
+
+## Instructions of the hot loops, under valgrind: none may take 10 % more than benchmarks/instructions/instructions.json says.
 test-instructions:
-	$(BIN)/python benchmarks/instructions.py
+	$(BIN)/python -m benchmarks.instructions.instructions
 
-## Our speed against transformers on PyTorch and against what the machine can do, what recovery wins back, what searches
-## find, what a pruned model gains, what a call of a host costs, a wrapped PyTorch model against the loop over it, and our
-## estimators against shapiq's. Some 65 minutes on a machine that does nothing else; writes benchmarks/results/ and
-## docs/images/. All are measured even if one misses a bar. HELD_OUT=FILE measures recovery on text that people wrote.
+## Every benchmark, also those after one that misses its bar. Some 65 minutes on a machine that does nothing else; writes
+## benchmarks/results/ and docs/images/. ONLY=NAME runs one, HELD_OUT=FILE measures recovery on text that people wrote.
 bench: setup-test
-	$(BIN)/python benchmarks/speed.py; speed=$$?; \
-	env -u OPENBLAS_CORETYPE $(BIN)/python benchmarks/recovery.py $(if $(HELD_OUT),--held-out $(HELD_OUT)); recovery=$$?; \
-	env -u OPENBLAS_CORETYPE $(BIN)/python benchmarks/callbacks.py; callbacks=$$?; \
-	env -u OPENBLAS_CORETYPE $(BIN)/python benchmarks/torch_door.py; torch_door=$$?; \
-	env -u OPENBLAS_CORETYPE $(BIN)/python benchmarks/search.py; search=$$?; \
-	env -u OPENBLAS_CORETYPE $(BIN)/python benchmarks/pruned_speed.py; pruned=$$?; \
-	env -u OPENBLAS_CORETYPE $(BIN)/python benchmarks/estimators.py && \
-	    exit $$((speed + recovery + callbacks + torch_door + search + pruned))
+	$(BIN)/python benchmarks/run.py $(if $(ONLY),--only $(ONLY)) $(if $(HELD_OUT),--held-out $(HELD_OUT))
 
 ## A model of 13.5 GB in 4 GB of memory: takes root and 15 GB of disk.
 bench-large: setup-test
-	$(BIN)/python benchmarks/larger_than_memory.py
+	$(BIN)/python benchmarks/run.py --only larger_than_memory
 
 ## The estimators on the game over 24 sublayers, against 20,000 permutations. Some 20 minutes.
 bench-sublayers: setup-test
-	env -u OPENBLAS_CORETYPE $(BIN)/python benchmarks/estimators.py --sublayers
+	$(BIN)/python benchmarks/run.py --only estimators_sublayers
 
 ## The embedded model as GGUF, scored while llama.cpp runs it, against our own scores. Compiles llama.cpp first: minutes.
 LLAMA := .venv-llama/bin/python
@@ -88,11 +101,11 @@ example-llama-cpp: setup
 	$(LLAMA) $(LLAMA_EXAMPLE)/score_gguf.py build/tales-12l-q8_0.gguf --tokens examples/data/tales_tokens.txt \
 	    --compare examples/models/tales-12l --tolerance 0.02
 
-## Exports as GGUF, run by llama.cpp, against our own logits: the table in docs/export.md. Compiles llama.cpp first: minutes.
+## Exports as GGUF, run by llama.cpp, against our own logits: the table in benchmarks/results/llama_cpp.md. Compiles llama.cpp first: minutes.
 verify-llama-cpp: setup-test
 	scripts/setup-llama-cpp.sh
 	$(BIN)/python Tests/LlamaCpp/write_models.py build/llama-cpp-models
-	$(LLAMA) Tests/LlamaCpp/verify.py --models build/llama-cpp-models --table docs/export.md
+	$(LLAMA) Tests/LlamaCpp/verify.py --models build/llama-cpp-models --table benchmarks/results/llama_cpp.md
 
 ## Our model in lm-evaluation-harness against the harness's own class for transformers. Installs the harness first.
 test-lm-eval: setup-test
@@ -105,5 +118,6 @@ install:
 	scripts/build-library.sh
 	scripts/install.sh --prefix $(PREFIX)
 
+## Removes what was built, and the demo's results; not the virtual environments.
 clean:
 	rm -rf .build build $(OUT)

@@ -93,9 +93,9 @@
  *                 names what is at fault. Outputs stay as they were, except that handles become
  *                 NULL and `out_count` may say how much room is needed.
  *   Pointers      Every pointer is checked for NULL. Where NULL is allowed, the comment says so.
- *   Handles       Opaque. A function _open, _create, _load or _from_... makes a handle; _release
- *                 gives it back and accepts NULL. A handle that was released, or is of another
- *                 kind, is recognised and gives PRUNE_ERR_HANDLE.
+ *   Handles       Opaque. A call with an output such as `prune_model **out_model` makes a handle;
+ *                 _release gives it back and accepts NULL. A handle that was released, or is of
+ *                 another kind, is recognised and gives PRUNE_ERR_HANDLE.
  *   Threads       Several threads may use a const handle at once. A handle that is passed without
  *                 const must be used by one thread at a time. Releasing never waits: calls under
  *                 way keep what they use alive.
@@ -110,7 +110,8 @@
  *   Buffers       The caller owns the memory. `capacity` is its size in elements, `out_count`
  *                 receives how many were written. If it is too small, the call gives
  *                 PRUNE_ERR_BUFFER, writes nothing, and sets `out_count` to the number of elements
- *                 that is needed. `out_count` may be NULL.
+ *                 that is needed. `out_count` may be NULL. An output whose length follows from
+ *                 other arguments, such as n_masks, has no `capacity`.
  *   Names         The length of an array x is n_x, a size_t; the buffer of an output x is out_x.
  *                 Options of a handle are prune_<handle>_options, of prune_model_<verb>()
  *                 prune_<verb>_options, of a handle that runs on a model
@@ -528,9 +529,9 @@ prune_status prune_mask_from_json(
  * ============================================================================================== */
 
 /*
- * Metrics, as bits; higher = more important for every one. With h the hidden state before a unit, g
- * the one after it, and u = g - h, each is computed per token and averaged over all tokens of all
- * sequences. Definitions and sources: docs/metrics.md.
+ * Metrics, as bits; higher = more important for every one. The first six are computed per token and
+ * averaged over all tokens of all sequences: h is the hidden state before a unit, g the one after
+ * it, and u = g - h. Definitions and sources: docs/metrics.md.
  */
 typedef uint64_t prune_metrics;
 enum {
@@ -620,12 +621,12 @@ typedef struct prune_score_options {
     /* Metrics to compute. 0 = all static metrics, without magnitude if the model's weights cannot
        be read. */
     prune_metrics metrics;
-    /* Denominator of the relative metrics: the hidden state before a unit, or after it.
-       0 = before. */
+    /* Denominator of the relative metrics: the hidden state before a unit (input) or after it
+       (output). 0 = input. */
     prune_relative_to relative_to;
     /* Tokens that static metrics look at: all, or the last of each sequence. 0 = all. */
     prune_tokens tokens;
-    /* Mask under which the model is scored. A unit that the mask removes whole scores 0 in every
+    /* Mask under which the model is scored. A unit that the mask removes entirely scores 0 in every
        metric that needs data. NULL = the model's mask. */
     const uint8_t *keep;
     /* Length of `keep`: 2 * n_blocks, or 0 with NULL. */
@@ -897,8 +898,8 @@ typedef struct prune_search_options {
     const prune_token_time *times;
     /* Length of `times`: 2 * n_blocks + 1, or 0 with NULL. */
     size_t n_times;
-    /* Largest increase of the loss, as a share of the loss under the starting mask: 0.02 allows 2 %
-       more. 0 = no such bound. */
+    /* Largest increase of the damage, as a share of the damage under the starting mask: 0.02 allows
+       2 % more. It suits losses. 0 = no such bound. */
     double max_loss_increase;
     /* Upper bound on the damage. 0 = no such bound. */
     double max_damage;
@@ -911,9 +912,9 @@ typedef struct prune_search_options {
     const uint8_t *protect;
     /* Length of `protect`: 2 * n_blocks, or 0 with NULL. */
     size_t n_protect;
-    /* One shot, greedy, window: influence of each unit. Greedy needs it with `candidates` only. For
-       windows of n_blocks blocks it has n_blocks rows of n_blocks distances. NULL = none. Where a
-       strategy needs scores and has none, prune_model_search() computes them. Windows take the
+    /* One shot, greedy, window: influence of each unit. Greedy uses them only with `candidates`.
+       Window takes a table of angular distances, n_blocks rows of n_blocks. NULL = none. Where a
+       strategy needs scores and has none, prune_model_search() computes them. The table is the
        array that prune_statistics_windows() writes. */
     const double *scores;
     /* Length of `scores`. */
@@ -962,9 +963,10 @@ typedef struct prune_search_run_options {
     /* How damage is measured. There is no cap unless one is given. NULL = defaults. Its `progress`
        is called while a batch is evaluated. */
     const prune_coalition_options *coalitions;
-    /* Metric of the scores that the strategy needs and the search lacks. leave_one_out_loss ranks
-       the windows by the damage of each run, which is also done where no scores can be computed.
-       0 = cosine, and angular for windows of blocks. One bit. */
+    /* Metric of the scores that the strategy needs and that were not given. With
+       leave_one_out_loss, windows are ranked by the damage of each run, which is also done where
+       scores cannot be computed. 0 = cosine, and angular for windows of blocks. One PRUNE_METRIC_*
+       bit. */
     prune_metrics metric;
     /* Largest number of masks evaluated together. 0 = 64. */
     int64_t batch_masks;
@@ -1205,17 +1207,17 @@ typedef struct prune_recover_options {
     /* Hidden states that the closed form learns from: those of the model recovered so far, or the
        full model's. 0 = recovered. */
     prune_stream stream;
-    /* Place of the adapter of a block that is removed whole: its attention, its feed-forward, or
-       both. 0 = attention. */
+    /* Where the adapter of a block that is removed entirely stands: in the place of its attention,
+       of its feed-forward, or one in each. 0 = attention. */
     prune_slot block_slot;
-    /* Training: adapters that it starts from, solved in closed form or zero. 0 = closed form. */
+    /* Training: adapters to start from, solved in closed form or zero. 0 = closed form. */
     prune_start start;
     int32_t reserved; /* 0 */
-    /* Low rank: rank of the matrix. 0 = 16. -1 = chosen among powers of two by the loss on held-out
-       tokens. */
+    /* Low rank: rank of the adapter's matrix. 0 = 16. -1 = chosen among powers of two by the loss
+       on held-out tokens. */
     int64_t rank;
-    /* Closed form: ridge that is added to the diagonal of the input's covariance, as a share of its
-       mean. 0 = chosen on held-out tokens. */
+    /* Closed form: ridge added to the diagonal of the input's covariance, as a share of the
+       diagonal's mean. 0 = chosen on held-out tokens. */
     double ridge;
     /* Held-out data, on which ridge, rank and the best step are chosen. NULL = a share of the
        data. */
@@ -1231,7 +1233,7 @@ typedef struct prune_recover_options {
     /* Closed form: largest number of bytes of statistics. Sublayers that do not fit wait for
        another pass. 0 = a quarter of the free memory. */
     int64_t memory_budget;
-    /* Training: adapters of the same mask that it continues from. NULL = as `start` says. */
+    /* Training: adapters of the same mask to continue from. NULL = as `start` says. */
     const prune_adapters *initial;
     /* Training: number of steps. 0 = 300. */
     int64_t steps;
@@ -1551,14 +1553,14 @@ typedef struct prune_generate_options {
     int32_t reserved; /* 0 */
     /* Largest number of new tokens per prompt, at most 2^24. 0 = 128. */
     int64_t max_new_tokens;
-    /* Temperature: logits are divided by it. 0 = greedy: the largest logit, the first of equal
-       ones. */
+    /* Temperature of sampling, which divides the logits. 0 = greedy: the largest logit, the first
+       of equal ones. */
     double temperature;
     /* Number of likeliest tokens to draw from. Those as likely as the last are included.
        0 = all. */
     int64_t top_k;
-    /* Probability that the tokens to draw from have together: the fewest likeliest ones that reach
-       it. A value of 1 keeps all. 0 = all. */
+    /* Smallest probability that the tokens to draw from have together. The likeliest tokens are
+       kept until they reach it. A value of 1 keeps all. 0 = all. */
     double top_p;
     /* Seed of the draws. The same seed and prompts give the same text, apart from rounding, which
        depends on the batches. */
@@ -1663,15 +1665,15 @@ typedef struct prune_statistics_options {
     uint32_t struct_size;
     /* Tokens that static metrics look at: all, or the last of each sequence. 0 = all. */
     prune_tokens tokens;
-    /* Whether the angular distance of every run of contiguous blocks is gathered as well. This
-       keeps n_blocks + 1 hidden states of a batch in memory. 0 = no. 1 means yes. */
+    /* Whether the angular distance of every run of contiguous blocks is also gathered. This keeps
+       n_blocks + 1 hidden states of a batch in memory. 0 = no. 1 means yes. */
     int32_t windows;
     int32_t reserved; /* 0 */
 } prune_statistics_options;
 #define PRUNE_STATISTICS_OPTIONS_INIT { sizeof(prune_statistics_options), 0, 0, 0 }
 
-/* Makes empty statistics for models of n_blocks blocks. Errors: PRUNE_ERR_ARGUMENT,
-   PRUNE_ERR_MEMORY. */
+/* Makes empty statistics for models of n_blocks blocks. `options` may be NULL = defaults. Errors:
+   PRUNE_ERR_ARGUMENT, PRUNE_ERR_MEMORY. */
 prune_status prune_statistics_create(
     int64_t n_blocks, const prune_statistics_options *options, prune_statistics **out_statistics);
 
@@ -1886,9 +1888,10 @@ typedef struct prune_game_options {
     /* Largest number of coalitions to evaluate. 0 = what the estimator needs, or 32 per player;
        with random_subnetworks on a model, one round for every sequence of its data. */
     int64_t budget;
-    /* Largest standard error at which the game is done. 0 = no such bound. */
+    /* Standard error at which the game is done: no player's is larger. 0 = no such bound. */
     double target_error;
-    /* Number of lowest players that must be certain for the game to be done. 0 = no such bound. */
+    /* Number of lowest players to identify with certainty before the game is done. 0 = no such
+       bound. */
     int64_t least;
     /* Probability with which the lowest players must be certain, between 0 and 1. 0 = 0.95. */
     double certainty;
@@ -2043,10 +2046,10 @@ typedef int32_t (*prune_game_progress_fn)(void *user_data, const prune_game_prog
 /* How a model plays a game. */
 typedef struct prune_game_run_options {
     uint32_t struct_size;
-    /* What the players are: one unit each, unless the sublayers are grouped. 0 = sublayers. */
+    /* What counts as one player, unless sublayers are grouped. 0 = sublayers. */
     prune_granularity granularity;
-    /* Player of each sublayer, by which sublayers are grouped; -1 for one that every coalition
-       keeps. NULL = one player per unit of the granularity. */
+    /* Player that each sublayer belongs to, or -1 for a sublayer that every coalition keeps.
+       NULL = one player per unit of the granularity. */
     const int32_t *sublayer_players;
     /* Length of `sublayer_players`: 2 * n_blocks, or 0 with NULL. */
     size_t n_sublayer_players;

@@ -27,7 +27,11 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "bindings/python"))
 
 from cffi import FFI  # noqa: E402
-from generate_raw import declarations, evaluate_integer, real_macros  # noqa: E402
+from prunecore_header.preprocessing import (  # noqa: E402
+    declarations,
+    evaluate_integer,
+    real_macros,
+)
 
 Description = dict[str, Any]
 

@@ -30,7 +30,7 @@ def exported() -> set[str]:
 
 def bound() -> set[str]:
     """Names of the functions that the Python package binds."""
-    from prunecore._library import bound_functions
+    from prunecore._native.library import bound_functions
 
     return set(bound_functions())
 

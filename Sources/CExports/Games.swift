@@ -5,23 +5,22 @@ import PruneCore
 private let gameOptionsSize = MemoryLayout<prune_game_options>.size
 private let runOptionsSize = MemoryLayout<prune_game_run_options>.size
 
-/// A count given by the caller. Errors: `.argument` if it is negative.
-private func count(_ value: Int64, _ name: String) throws(PruneError) -> Int {
+/// A count given by the caller; nil for 0. Errors: `.argument` if it is negative.
+private func count(_ value: Int64, _ name: String) throws(PruneError) -> Int? {
     guard value >= 0 else { throw PruneError(.argument, "\(name) is \(value); it must be 0 or more") }
-    return Int(clamping: value)
+    return chosen(value)
 }
 
 private func read(_ options: UnsafePointer<prune_game_options>?, players: Int64) throws(PruneError) -> GameOptions {
     let given = try readStruct(options, prune_game_options(), least: gameOptionsSize, "options") ?? prune_game_options()
     let estimator: EstimatorKind = given.estimator == 0 ? .usual : try choice(given.estimator, "options.estimator")
     return try GameOptions(
-        players: Int(clamping: players), estimator: estimator, seed: given.seed,
-        budget: try count(given.budget, "budget"),
-        targetError: given.target_error, leastCount: try count(given.least, "least"),
-        certainty: given.certainty, keepProbability: given.keep_probability,
-        subnetworkSize: try count(given.subnetwork_size, "subnetwork_size"),
-        subnetworksPerRound: try count(given.subnetworks_per_round, "subnetworks_per_round"),
-        truncation: given.truncation)
+        players: Int(clamping: players), estimator: estimator, seed: given.seed, budget: chosen(given.budget),
+        targetError: chosen(given.target_error), leastCount: chosen(given.least),
+        certainty: chosen(given.certainty) ?? GameOptions.usualCertainty,
+        keepProbability: chosen(given.keep_probability) ?? GameOptions.usualKeepProbability,
+        subnetworkSize: chosen(given.subnetwork_size), subnetworksPerRound: chosen(given.subnetworks_per_round),
+        truncation: chosen(given.truncation) ?? GameOptions.usualTruncation)
 }
 
 private func shared(_ game: OpaquePointer?) throws(PruneError) -> SharedGame {
@@ -221,7 +220,8 @@ public func prune_model_shapley(
             guard numberCount == shape.sublayerCount else {
                 throw wrongMaskLength(numberCount, handle, "options.sublayer_players")
             }
-            players = try Players(try array(numbers, numberCount, "options.sublayer_players"))
+            let asked = try array(numbers, numberCount, "options.sublayer_players")
+            players = try Players(asked.map { $0 == -1 ? nil : Int($0) })
         } else {
             guard numberCount == 0 else {
                 throw PruneError(
@@ -234,8 +234,8 @@ public func prune_model_shapley(
         let batch = try count(given.batch_coalitions, "options.batch_coalitions")
         let play = PlayOptions(
             measure: asked.measure, cap: asked.isDefaultCap ? usualCap(of: asked.measure, shape) : asked.cap,
-            reference: asked.reference, walk: asked.walk, sublayerBudget: budget == 0 ? nil : budget,
-            batchCoalitions: batch == 0 ? PlayOptions.usualBatch : batch)
+            reference: asked.reference, walk: asked.walk, sublayerBudget: budget,
+            batchCoalitions: batch ?? PlayOptions.usualBatch)
         try PruneCore.play(
             game, handle.model, data, players, play, listener: listener(given),
             walkListener: asked.progress)

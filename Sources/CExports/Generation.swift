@@ -11,21 +11,15 @@ private final class GenerationHandle: Sendable {
     init(_ generation: Generation) { self.generation = generation }
 }
 
-/// A count given by the caller, 0 = chosen. Errors: `.argument` if it is negative.
-private func chosenCount(_ value: Int64, _ name: String) throws(PruneError) -> Int? {
-    guard value >= 0 else { throw PruneError(.argument, "options.\(name) is \(value); it must be 0 (chosen) or more") }
-    return value == 0 ? nil : Int(clamping: value)
-}
-
 private func read(_ given: prune_generate_options) throws(PruneError) -> GenerationOptions {
     try checkReserved(given.reserved, "options")
     let sampling = try Sampling(
-        temperature: given.temperature, topK: Int(clamping: given.top_k), topP: given.top_p)
+        temperature: given.temperature, topK: chosen(given.top_k), topP: chosen(given.top_p) ?? 1)
     return try GenerationOptions(
-        mostNewTokens: try chosenCount(given.max_new_tokens, "max_new_tokens") ?? GenerationOptions.usualLength,
+        mostNewTokens: chosen(given.max_new_tokens) ?? GenerationOptions.usualLength,
         sampling: sampling, seed: given.seed,
         stopTokens: try array(given.stop_tokens, given.n_stop_tokens, "options.stop_tokens"),
-        batchSequences: try chosenCount(given.batch_sequences, "batch_sequences"),
+        batchSequences: chosen(given.batch_sequences),
         batchTokens: try batchTokens(given.batch_tokens))
 }
 

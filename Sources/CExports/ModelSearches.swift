@@ -15,9 +15,9 @@ public func prune_model_times(
         let given =
             try readStruct(options, prune_time_options(), least: timeOptionsSize, "options") ?? prune_time_options()
         let asked = try TimeOptions(
-            repetitions: given.repetitions == 0 ? TimeOptions.usualRepetitions : Int(given.repetitions),
-            promptTokens: given.prompt_tokens == 0 ? TimeOptions.usualTokens : Int(clamping: given.prompt_tokens),
-            context: given.context == 0 ? TimeOptions.usualTokens : Int(clamping: given.context))
+            repetitions: chosen(Int64(given.repetitions)) ?? TimeOptions.usualRepetitions,
+            promptTokens: chosen(given.prompt_tokens) ?? TimeOptions.usualTokens,
+            context: chosen(given.context) ?? TimeOptions.usualTokens)
         // Asked before the work: a caller whose buffer is too small learns it at once.
         let count = handle.model.shape.sublayerCount + 1
         let out = try room(for: count, in: out_times, capacity, out_count, "out_times")

@@ -51,8 +51,8 @@ private func adapterOptions(_ given: prune_recover_options, width: Int) throws(P
     case -1: options.rank = nil
     default: options.rank = Int(clamping: given.rank)
     }
-    options.ridge = given.ridge == 0 ? nil : given.ridge
-    if given.held_out_share != 0 { options.heldOutShare = given.held_out_share }
+    options.ridge = chosen(given.ridge)
+    options.heldOutShare = chosen(given.held_out_share) ?? options.heldOutShare
     options.seed = given.seed
     options.batchTokens = try batchTokens(given.batch_tokens)
     options.memoryBudget = chosen(given.memory_budget)
@@ -67,12 +67,12 @@ private func trainingOptions(
     options.start = try choice(given.start, "options.start")
     options.steps = chosen(given.steps) ?? options.steps
     options.stepTokens = chosen(given.step_tokens) ?? options.stepTokens
-    options.learningRate = given.learning_rate == 0 ? nil : given.learning_rate
+    options.learningRate = chosen(given.learning_rate)
     options.weightDecay = given.weight_decay
     options.warmupSteps = chosen(given.warmup_steps)
     switch given.clip_norm {
     case 0: break
-    case -1: options.clipNorm = 0
+    case -1: options.clipNorm = nil
     default: options.clipNorm = given.clip_norm
     }
     options.evaluateEvery = chosen(given.evaluate_every)
@@ -81,9 +81,6 @@ private func trainingOptions(
     options.checkpointEvery = chosen(given.checkpoint_every)
     return options
 }
-
-/// A count of a caller; nil for 0, which stands for the default.
-private func chosen(_ value: Int64) -> Int? { value == 0 ? nil : Int(clamping: value) }
 
 /// The model that adapters are made for or attached to. Errors: `.argument` if it has adapters itself.
 func fullModel(_ model: OpaquePointer?) throws(PruneError) -> ModelHandle {

@@ -4,9 +4,6 @@ import PruneCore
 
 private let searchOptionsSize = MemoryLayout<prune_search_options>.size
 
-/// A count or bound given by the caller; whether it is in range is the search's to say.
-private func whole(_ value: Int64) -> Int { Int(clamping: value) }
-
 /// A mask of a caller; nil if it gave none. Errors: `.argument` naming the field.
 private func optionalMask(
     _ bytes: UnsafePointer<UInt8>?, _ count: Int, _ handle: ModelHandle, _ name: String
@@ -47,26 +44,32 @@ func searchOptions(
         throw PruneError(
             .argument, "options.scores is NULL, but its count is \(UInt(bitPattern: given.n_scores))")
     }
-    result.candidates = whole(given.candidates)
-    result.exchanges = whole(given.exchanges)
-    result.offspring = whole(given.offspring)
-    result.generations = whole(given.generations)
-    result.patience = whole(given.patience)
+    result.candidates = chosen(given.candidates)
+    switch given.exchanges {
+    case ..<(-1):
+        throw PruneError(
+            .argument, "options.exchanges is \(given.exchanges); it must be -1 (none), 0 (chosen) or more")
+    case -1: result.exchanges = 0
+    default: result.exchanges = chosen(given.exchanges)
+    }
+    result.offspring = chosen(given.offspring)
+    result.generations = chosen(given.generations)
+    result.patience = chosen(given.patience)
     return result
 }
 
 private func budget(_ given: prune_search_options) throws(PruneError) -> SearchBudget {
     var budget = SearchBudget()
-    budget.remove = whole(given.remove)
-    budget.removeAttention = whole(given.remove_attention)
-    budget.removeFeedForward = whole(given.remove_feed_forward)
-    budget.removeParameters = given.remove_parameters
-    budget.parameterBytes = whole(given.parameter_bytes)
-    budget.keyValueBytes = whole(given.kv_bytes)
-    budget.prefillMilliseconds = given.prefill_ms
-    budget.decodeMilliseconds = given.decode_ms
-    budget.maxIncrease = given.max_loss_increase
-    budget.maxDamage = given.max_damage
+    budget.remove = chosen(given.remove)
+    budget.removeAttention = chosen(given.remove_attention)
+    budget.removeFeedForward = chosen(given.remove_feed_forward)
+    budget.removeParameters = chosen(given.remove_parameters)
+    budget.parameterBytes = chosen(given.parameter_bytes)
+    budget.keyValueBytes = chosen(given.kv_bytes)
+    budget.prefillMilliseconds = chosen(given.prefill_ms)
+    budget.decodeMilliseconds = chosen(given.decode_ms)
+    budget.maxIncrease = chosen(given.max_loss_increase)
+    budget.maxDamage = chosen(given.max_damage)
     if let times = given.times {
         budget.times = try array(times, given.n_times, "options.times").map {
             TokenTime(prefill: $0.prefill_ms, decode: $0.decode_ms)

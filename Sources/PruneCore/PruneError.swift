@@ -5,7 +5,7 @@ public enum FailureKind: Int32, Sendable {
     case argument = 1
     /// A handle was released, or is of another kind.
     case handle = 2
-    /// Memory could not be had.
+    /// Memory could not be allocated.
     case memory = 3
     /// A file is missing or unreadable.
     case file = 4

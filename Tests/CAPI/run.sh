@@ -4,6 +4,7 @@
 # and builds programs against an installed tree. Closes with "N passed, M failed"; exits non-zero if anything failed.
 #
 #   Tests/CAPI/run.sh [TEST ...]     such as: Tests/CAPI/run.sh test_mask test_score (only those programs)
+#   Tests/CAPI/run.sh header         checks the header's text and its first program
 #   Tests/CAPI/run.sh -l             lists the programs, with the folder of each
 #
 # The folders are those of the header's sections; rules/ holds what is true of every function, support/ what tests share.
@@ -50,7 +51,7 @@ failed=0
 skipped=()
 
 report() { # name, passed, failed, output if anything failed
-    printf '%-28s %5d passed' "$1" "$2"
+    printf '%-32s %5d passed' "$1" "$2"
     [ "$3" -eq 0 ] || printf ', %d failed' "$3"
     printf '\n'
     passed=$((passed + $2))
@@ -150,6 +151,21 @@ run_test() { # source
     esac
 }
 
+# People read the header: no line is longer than 100 columns, and what its comments name is declared in it.
+narrow_lines() {
+    ! awk 'length > 100 { print FILENAME ":" FNR ": " length " columns" }' "$root/include/prunecore.h" | grep .
+}
+comments_name_what_is_there() {
+    local code=$out/header_code.txt name missing=0
+    "$CC" -E -P -x c "$root/include/prunecore.h" >"$code" && "$CC" -E -dM -x c "$root/include/prunecore.h" >>"$code" ||
+        return 1
+    for name in $(sed 's/"[^"]*"//g' "$root/include/prunecore.h" |
+        grep -oE '\b(prune_[a-z0-9_]*[a-z0-9]|PRUNE_[A-Z0-9_]*[A-Z0-9])\b' | sort -u); do
+        grep -qE "\b$name" "$code" || { echo "a comment of the header names $name, which is not declared"; missing=1; }
+    done
+    return "$missing"
+}
+
 # The program in the header's opening comment: taken from there, compiled as its reader would, and run.
 first_program() {
     awk '/^ \*     #include <prunecore.h>/ { on = 1 }
@@ -172,8 +188,10 @@ if [ $# -gt 0 ]; then
                 ;;
             esac
         done
-        if [ "$name" = first_program ]; then
-            step "the header's first program" first_program
+        if [ "$name" = header ]; then
+            step "header: lines of 100 columns" narrow_lines
+            step "header: comments name what is" comments_name_what_is_there
+            step "header: first program" first_program
             found=1
         fi
         if [ "$found" -eq 0 ]; then
@@ -186,10 +204,12 @@ if [ $# -gt 0 ]; then
     exit
 fi
 
-step "exports are the header's" exports_are_declared
-step "all functions tested" all_called_in "${c_tests[@]}"
-step "all functions in C++" all_called_in "$root"/bindings/cpp/prunecore/*.hpp
-step "the header's first program" first_program
+step "library: exports as declared" exports_are_declared
+step "C tests call all functions" all_called_in "${c_tests[@]}"
+step "C++ calls all functions" all_called_in "$root"/bindings/cpp/prunecore/*.hpp
+step "header: lines of 100 columns" narrow_lines
+step "header: comments name what is" comments_name_what_is_there
+step "header: first program" first_program
 
 for source in "${c_tests[@]}"; do
     run_test "$source"
@@ -206,7 +226,7 @@ for compiler in g++ clang++; do
         continue
     fi
     for standard in c++17 c++20; do
-        step "hpp, $compiler $standard" "$compiler" -std=$standard "${cpp_flags[@]:1}" \
+        step "prunecore.hpp: $compiler $standard" "$compiler" -std=$standard "${cpp_flags[@]:1}" \
             -fsyntax-only "${cpp_tests[@]}"
     done
 done
@@ -216,31 +236,31 @@ parts_stand_alone() {
         "$CXX" "${cpp_flags[@]}" -include "$part" -x c++ -fsyntax-only /dev/null || return 1
     done
 }
-step "hpp, part by part" parts_stand_alone
+step "prunecore.hpp: each part" parts_stand_alone
 
 # Examples: the C and the C++ program print the same, and so does the Python one, which reads the text itself.
-step "example in C, compile" compile_c "$out/first_light_c" "$root/examples/c/first_light.c"
-step "example in C++, compile" compile_cpp "$out/first_light_cpp" "$root/examples/cpp/first_light.cpp"
+step "first_light.c compiles" compile_c "$out/first_light_c" "$root/examples/c/first_light.c"
+step "first_light.cpp compiles" compile_cpp "$out/first_light_cpp" "$root/examples/cpp/first_light.cpp"
 example() { # output file, command...
     "${@:2}" >"$1" && grep -q '^removed: attn\.[0-9]* attn\.[0-9]* attn\.[0-9]* attn\.[0-9]*$' "$1" &&
         grep -q '^loss before: [0-9.]* nats per token, perplexity [0-9.]*$' "$1" &&
         grep -q '^loss after:  [0-9.]* nats per token, perplexity [0-9.]*$' "$1"
 }
-step "example in C" example "$out/c.txt" "$out/first_light_c" "$model" "$tokens"
-step "example in C++" example "$out/cpp.txt" "$out/first_light_cpp" "$model" "$tokens"
-step "C and C++ agree" same_output "$out/c.txt" "$out/cpp.txt"
+step "first_light in C" example "$out/c.txt" "$out/first_light_c" "$model" "$tokens"
+step "first_light in C++" example "$out/cpp.txt" "$out/first_light_cpp" "$model" "$tokens"
+step "first_light: C and C++ agree" same_output "$out/c.txt" "$out/cpp.txt"
 refuses() { # text, command...: must fail with status 1 and say so
     "${@:2}" >"$out/refusal.txt" 2>&1
     [ $? -eq 1 ] && grep -q "$1" "$out/refusal.txt"
 }
-step "C example, no model" refuses "PRUNE_ERR_FILE: .*no/such" "$out/first_light_c" no/such "$tokens"
-step "C++ example, no model" refuses "PRUNE_ERR_FILE: .*no/such" "$out/first_light_cpp" no/such "$tokens"
-step "C example, no tokens" refuses "no/such: cannot be" "$out/first_light_c" "$model" no/such
-step "C++ example, no tokens" refuses "no/such: cannot be" "$out/first_light_cpp" "$model" no/such
-step "C example, bad tokens" refuses "no token id" "$out/first_light_c" "$model" "$model/config.json"
-step "C++ example, bad tokens" refuses "no token id" "$out/first_light_cpp" "$model" "$model/config.json"
+step "first_light.c: no model" refuses "PRUNE_ERR_FILE: .*no/such" "$out/first_light_c" no/such "$tokens"
+step "first_light.cpp: no model" refuses "PRUNE_ERR_FILE: .*no/such" "$out/first_light_cpp" no/such "$tokens"
+step "first_light.c: no tokens" refuses "no/such: cannot be" "$out/first_light_c" "$model" no/such
+step "first_light.cpp: no tokens" refuses "no/such: cannot be" "$out/first_light_cpp" "$model" no/such
+step "first_light.c: bad tokens" refuses "no token id" "$out/first_light_c" "$model" "$model/config.json"
+step "first_light.cpp: bad tokens" refuses "no token id" "$out/first_light_cpp" "$model" "$model/config.json"
 # Adapters win back some of what four attention layers cost.
-step "recovery in C, compile" compile_c "$out/recover_c" "$root/examples/c/recover.c"
+step "recover.c compiles" compile_c "$out/recover_c" "$root/examples/c/recover.c"
 recovery() {
     "$out/recover_c" "$model" "$tokens" "$out/adapters" >"$out/recover.txt" && cat "$out/recover.txt" &&
         [ "$(grep -cE '^attn\.[0-9]+: rank 16, matrix norm [0-9.]+, ridge [0-9e+-]+$' "$out/recover.txt")" -eq 4 ] &&
@@ -248,23 +268,23 @@ recovery() {
         awk '/whole/ { whole = $6 } /without/ { pruned = $4 } /in place/ { recovered = $5 }
              END { exit !(whole > 0 && whole < recovered && recovered < pruned) }' "$out/recover.txt"
 }
-step "recovery in C" recovery
-step "recovery in C, no model" refuses "PRUNE_ERR_FILE: .*no/such" "$out/recover_c" no/such "$tokens" "$out/adapters"
+step "recover.c wins loss back" recovery
+step "recover.c: no model" refuses "PRUNE_ERR_FILE: .*no/such" "$out/recover_c" no/such "$tokens" "$out/adapters"
 # A game of the program's own: a line per road, and the values add up to the pairs that the whole network connects.
-step "ask and tell, compile" compile_cpp "$out/ask_tell" "$root/examples/cpp/ask_tell.cpp"
+step "ask_tell.cpp compiles" compile_cpp "$out/ask_tell" "$root/examples/cpp/ask_tell.cpp"
 ask_tell() { # output file, arguments...
     "$out/ask_tell" "${@:2}" >"$1" &&
         [ "$(grep -cE '^  .{16} +[0-9]+\.[0-9]{2} \+- [0-9]+\.[0-9]{2}$' "$1")" -eq 14 ] &&
         grep -qE '^together 45\.00 of 45 pairs, from [0-9]+ of 16384 coalitions$' "$1"
 }
-step "ask and tell" ask_tell "$out/ask_tell.txt"
-step "ask and tell, again" ask_tell "$out/ask_tell_again.txt"
-step "ask and tell, same values" same_output "$out/ask_tell.txt" "$out/ask_tell_again.txt"
-step "ask and tell, bad budget" refuses "PRUNE_ERR_ARGUMENT: .*budget" "$out/ask_tell" -3
+step "ask_tell: values add up" ask_tell "$out/ask_tell.txt"
+step "ask_tell: run again" ask_tell "$out/ask_tell_again.txt"
+step "ask_tell: same values" same_output "$out/ask_tell.txt" "$out/ask_tell_again.txt"
+step "ask_tell: bad budget" refuses "PRUNE_ERR_ARGUMENT: .*budget" "$out/ask_tell" -3
 # An engine of the program's own, through its weights and through its layers: the program itself exits with 1 if the two
 # disagree, or the engine with what they say. One that turns its heads otherwise than its configuration says is found out.
 engine_sources=("$root"/examples/cpp/{score_engine,engine,engine_files}.cpp)
-step "engine, compile" compile_cpp "$out/score_engine" -O3 "${engine_sources[@]}"
+step "score_engine.cpp compiles" compile_cpp "$out/score_engine" -O3 "${engine_sources[@]}"
 engine() {
     "$out/score_engine" "$model" "$tokens" >"$out/engine.txt" && cat "$out/engine.txt" &&
         [ "$(grep -cE '^(attn|ffn)\.[0-9]+ +-?[0-9.]+ +-?[0-9.]+ +[0-9.e+-]+ +-?[0-9.]+ +-?[0-9.]+ +[0-9.e+-]+ *$' "$out/engine.txt")" -eq 24 ] &&
@@ -272,37 +292,37 @@ engine() {
         awk '/^whole/ { whole = $3 } /^pruned/ { pruned = $3 } /^recovered, by layers/ { recovered = $5 }
              END { exit !(whole > 0 && whole < recovered && recovered < pruned) }' "$out/engine.txt"
 }
-step "engine" engine
+step "score_engine: two ways agree" engine
 engine_of_another_model() {
     rm -rf "$out/turned" && mkdir "$out/turned" && ln -s "$model/model.safetensors" "$out/turned" &&
         sed 's/"rope_type": "default"/"rope_type": "linear", "factor": 2.0/' "$model/config.json" >"$out/turned/config.json" &&
         head -n 2 "$tokens" >"$out/turned/tokens.txt" &&
         refuses '^furthest apart: [0-9.]*e-0[0-3],' "$out/score_engine" "$out/turned" "$out/turned/tokens.txt"
 }
-step "engine, another model" engine_of_another_model
-step "engine, no model" refuses "no/such/config.json: cannot be opened" "$out/score_engine" no/such "$tokens"
+step "score_engine: another model" engine_of_another_model
+step "score_engine: no model" refuses "no/such/config.json: cannot be opened" "$out/score_engine" no/such "$tokens"
 python_path=${PYTHONPATH:-}
 if ! "$PYTHON" -c 'import prunecore' 2>/dev/null; then
     python_path=$root/bindings/python/src${python_path:+:$python_path}
 fi
 if PYTHONPATH=$python_path "$PYTHON" -c 'import prunecore' 2>"$out/import.log"; then
-    step "example in Python" env PYTHONPATH="$python_path" bash -c "$(declare -f example); example \"\$@\"" example \
+    step "first_light in Python" env PYTHONPATH="$python_path" bash -c "$(declare -f example); example \"\$@\"" example \
         "$out/python.txt" "$PYTHON" "$root/examples/python/first_light.py"
-    step "C and Python agree" same_output "$out/c.txt" "$out/python.txt"
+    step "first_light: C, Python agree" same_output "$out/c.txt" "$out/python.txt"
 else
     skipped+=("example in Python: $PYTHON cannot import prunecore ($(tail -n 1 "$out/import.log"))")
 fi
 
 # Installed trees: as they are, under DESTDIR, and moved elsewhere.
 rm -rf "$root/build/install" "$out/staged" "$out/moved"
-step "install" "$root/scripts/install.sh" --prefix "$root/build/install"
-step "install, DESTDIR" env DESTDIR="$out/staged" "$root/scripts/install.sh" --prefix=/opt/prunecore
+step "install: prefix" "$root/scripts/install.sh" --prefix "$root/build/install"
+step "install: DESTDIR" env DESTDIR="$out/staged" "$root/scripts/install.sh" --prefix=/opt/prunecore
 mkdir -p "$out/moved"
 mv "$out/staged/opt/prunecore" "$out/moved/away from home"
 holds_no_place() {
     ! grep -rn "$root\|/opt/prunecore" "$1/lib/pkgconfig" "$1/lib/cmake"
 }
-step "no absolute path" holds_no_place "$out/moved/away from home"
+step "install: no absolute path" holds_no_place "$out/moved/away from home"
 consumer_cmake() { # prefix, build directory
     rm -rf "$2"
     cmake -S "$here/consumer" -B "$2" -DCMAKE_PREFIX_PATH="$1" -DCMAKE_BUILD_TYPE=Release && cmake --build "$2" &&

@@ -20,8 +20,8 @@ from typing import Any
 
 import numpy as np
 import prunecore as pc
-from prunecore.gguf import export_gguf, read_gguf
-from prunecore.gguf.llama_cpp_runtime import LlamaCpp, load_llama_cpp
+from prunecore.export.gguf import export_gguf, read_gguf
+from prunecore.export.gguf.llama_cpp_runtime import LlamaCpp, load_llama_cpp
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "Tests" / "Python"))
@@ -90,7 +90,7 @@ def measure(
 
 def encoded(model: pc.Model, text: str) -> list[int]:
     """Token ids as tokenizer.json gives them."""
-    from prunecore.text import load_tokenizer, tokenize
+    from prunecore.data.text import load_tokenizer, tokenize
 
     return tokenize(load_tokenizer(model), text).tolist()
 

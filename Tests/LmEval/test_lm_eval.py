@@ -17,7 +17,7 @@ import pytest
 import torch
 from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager
-from prunecore.lm_eval import PruneCoreLM
+from prunecore.integrations.lm_eval import PruneCoreLM
 
 TALES = Path(__file__).resolve().parents[2] / "examples" / "models" / "tales-12l"
 MASK = pc.Mask.remove(["attn.4", "ffn.9"], 12)

@@ -92,7 +92,7 @@ static void score(const prune_model *model, const prune_data *data, uint64_t met
 
 /* Distances of the logits under some masks: each lacks one sublayer more, from the last one on. */
 static void damages(const prune_model *model, const prune_data *data, prune_measure measure, size_t sublayers,
-                      const char *name)
+                    const char *name)
 {
     uint8_t masks[MASKS * MOST_SUBLAYERS];
     double values[MASKS];

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A C99 program with Python inside, and a model that only Python knows: its layers are NumPy. PruneCore scores it twice
- * in this one process, through the C API, whose callbacks call into Python, and through the Python package; both must
- * say the same.
+ * in this one process: through the C API, whose callbacks call into Python, and through the Python package. The two
+ * results must be equal.
  *
  *   embed_python PYTHON_EXECUTABLE SCRIPT
  *
  * for instance: embed_python .venv/bin/python examples/c/numpy_decoder.py
  *
- * The executable is that of a virtual environment with NumPy and prunecore; this program must be linked to the libpython
- * of the same version. The script defines `host`, a prunecore.Host.
+ * Give the Python of a virtual environment that has NumPy and prunecore, and link this program to the libpython of the
+ * same version. The script defines `host`, a prunecore.Host.
  *
  *   cc -std=c99 -Iinclude $(python3-config --includes) examples/c/embed_python.c -Lbuild/lib -lprunecore
  *      -Wl,-rpath,$PWD/build/lib $(python3-config --ldflags --embed) -o embed_python
@@ -44,7 +44,7 @@ static void must(prune_status status, const char *doing)
     }
 }
 
-/* For calls into Python that only a broken installation makes fail. */
+/* For calls into Python that fail only in a broken installation. */
 static PyObject *needed(PyObject *object, const char *doing)
 {
     if (object == NULL) {
@@ -56,8 +56,8 @@ static PyObject *needed(PyObject *object, const char *doing)
 }
 
 /* --------------------------------------------------------------------------------------------------------------------
- * The host: callbacks that call methods of a Python object. They are called without the lock of the interpreter, which
- * is let go of while the library computes: so they take it, and may run on any thread.
+ * The host: callbacks that call methods of a Python object. The interpreter's lock is released while the library
+ * computes, so each callback takes it first, and may run on any thread.
  * ------------------------------------------------------------------------------------------------------------------*/
 
 typedef struct host {
@@ -65,13 +65,13 @@ typedef struct host {
     int64_t hidden_size, vocabulary_size;
 } host;
 
-/* A state is an object of Python, and how many rows it must have. */
+/* A state: a Python object, and the number of rows that it must have. */
 typedef struct state {
     PyObject *object;
     size_t n_tokens;
 } state;
 
-/* Hands the sentence of the exception under way to the library, and clears it. */
+/* Passes the text of the current exception to the library, and clears the exception. */
 static prune_status failed(void)
 {
     PyObject *type, *value, *trace, *text;
@@ -91,7 +91,7 @@ static prune_status failed(void)
     return PRUNE_ERR_HOST;
 }
 
-/* Copies an array's floats, of which there must be `count`. Takes the reference to it. */
+/* Copies the `count` floats of an array, and releases the array. */
 static prune_status copied(PyObject *array, float *out, size_t count)
 {
     prune_status status = PRUNE_OK;
@@ -111,7 +111,7 @@ static prune_status copied(PyObject *array, float *out, size_t count)
     return status;
 }
 
-/* A state of its own for an object. Takes the reference to it; NULL = it could not be had. */
+/* Makes a state of an object, and takes over the reference to it. NULL = out of memory. */
 static state *state_of(PyObject *object, size_t n_tokens)
 {
     state *made = object == NULL ? NULL : malloc(sizeof *made);
@@ -136,10 +136,10 @@ static void on_release(void *user_data, prune_host_state given)
     PyGILState_Release(lock);
 }
 
-/* The batch as a HostBatch of the package, whose arrays are copies. */
+/* Makes a HostBatch of the package, with copies of the arrays. */
 static PyObject *batch_object(const prune_host_batch *batch)
 {
-    PyObject *numpy = PyImport_ImportModule("numpy"), *package = PyImport_ImportModule("prunecore.host");
+    PyObject *numpy = PyImport_ImportModule("numpy"), *package = PyImport_ImportModule("prunecore");
     PyObject *tokens = NULL, *sizes = NULL, *made = NULL;
     if (numpy != NULL && package != NULL) {
         tokens = PyObject_CallMethod(numpy, "frombuffer", "y#s", (const char *)batch->token_ids,
@@ -253,7 +253,7 @@ static int64_t size_of(PyObject *object, const char *name)
 
 /* ------------------------------------------------------------------------------------------------------------------*/
 
-/* Starts Python as the executable would start: with the packages of its virtual environment. */
+/* Starts Python as the executable would: with the packages of its virtual environment. */
 static void start_python(const char *executable)
 {
     PyConfig config;
@@ -271,7 +271,7 @@ static void start_python(const char *executable)
     }
 }
 
-/* Runs the script and gives its `host`. */
+/* Runs the script and returns its `host`. */
 static PyObject *defined_by(const char *script)
 {
     PyObject *runner = needed(PyImport_ImportModule("runpy"), "runpy");
@@ -318,7 +318,7 @@ static size_t scores_from_c(PyObject *object, double *out_scores)
     return count;
 }
 
-/* The same through the package: an array of float64, one row per metric. */
+/* Scores through the Python package: an array of float64, one row per metric. */
 static PyObject *scores_from_python(PyObject *object)
 {
     static const char code[] =
@@ -377,7 +377,7 @@ int main(int argc, char **argv)
     }
     for (i = 0; i < count; i++) {
         double other = ((const double *)from_python.buf)[i];
-        /* Written so that NaN differs. */
+        /* Written so that NaN counts as different. */
         different += !(fabs(from_c[i] - other) <= 1e-12 * (1.0 + fabs(other)));
     }
     printf("%lu scores through C and through Python, %lu of them different\n", (unsigned long)count,

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * First light in C99: open a model, score its attention layers, prune four, see what it costs.
+ * A first program in C99: open a model, score its attention layers, remove four, and see what that costs.
  *
  *   first_light MODEL_DIRECTORY TOKENS_FILE
  *
@@ -17,7 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Sequences as the library takes them: all ids one after the other, and the length of each sequence. */
+/* Sequences as the library expects them: all ids one after the other, and the length of each sequence. */
 typedef struct {
     int32_t *ids;
     size_t n_ids;
@@ -73,7 +73,7 @@ static void free_tokens(token_file *tokens)
     free(tokens->lengths);
 }
 
-/* Reads a tokens file. Returns 0, or 1 after saying what is wrong. */
+/* Reads a tokens file. Returns 0, or 1 after printing what is wrong. */
 static int read_tokens(const char *path, token_file *tokens)
 {
     char *text = read_text(path);
@@ -175,7 +175,7 @@ int main(int argc, char **argv)
         goto done;
     }
 
-    /* The loss of the whole model: no mask given, and a new model keeps everything. */
+    /* The loss of the full model: without a mask, the model's own counts, and a new model keeps everything. */
     if (failed(prune_model_evaluate(model, data, NULL, 1, 0, NULL, &before), "evaluating the whole model")) {
         goto done;
     }
@@ -187,7 +187,7 @@ int main(int argc, char **argv)
         goto done;
     }
 
-    /* Remove the four that matter least, and evaluate what is left. */
+    /* Remove the four that matter least, and evaluate the rest. */
     if (failed(prune_mask_remove_lowest(scores, n_blocks, PRUNE_GRANULARITY_ATTENTION, 4, NULL, keep, n_sublayers),
                "pruning") ||
         failed(prune_model_evaluate(model, data, keep, 1, n_sublayers, NULL, &after), "evaluating what is left")) {

@@ -7,7 +7,7 @@
  * for instance: recover examples/models/tales-12l examples/data/tales_tokens.txt out/adapters
  *
  * The tokens file has one sequence per line, ids separated by spaces (examples/python/write_tokens.py makes it). The
- * last quarter of its sequences is held out: the losses are of tokens that no adapter learnt from.
+ * last quarter of its sequences is held out: losses are measured on tokens that no adapter learnt from.
  *
  *   cc -std=c99 -Iinclude examples/c/recover.c -Lbuild/lib -lprunecore -Wl,-rpath,$PWD/build/lib -o recover
  */
@@ -26,7 +26,7 @@ static void must(prune_status status, const char *doing)
     }
 }
 
-/* Reads sequences of token ids, one a line; makes data of those to learn from and of those held out. */
+/* Reads sequences of token ids, one a line. Makes one data set to learn from and one that is held out. */
 static void read_tokens(const char *path, prune_data **out_learnt, prune_data **out_held_out)
 {
     static int32_t ids[1 << 20];
@@ -55,7 +55,7 @@ static void read_tokens(const char *path, prune_data **out_learnt, prune_data **
         ungetc(next, file);
         if (fscanf(file, "%ld", &id) != 1 || n_ids == sizeof ids / sizeof *ids ||
             n_sequences == sizeof lengths / sizeof *lengths) {
-            fprintf(stderr, "%s: sequence %lu has something that is no token id, or there are too many\n", path,
+            fprintf(stderr, "%s: sequence %lu has something that is not a token id, or there are too many\n", path,
                     (unsigned long)n_sequences);
             exit(EXIT_FAILURE);
         }
@@ -114,7 +114,7 @@ int main(int argc, char **argv)
         return EXIT_FAILURE;
     }
 
-    /* Remove the four attention layers without which the loss rises least. */
+    /* Remove the four attention layers whose removal raises the loss least. */
     scoring.granularity = PRUNE_GRANULARITY_ATTENTION;
     scoring.metrics = PRUNE_METRIC_LEAVE_ONE_OUT_LOSS;
     must(prune_model_score(model, learnt, &scoring, scores, n_blocks, NULL), "scoring");
@@ -128,7 +128,7 @@ int main(int argc, char **argv)
     must(prune_adapters_save(adapters, argv[3], "{\"made_by\": \"examples/c/recover.c\"}"), "saving adapters");
     prune_adapters_release(adapters);
 
-    /* A model with adapters is a model as any other. */
+    /* A model with adapters is a model like any other. */
     must(prune_adapters_load(argv[3], &adapters), "loading adapters");
     must(prune_model_attach(model, adapters, &recovered), "attaching adapters");
     must(prune_adapters_list(adapters, list, 4, &count), "listing adapters");

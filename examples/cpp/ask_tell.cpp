@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// Shapley values of a game of one's own, by ask and tell: the library says which coalitions it wants to know about, the
-// program works their worths out wherever it likes. Here: on its own threads.
+// Shapley values of your own game, by ask and tell: the library asks for the worths of coalitions, and the program
+// computes them wherever it likes. Here: on its own threads.
 //
 //   ask_tell [COALITIONS]
 //
 // The game: a road network. The players are roads, a coalition is the roads that are open, and its worth is how many
-// pairs of towns can still reach each other. The value of a road is its share of the pairs that the network connects.
+// pairs of towns can still reach each other. The value of a road is its share in the pairs that the network connects.
 //
 //   c++ -std=c++17 -Iinclude -Ibindings/cpp examples/cpp/ask_tell.cpp -o ask_tell
 //       -Lbuild/lib -lprunecore -Wl,-rpath,$PWD/build/lib -pthread
@@ -61,7 +61,7 @@ double connected_pairs(prune::span<std::uint8_t> is_open) {
   return pairs;
 }
 
-// The worths of some coalitions, each worked out by whichever thread is free. A cluster would do as well.
+// The worths of some coalitions, each computed by the next free thread. A cluster could do the same.
 std::vector<double> worths_of(const prune::Coalitions &coalitions) {
   std::vector<double> worths(coalitions.count());
   std::atomic<std::size_t> next{0};
@@ -83,7 +83,7 @@ int main(int argc, char **argv) {
     options.budget = argc > 1 ? std::atoll(argv[1]) : 400;
     prune::Game game(static_cast<std::int64_t>(roads.size()), options);
 
-    // Every worth is told before the next are asked for, so a game that wants nothing more is done.
+    // All worths are told before the next are asked for, so a game that asks for nothing is done.
     for (prune::Coalitions wanted = game.ask(64); !wanted.empty(); wanted = game.ask(64)) {
       game.tell(wanted, worths_of(wanted));
     }

@@ -10,8 +10,8 @@ namespace engine {
 
 namespace {
 
-// out = x W^T: n rows of `columns` values times a matrix of `rows` rows. Sixteen rows of x at a time, which lie side by side,
-// so that one value of the matrix meets sixteen of x at once.
+// out = x W^T: n rows of `columns` values times a matrix of `rows` rows. Sixteen rows of x at a time lie side by side,
+// so that each value of the matrix is multiplied with sixteen values of x at once.
 void multiply(const std::vector<float> &matrix, std::size_t rows, std::size_t columns, const float *x, std::size_t n,
               float *out) {
   constexpr std::size_t tile = 16;
@@ -39,7 +39,7 @@ std::vector<float> multiplied(const std::vector<float> &matrix, std::size_t colu
   return out;
 }
 
-// Each row of x under a root-mean-square norm.
+// The root-mean-square norm of each row of x.
 std::vector<float> normed(const std::vector<float> &gain, float epsilon, const float *x, std::size_t n) {
   const std::size_t width = gain.size();
   std::vector<float> out(n * width);
@@ -56,7 +56,7 @@ void add(std::vector<float> &to, const std::vector<float> &update) {
   for (std::size_t i = 0; i < to.size(); ++i) to[i] += update[i];
 }
 
-// Rotary position of one token: the two halves of each of its heads turn against each other.
+// Applies the rotary position of one token: rotates the two halves of each of its heads against each other.
 void rotate(float *heads, std::size_t count, std::size_t size, std::size_t position, float theta) {
   for (std::size_t i = 0; i < size / 2; ++i) {
     const double angle =

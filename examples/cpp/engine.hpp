@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// A small inference engine in plain C++, such as a program may have of its own: a decoder of the Llama family in fp32, with
-// its weights in its own memory. It knows nothing of PruneCore; score_engine.cpp brings the two together.
+// A small inference engine in plain C++, as your program may have one: a decoder of the Llama family in fp32, with its
+// weights in its own memory. It does not know PruneCore; score_engine.cpp connects the two.
 //
-// It can leave sublayers out, and compute a small adapter in their place: that is all that an engine needs to run a model
-// that PruneCore pruned and recovered. Sublayer 2i is the attention of block i, 2i+1 its feed-forward.
+// It can skip sublayers and compute a small adapter in their place: that is all an engine needs to run a model that
+// PruneCore pruned and recovered. Sublayer 2i is the attention of block i, 2i+1 its feed-forward.
 #ifndef ENGINE_HPP
 #define ENGINE_HPP
 
@@ -29,7 +29,7 @@ struct Tensor {
   std::vector<float> values; // row after row
 };
 
-// What stands in the place of a sublayer that is left out: h + bias + up (down x), x = h under a root-mean-square norm.
+// An adapter in the place of a skipped sublayer: h + bias + up (down x), where x is h after a root-mean-square norm.
 struct Adapter {
   std::vector<float> bias;      // hidden
   std::vector<float> down, up;  // rank x hidden, hidden x rank; empty = bias alone
@@ -51,24 +51,24 @@ public:
   const std::string &config() const { return config_; } // the text of config.json
   const std::vector<Tensor> &tensors() const { return tensors_; }
 
-  // Leaves a sublayer out, as of now.
+  // Skips a sublayer from now on.
   void remove(std::size_t sublayer) { slots_[sublayer] = Slot{false, std::nullopt}; }
-  // Computes an adapter in its place.
+  // Computes an adapter in its place from now on.
   void replace(std::size_t sublayer, Adapter adapter) { slots_[sublayer] = Slot{false, std::move(adapter)}; }
 
   // Mean loss of predicting each token from those before it, in nats, over all sequences together.
   double loss(const std::vector<std::vector<std::int32_t>> &sequences) const;
 
-  // The steps that this takes.
+  // The steps of loss().
   Stream embed(const std::int32_t *ids, std::vector<std::size_t> lengths) const;
   void run_sublayer(std::size_t sublayer, Stream &stream) const; // as it was loaded, whatever was removed since
   void run_adapter(const Adapter &adapter, Stream &stream) const;
-  // -log p of a token after each of some rows that left the last sublayer.
+  // -log p of a token after each of some rows; rows are states after the last sublayer.
   std::vector<float> losses(const std::vector<float> &rows, const std::int32_t *next) const;
   const std::vector<float> &norm(std::size_t sublayer) const; // gain of its norm
 
 private:
-  // What runs at a sublayer's place: itself, an adapter, or nothing.
+  // Runs what is in a sublayer's place: the sublayer, an adapter, or nothing.
   struct Slot {
     bool runs_itself = true;
     std::optional<Adapter> adapter = std::nullopt;

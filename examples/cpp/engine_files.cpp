@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The engine's own reader of checkpoints. It reads what transformers writes and refuses the rest; it is no general parser.
+// The engine's own reader of checkpoints. It reads what transformers writes and refuses the rest; it is not a general parser.
 #include "engine.hpp"
 
 #include <cstring>
@@ -17,7 +17,7 @@ std::string read_all(const std::string &path) {
   return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
 }
 
-// The text after `"key":`, from `from` on.
+// The text after the first `"key":` at or after `from`.
 std::size_t place_of(const std::string &json, const std::string &key, std::size_t from = 0) {
   const std::string quoted = "\"" + key + "\":";
   const std::size_t at = json.find(quoted, from);
@@ -53,7 +53,7 @@ std::vector<float> values_of(const std::string &file, const std::string &name, s
   }
   std::vector<float> values(count);
   for (std::size_t i = 0; i < count; ++i) {
-    // A bf16 number is the upper half of the fp32 number that it stands for.
+    // A bf16 number is the upper half of an fp32 number.
     std::uint32_t bits = 0;
     std::memcpy(reinterpret_cast<char *>(&bits) + (4 - size), file.data() + data + begin + i * size, size);
     std::memcpy(&values[i], &bits, sizeof bits);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// First light in C++17: open a model, score its attention layers, prune four, see what it costs.
+// A first program in C++17: open a model, score its attention layers, remove four, and see what that costs.
 //
 //   first_light MODEL_DIRECTORY TOKENS_FILE
 //
@@ -56,7 +56,7 @@ int main(int argc, char **argv) {
     options.metrics = prune::Metric::cosine;
     const prune::Scores scores = model.score(data, options);
 
-    // Remove the four that matter least, and evaluate what is left.
+    // Remove the four that matter least, and evaluate the rest.
     const prune::Mask mask = scores.prune(4);
     const prune::Evaluation after = model.evaluate(data, mask);
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Scores, prunes and recovers a model that this program runs itself, with an engine of its own (engine.hpp): through its
-// weights, and through its layers as callbacks. Both give the same scores; what they say is then done in the engine.
+// weights, and through its layers as callbacks. Both ways give the same scores; the engine then runs the pruned model.
 //
 //   score_engine MODEL_DIRECTORY TOKENS_FILE
 //
@@ -40,7 +40,7 @@ constexpr std::size_t n_sequences = 6, n_tokens = 64; // of each
 constexpr std::size_t n_removed = 6;
 constexpr double tolerance = 1e-4;
 
-// Door one: the engine's weights, where they are. PruneCore multiplies with them itself.
+// Way one: PruneCore reads the engine's weights in place, and computes the model itself.
 prune::Model model_of_weights(const Engine &engine) {
   std::vector<prune::Tensor> tensors;
   for (const engine::Tensor &own : engine.tensors()) {
@@ -56,8 +56,8 @@ prune::Model model_of_weights(const Engine &engine) {
   return prune::Model::from_tensors(engine.config(), tensors, options);
 }
 
-// Door two: the engine's layers, run by the engine. A state is its residual stream; PruneCore looks into it only through
-// these functions. What an engine on a GPU would hand out is a buffer that lives there.
+// Way two: the engine runs its own layers. A state is its residual stream; PruneCore looks into it only through these
+// functions. An engine on a GPU would hand out a buffer on the device.
 class EngineHost : public prune::Host<Stream> {
 public:
   explicit EngineHost(const Engine &engine) : engine_(engine) {}
@@ -93,7 +93,7 @@ public:
     std::copy(found.begin(), found.end(), losses.begin());
   }
 
-  // What static metrics and the closed form of adapters look at.
+  // Static metrics and adapters in closed form read states.
   void read(const Stream &stream, prune::mutable_span<float> values) override {
     std::copy(stream.values.begin(), stream.values.end(), values.begin());
   }
@@ -102,7 +102,7 @@ public:
     return prune::HostNorm{engine_.norm(static_cast<std::size_t>(sublayer)), engine_.shape().norm_epsilon};
   }
 
-  // So that a recovered model can be evaluated in the engine while it is being made.
+  // Lets the engine evaluate a recovered model while its adapters are being made.
   Stream apply_adapter(const prune::HostAdapter &adapter, const Stream &stream) override {
     const auto copied = [](prune::span<float> values) { return std::vector<float>(values.begin(), values.end()); };
     Stream after = stream;
@@ -133,7 +133,7 @@ std::string name_of(std::size_t sublayer) {
   return (sublayer % 2 == 0 ? "attn." : "ffn.") + std::to_string(sublayer / 2);
 }
 
-// Prints a number as it came by two ways. Returns how far they are apart.
+// Prints a number as both ways give it. Returns the distance between the two.
 double compared(const char *what, double one, double other) {
   const double apart = std::fabs(one - other);
   std::printf("%-34s %10.6f %10.6f %9.1e\n", what, one, other, apart);
@@ -154,7 +154,7 @@ int main(int argc, char **argv) {
     const prune::Model by_weights = model_of_weights(engine);
     const prune::Model by_layers = prune::Model::from_host(std::make_shared<EngineHost>(engine));
 
-    // Scores of every sublayer: 1 - cos(hidden state before it, after it), and what the loss grows by without it.
+    // Scores of every sublayer: 1 - cos(hidden state before it, after it), and the rise of the loss without it.
     prune::ScoreOptions options;
     options.metrics = prune::Metric::cosine | prune::Metric::leave_one_out_loss;
     const prune::Scores scores = by_weights.score(data, options), again = by_layers.score(data, options);
@@ -173,7 +173,7 @@ int main(int argc, char **argv) {
       std::printf("\n");
     }
 
-    // Remove what matters least, and make adapters for it from what the engine's own layers compute.
+    // Remove what matters least, and make adapters for it from the hidden states of the engine's own layers.
     const prune::Mask mask = again.prune(n_removed, prune::Metric::leave_one_out_loss);
     prune::RecoverOptions recovery;
     recovery.kind = prune::AdapterKind::low_rank;
@@ -182,7 +182,7 @@ int main(int argc, char **argv) {
     std::printf("\nremoved:");
     for (const std::size_t u : mask.removed()) std::printf(" %s", name_of(u).c_str());
 
-    // The engine does the same by itself: it leaves them out, then it computes the adapters in their place.
+    // The engine does the same by itself: it skips the sublayers, then computes the adapters in their place.
     std::printf("\n\n%-34s %10s %10s %9s\n", "loss, nats per token", "PruneCore", "engine", "apart");
     apart = std::max(apart, compared("whole", by_weights.evaluate(data).loss, engine.loss(sequences)));
     for (const std::size_t u : mask.removed()) engine.remove(u);

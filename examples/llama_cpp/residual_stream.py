@@ -12,7 +12,7 @@ import numpy as np
 import prunecore as pc
 from llama_cpp.llama_cpp import _lib as library
 
-# llama-cpp-python binds llama.h; these are of ggml.h and ggml-backend.h, in libraries it loads.
+# llama-cpp-python binds llama.h; these belong to ggml.h and ggml-backend.h, in libraries it loads.
 library.ggml_get_name.restype = ctypes.c_char_p
 library.ggml_get_name.argtypes = [ctypes.c_void_p]
 library.ggml_nbytes.restype = ctypes.c_size_t
@@ -29,7 +29,7 @@ FLASH_ATTENTION_OFF = 0
 
 
 class Scored:
-    """A GGUF model whose activations go into statistics, wherever llama.cpp computes them.
+    """A GGUF model whose activations are added to statistics, wherever llama.cpp computes them.
 
     Its graph names the states that are wanted: `embd` before block 0 (`inp_embd` in older versions,
     and `inp_scaled` where embeddings are scaled first), `ffn_inp-N` after the attention of block N,
@@ -57,7 +57,7 @@ class Scored:
 
         options = llama_cpp.llama_context_default_params()
         options.n_ctx = options.n_batch = options.n_ubatch = sequence_length
-        # Kept as long as the context: ctypes does not.
+        # Must live as long as the context; ctypes does not keep it alive.
         self._callback = llama_cpp.ggml_backend_sched_eval_callback(self._seen)
         options.cb_eval = self._callback
         # Keys and values in fp32, so that the scores can be compared with a fp32 engine's.
@@ -68,12 +68,12 @@ class Scored:
             raise SystemExit(f"llama.cpp makes no context of {sequence_length} tokens for {path}")
 
     def close(self) -> None:
-        """Gives the model back."""
+        """Releases the model."""
         llama_cpp.llama_free(self._context)
         llama_cpp.llama_model_free(self._model)
 
     def run(self, sequence: Sequence[int]) -> None:
-        """Runs a sequence; the statistics have its tokens then."""
+        """Runs a sequence and adds its tokens to the statistics."""
         batch = llama_cpp.llama_batch_init(len(sequence), 0, 1)
         batch.n_tokens = len(sequence)
         for position, token in enumerate(sequence):
@@ -81,7 +81,7 @@ class Scored:
             batch.pos[position] = position
             batch.n_seq_id[position] = 1
             batch.seq_id[position][0] = 0
-            # All rows: where no logits are wanted, the last block drops them early.
+            # Logits of all rows: without them, the last block drops rows early.
             batch.logits[position] = True
         llama_cpp.llama_memory_clear(llama_cpp.llama_get_memory(self._context), True)
         status = llama_cpp.llama_decode(self._context, batch)
@@ -93,7 +93,7 @@ class Scored:
         self.tokens += len(sequence)
 
     def _seen(self, tensor: int, asks: bool, _: object) -> bool:
-        """Asked whether a node of the graph is wanted; then shown it. False ends the pass."""
+        """Called twice: to ask for a node of the graph, then with it. False ends the pass."""
         place = self._wanted.get(library.ggml_get_name(tensor))
         if asks or place is None:
             return place is not None

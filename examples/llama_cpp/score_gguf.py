@@ -26,7 +26,7 @@ METRICS = ("cosine", "relative_l2")
 
 @llama_cpp.llama_log_callback
 def silent(level: int, text: bytes, _: object) -> None:
-    """Keeps what llama.cpp says while it loads; its errors go through."""
+    """Drops what llama.cpp prints while it loads, except errors."""
     if level == 4:
         sys.stderr.write(text.decode(errors="replace"))
 
@@ -39,7 +39,7 @@ def read_sequences(file: Path, limit: int) -> list[list[int]]:
 
 
 def table(scores: pc.Scores, blocks: pc.Scores) -> str:
-    """A line per block: its attention, its feed-forward, and both together."""
+    """One line per block: its attention, its feed-forward, and the block."""
     lines = ["block   cosine: attn     ffn   block   relative_l2: attn     ffn   block"]
     for block in range(scores.n_blocks):
         cells = [
@@ -52,7 +52,7 @@ def table(scores: pc.Scores, blocks: pc.Scores) -> str:
 
 
 def largest_difference(scores: pc.Scores, directory: Path, data: pc.Data) -> float:
-    """The largest relative difference of a score to PruneCore's own in fp32."""
+    """The largest relative difference between these scores and PruneCore's own in fp32."""
     with pc.open(directory, compute="float32") as model:
         own = model.score(data, scores.metrics, granularity=scores.granularity)
     return max(float(np.max(np.abs(scores[m] / own[m] - 1))) for m in scores.metrics)

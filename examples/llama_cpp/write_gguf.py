@@ -74,7 +74,7 @@ def turned(weight: np.ndarray, heads: int) -> np.ndarray:
 
 
 def gguf_name(name: str) -> str | None:
-    """The name of a tensor in a GGUF file; None if it has none there."""
+    """The name of a tensor in a GGUF file; None if the file does not store it."""
     if name in OTHER_NAMES:
         return OTHER_NAMES[name]
     parts = name.split(".")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""First light in Python: open a model, score its attention layers, prune four, see what it costs.
+"""A first program: open a model, score its attention layers, remove four, and see the cost.
 
     python examples/python/first_light.py [MODEL_DIRECTORY [TEXT_FILE]]
 
@@ -19,12 +19,12 @@ def main() -> None:
     text = Path(sys.argv[2]) if len(sys.argv) > 2 else directory / "stories.jsonl"
 
     model = pc.open(directory)
-    # Eight sequences of at most 256 tokens: enough to rank layers, and done in a moment.
+    # Eight sequences of at most 256 tokens: enough to rank layers, and quick.
     data = pc.Data.from_text(text, model, sequence_length=256, limit=8)
     before = model.evaluate(data)
 
     # 1 - cos(hidden state before the layer, hidden state after it): the less a layer turns the
-    # hidden state, the lower its influence, and the sooner it can go.
+    # hidden state, the lower its influence, and the earlier it is removed.
     scores = model.score(data, metrics=["cosine"], granularity="attention")
     mask = scores.prune(4)
 

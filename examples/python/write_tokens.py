@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Write token ids of a text file for programs that have no tokenizer.
+"""Writes the token ids of a text file, for programs without a tokenizer.
 
     python examples/python/write_tokens.py
 

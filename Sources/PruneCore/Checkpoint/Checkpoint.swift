@@ -50,7 +50,7 @@ public struct Checkpoint: Sendable {
         var shards: [String: SafetensorsFile] = [:]
         var tensors: [String: StoredTensor] = [:]
         var unsupported: [String: String] = [:]
-        // Sorted, so that of several faults the same one is told every time.
+        // Sorted, so that of several faults the same one is reported every time.
         for (name, fileName) in index.files.sorted(by: { $0.key < $1.key }) {
             if shards[fileName] == nil { shards[fileName] = try SafetensorsFile.open(join(directory, fileName)) }
             if let tensor = shards[fileName]?.tensors[name] {

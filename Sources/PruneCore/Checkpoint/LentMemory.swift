@@ -3,13 +3,13 @@ internal import Synchronization
 
 /// Memory of a host that a model reads its weights from: the owner of tensors that are borrowed.
 ///
-/// Whatever uses a tensor keeps this object alive; when the last user goes, on whichever thread, the host is told.
+/// Whatever uses a tensor keeps this object alive. When the last user goes, on any thread, the host is told.
 public final class LentMemory: Sendable {
     private let onReturn = Mutex<(@Sendable () -> Void)?>(nil)
 
     public init() {}
 
-    /// Has `tell` called once nothing uses the memory any more. Until this is called the host is told nothing: a model
+    /// Has `tell` called when nothing uses the memory any more. Until then the host is told nothing: a model
     /// that could not be made has taken nothing over.
     public func whenReturned(_ tell: @escaping @Sendable () -> Void) {
         onReturn.withLock { $0 = tell }

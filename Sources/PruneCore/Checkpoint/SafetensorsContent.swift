@@ -21,7 +21,7 @@ struct SafetensorsContent: JSONContent {
         case other(JSONValue)
     }
 
-    /// Sorted by name, so that of several faults the same one is told every time.
+    /// Sorted by name, so that of several faults the same one is reported every time.
     let entries: [Entry]
     let commaCount: Int
 

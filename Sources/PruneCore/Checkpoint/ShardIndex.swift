@@ -16,7 +16,7 @@ struct ShardIndex {
     static func parse(_ json: [UInt8], path: String) throws(PruneError) -> ShardIndex {
         let files = try JSONText.decode(Content.self, from: json, source: path).files
         guard !files.isEmpty else { throw PruneError(.format, "\(path): weight_map is missing or empty") }
-        // The least, so that of several faults the same one is told every time.
+        // The least, so that of several faults the same one is reported every time.
         if let bad = files.filter({ !isPlainName($0.value) }).min(by: { $0.key < $1.key }) {
             throw PruneError(
                 .format,

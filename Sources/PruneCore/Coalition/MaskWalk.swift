@@ -3,7 +3,7 @@
 /// together, so that its weights are read once for them.
 ///
 /// What does not fit in memory is walked in several sweeps, each over masks that stand side by side in the tree. The
-/// states that a later sweep starts from are held; where they do not fit either, the shallowest are let go and made
+/// states that a later sweep starts from are held; where they do not fit either, the shallowest are released and made
 /// again.
 struct MaskWalk {
     let model: any Model
@@ -14,7 +14,7 @@ struct MaskWalk {
     let startsAtFront: Bool
     let meter: ProgressMeter
     /// Told some places of `tree.masks` with their states after the last sublayer, in order of place and then batch;
-    /// every place comes once per batch. The states are let go afterwards.
+    /// every place comes once per batch. The states are released afterwards.
     let visit: (_ ends: [MaskEnd]) throws(PruneError) -> Void
 
     /// Sublayers applied to a batch so far.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/// Masks that share a prefix, and the states from which they go on.
+/// Masks that share a prefix, and the states from which they continue.
 struct Prefix {
     /// Places in the tree's order.
     let places: Range<Int>
@@ -12,7 +12,7 @@ struct Prefix {
 /// The masks that a walk did not reach yet: prefixes side by side, in the tree's order, with the states they start
 /// from.
 ///
-/// Where memory does not do, states are let go, the shallowest first, since they cost least to make again.
+/// Where memory does not suffice, states are released, the shallowest first, since they cost least to make again.
 struct WaitingPrefixes {
     let tree: MaskTree
     /// Neighbours without states are one prefix: what they share is computed again once.
@@ -37,9 +37,9 @@ struct WaitingPrefixes {
     ///   - most: masks at most.
     ///   - atFront: take them from the front.
     ///   - room: as many as, together with the prefixes that wait meanwhile, have states for `room` prefixes. If not
-    ///     even one mask has, `fallback` masks, and states have to be let go.
+    ///     even one mask has, `fallback` masks, and states have to be released.
     /// Masks at the end may leave fewer waiting: in leave-one-out those without an early sublayer start from the states
-    /// of the full mask, which alone goes on.
+    /// of the full mask, which alone continues.
     func next(atMost most: Int, atFront: Bool, room: Int, fallback: Int) -> Range<Int> {
         let all = places
         if all.count <= min(most, room) { return all }
@@ -52,7 +52,7 @@ struct WaitingPrefixes {
         return all.prefix(max(1, fallback))
     }
 
-    /// Whether the first mask can be walked first of all with no state let go.
+    /// Whether the first mask can be walked first of all with no state released.
     func canStartAtFront(_ limits: WalkLimits) -> Bool {
         let first = places.prefix(1)
         return states(waitingFor: first) + first.count <= limits.room
@@ -69,7 +69,7 @@ struct WaitingPrefixes {
     }
 
     /// Takes the prefixes that some masks belong to, whole. Each has states unless none stands above it either: where
-    /// its own were let go, those of the nearest prefix above that has some.
+    /// its own were released, those of the nearest prefix above that has some.
     mutating func take(_ chosen: Range<Int>) -> [Prefix] {
         let taken = prefixes.filter { $0.places.overlaps(chosen) }.map { prefix in
             guard prefix.states.isEmpty else { return prefix }

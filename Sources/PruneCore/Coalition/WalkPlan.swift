@@ -5,7 +5,7 @@ struct WalkLimits {
     let room: Int
     /// Masks of a sweep at most.
     let width: Int
-    /// Masks of a sweep where states have to be let go.
+    /// Masks of a sweep where states have to be released.
     let fallback: Int
     /// Rows that go through a sublayer in one call at most. A single state may have more.
     let rowsPerCall: Int

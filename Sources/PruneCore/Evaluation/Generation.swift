@@ -56,7 +56,7 @@ public struct GeneratedToken: Sendable {
     public let token: Int32
     /// -log of its probability after the tokens before it, before temperature and truncation, nats.
     public let loss: Float
-    /// Why the sequence ends with it; nil = it goes on.
+    /// Why the sequence ends with it; nil = it continues.
     public let end: EndReason?
 }
 

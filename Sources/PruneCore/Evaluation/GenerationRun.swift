@@ -116,15 +116,15 @@ final class GenerationRun {
         return taken
     }
 
-    /// Adds a token to each of some sequences. Returns those that go on.
+    /// Adds a token to each of some sequences. Returns those that continue.
     ///
     /// - Parameter others: sequences whose caches are held meanwhile.
     private func step(
         _ sequences: [WrittenSequence], beside others: [WrittenSequence]
     ) throws(PruneError) -> [WrittenSequence] {
         // Told of no progress, but asked whether to stop: a long prompt takes long.
-        let logits = try writer.engine.advance(
-            sequences.map(\.cache), by: sequences.map(\.next), under: mask, writer.adapters
+        let logits = try writer.advance(
+            sequences.map(\.cache), by: sequences.map(\.next), under: mask
         ) { (_) throws(PruneError) in try meter.advance(by: 0) }
         let held = (sequences + others).reduce(0) { $0 + $1.cache.bytes }
         result.peakCacheBytes = max(result.peakCacheBytes, held)

@@ -3,23 +3,23 @@
 public struct Sampling: Sendable {
     /// Logits are divided by it; 0 = the largest logit is taken, the first of equal ones.
     public let temperature: Double
-    /// So many of the likeliest tokens remain, and those as likely as the last of them; 0 = all.
-    public let topK: Int
+    /// So many of the likeliest tokens remain, and those as likely as the last of them; nil = all.
+    public let topK: Int?
     /// Of these, the fewest likeliest ones whose probabilities add up to this much; 1 = all.
     public let topP: Double
 
-    /// 0 stands for 1 in `topP`. Errors: `.argument` naming the value.
-    public init(temperature: Double, topK: Int, topP: Double) throws(PruneError) {
+    /// Errors: `.argument` naming the value.
+    public init(temperature: Double, topK: Int? = nil, topP: Double = 1) throws(PruneError) {
         guard temperature >= 0, temperature.isFinite else {
             throw PruneError(.argument, "temperature is \(temperature); it must be 0 (greedy) or a positive number")
         }
-        guard topK >= 0 else { throw PruneError(.argument, "top_k is \(topK); it must be 0 (off) or more") }
-        guard topP >= 0, topP <= 1 else {
-            throw PruneError(.argument, "top_p is \(topP); it must be above 0 and at most 1, or 0 (off)")
+        if let topK, topK < 1 { throw PruneError(.argument, "top_k is \(topK); it must be at least 1") }
+        guard topP > 0, topP <= 1 else {
+            throw PruneError(.argument, "top_p is \(topP); it must be above 0 and at most 1")
         }
         self.temperature = temperature
         self.topK = topK
-        self.topP = topP == 0 ? 1 : topP
+        self.topP = topP
     }
 
     /// The next token. `logits` are finite, at least one, and used up.
@@ -35,7 +35,8 @@ public struct Sampling: Sendable {
     ///
     /// Order and meaning are those of transformers' logits warpers: temperature, top-k, top-p. A positive temperature.
     func weigh(_ logits: inout MutableSpan<Float>) {
-        let kept = topK > 0 && topK < logits.count ? placesOfLargest(topK, of: logits.span) : nil
+        var kept: [Int]?
+        if let topK, topK < logits.count { kept = placesOfLargest(topK, of: logits.span) }
         let top = logits[firstLargest(of: logits.span)]
         let divisor = max(Float(temperature), .leastNormalMagnitude)
         // Differences from the largest: a small temperature then overflows downwards alone, to a weight of 0.

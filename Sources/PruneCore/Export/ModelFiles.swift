@@ -18,7 +18,7 @@ enum ModelFiles {
     private static let beginnings = ["tokenizer", "license", "licence", "notice", "use_policy"]
     private static let endings = [".tiktoken"]
     private static let directories = ["additional_chat_templates"]
-    /// A file beyond this is no tokenizer.
+    /// A larger file is not a tokenizer.
     private static let sizeLimit = 1 << 30
 
     /// Names and sizes of these files, relative to the directory.

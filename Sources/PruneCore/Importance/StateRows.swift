@@ -87,7 +87,7 @@ public struct StateRows: @unchecked Sendable {
     ///
     /// - Parameters:
     ///   - rows: below `count`.
-    ///   - scratch: room for `scratchCount` floats, of use to nobody else meanwhile.
+    ///   - scratch: room for `scratchCount` floats, which nobody else uses meanwhile.
     func read(
         _ rows: Range<Int>, scratch: UnsafeMutablePointer<Float>,
         _ body: (_ rows: Range<Int>, _ values: UnsafePointer<Float>, _ stride: Int) -> Void

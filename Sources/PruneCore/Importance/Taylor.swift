@@ -81,7 +81,7 @@ extension Model {
             last, .crossEntropy, at: rows, weights: batch.predictionWeights.map { Float($0 / whole) })
         guard losses.allSatisfy(\.isFinite) else { throw try nonFiniteError(in: batch, under: mask) }
         var gradients = [slope]
-        // Each state is let go as soon as the gradient has passed it.
+        // Each state is released as soon as the gradient has passed it.
         while let (sublayer, before) = states.popLast() {
             if let sum = sums[sublayer] {
                 gradients = try pullback(sublayer, at: [before], of: gradients, addingTo: sum)

@@ -112,10 +112,10 @@ public protocol Model: AnyObject, Sendable {
     /// Some weights from all over the model, by which adapters recognise it; empty if the weights cannot be read.
     var weightSample: [Float] { get }
 
-    /// Whether `pullback` and `headPullback` can be had.
+    /// Whether it offers `pullback` and `headPullback`.
     var hasGradients: Bool { get }
 
-    /// Why they cannot: `.unsupported`, naming what is missing.
+    /// Why it does not: `.unsupported`, naming what is missing.
     var noGradients: PruneError { get }
 
     /// The gradients with respect to the states before `sublayer`, from those with respect to the states after it: its
@@ -161,7 +161,7 @@ public protocol Model: AnyObject, Sendable {
     /// the time: as many states as memory holds had better go through a sublayer before the next one is read.
     var rereadsWeights: Bool { get }
 
-    /// Whether `magnitude` can be had.
+    /// Whether it offers `magnitude`.
     var readsWeights: Bool { get }
 
     /// Sum of |w| over the matrices of a sublayer (biases and norms left out), or nil if the weights cannot be read.

@@ -1,21 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-/// Cuts items that follow one another into groups of at most `most` rows; an item with more is a group of its own.
-func consecutiveGroups(ofRows rows: [Int], atMost most: Int) -> [Range<Int>] {
-    var groups: [Range<Int>] = []
-    var first = 0
-    var sum = 0
-    for (index, own) in rows.enumerated() {
-        if index > first, own > most - sum {
-            groups.append(first..<index)
-            first = index
-            sum = 0
-        }
-        sum += own
-    }
-    if first < rows.count { groups.append(first..<rows.count) }
-    return groups
-}
-
 /// How many rows are computed together.
 enum RowLimit {
     /// Rows of one call of `Model.apply`: with so many, reading the weights costs little of it. More make no row
@@ -35,7 +18,7 @@ extension Model {
     }
 
     /// Moves some of `states` through a sublayer, in calls of at most `rows` rows each; they are replaced in place, so
-    /// that those of a call are let go before the next.
+    /// that those of a call are released before the next.
     ///
     /// - Parameter moved: told after every call how many states it moved.
     func apply(

@@ -8,7 +8,7 @@ internal import CKernels
 /// there are few panels, the rows are shared out too.
 enum BFloat16Product {
     /// Whether this CPU has the instructions.
-    static let isSupported = kernel_bf16_supported() != 0
+    static let isSupported = Kernels.level == KERNEL_LEVEL_AVX512 && kernel_bf16_supported() != 0
 
     /// Outputs of a panel.
     static let panelColumns = Int(BF16_PANEL_COLUMNS)

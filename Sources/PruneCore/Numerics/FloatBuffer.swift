@@ -1,6 +1,6 @@
+// SPDX-License-Identifier: Apache-2.0
 internal import Synchronization
 
-// SPDX-License-Identifier: Apache-2.0
 #if canImport(Glibc)
     internal import Glibc
 #elseif canImport(Darwin)

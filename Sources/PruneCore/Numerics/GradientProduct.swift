@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /// A summand of the gradient of a product's inputs: dX = dY * W, where Y = X * W^T and W is stored outputs x inputs.
 ///
-/// The sum runs over outputs, so that it can be had in parts: `outputs` says which rows of W the columns of dY belong to.
+/// The sum runs over outputs, so that it can be computed in parts: `outputs` says which rows of W the columns of dY belong to.
 struct GradientTerm<Rows> {
     /// dY: rows x outputs.
     let gradient: Rows

@@ -1,19 +1,50 @@
 // SPDX-License-Identifier: Apache-2.0
 internal import CKernels
 
-/// The CPU level that the loops of `CKernels` run at, recognised once.
+#if canImport(Glibc)
+    internal import Glibc
+#elseif canImport(Darwin)
+    internal import Darwin
+#endif
+
+/// The loops of `CKernels` at the level of this CPU, or at the lower one that the environment asks for.
 ///
 /// Every function takes pointers to as many elements as it is told; callers pass memory that they own or borrow for the
 /// length of the call.
 enum Kernels {
-    static let level = kernel_best_level()
+    /// The environment variable that names a level, to compute as a lesser CPU does. Read once.
+    static let environmentVariable = "PRUNECORE_LOOPS"
 
-    static var levelName: String {
-        switch Int(level) {
-        case KERNEL_LEVEL_AVX512: "avx512"
-        case KERNEL_LEVEL_AVX2: "avx2"
-        default: "baseline"
+    private static let names = ["baseline", "avx2", "avx512"]
+
+    private static let choice = Result { () throws(PruneError) in
+        try level(named: getenv(environmentVariable).map { String(cString: $0) }, best: kernel_best_level())
+    }
+
+    static let level = (try? choice.get()) ?? kernel_best_level()
+
+    static var levelName: String { names[Int(level)] }
+
+    /// Errors: as `level(named:best:)`, for the environment as it was when the first loop ran.
+    static func checkEnvironment() throws(PruneError) { _ = try choice.get() }
+
+    /// The level that the environment variable's value names; nil or "" = the best.
+    ///
+    /// Errors: `.argument` for a value that names no level; `.unsupported` for a level above `best`.
+    static func level(named value: String?, best: Int32) throws(PruneError) -> Int32 {
+        guard let value, !value.isEmpty else { return best }
+        guard let level = names.firstIndex(of: value) else {
+            throw PruneError(
+                .argument,
+                "\(environmentVariable) is \(value.quoted); it must be baseline, avx2 or avx512, or be unset")
         }
+        guard level <= best else {
+            throw PruneError(
+                .unsupported,
+                "\(environmentVariable) is \(value), but this CPU has no instructions for it; unset it, or set it to \(names[Int(best)])"
+            )
+        }
+        return Int32(level)
     }
 
     /// Sum of x[i]^2, in fp32 lanes.

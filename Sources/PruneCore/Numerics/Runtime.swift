@@ -28,7 +28,7 @@ public enum Runtime {
     /// Instructions that products of bf16 numbers run on; "" if this CPU has none.
     public static var bf16Kernels: String { ComputeType.bfloat16.isSupported ? "avx512_bf16" : "" }
 
-    /// What the loops of this library are compiled for, recognised when it was loaded.
+    /// The instructions that the loops of this library use: the best of this CPU, or what PRUNECORE_LOOPS names.
     public static var loopKernels: String { Kernels.levelName }
 
     /// A sentence if the kernels in use are slower than the CPU allows; "" if all is well.

@@ -1,7 +1,7 @@
+// SPDX-License-Identifier: Apache-2.0
 internal import CKernels
 internal import Synchronization
 
-// SPDX-License-Identifier: Apache-2.0
 #if canImport(Glibc)
     internal import Glibc
 #elseif canImport(Darwin)

@@ -123,7 +123,7 @@ extension AdapterDocument {
     private static func readForm(_ own: ConfigObject, at sublayer: Int) throws(PruneError) -> Form {
         let name = try own.string("kind")
         guard let kind = AdapterKind.allCases.first(where: { $0.name == name }) else {
-            throw own.fault(.format, "kind", "is \(name.quoted), which is no kind of adapter")
+            throw own.fault(.format, "kind", "is \(name.quoted), which is not a kind of adapter")
         }
         // The width bounds a rank nowhere else, but no file holds more.
         let rank = try own.optionalCount("rank", from: 0, limit: ModelConfig.Limits.width) ?? 0
@@ -150,7 +150,7 @@ extension AdapterDocument {
         var report = RecoveryReport()
         let name = try own.string("objective")
         guard let objective = RecoveryObjective.allCases.first(where: { $0.name == name }) else {
-            throw own.fault(.format, "objective", "is \(name.quoted), which is no objective")
+            throw own.fault(.format, "objective", "is \(name.quoted), which is not an objective")
         }
         report.objective = objective
         report.statisticsTokens = try count("statistics_tokens", of: own)

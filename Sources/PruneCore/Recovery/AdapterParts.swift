@@ -31,7 +31,7 @@ public enum AdapterPart: Int32, Sendable, CaseIterable {
 }
 
 extension Adapter {
-    /// Where a part lies among the parameters; nil if the kind has none, and for the norm, which is no parameter.
+    /// Where a part lies among the parameters; nil if the kind has none, and for the norm, which is not a parameter.
     func range(of part: AdapterPart) -> Range<Int>? {
         switch (part, kind) {
         case (.bias, _): biasRange

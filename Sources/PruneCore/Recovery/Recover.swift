@@ -21,7 +21,7 @@ public func recover(
         )
     }
     try options.check(hiddenSize: model.shape.hiddenSize)
-    // Asked for early: it also says that a mask removes nothing, or that a norm is not to be had.
+    // Asked for early: it also says that a mask removes nothing, or that the model gives no norm.
     let slots = try adapterSlots(model, under: mask, options)
     for data in [data, heldOut].compactMap(\.self) {
         try TokenBatch(data, 0..<data.sequenceCount).check(vocabulary: model.shape.vocabularySize)
@@ -33,7 +33,7 @@ public func recover(
     guard let training else {
         guard initial == nil else {
             throw PruneError(
-                .argument, "adapters to start from are of use only if they are trained; give a trained objective")
+                .argument, "adapters to start from need a training; give a trained objective")
         }
         return try closedForm(model, parts.rest, heldOut: parts.heldOut, under: mask, options, progress: progress)
     }
@@ -93,7 +93,7 @@ private func zeroAdapters(
 }
 
 extension AdapterSet {
-    /// Checks that training can go on from the adapters. Errors: `.argument`, with what differs.
+    /// Checks that training can start from the adapters. Errors: `.argument`, with what differs.
     fileprivate func check(for model: any Model, _ mask: KeepMask) throws(PruneError) {
         try check(for: model)
         guard mask == self.mask else {

@@ -231,6 +231,12 @@ extension Model {
     }
 }
 
+extension RecoveredModel: TextModel {
+    var textWriter: TextWriter? {
+        (base as? NativeModel).map { TextWriter(engine: $0, adapters: adapters.adapters, engineMask: adapters.mask) }
+    }
+}
+
 extension AdapterSet {
     /// Relative difference of a weight that storing it in bf16 makes, with room to spare.
     private static let sampleTolerance: Float = 1 / 64

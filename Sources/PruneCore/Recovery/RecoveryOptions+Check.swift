@@ -32,9 +32,11 @@ extension TrainingOptions {
         if let learningRate, !(learningRate.isFinite && learningRate > 0) {
             throw PruneError(.argument, "learning_rate is \(learningRate); it must be finite and above 0")
         }
-        for (name, value) in [("weight_decay", weightDecay), ("clip_norm", clipNorm)]
-        where !(value.isFinite && value >= 0) {
-            throw PruneError(.argument, "\(name) is \(value); it must be finite and not negative")
+        guard weightDecay.isFinite, weightDecay >= 0 else {
+            throw PruneError(.argument, "weight_decay is \(weightDecay); it must be finite and not negative")
+        }
+        if let clipNorm, !(clipNorm.isFinite && clipNorm > 0) {
+            throw PruneError(.argument, "clip_norm is \(clipNorm); it must be finite and above 0")
         }
     }
 

@@ -92,8 +92,8 @@ public struct TrainingOptions: Sendable {
     public var weightDecay = 0.0
     /// Steps over which the learning rate rises; nil = a tenth of all.
     public var warmupSteps: Int?
-    /// Largest norm of all gradients together; 0 = no bound.
-    public var clipNorm = 1.0
+    /// Largest norm of all gradients together; nil = no bound.
+    public var clipNorm: Double? = 1
     /// Steps between two looks at the held-out loss; nil = a twentieth of all.
     public var evaluateEvery: Int?
     /// Looks without a better held-out loss after which training ends; nil = never before the last step.

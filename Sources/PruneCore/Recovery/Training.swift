@@ -96,7 +96,7 @@ struct Training {
         let scale = 1 / value.weight
         let norm = scale * Self.norm(gradients)
         guard norm.isFinite else { throw nonFiniteGradient(gradients, step: number) }
-        let clip = options.clipNorm > 0 && norm > options.clipNorm ? options.clipNorm / norm : 1
+        let clip = options.clipNorm.map { norm > $0 ? $0 / norm : 1 } ?? 1
         let rate = schedule.learningRate(atStep: number)
         for sublayer in state.sublayers {
             // Taken out for the while, so that nothing is copied.

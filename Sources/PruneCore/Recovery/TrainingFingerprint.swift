@@ -47,7 +47,7 @@ struct TrainingFingerprint {
             options.steps, options.stepTokens, options.warmupSteps ?? -1, options.evaluateEvery ?? -1,
             options.patience ?? -1,
         ] { out.add(Int64(value)) }
-        for value in [options.learningRate ?? -1, options.weightDecay, options.clipNorm] { out.add(value) }
+        for value in [options.learningRate ?? -1, options.weightDecay, options.clipNorm ?? 0] { out.add(value) }
     }
 
     private static func add(_ data: TokenData, to out: inout ByteWriter) {

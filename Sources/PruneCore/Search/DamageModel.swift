@@ -117,10 +117,3 @@ struct DamageModel {
         }
     }
 }
-
-extension Coalition {
-    /// Players that are in both.
-    func sharedCount(_ other: Coalition) -> Int {
-        zip(words, other.words).reduce(0) { $0 + ($1.0 & $1.1).nonzeroBitCount }
-    }
-}

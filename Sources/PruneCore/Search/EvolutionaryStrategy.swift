@@ -2,7 +2,7 @@
 /// One parent and its offspring, after EvoPress (arXiv 2410.14649): a child exchanges a few removed units for kept ones, and
 /// the best of parent and offspring is the next parent.
 ///
-/// Offspring are told on ever more of the data, and only the best go on to the next share. Beyond EvoPress, the parent comes
+/// Offspring are evaluated on ever more of the data, and only the best reach the next share. Beyond EvoPress, the parent comes
 /// from what every unit does alone; most offspring are those that a model of all damages told so far expects most of, the
 /// others are random exchanges; and nothing is asked for twice.
 struct EvolutionaryStrategy: SearchStrategy {
@@ -10,8 +10,8 @@ struct EvolutionaryStrategy: SearchStrategy {
     private let seed: UInt64
     private let offspring: Int
     /// nil = to be chosen when it is known how many units go.
-    private let givenGenerations: Int
-    private let patience: Int
+    private let givenGenerations: Int?
+    private let patience: Int?
     /// Ascending, the last 1.
     private let shares: [Double]
 
@@ -33,13 +33,13 @@ struct EvolutionaryStrategy: SearchStrategy {
         case done
     }
 
-    /// Shares that a generation is told on, of which the last is all.
+    /// Shares of the data that a generation is evaluated on; the last is all.
     private static let usualShares = [1.0 / 16, 1.0 / 4, 1]
 
     init(_ space: SearchSpace, _ options: SearchOptions, takesShares: Bool) {
         self.space = space
         seed = options.seed
-        offspring = options.offspring == 0 ? SearchOptions.usualOffspring : options.offspring
+        offspring = options.offspring ?? SearchOptions.usualOffspring
         givenGenerations = options.generations
         patience = options.patience
         shares = takesShares ? Self.usualShares : [1]
@@ -52,8 +52,7 @@ struct EvolutionaryStrategy: SearchStrategy {
 
     /// Generations at most: removed * kept / 1.5, as EvoPress does.
     private var generations: Int {
-        guard givenGenerations == 0 else { return givenGenerations }
-        return max(1, parent.count * (space.removable.count - parent.count) * 2 / 3)
+        givenGenerations ?? max(1, parent.count * (space.removable.count - parent.count) * 2 / 3)
     }
 
     mutating func next(_ known: KnownDamages, recorded: SearchWave?) -> SearchWave? {
@@ -115,7 +114,7 @@ struct EvolutionaryStrategy: SearchStrategy {
             return SearchWave(share: shares[stage + 1], removals: ranked)
         }
         take(removals, known)
-        guard generation < generations, patience == 0 || unimproved < patience else {
+        guard generation < generations, unimproved < patience ?? .max else {
             phase = .done
             return nil
         }

@@ -4,7 +4,7 @@
 ///
 /// An exchange puts back one or two removed units for as many others. A model of the damages told so far says which are
 /// worth asking for, a round at a time, until some rounds in a row bring nothing better. Where a bound on damage stops the
-/// removals, exchanges that lower the damage let them go on.
+/// removals, exchanges that lower the damage make room for more.
 ///
 /// As published, without exchanges, it misses the best six blocks of our test model on one text of three, and the best five
 /// on two; with them it finds the best one to six on each (docs/search.md).
@@ -12,7 +12,7 @@ struct GreedyStrategy: SearchStrategy {
     private let space: SearchSpace
     /// Units by ascending score, of which the first `candidates` are tried at each step; nil = all are.
     private let order: [Int]?
-    private let candidates: Int
+    private let candidates: Int?
     private(set) var chosen: Removal
     private(set) var path: [SearchStep]
     private var phase = Phase.start
@@ -33,9 +33,9 @@ struct GreedyStrategy: SearchStrategy {
     /// Rounds in a row without a better mask after which exchanges end.
     private let mostFruitless: Int
 
-    /// - Parameter exchanges: as in `SearchOptions`.
-    init(_ space: SearchSpace, order: [Int]?, candidates: Int, exchanges: Int) {
-        mostFruitless = exchanges == 0 ? 3 : max(0, exchanges)
+    /// - Parameter exchanges: rounds in a row without a better mask after which they end; 0 = none.
+    init(_ space: SearchSpace, order: [Int]?, candidates: Int?, exchanges: Int) {
+        mostFruitless = exchanges
         self.space = space
         self.order = order
         self.candidates = candidates
@@ -65,7 +65,7 @@ struct GreedyStrategy: SearchStrategy {
         let tried: [Int]
         if let order {
             let isOpen = Set(may)
-            tried = Array(order.filter(isOpen.contains).prefix(candidates))
+            tried = Array(order.filter(isOpen.contains).prefix(candidates ?? .max))
         } else {
             tried = may
         }
@@ -121,6 +121,6 @@ struct GreedyStrategy: SearchStrategy {
     /// Exchanges tried in a round: as many as there are units, or candidates, so that a round costs what a removal does.
     private var roundSize: Int {
         let all = space.removable.count
-        return candidates > 0 ? min(candidates, all) : all
+        return min(candidates ?? all, all)
     }
 }

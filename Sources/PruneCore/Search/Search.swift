@@ -44,28 +44,20 @@ public struct Search: Sendable {
     /// Whether damages on a share of the data are asked for; nil until somebody first asks.
     private(set) var takesShares: Bool?
 
-    /// A mask that was wanted.
-    struct Record: Sendable {
-        let removal: Removal
-        var isAsked = false
-        var damage: Double?
-    }
-
     /// Masks that were wanted together.
-    struct WaveRecord: Sendable {
+    struct Wave: Sendable {
         let share: Double
         let isProposed: Bool
-        var records: [Record]
+        let removals: [Removal]
+        /// Their masks in the ledger.
+        let records: Range<Int>
     }
 
-    private(set) var waves: [WaveRecord] = []
+    private(set) var waves: [Wave] = []
+    /// Masks and their damages, of all waves. Only those of the last wave can be open.
+    private var ledger = AskedCoalitions<KeepMask>()
     private var known = KnownDamages()
     private(set) var isDone = false
-    private var asked = 0
-    private var told = 0
-    /// Of the last wave: records before this one are asked, and so many are told.
-    private var firstUnasked = 0
-    private var toldOfWave = 0
     public var sublayersComputed = 0
     public var sublayersNaive = 0
 
@@ -99,23 +91,13 @@ public struct Search: Sendable {
     /// Errors: `.argument` if scores are lacking, or a share is due that the caller does not take.
     public mutating func ask(_ most: Int, takesShares: Bool) throws(PruneError) -> (masks: [KeepMask], share: Double) {
         try begin(takesShares: takesShares)
-        guard !isDone, let wave = waves.indices.last else { return ([], 1) }
-        let share = waves[wave].share
-        guard takesShares || share == 1 || firstUnasked == waves[wave].records.count else {
+        guard !isDone, let wave = waves.last else { return ([], 1) }
+        guard takesShares || wave.share == 1 || ledger.waitingCount == 0 else {
             throw PruneError(
                 .argument,
                 "out_share is NULL, but this search was begun with it, and masks for a share of the data are due")
         }
-        var masks: [KeepMask] = []
-        while firstUnasked < waves[wave].records.count, masks.count < most {
-            if !waves[wave].records[firstUnasked].isAsked {
-                waves[wave].records[firstUnasked].isAsked = true
-                asked += 1
-                masks.append(space.mask(waves[wave].records[firstUnasked].removal))
-            }
-            firstUnasked += 1
-        }
-        return (masks, share)
+        return (ledger.ask(most), wave.share)
     }
 
     /// Settles how damages are told, and wants the first masks.
@@ -136,46 +118,21 @@ public struct Search: Sendable {
     ///
     /// Errors: `.argument` for a mask that was not asked for, or was told before; `.nonFinite`.
     public mutating func tell(_ masks: [KeepMask], _ damages: [Double]) throws(PruneError) {
-        var waiting: [KeepMask: Int] = [:]
-        if let wave = waves.last, !isDone {
-            for (place, record) in wave.records.enumerated() where record.isAsked && record.damage == nil {
-                waiting[space.mask(record.removal)] = place
-            }
-        }
-        var taken: [(place: Int, damage: Double)] = []
-        for (row, (mask, damage)) in zip(masks, damages).enumerated() {
-            guard damage.isFinite else {
-                throw PruneError(.nonFinite, "the damage of mask \(row) is \(damage); damages must be finite")
-            }
-            guard let place = waiting.removeValue(forKey: mask) else {
-                throw PruneError(
-                    .argument, "mask \(row) was not asked for, or was told before; tell each once, as it was asked for")
-            }
-            taken.append((place, damage))
-        }
-        guard let wave = waves.indices.last else { return }
-        for (place, damage) in taken { waves[wave].records[place].damage = damage }
-        told += taken.count
-        toldOfWave += taken.count
-        if !taken.isEmpty { proceed(recorded: nil) }
+        try ledger.tell(masks, damages, noun: "mask", quantity: "damage")
+        if !masks.isEmpty { proceed(recorded: nil) }
     }
 
     /// Masks that were asked for and not told will be asked for again.
-    public mutating func askAgain() {
-        guard let wave = waves.indices.last else { return }
-        for place in waves[wave].records.indices
-        where waves[wave].records[place].isAsked && waves[wave].records[place].damage == nil {
-            waves[wave].records[place].isAsked = false
-            asked -= 1
-            firstUnasked = min(firstUnasked, place)
-        }
-    }
+    public mutating func askAgain() { ledger.askAgain() }
 
-    /// Lets the strategy move if the last wave is told whole.
+    /// The damages of a wave's removals; nil where they were not told.
+    func damages(of wave: Wave) -> [Double?] { ledger.records[wave.records].map(\.value) }
+
+    /// Lets the strategy move if every mask of the last wave was told.
     private mutating func proceed(recorded: SearchWave?) {
-        guard !isDone, let wave = waves.last, toldOfWave == wave.records.count else { return }
-        for record in wave.records {
-            if let damage = record.damage { known.add(record.removal, wave.share, damage) }
+        guard !isDone, let wave = waves.last, ledger.isToldWhole else { return }
+        for (removal, damage) in zip(wave.removals, damages(of: wave)) {
+            if let damage { known.add(removal, wave.share, damage) }
         }
         plan(recorded: recorded)
     }
@@ -186,11 +143,12 @@ public struct Search: Sendable {
             var seen: Set<Removal> = []
             let new = wanted.removals.filter { known[$0, wanted.share] == nil && seen.insert($0).inserted }
             if new.isEmpty { continue }
+            let first = ledger.records.count
+            for removal in new { ledger.want(space.mask(removal)) }
             waves.append(
-                WaveRecord(
-                    share: wanted.share, isProposed: wanted.isProposed, records: new.map { Record(removal: $0) }))
-            firstUnasked = 0
-            toldOfWave = 0
+                Wave(
+                    share: wanted.share, isProposed: wanted.isProposed, removals: new,
+                    records: first..<ledger.records.count))
             return
         }
         isDone = true
@@ -210,7 +168,8 @@ public struct Search: Sendable {
             isMet = isMet && damage.map { $0 <= options.budget.mostDamage(start: start ?? .nan) } ?? false
         }
         return SearchState(
-            strategy: options.strategy, isDone: isDone, isMet: isMet, blockCount: blockCount, asked: asked, told: told,
+            strategy: options.strategy, isDone: isDone, isMet: isMet, blockCount: blockCount, asked: ledger.askedCount,
+            told: ledger.toldCount,
             removed: chosen.count, steps: strategy?.path.count ?? 1, startDamage: start, damage: damage,
             sublayersComputed: sublayersComputed, sublayersNaive: sublayersNaive)
     }
@@ -227,11 +186,20 @@ public struct Search: Sendable {
 }
 
 extension Search {
+    /// What a saved search says of a wave.
+    struct SavedWave {
+        let share: Double
+        let isProposed: Bool
+        let removals: [Removal]
+        /// One for each removal; nil = not told.
+        let damages: [Double?]
+    }
+
     /// A search from its saved parts, gone through again. Masks that were asked for and not told are asked for again.
     ///
     /// Errors: as `init(_:)`; `.format` if the waves are not those of this search.
     init(
-        _ options: SearchOptions, takesShares: Bool?, waves saved: [WaveRecord], isDone: Bool, sublayersComputed: Int,
+        _ options: SearchOptions, takesShares: Bool?, waves saved: [SavedWave], isDone: Bool, sublayersComputed: Int,
         sublayersNaive: Int
     ) throws(PruneError) {
         try self.init(options)
@@ -249,7 +217,7 @@ extension Search {
             let recorded =
                 index < saved.count
                 ? SearchWave(
-                    share: saved[index].share, removals: saved[index].records.map(\.removal),
+                    share: saved[index].share, removals: saved[index].removals,
                     isProposed: saved[index].isProposed)
                 : isDone ? nothingMore : nil
             if let recorded, recorded.isProposed, !recorded.removals.allSatisfy({ isProposable($0, recorded.share) }) {
@@ -257,19 +225,14 @@ extension Search {
             }
             if index == 0 { plan(recorded: recorded) } else { proceed(recorded: recorded) }
             guard index < saved.count else { break }
-            let own = saved[index].records
-            guard !self.isDone, waves.count == index + 1, waves[index].share == saved[index].share,
-                waves[index].records.map(\.removal) == own.map(\.removal)
+            let own = saved[index]
+            guard !self.isDone, waves.count == index + 1, waves[index].share == own.share,
+                waves[index].removals == own.removals
             else { throw Self.strange }
-            for (place, record) in own.enumerated() {
-                guard let damage = record.damage else { continue }
-                waves[index].records[place].isAsked = true
-                waves[index].records[place].damage = damage
-                asked += 1
-                told += 1
-                toldOfWave += 1
+            for (place, damage) in zip(waves[index].records, own.damages) {
+                if let damage { ledger.restore(place, told: damage) }
             }
-            guard index + 1 == saved.count || toldOfWave == own.count else { throw Self.strange }
+            guard index + 1 == saved.count || ledger.isToldWhole else { throw Self.strange }
         }
         guard self.isDone == isDone else { throw Self.strange }
     }

@@ -1,38 +1,37 @@
 // SPDX-License-Identifier: Apache-2.0
-/// How much a search removes; the bounds of `prune_search_options`. 0 = no such bound; where there are several, all hold.
+/// How much a search removes. nil = no such bound; where there are several, all hold.
 public struct SearchBudget: Sendable, Equatable {
     /// Units beyond those that the start lacks: exactly as many.
-    public var remove = 0
-    /// Attention and feed-forward sublayers, exactly as many of each. If both are 0 there is no such bound.
-    public var removeAttention = 0
-    public var removeFeedForward = 0
+    public var remove: Int?
+    /// Attention and feed-forward sublayers, exactly as many of each. Where one is given, the other is 0 unless given too.
+    public var removeAttention: Int?
+    public var removeFeedForward: Int?
     /// Share of the parameters of the whole model, at least.
-    public var removeParameters = 0.0
+    public var removeParameters: Double?
     /// What is left, at most.
-    public var parameterBytes = 0
-    public var keyValueBytes = 0
+    public var parameterBytes: Int?
+    public var keyValueBytes: Int?
     /// Milliseconds per token of what is left, at most.
-    public var prefillMilliseconds = 0.0
-    public var decodeMilliseconds = 0.0
+    public var prefillMilliseconds: Double?
+    public var decodeMilliseconds: Double?
     /// 2 * n_blocks + 1 entries: the sublayers in order, and what no mask removes. Empty = not known.
     public var times: [TokenTime] = []
     /// Damage at most this share above that of the start.
-    public var maxIncrease = 0.0
+    public var maxIncrease: Double?
     /// Damage at most.
-    public var maxDamage = 0.0
+    public var maxDamage: Double?
 
     public init() {}
 
-    var countsKinds: Bool { removeAttention > 0 || removeFeedForward > 0 }
-    var countsUnits: Bool { remove > 0 || countsKinds }
-    var boundsTime: Bool { prefillMilliseconds > 0 || decodeMilliseconds > 0 }
-    var boundsCost: Bool { removeParameters > 0 || parameterBytes > 0 || keyValueBytes > 0 || boundsTime }
-    var boundsDamage: Bool { maxIncrease > 0 || maxDamage > 0 }
+    var countsKinds: Bool { removeAttention != nil || removeFeedForward != nil }
+    var countsUnits: Bool { remove != nil || countsKinds }
+    var boundsTime: Bool { prefillMilliseconds != nil || decodeMilliseconds != nil }
+    var boundsCost: Bool { removeParameters != nil || parameterBytes != nil || keyValueBytes != nil || boundsTime }
+    var boundsDamage: Bool { maxIncrease != nil || maxDamage != nil }
 
     /// The damage that may not be exceeded, if the start does `start`.
     func mostDamage(start: Double) -> Double {
-        let absolute = maxDamage > 0 ? maxDamage : .infinity
-        return maxIncrease > 0 ? min(absolute, start + maxIncrease * abs(start)) : absolute
+        min(maxDamage ?? .infinity, maxIncrease.map { start + $0 * abs(start) } ?? .infinity)
     }
 
     /// Errors: `.argument` naming the bound that is out of range, or that there is none.
@@ -40,17 +39,18 @@ public struct SearchBudget: Sendable, Equatable {
         for (name, value) in [
             ("remove", remove), ("remove_attention", removeAttention), ("remove_feed_forward", removeFeedForward),
             ("parameter_bytes", parameterBytes), ("kv_bytes", keyValueBytes),
-        ] where value < 0 {
-            throw PruneError(.argument, "options.\(name) is \(value); it must be 0 (no such bound) or more")
+        ] {
+            guard let value, value < 1 else { continue }
+            throw PruneError(.argument, "options.\(name) is \(value); it must be at least 1")
         }
         for (name, value) in [
             ("prefill_ms", prefillMilliseconds), ("decode_ms", decodeMilliseconds),
             ("max_loss_increase", maxIncrease), ("max_damage", maxDamage), ("remove_parameters", removeParameters),
-        ] where !(value >= 0 && value < .infinity) {
-            throw PruneError(
-                .argument, "options.\(name) is \(value); it must be 0 (no such bound) or a positive number")
+        ] {
+            guard let value, !(value > 0 && value < .infinity) else { continue }
+            throw PruneError(.argument, "options.\(name) is \(value); it must be finite and above 0")
         }
-        guard removeParameters < 1 else {
+        if let removeParameters, removeParameters >= 1 {
             throw PruneError(
                 .argument, "options.remove_parameters is \(removeParameters); it is a share, and must be below 1")
         }
@@ -59,7 +59,7 @@ public struct SearchBudget: Sendable, Equatable {
                 throw PruneError(
                     .argument, "options.remove_attention and options.remove_feed_forward are of sublayers; use remove")
             }
-            guard remove == 0 else {
+            if let remove {
                 throw PruneError(
                     .argument,
                     "options.remove is \(remove) beside remove_attention or remove_feed_forward; give one of the two")

@@ -18,9 +18,10 @@ public enum SearchDocument {
         out.add(UInt8(options.scores == nil ? 0 : 1))
         out.add(UInt64(options.scores?.count ?? 0))
         for score in options.scores ?? [] { out.add(score) }
-        out.add(Int64(options.exchanges))
+        // 0 = the usual, -1 = none.
+        out.add(Int64(options.exchanges.map { $0 == 0 ? -1 : $0 } ?? 0))
         for number in [options.candidates, options.offspring, options.generations, options.patience] {
-            out.add(UInt64(number))
+            out.add(bound: number)
         }
 
         out.add(UInt8(search.takesShares.map { $0 ? 2 : 1 } ?? 0))
@@ -31,11 +32,11 @@ public enum SearchDocument {
         for wave in search.waves {
             out.add(wave.share)
             out.add(UInt8(wave.isProposed ? 1 : 0))
-            out.add(UInt64(wave.records.count))
-            for record in wave.records {
-                out.add(UInt8(record.damage == nil ? 0 : 1))
-                out.add(record.damage ?? 0)
-                for word in record.removal.units.words { out.add(word) }
+            out.add(UInt64(wave.removals.count))
+            for (removal, damage) in zip(wave.removals, search.damages(of: wave)) {
+                out.add(UInt8(damage == nil ? 0 : 1))
+                out.add(damage ?? 0)
+                for word in removal.units.words { out.add(word) }
             }
         }
         out.seal()
@@ -54,11 +55,11 @@ public enum SearchDocument {
         for number in [
             budget.remove, budget.removeAttention, budget.removeFeedForward, budget.parameterBytes,
             budget.keyValueBytes,
-        ] { out.add(UInt64(number)) }
+        ] { out.add(bound: number) }
         for number in [
             budget.removeParameters, budget.prefillMilliseconds, budget.decodeMilliseconds, budget.maxIncrease,
             budget.maxDamage,
-        ] { out.add(number) }
+        ] { out.add(bound: number) }
         out.add(UInt8(budget.times.isEmpty ? 0 : 1))
         for time in budget.times {
             out.add(time.prefill)
@@ -77,21 +78,22 @@ public enum SearchDocument {
         // Makes what sets consist of, and refuses options that contradict each other.
         let space: SearchSpace
         do throws(PruneError) { space = try Search(options).space } catch { throw reader.damaged(error.message) }
-        var waves: [Search.WaveRecord] = []
+        var waves: [Search.SavedWave] = []
         for _ in 0..<(try reader.count()) {
             let share = try reader.double()
             let isProposed = try flag(&reader) == 1
-            var records: [Search.Record] = []
+            var removals: [Removal] = []
+            var damages: [Double?] = []
             for _ in 0..<(try reader.count()) {
                 let isTold = try flag(&reader) == 1
                 let damage = try reader.double()
                 guard damage.isFinite else { throw reader.damaged("a damage is \(damage)") }
                 let units = try readUnits(&reader, of: space.unitCount)
-                records.append(
-                    Search.Record(
-                        removal: space.removal(of: units), isAsked: isTold, damage: isTold ? damage : nil))
+                removals.append(space.removal(of: units))
+                damages.append(isTold ? damage : nil)
             }
-            waves.append(Search.WaveRecord(share: share, isProposed: isProposed, records: records))
+            waves.append(
+                Search.SavedWave(share: share, isProposed: isProposed, removals: removals, damages: damages))
         }
         guard reader.isAtEnd else { throw reader.damaged("bytes follow the end") }
         do throws(PruneError) {
@@ -123,11 +125,11 @@ public enum SearchDocument {
         for _ in 0..<count { scores.append(try reader.double()) }
         if hasScores { options.scores = scores }
         let exchanges: Int64 = try reader.next()
-        options.exchanges = Int(exchanges)
-        options.candidates = try reader.count()
-        options.offspring = try reader.count()
-        options.generations = try reader.count()
-        options.patience = try reader.count()
+        options.exchanges = exchanges == 0 ? nil : exchanges == -1 ? 0 : Int(exchanges)
+        options.candidates = try reader.bound()
+        options.offspring = try reader.bound()
+        options.generations = try reader.bound()
+        options.patience = try reader.bound()
         return options
     }
 
@@ -147,28 +149,21 @@ public enum SearchDocument {
 
     private static func readBudget(_ reader: inout ByteReader, sublayers: Int) throws(PruneError) -> SearchBudget {
         var budget = SearchBudget()
-        budget.remove = try bound(&reader)
-        budget.removeAttention = try bound(&reader)
-        budget.removeFeedForward = try bound(&reader)
-        budget.parameterBytes = try bound(&reader)
-        budget.keyValueBytes = try bound(&reader)
-        budget.removeParameters = try reader.double()
-        budget.prefillMilliseconds = try reader.double()
-        budget.decodeMilliseconds = try reader.double()
-        budget.maxIncrease = try reader.double()
-        budget.maxDamage = try reader.double()
+        budget.remove = try reader.bound()
+        budget.removeAttention = try reader.bound()
+        budget.removeFeedForward = try reader.bound()
+        budget.parameterBytes = try reader.bound()
+        budget.keyValueBytes = try reader.bound()
+        budget.removeParameters = try reader.doubleBound()
+        budget.prefillMilliseconds = try reader.doubleBound()
+        budget.decodeMilliseconds = try reader.doubleBound()
+        budget.maxIncrease = try reader.doubleBound()
+        budget.maxDamage = try reader.doubleBound()
         guard try flag(&reader) == 1 else { return budget }
         for _ in 0...sublayers {
             budget.times.append(TokenTime(prefill: try reader.double(), decode: try reader.double()))
         }
         return budget
-    }
-
-    /// A bound, which may be any number that is not negative.
-    private static func bound(_ reader: inout ByteReader) throws(PruneError) -> Int {
-        let value: Int64 = try reader.next()
-        guard value >= 0 else { throw reader.damaged("a bound is \(value)") }
-        return Int(value)
     }
 
     private static func flag(_ reader: inout ByteReader, upTo most: Int = 1) throws(PruneError) -> Int {

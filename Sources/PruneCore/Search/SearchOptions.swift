@@ -11,7 +11,7 @@ public enum StrategyKind: Int32, Sendable {
     public static let usual = StrategyKind.greedy
 }
 
-/// What a search may remove, how, and where it ends; the fields of `prune_search_options`.
+/// What a search may remove, how, and where it ends.
 public struct SearchOptions: Sendable {
     public let costs: SearchCosts
     public var strategy: StrategyKind
@@ -21,19 +21,22 @@ public struct SearchOptions: Sendable {
     public var start: KeepMask
     /// For each sublayer whether it is never removed.
     public var protected: [Bool]
-    /// Influence of each unit, or of each window; nil = none, or none as yet.
+    /// Influence of each unit, or of each window; nil = none yet, or none at all.
     public var scores: [Double]?
-    /// Of `.greedy`: units with the lowest scores that are tried at each step; 0 = all.
-    public var candidates = 0
-    /// Of `.greedy`: rounds of exchanges in a row without a better mask after which they end; 0 = chosen, -1 = none.
-    public var exchanges = 0
-    /// Of `.evolutionary`, 0 = chosen.
-    public var offspring = 0
-    public var generations = 0
-    /// Of `.evolutionary`: generations without a better parent after which it ends; 0 = no such end.
-    public var patience = 0
+    /// Of `.greedy`: units with the lowest scores that are tried at each step; nil = all.
+    public var candidates: Int?
+    /// Of `.greedy`: rounds of exchanges in a row without a better mask after which they end; 0 = no exchanges, nil =
+    /// `usualExchanges`.
+    public var exchanges: Int?
+    /// Of `.evolutionary`: offspring of a generation; nil = `usualOffspring`.
+    public var offspring: Int?
+    /// Of `.evolutionary`; nil = as many as the size of the search asks for.
+    public var generations: Int?
+    /// Of `.evolutionary`: generations without a better parent after which it ends; nil = no such end.
+    public var patience: Int?
 
-    /// Offspring of a generation if the caller does not say: EvoPress' number.
+    static let usualExchanges = 3
+    /// EvoPress' number.
     static let usualOffspring = 32
     /// Offspring and generations at most: far beyond any search, so that no count overflows.
     static let mostOffspring = 1 << 20
@@ -48,7 +51,7 @@ public struct SearchOptions: Sendable {
     }
 
     /// Whether the strategy goes by scores.
-    var usesScores: Bool { strategy == .oneShot || strategy == .window || (strategy == .greedy && candidates > 0) }
+    var usesScores: Bool { strategy == .oneShot || strategy == .window || (strategy == .greedy && candidates != nil) }
 
     /// Whether it cannot begin without them. A window search can: then it goes by the damage of the runs.
     var needsScores: Bool { usesScores && strategy != .window }
@@ -68,24 +71,24 @@ public struct SearchOptions: Sendable {
         }
         try budget.check(granularity, costs)
         for (name, value) in [("offspring", offspring), ("generations", generations), ("patience", patience)] {
-            guard (0...Self.mostOffspring).contains(value) else {
-                throw PruneError(
-                    .argument, "options.\(name) is \(value); it must be 0 (chosen) to \(Self.mostOffspring)")
+            guard let value else { continue }
+            guard (1...Self.mostOffspring).contains(value) else {
+                throw PruneError(.argument, "options.\(name) is \(value); it must be 1 to \(Self.mostOffspring)")
             }
-            guard value == 0 || strategy == .evolutionary else {
+            guard strategy == .evolutionary else {
                 throw PruneError(.argument, "options.\(name) is \(value), but only evolutionary searches have it")
             }
         }
-        guard candidates >= 0 else {
-            throw PruneError(.argument, "options.candidates is \(candidates); it must be 0 (all) or more")
+        if let candidates, candidates < 1 {
+            throw PruneError(.argument, "options.candidates is \(candidates); it must be at least 1")
         }
-        guard (-1...Self.mostOffspring).contains(exchanges) else {
+        if let exchanges, !(0...Self.mostOffspring).contains(exchanges) {
             throw PruneError(
                 .argument,
-                "options.exchanges is \(exchanges); it must be -1 (none), 0 (chosen) or up to \(Self.mostOffspring)")
+                "options.exchanges is \(exchanges); it must be at most \(Self.mostOffspring), and not negative")
         }
-        for (name, value) in [("candidates", candidates), ("exchanges", exchanges)]
-        where value != 0 && strategy != .greedy {
+        for (name, value) in [("candidates", candidates), ("exchanges", exchanges)] where strategy != .greedy {
+            guard let value else { continue }
             throw PruneError(.argument, "options.\(name) is \(value), but only greedy searches have it")
         }
         if strategy == .evolutionary, !budget.countsUnits, !budget.boundsCost {

@@ -69,10 +69,3 @@ extension Removal: Comparable {
         return false
     }
 }
-
-extension Coalition {
-    /// Players in one of the two but not in both.
-    func difference(_ other: Coalition) -> Int {
-        zip(words, other.words).reduce(0) { $0 + ($1.0 ^ $1.1).nonzeroBitCount }
-    }
-}

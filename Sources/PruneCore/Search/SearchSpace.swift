@@ -60,8 +60,8 @@ struct SearchSpace: Sendable {
         self.canGo = canGo
         removable = canGo.indices.filter { canGo[$0] }
         quotas =
-            budget.remove > 0
-            ? [budget.remove] : budget.countsKinds ? [budget.removeAttention, budget.removeFeedForward] : []
+            budget.remove.map { [$0] }
+            ?? (budget.countsKinds ? [budget.removeAttention ?? 0, budget.removeFeedForward ?? 0] : [])
         bounds = try Self.bounds(budget, costs, granularity, start)
         try checkReachable()
     }
@@ -83,25 +83,25 @@ struct SearchSpace: Sendable {
                 savings: units.map { granularity.sublayers(ofUnit: $0).reduce(0) { $0 + cost($1) } }, scale: scale)
         }
         var bounds: [Bound] = []
-        if budget.removeParameters > 0 {
+        if let removed = budget.removeParameters {
             let all = costs.cost(under: KeepMask(blocks: costs.blockCount)).parameters
-            // A share such as 0.3 is no binary fraction: what rounding adds to it is not asked for.
-            let share = Double(all) * budget.removeParameters * (1 - 1e-12)
+            // A share such as 0.3 is not a binary fraction: what rounding adds to it is not asked for.
+            let share = Double(all) * removed * (1 - 1e-12)
             let most = Int(clampingToDouble: (Double(all) - share).rounded(.down))
             bounds.append(
                 try bound("parameters", limit: most, fixed: costs.fixed.parameters) {
                     costs.sublayers[$0].parameters
                 })
         }
-        if budget.parameterBytes > 0 {
+        if let limit = budget.parameterBytes {
             bounds.append(
-                try bound("parameter_bytes", limit: budget.parameterBytes, fixed: costs.fixed.parameterBytes) {
+                try bound("parameter_bytes", limit: limit, fixed: costs.fixed.parameterBytes) {
                     costs.sublayers[$0].parameterBytes
                 })
         }
-        if budget.keyValueBytes > 0 {
+        if let limit = budget.keyValueBytes {
             bounds.append(
-                try bound("kv_bytes", limit: budget.keyValueBytes, fixed: 0) {
+                try bound("kv_bytes", limit: limit, fixed: 0) {
                     costs.sublayers[$0].keyValueBytes
                 })
         }
@@ -109,7 +109,8 @@ struct SearchSpace: Sendable {
         for (name, most, time) in [
             ("prefill_ms", budget.prefillMilliseconds, \TokenTime.prefill),
             ("decode_ms", budget.decodeMilliseconds, \TokenTime.decode),
-        ] where most > 0 {
+        ] {
+            guard let most else { continue }
             let own = budget.times.map { picoseconds($0[keyPath: time]) }
             bounds.append(try bound(name, limit: picoseconds(most), scale: 1e9, fixed: own.last ?? 0) { own[$0] })
         }

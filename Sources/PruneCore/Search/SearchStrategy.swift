@@ -78,7 +78,7 @@ protocol SearchStrategy: Sendable {
 }
 
 extension SearchOptions {
-    /// - Parameter takesShares: whether damages on a share of the data can be had.
+    /// - Parameter takesShares: whether damages on a share of the data are available.
     /// Errors: `.argument` if no run of units meets the budget.
     func makeStrategy(_ space: SearchSpace, takesShares: Bool) throws(PruneError) -> any SearchStrategy {
         switch strategy {
@@ -88,7 +88,8 @@ extension SearchOptions {
             NestedStrategy(space, order: shuffled(space))
         case .greedy:
             GreedyStrategy(
-                space, order: candidates > 0 ? lowestFirst(space) : nil, candidates: candidates, exchanges: exchanges)
+                space, order: candidates == nil ? nil : lowestFirst(space), candidates: candidates,
+                exchanges: exchanges ?? Self.usualExchanges)
         case .window: try WindowStrategy(space, scores: scores)
         case .evolutionary: EvolutionaryStrategy(space, self, takesShares: takesShares)
         }

@@ -21,7 +21,7 @@ public struct TimeOptions: Sendable {
             ("prompt_tokens", promptTokens, TokenData.longestSequence),
             ("context", context, TokenData.longestSequence),
         ] where value < 1 || value > most {
-            throw PruneError(.argument, "options.\(name) is \(value); it must be 0 (chosen) or 1 to \(most)")
+            throw PruneError(.argument, "options.\(name) is \(value); it must be 1 to \(most)")
         }
         self.repetitions = repetitions
         self.promptTokens = promptTokens
@@ -88,8 +88,8 @@ private struct Stopwatch {
         let tokens = (0..<count).map { _ in Int32(random.index(below: vocabulary)) }
         var seconds = Array(repeating: 0.0, count: sublayers + 1)
         var last = ProgressMeter.now()
-        _ = try writer.engine.advance(
-            [cache], by: [tokens], under: KeepMask(blocks: sublayers / 2), writer.adapters
+        _ = try writer.advance(
+            [cache], by: [tokens], under: KeepMask(blocks: sublayers / 2)
         ) { (sublayer) throws(PruneError) in
             seconds[sublayer ?? sublayers] += ProgressMeter.now() - last
             try meter.advance()

@@ -18,32 +18,20 @@ public struct GameState: Sendable {
 
 /// A game under way, as a state machine: `ask` hands out coalitions, `tell` takes their worths, in any order.
 ///
-/// What it knows is its options and the worths told; the estimate is a function of these alone. So a saved game goes on as
-/// if it had never stopped.
+/// It holds its options and the worths that were told, and its estimate is a function of these alone. So a saved game
+/// resumes as if it had never stopped.
 public struct Game: Sendable {
     public private(set) var options: GameOptions
     private let estimator: any Estimator
 
-    /// A coalition that was wanted, in the order in which coalitions were.
-    struct Record: Sendable {
-        let coalition: Coalition
-        var isAsked = false
-        var worth: Double?
-    }
-
-    private(set) var records: [Record] = []
-    /// For each coalition, its records: one, unless the estimator repeats.
-    private var recordsOf: [Coalition: [Int]] = [:]
+    /// Coalitions and their worths. A coalition repeats only if the estimator does.
+    private(set) var ledger = AskedCoalitions<Coalition>()
     private(set) var drawsBegun = 0
     /// Draws up to the last that wanted something new: those after it depend on how coalitions were asked for.
     private(set) var drawsUsed = 0
     /// Draws that still want something, of an adaptive estimator.
     private var openDraws: [Int] = []
-    /// Records before this one are asked.
-    private var firstUnasked = 0
-    private var told = 0
-    public var toldCount: Int { told }
-    private var asked = 0
+    public var toldCount: Int { ledger.toldCount }
     public var sublayersComputed = 0
     public var sublayersNaive = 0
     private var lastEstimate: Estimate?
@@ -59,74 +47,41 @@ public struct Game: Sendable {
     public mutating func ask(_ most: Int) -> [[UInt8]] {
         guard !isDone else { return [] }
         plan(most)
-        var handedOut: [[UInt8]] = []
-        while firstUnasked < records.count, handedOut.count < most {
-            if !records[firstUnasked].isAsked {
-                records[firstUnasked].isAsked = true
-                asked += 1
-                handedOut.append(records[firstUnasked].coalition.bytes)
-            }
-            firstUnasked += 1
-        }
-        return handedOut
+        return ledger.ask(most).map(\.bytes)
     }
 
     /// Takes worths of coalitions that were asked for: all of them, or none on error.
     ///
     /// Errors: `.argument` for a coalition that was not asked for, or was told before; `.nonFinite`.
     public mutating func tell(_ coalitions: [[UInt8]], _ worths: [Double]) throws(PruneError) {
-        var taken: [(record: Int, worth: Double)] = []
-        var used: Set<Int> = []
-        for (row, (bytes, worth)) in zip(coalitions, worths).enumerated() {
+        for (row, bytes) in coalitions.enumerated() {
             if let wrong = bytes.firstIndex(where: { $0 > 1 }) {
                 throw PruneError(.argument, "coalition \(row): entry \(wrong) is \(bytes[wrong]); it must be 0 or 1")
             }
             guard bytes.count == playerCount else {
                 throw PruneError(.argument, "coalition \(row) has \(bytes.count) entries for \(playerCount) players")
             }
-            guard worth.isFinite else {
-                throw PruneError(.nonFinite, "the worth of coalition \(row) is \(worth); worths must be finite")
-            }
-            let own = recordsOf[Coalition(bytes: bytes[...])] ?? []
-            let isFree = { (record: Int) in
-                records[record].isAsked && records[record].worth == nil && !used.contains(record)
-            }
-            guard let record = own.first(where: isFree) else {
-                let wasTold = own.contains { records[$0].worth != nil || used.contains($0) }
-                throw PruneError(
-                    .argument,
-                    "coalition \(row) was \(wasTold ? "told before" : "never asked for"); tell each once, as it was asked for"
-                )
-            }
-            used.insert(record)
-            taken.append((record, worth))
         }
-        for (record, worth) in taken { records[record].worth = worth }
-        told += taken.count
-        if !taken.isEmpty { lastEstimate = nil }
+        let told = coalitions.map { Coalition(bytes: $0[...]) }
+        try ledger.tell(told, worths, noun: "coalition", quantity: "worth")
+        if !told.isEmpty { lastEstimate = nil }
     }
 
     /// Coalitions that were asked for and not told will be asked for again.
-    public mutating func askAgain() {
-        for record in records.indices where records[record].isAsked && records[record].worth == nil {
-            records[record].isAsked = false
-            asked -= 1
-            firstUnasked = min(firstUnasked, record)
-        }
-    }
+    public mutating func askAgain() { ledger.askAgain() }
 
     /// Wants more coalitions until `most` of them wait to be asked for, or nothing more may be wanted.
     private mutating func plan(_ most: Int) {
         if estimator.isAdaptive { return planRound() }
         let known = KnownWorths(players: playerCount)
-        var waiting = (firstUnasked..<records.count).count { !records[$0].isAsked }
+        var waiting = ledger.waitingCount
         // A draw that wants nothing new costs nothing; after many of them in a row, everything that can be known is.
         var fruitless = 0
         while waiting < most, fruitless < 1000, drawsBegun < estimator.drawCount ?? .max {
             let wanted = estimator.wanted(drawsBegun, known)
-            let new = estimator.repeats ? wanted : wanted.filter { recordsOf[$0] == nil }
+            let new = estimator.repeats ? wanted : wanted.filter { !ledger.contains($0) }
             guard hasRoom(new.count) else { return }
-            for coalition in new where estimator.repeats || recordsOf[coalition] == nil { add(coalition) }
+            for coalition in new where estimator.repeats || !ledger.contains(coalition) { ledger.want(coalition) }
             waiting += new.count
             drawsBegun += 1
             fruitless = new.isEmpty ? fruitless + 1 : 0
@@ -137,13 +92,13 @@ public struct Game: Sendable {
     /// What an adaptive estimator wants next depends on worths, so it wants in rounds: the next one when the last was told
     /// whole. Then neither the order of telling nor the size of batches changes what is asked for.
     private mutating func planRound() {
-        guard told == records.count else { return }
+        guard ledger.isToldWhole else { return }
         let known = self.known
         var stillOpen: [Int] = []
         for draw in openDraws {
             let wanted = estimator.wanted(draw, known)
             if !wanted.isEmpty { stillOpen.append(draw) }
-            for coalition in wanted where recordsOf[coalition] == nil && hasRoom(1) { add(coalition) }
+            for coalition in wanted where !ledger.contains(coalition) && hasRoom(1) { ledger.want(coalition) }
         }
         openDraws = stillOpen
         // No more draws at once than the budget lets end.
@@ -153,7 +108,7 @@ public struct Game: Sendable {
         {
             let wanted = estimator.wanted(drawsBegun, known)
             guard hasRoom(wanted.count) else { return }
-            for coalition in wanted where recordsOf[coalition] == nil { add(coalition) }
+            for coalition in wanted where !ledger.contains(coalition) { ledger.want(coalition) }
             if !wanted.isEmpty { openDraws.append(drawsBegun) }
             drawsBegun += 1
             drawsUsed = drawsBegun
@@ -162,22 +117,17 @@ public struct Game: Sendable {
     }
 
     private func hasRoom(_ count: Int) -> Bool {
-        records.count + count <= options.budget ?? (estimator.repeats ? 32 * playerCount : .max)
+        ledger.records.count + count <= options.budget ?? (estimator.repeats ? 32 * playerCount : .max)
     }
 
     /// Sets the budget of a game that was given none.
     mutating func setBudget(_ budget: Int) { if options.budget == nil { options.budget = budget } }
 
-    private mutating func add(_ coalition: Coalition) {
-        recordsOf[coalition, default: []].append(records.count)
-        records.append(Record(coalition: coalition))
-    }
-
     /// What was told, in the order of wanting.
     private var known: KnownWorths {
         var known = KnownWorths(players: playerCount)
-        for record in records {
-            if let worth = record.worth { known.add(record.coalition, worth) }
+        for record in ledger.records {
+            if let worth = record.value { known.add(record.coalition, worth) }
         }
         return known
     }
@@ -197,27 +147,25 @@ public struct Game: Sendable {
     /// True if nothing more will be asked for.
     public var isDone: Bool {
         mutating get {
-            guard told == records.count else { return false }
+            guard ledger.isToldWhole else { return false }
             // A plan that finds nothing to want: every draw is begun, or none fits the budget.
             var next = self
             next.plan(1)
-            if next.records.count == records.count { return true }
-            guard options.targetError > 0 || options.leastCount > 0, let estimate = try? estimate() else {
+            if next.ledger.records.count == ledger.records.count { return true }
+            guard options.targetError != nil || options.leastCount != nil, let estimate = try? estimate() else {
                 return false
             }
-            if options.targetError > 0, (estimate.standardErrors.max() ?? .infinity) <= options.targetError {
-                return true
-            }
-            return options.leastCount > 0 && isCertain(estimate)
+            if let target = options.targetError, (estimate.standardErrors.max() ?? .infinity) <= target { return true }
+            return options.leastCount.map { isCertain(estimate, least: $0) } ?? false
         }
     }
 
-    /// Whether the `leastCount` lowest players are the lowest at the given level: each is below each of the others by a
+    /// Whether the `least` lowest players are the lowest at the given level: each is below each of the others by a
     /// test of its own, all of them together at 1 - certainty (Bonferroni).
-    private func isCertain(_ estimate: Estimate) -> Bool {
+    private func isCertain(_ estimate: Estimate, least: Int) -> Bool {
         let order = estimate.values.indices.sorted { (estimate.values[$0], $0) < (estimate.values[$1], $1) }
-        let low = order.prefix(options.leastCount)
-        let high = order.dropFirst(options.leastCount)
+        let low = order.prefix(least)
+        let high = order.dropFirst(least)
         let bound = normalQuantile(1 - (1 - options.certainty) / Double(low.count * high.count))
         return low.allSatisfy { a in
             high.allSatisfy { b in
@@ -236,7 +184,8 @@ public struct Game: Sendable {
             var gap: Double?
             if let estimate, let ends { gap = estimate.values.reduce(0, +) - (ends.all - ends.none) }
             return GameState(
-                isDone: isDone, playerCount: playerCount, estimator: options.estimator, asked: asked, told: told,
+                isDone: isDone, playerCount: playerCount, estimator: options.estimator, asked: ledger.askedCount,
+                told: ledger.toldCount,
                 efficiencyGap: gap, largestError: estimate?.standardErrors.max(), sublayersComputed: sublayersComputed,
                 sublayersNaive: sublayersNaive)
         }
@@ -244,7 +193,7 @@ public struct Game: Sendable {
 
     /// D_i(k), by player and then k = 1 ..< n; NaN where nothing was told. Errors: `.data` if nothing was told at all.
     public func strata() throws(PruneError) -> [Double] {
-        guard told > 0 else { throw tooFew("nothing was told yet") }
+        guard toldCount > 0 else { throw tooFew("nothing was told yet") }
         return Strata(known).differences
     }
 
@@ -273,21 +222,15 @@ public struct Game: Sendable {
 extension Game {
     /// A game from its saved parts. Coalitions that were asked for and not told are asked for again.
     init(
-        _ options: GameOptions, records: [Record], drawsBegun: Int, sublayersComputed: Int, sublayersNaive: Int
+        _ options: GameOptions, worths: [(coalition: Coalition, worth: Double?)], drawsBegun: Int,
+        sublayersComputed: Int, sublayersNaive: Int
     ) {
         self.init(options)
         self.drawsBegun = drawsBegun
         drawsUsed = drawsBegun
         self.sublayersComputed = sublayersComputed
         self.sublayersNaive = sublayersNaive
-        for record in records {
-            add(record.coalition)
-            guard let worth = record.worth else { continue }
-            self.records[self.records.count - 1].isAsked = true
-            self.records[self.records.count - 1].worth = worth
-            asked += 1
-            told += 1
-        }
+        for (coalition, worth) in worths { ledger.want(coalition, told: worth) }
         if estimator.isAdaptive {
             let known = self.known
             openDraws = (0..<drawsBegun).filter { !estimator.wanted($0, known).isEmpty }

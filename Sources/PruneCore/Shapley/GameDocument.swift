@@ -10,9 +10,9 @@ public enum GameDocument {
         out.add(UInt64(options.playerCount))
         out.add(UInt32(bitPattern: options.estimator.rawValue))
         out.add(options.seed)
-        out.add(UInt64(options.budget ?? 0))
-        out.add(options.targetError)
-        out.add(UInt64(options.leastCount))
+        out.add(bound: options.budget)
+        out.add(bound: options.targetError)
+        out.add(bound: options.leastCount)
         out.add(options.certainty)
         out.add(options.keepProbability)
         out.add(UInt64(options.subnetworkSize))
@@ -21,10 +21,10 @@ public enum GameDocument {
         out.add(UInt64(game.drawsUsed))
         out.add(UInt64(game.sublayersComputed))
         out.add(UInt64(game.sublayersNaive))
-        out.add(UInt64(game.records.count))
-        for record in game.records {
-            out.add(UInt8(record.worth == nil ? 0 : 1))
-            out.add(record.worth ?? 0)
+        out.add(UInt64(game.ledger.records.count))
+        for record in game.ledger.records {
+            out.add(UInt8(record.value == nil ? 0 : 1))
+            out.add(record.value ?? 0)
             for word in record.coalition.words { out.add(word) }
         }
         out.seal()
@@ -42,8 +42,8 @@ public enum GameDocument {
         let options: GameOptions
         do throws(PruneError) {
             options = try GameOptions(
-                players: players, estimator: estimator, seed: try reader.next(), budget: try reader.count(),
-                targetError: try reader.double(), leastCount: try reader.count(),
+                players: players, estimator: estimator, seed: try reader.next(), budget: try reader.bound(),
+                targetError: try reader.doubleBound(), leastCount: try reader.bound(),
                 certainty: try reader.double(), keepProbability: try reader.double(),
                 subnetworkSize: try reader.count(), subnetworksPerRound: try reader.count(),
                 truncation: try reader.double())
@@ -56,7 +56,7 @@ public enum GameDocument {
         guard count <= bytes.count / (9 + 8 * words), draws <= (count + 1) * 1001 else {
             throw reader.damaged("it claims \(count) coalitions and \(draws) draws")
         }
-        var records: [Game.Record] = []
+        var worths: [(coalition: Coalition, worth: Double?)] = []
         for _ in 0..<count {
             let isTold: UInt8 = try reader.next()
             let worth = try reader.double()
@@ -73,10 +73,10 @@ public enum GameDocument {
                 }
             }
             guard isTold <= 1, worth.isFinite else { throw reader.damaged("a worth is \(worth)") }
-            records.append(Game.Record(coalition: coalition, isAsked: isTold == 1, worth: isTold == 1 ? worth : nil))
+            worths.append((coalition, isTold == 1 ? worth : nil))
         }
         guard reader.isAtEnd else { throw reader.damaged("bytes follow the end") }
         return Game(
-            options, records: records, drawsBegun: draws, sublayersComputed: computed, sublayersNaive: naive)
+            options, worths: worths, drawsBegun: draws, sublayersComputed: computed, sublayersNaive: naive)
     }
 }

@@ -17,30 +17,41 @@ public enum EstimatorKind: Int32, Sendable {
     public static let usual = EstimatorKind.surrogate
 }
 
-/// How a game is estimated and when it is done; the fields of `prune_game_options`, with their defaults filled in.
+/// How a game is estimated and when it is done.
 public struct GameOptions: Sendable, Equatable {
     public static let mostPlayers = 2 * KeepMask.mostBlocks
+    public static let usualCertainty = 0.95
+    public static let usualKeepProbability = 0.5
+    public static let usualTruncation = 0.01
 
     public let playerCount: Int
     public var estimator: EstimatorKind
     public var seed: UInt64
     /// Coalitions asked for at most; nil = no bound of its own.
     public var budget: Int?
-    /// Done when no standard error is above it; 0 = no such bound.
-    public var targetError: Double
-    /// Done when it is certain which players are the lowest, this many; 0 = no such bound.
-    public var leastCount: Int
+    /// Done when no standard error is above it; nil = no such bound.
+    public var targetError: Double?
+    /// Done when it is certain which players are the lowest, this many; nil = no such bound.
+    public var leastCount: Int?
     public var certainty: Double
+    /// Of `.banzhaf`: the probability that a player is in a coalition.
     public var keepProbability: Double
+    /// Of `.randomSubnetworks`: players of a subnetwork, and subnetworks drawn at a time.
     public var subnetworkSize: Int
     public var subnetworksPerRound: Int
+    /// Of `.truncated`: a permutation ends where its worth is as near to that of all players, as a share.
     public var truncation: Double
 
+    /// - Parameters:
+    ///   - budget: nil = what the estimator needs where that is known, else 32 for each player.
+    ///   - subnetworkSize: nil = half of the players.
+    ///   - subnetworksPerRound: nil = 10, or each of those that lack one player.
     /// Errors: `.argument`, naming the option that is out of range.
     public init(
-        players: Int, estimator: EstimatorKind = .usual, seed: UInt64 = 0, budget: Int = 0, targetError: Double = 0,
-        leastCount: Int = 0, certainty: Double = 0, keepProbability: Double = 0, subnetworkSize: Int = 0,
-        subnetworksPerRound: Int = 0, truncation: Double = 0
+        players: Int, estimator: EstimatorKind = .usual, seed: UInt64 = 0, budget: Int? = nil,
+        targetError: Double? = nil, leastCount: Int? = nil, certainty: Double = usualCertainty,
+        keepProbability: Double = usualKeepProbability, subnetworkSize: Int? = nil, subnetworksPerRound: Int? = nil,
+        truncation: Double = usualTruncation
     ) throws(PruneError) {
         func check(_ holds: Bool, _ text: @autoclosure () -> String) throws(PruneError) {
             if !holds { throw PruneError(.argument, text()) }
@@ -51,42 +62,44 @@ public struct GameOptions: Sendable, Equatable {
             estimator != .exact || players <= ExactEstimator.mostPlayers,
             "the exact estimator takes at most \(ExactEstimator.mostPlayers) players, and there are \(players); use another"
         )
-        try check(budget >= 0, "budget is \(budget); it must be 0 (chosen) or more")
+        try check(budget ?? 1 >= 1, "budget is \(budget ?? 0); it must be at least 1")
+        if let targetError {
+            try check(
+                targetError > 0 && targetError.isFinite, "target_error is \(targetError); it must be finite and above 0"
+            )
+        }
+        if let leastCount {
+            try check(
+                leastCount >= 1 && leastCount < players,
+                "least is \(leastCount); it must be at least 1, and less than the \(players) players")
+        }
+        try check(certainty > 0 && certainty < 1, "certainty is \(certainty); it must be above 0 and below 1")
         try check(
-            targetError >= 0 && targetError.isFinite, "target_error is \(targetError); it must be 0 (none) or more")
+            keepProbability > 0 && keepProbability < 1,
+            "keep_probability is \(keepProbability); it must be above 0 and below 1")
+        let size = subnetworkSize ?? max(1, players / 2)
         try check(
-            leastCount >= 0 && leastCount < max(players, 1),
-            "least is \(leastCount); it must be 0 (none) or less than the \(players) players")
+            size >= 1 && size < max(players, 2), "subnetwork_size is \(size); it must be 1 to n_players - 1")
+        let perRound = subnetworksPerRound ?? (size == players - 1 ? players : 10)
         try check(
-            certainty >= 0 && certainty < 1,
-            "certainty is \(certainty); it must be between 0 (0.95) and 1, which is never reached")
+            (1...1 << 20).contains(perRound), "subnetworks_per_round is \(perRound); it must be 1 to \(1 << 20)")
         try check(
-            keepProbability >= 0 && keepProbability < 1,
-            "keep_probability is \(keepProbability); it must be between 0 (0.5) and 1")
-        try check(
-            subnetworkSize >= 0 && subnetworkSize < max(players, 2),
-            "subnetwork_size is \(subnetworkSize); it must be 0 (half) or 1 to n_players - 1")
-        try check(
-            subnetworksPerRound >= 0 && subnetworksPerRound <= 1 << 20,
-            "subnetworks_per_round is \(subnetworksPerRound); it must be 0 (chosen) to \(1 << 20)")
-        try check(
-            truncation >= 0 && truncation < 1, "truncation is \(truncation); it must be at least 0 (0.01) and below 1")
+            truncation >= 0 && truncation < 1, "truncation is \(truncation); it must be below 1, and not negative")
         playerCount = players
         self.estimator = estimator
         self.seed = seed
         self.targetError = targetError
         self.leastCount = leastCount
-        self.certainty = certainty == 0 ? 0.95 : certainty
-        self.keepProbability = keepProbability == 0 ? 0.5 : keepProbability
-        self.subnetworkSize = subnetworkSize == 0 ? max(1, players / 2) : subnetworkSize
-        self.subnetworksPerRound =
-            subnetworksPerRound == 0 ? (self.subnetworkSize == players - 1 ? players : 10) : subnetworksPerRound
-        self.truncation = truncation == 0 ? 0.01 : truncation
-        switch (budget, estimator) {
-        case (0, .exact), (0, .leaveOneOut), (0, .pairDifferences), (0, .randomSubnetworks): self.budget = nil
-        case (0, _): self.budget = 32 * players
-        default: self.budget = budget
-        }
+        self.certainty = certainty
+        self.keepProbability = keepProbability
+        self.subnetworkSize = size
+        self.subnetworksPerRound = perRound
+        self.truncation = truncation
+        self.budget =
+            switch estimator {
+            case .exact, .leaveOneOut, .pairDifferences, .randomSubnetworks: budget
+            default: budget ?? 32 * players
+            }
     }
 
     func makeEstimator() -> any Estimator {

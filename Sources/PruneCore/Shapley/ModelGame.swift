@@ -21,23 +21,24 @@ public struct Players: Sendable {
         playerOfSublayer = players
     }
 
-    /// Any grouping: a player 0, 1, ... per sublayer, or -1 = always kept.
+    /// Any grouping: a player 0, 1, ... per sublayer, or nil = always kept.
     ///
-    /// Errors: `.argument` if a number is below -1, or a player between 0 and the highest has no sublayer.
-    public init(_ numbers: [Int32]) throws(PruneError) {
-        if let wrong = numbers.firstIndex(where: { $0 < -1 || $0 >= 2 * KeepMask.mostBlocks }) {
+    /// Errors: `.argument` if a number is not a player, or a player between 0 and the highest has no sublayer.
+    public init(_ players: [Int?]) throws(PruneError) {
+        for (sublayer, player) in players.enumerated() {
+            guard let player, !(0..<2 * KeepMask.mostBlocks).contains(player) else { continue }
             throw PruneError(
                 .argument,
-                "player_of_sublayer[\(wrong)] (\(sublayerName(wrong))) is \(numbers[wrong]); it must be -1 or a player")
+                "player_of_sublayer[\(sublayer)] (\(sublayerName(sublayer))) is \(player), which is not a player")
         }
-        count = Int(numbers.max() ?? -1) + 1
-        let present = Set(numbers)
-        if let missing = (0..<Int32(count)).first(where: { !present.contains($0) }) {
+        let present = Set(players.compactMap { $0 })
+        guard let last = present.max() else { throw PruneError(.argument, "player_of_sublayer names no player") }
+        if let missing = (0..<last).first(where: { !present.contains($0) }) {
             throw PruneError(
-                .argument, "player_of_sublayer names player \(count - 1), but player \(missing) has no sublayer")
+                .argument, "player_of_sublayer names player \(last), but player \(missing) has no sublayer")
         }
-        guard count > 0 else { throw PruneError(.argument, "player_of_sublayer names no player") }
-        playerOfSublayer = numbers.map { $0 < 0 ? nil : Int($0) }
+        count = last + 1
+        playerOfSublayer = players
     }
 
     /// The mask that keeps a coalition, one byte per player.

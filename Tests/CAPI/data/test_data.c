@@ -15,7 +15,7 @@ static void refused(const int32_t *ids, const int64_t *lengths, size_t n, const 
     CHECK(data == NULL);
 }
 
-static void creation(void)
+static void data_is_copied_and_counted(void)
 {
     int32_t ids[5] = { 1, 2, 3, 4, 5 };
     int64_t lengths[2] = { 2, 3 };
@@ -30,7 +30,7 @@ static void creation(void)
     prune_data_release(data);
 }
 
-static void refusals(void)
+static void data_refusals(void)
 {
     static const int32_t ids[4] = { 1, 2, 3, 4 };
     static const int32_t negative[4] = { 1, 2, -3, 4 };
@@ -129,8 +129,8 @@ int main(void)
     fixture f;
     fixture_open(&f, "tiny");
     REQUIRE(f.model != NULL && f.data != NULL);
-    creation();
-    refusals();
+    data_is_copied_and_counted();
+    data_refusals();
     copied(&f);
     outside_vocabulary(&f);
     nothing_to_predict(&f);

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Exported directories: every tensor to the last bit, every key of config.json, the other files, shards, prunecore.json. */
 #include "exported.h"
 #include "fixture.h"
@@ -76,7 +77,7 @@ static void whole_blocks(const char *type, int tied)
 }
 
 /* What the configuration says of each block is cut, and what is no business of ours keeps its digits. */
-static void configuration(void)
+static void configuration_of_the_export(void)
 {
     static const char config[] =
         "\"architectures\": [\"Qwen2ForCausalLM\"],\n  \"huge\" : 123456789012345678901234567890,\n"
@@ -196,7 +197,7 @@ static void custom(prune_adapter_kind kind, const char *described, int n_adapter
 }
 
 /* nemotron-nas: the JSON to the letter, for a width that a multiple says and for one that none does. */
-static void deci(void)
+static void deci_export(void)
 {
     static const uint8_t keep[4] = { 1, 0, 0, 1 };
     static const char attention[] =
@@ -238,7 +239,7 @@ static void deci(void)
 }
 
 /* The files of the directory that go along, and those that do not. */
-static void other_files(void)
+static void other_files_are_copied(void)
 {
     static const char *const taken[] = { "tokenizer.json", "tokenizer_config.json", "generation_config.json",
                                          "merges.txt", "LICENSE" };
@@ -274,7 +275,7 @@ static void other_files(void)
 }
 
 /* Shards are no larger than asked, but for a tensor that is; the index names the file of every tensor. */
-static void shards(void)
+static void weights_in_shards(void)
 {
     fixture f;
     prune_export_options options = PRUNE_EXPORT_OPTIONS_INIT;
@@ -369,14 +370,14 @@ int main(void)
     whole_blocks("F32", 1);
     whole_blocks("BF16", 0);
     whole_blocks("F16", 0);
-    configuration();
+    configuration_of_the_export();
     custom(PRUNE_ADAPTER_BIAS, "\"ffn.0\": {\"epsilon\": null, \"input\": \"raw\", \"kind\": \"bias\", \"rank\": 0}",
            2);
     custom(PRUNE_ADAPTER_LOW_RANK, "\"input\": \"normed\", \"kind\": \"low_rank\", \"rank\": 2}", 8);
     custom(PRUNE_ADAPTER_LINEAR, "\"input\": \"normed\", \"kind\": \"linear\", \"rank\": 0}", 6);
-    deci();
-    other_files();
-    shards();
+    deci_export();
+    other_files_are_copied();
+    weights_in_shards();
     masks_and_replacing();
     return check_report();
 }

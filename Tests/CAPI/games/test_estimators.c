@@ -21,7 +21,7 @@ static prune_game *played(int64_t n, prune_estimator estimator, uint64_t seed, i
 }
 
 /* The enumeration of this test, held against values worked out by hand. */
-static void enumeration(void)
+static void exact_by_enumeration(void)
 {
     static const double of_player[4] = { 3.0, -1.0, 0.5, 2.0 };
     table_game table;
@@ -131,7 +131,7 @@ static void all_told(const table_game *table)
 }
 
 /* Where players do not interact, orders see each value at once, and fits have nothing to leave. */
-static void additive(void)
+static void additive_games_are_exact(void)
 {
     static const double of_player[7] = { 1.5, 0.75, 2.0, 1.0, 0.25, 3.0, 0.5 };
     table_game table;
@@ -181,7 +181,7 @@ static void convergence(prune_estimator estimator, const table_game *table, cons
     }
 }
 
-static void sampled(void)
+static void sampled_estimates_near_exact_ones(void)
 {
     table_game table;
     double expected[10];
@@ -252,7 +252,7 @@ static void fixed_sets(const table_game *table)
 }
 
 /* One player: it adds all there is, whoever estimates. The paper's estimator has nothing to compare. */
-static void one_player(void)
+static void games_of_one_player(void)
 {
     static const double of_player[1] = { 2.5 };
     prune_estimator e;
@@ -279,8 +279,8 @@ static void one_player(void)
 int main(void)
 {
     table_game table;
-    enumeration();
-    one_player();
+    exact_by_enumeration();
+    games_of_one_player();
     glove_game(&table);
     exact(&table);
     all_told(&table);
@@ -291,8 +291,8 @@ int main(void)
     layered_game(&table, 10, 23);
     exact(&table);
     fixed_sets(&table);
-    additive();
-    sampled();
+    additive_games_are_exact();
+    sampled_estimates_near_exact_ones();
     weighted_banzhaf();
     return check_report();
 }

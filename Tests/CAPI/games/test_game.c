@@ -187,7 +187,7 @@ static void state(prune_estimator estimator)
 }
 
 /* Bounds: the number of coalitions, the standard error, certainty about the lowest. The first that is met ends it. */
-static void bounds(void)
+static void games_end_at_each_bound(void)
 {
     static const double steps[N] = { 5.0, 1.0, 4.0, 0.5, 3.0, 2.0 };
     prune_game_options options = PRUNE_GAME_OPTIONS_INIT;
@@ -231,7 +231,7 @@ static void bounds(void)
 }
 
 /* Another seed asks for other coalitions, the same seed for the same. */
-static void seeds(void)
+static void same_seed_same_coalitions(void)
 {
     static const prune_estimator random[] = { PRUNE_ESTIMATOR_PERMUTATION, PRUNE_ESTIMATOR_STRATIFIED,
                                               PRUNE_ESTIMATOR_KERNEL_SHAP, PRUNE_ESTIMATOR_SURROGATE,
@@ -262,7 +262,7 @@ int main(void)
         any_order(estimators[e]);
         state(estimators[e]);
     }
-    bounds();
-    seeds();
+    games_end_at_each_bound();
+    same_seed_same_coalitions();
     return check_report();
 }

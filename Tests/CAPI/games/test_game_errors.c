@@ -42,7 +42,7 @@ static void refused(prune_game *game, const uint8_t *masks, const double *values
 #define REFUSED(game, masks, values, n, expected, part) \
     refused((game), (masks), (values), (n), (expected), (part), __LINE__)
 
-static void telling(void)
+static void tell_refusals(void)
 {
     static const uint8_t beyond[N] = { 0, 1, 1, 0, 1 };
     uint8_t asked[5 * N], rows[3 * N], two[N];
@@ -125,7 +125,7 @@ static void extreme_worths(void)
     }
 }
 
-static void creation(void)
+static void create_refusals(void)
 {
     static const struct {
         int64_t n;
@@ -167,7 +167,7 @@ static void option(prune_game_options options, const char *part, int line)
         option(o, #field, __LINE__);                    \
     } while (0)
 
-static void options(void)
+static void game_option_refusals(void)
 {
     OPTION(budget, -1);
     OPTION(budget, INT64_MIN);
@@ -192,7 +192,7 @@ static void options(void)
 }
 
 /* The largest budgets, and as many players as there may be, are no trap. */
-static void large(void)
+static void games_of_many_players(void)
 {
     prune_game_options options = PRUNE_GAME_OPTIONS_INIT;
     prune_estimator e;
@@ -214,7 +214,7 @@ static void large(void)
 }
 
 /* Before there is an estimate, every read says so. */
-static void no_estimate(void)
+static void result_without_estimate(void)
 {
     double values[N * N], before[N * N];
     prune_estimator e;
@@ -236,7 +236,7 @@ static void no_estimate(void)
 }
 
 /* Buffers that are too small: nothing written, and the count says what is needed. */
-static void buffers(void)
+static void buffers_that_are_too_small(void)
 {
     prune_game *game = new_game(N, PRUNE_ESTIMATOR_EXACT, 0, 0);
     double values[N * N], zero[N * N];
@@ -268,12 +268,12 @@ static void buffers(void)
 int main(void)
 {
     random_game(&table, N, 1);
-    telling();
+    tell_refusals();
     extreme_worths();
-    creation();
-    options();
-    large();
-    no_estimate();
-    buffers();
+    create_refusals();
+    game_option_refusals();
+    games_of_many_players();
+    result_without_estimate();
+    buffers_that_are_too_small();
     return check_report();
 }

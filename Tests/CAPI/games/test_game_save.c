@@ -82,7 +82,7 @@ static int stage(prune_estimator estimator, uint64_t seed, int64_t rounds, size_
     return !was_done;
 }
 
-static void stages(void)
+static void saved_at_each_stage(void)
 {
     prune_estimator e;
     uint64_t seed;
@@ -105,7 +105,7 @@ static void stages(void)
 }
 
 /* The options are saved as well: bounds and what the estimators are told. */
-static void options(void)
+static void options_are_saved(void)
 {
     prune_game_options options = PRUNE_GAME_OPTIONS_INIT;
     prune_game *game = NULL, *other;
@@ -201,7 +201,7 @@ static void damaged(prune_estimator estimator)
     prune_game_release(game);
 }
 
-static void foreign(void)
+static void bytes_of_something_else(void)
 {
     static unsigned char bytes[5000];
     static const char *const texts[] = { "", "{}", "{\"format\": \"prunecore.mask\"}", "\x89PNG\r\n\x1a\n",
@@ -230,10 +230,10 @@ static void foreign(void)
 int main(void)
 {
     layered_game(&table, N, 77);
-    stages();
-    options();
+    saved_at_each_stage();
+    options_are_saved();
     damaged(PRUNE_ESTIMATOR_EXACT);
     damaged(PRUNE_ESTIMATOR_SURROGATE);
-    foreign();
+    bytes_of_something_else();
     return check_report();
 }

@@ -99,7 +99,7 @@ static void exact(const prune_game_run_options *options, int64_t n, const int32_
     prune_game_release(game);
 }
 
-static void players(void)
+static void players_of_each_granularity(void)
 {
     prune_game_run_options options = PRUNE_GAME_RUN_OPTIONS_INIT;
     const double ln_v = log(FIXTURE_VOCABULARY);
@@ -144,7 +144,7 @@ static void caps_and_damages(void)
 }
 
 /* A game is about what is kept: the mask that is set on the model has no part in it. */
-static void the_models_mask(void)
+static void the_models_mask_plays_no_part(void)
 {
     static const uint8_t keep[U] = { 1, 0, 0, 1 };
     prune_game_run_options options = PRUNE_GAME_RUN_OPTIONS_INIT;
@@ -154,7 +154,7 @@ static void the_models_mask(void)
 }
 
 /* Every estimator of Shapley values, once it may ask for all 16 coalitions; orders come near. Options may be NULL. */
-static void estimators(void)
+static void estimators_near_exact(void)
 {
     static const prune_estimator all[] = { PRUNE_ESTIMATOR_DEFAULT,    PRUNE_ESTIMATOR_PERMUTATION,
                                            PRUNE_ESTIMATOR_ANTITHETIC, PRUNE_ESTIMATOR_TRUNCATED,
@@ -222,10 +222,10 @@ int main(void)
     fixture_open(&f, "tiny");
     REQUIRE(f.model != NULL && f.data != NULL);
     spoken = make_spoken();
-    players();
+    players_of_each_granularity();
     caps_and_damages();
-    the_models_mask();
-    estimators();
+    the_models_mask_plays_no_part();
+    estimators_near_exact();
     choice_damages();
     prune_data_release(spoken);
     fixture_close(&f);

@@ -11,7 +11,7 @@ enum {
 static fixture f;
 
 /* Leave-one-out, uncapped, is what prune_model_score() calls so: loss and logit distance. */
-static void leave_one_out(void)
+static void leave_one_out_equals_the_scores(void)
 {
     static const struct {
         prune_measure measure;
@@ -47,7 +47,7 @@ static void leave_one_out(void)
 }
 
 /* One sublayer left out at a time, on every sequence alone: influence_i = N / (N - 1) d_i - T / (N - 1). */
-static void subnetworks(void)
+static void subnetworks_equal_the_papers_formula(void)
 {
     prune_game_options game_options = PRUNE_GAME_OPTIONS_INIT;
     prune_game_run_options options = PRUNE_GAME_RUN_OPTIONS_INIT;
@@ -102,8 +102,8 @@ int main(void)
 {
     fixture_open(&f, "tiny");
     REQUIRE(f.model != NULL && f.data != NULL);
-    leave_one_out();
-    subnetworks();
+    leave_one_out_equals_the_scores();
+    subnetworks_equal_the_papers_formula();
     fixture_close(&f);
     return check_report();
 }

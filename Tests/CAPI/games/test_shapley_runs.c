@@ -83,7 +83,7 @@ static prune_status watched(prune_game *game, witness *w)
     return prune_model_shapley(f.model, f.data, game, &options);
 }
 
-static void progress(void)
+static void batch_callbacks(void)
 {
     prune_game *whole = uninterrupted(PRUNE_ESTIMATOR_EXACT), *game = fresh(PRUNE_ESTIMATOR_EXACT);
     witness w = { 0 };
@@ -218,7 +218,7 @@ static void *play_alone(void *unused)
 }
 
 /* One model, several games at once. */
-static void threads(void)
+static void games_in_several_threads(void)
 {
     prune_game *whole = uninterrupted(PRUNE_ESTIMATOR_SURROGATE);
     pthread_t thread[4];
@@ -239,12 +239,12 @@ int main(void)
 {
     fixture_open(&f, "tiny");
     REQUIRE(f.model != NULL && f.data != NULL);
-    progress();
+    batch_callbacks();
     stopped_anywhere();
     stopped_within();
     released_within();
     asked_before();
-    threads();
+    games_in_several_threads();
     fixture_close(&f);
     return check_report();
 }

@@ -37,7 +37,7 @@ static prune_game *played(prune_estimator estimator)
 }
 
 /* How many coalitions are evaluated together changes nothing but the work. */
-static void batches(void)
+static void batch_sizes_change_only_the_work(void)
 {
     prune_game *whole = played(PRUNE_ESTIMATOR_SURROGATE);
     static const int64_t sizes[] = { 0, 16, 8, 4, 2, 1 }; /* each but the first splits the one before it */
@@ -63,7 +63,7 @@ static void batches(void)
 }
 
 /* What the walk shares, on one batch of tokens. */
-static void counters(void)
+static void sublayer_counters(void)
 {
     prune_game_run_options options = in_batches(1 << B);
     prune_coalition_options coalitions = PRUNE_COALITION_OPTIONS_INIT;
@@ -114,7 +114,7 @@ static void sublayer_budget(void)
 }
 
 /* Nor is it passed where more is computed than the masks alone ask for: states again, and those of a reference. */
-static void sublayer_budget_elsewhere(void)
+static void sublayer_budget_with_references_and_little_memory(void)
 {
     static const uint8_t reference[2 * B] = { 1, 1, 1, 0, 1, 1, 1, 1 };
     static const char *const cases[3] = { "memory for one state", "distance to the full model", "to a reference" };
@@ -146,7 +146,7 @@ static void sublayer_budget_elsewhere(void)
 }
 
 /* Options that do not fit; the game is as it was. */
-static void refusals(void)
+static void run_option_refusals(void)
 {
     static const int32_t high[U] = { 0, 1, 2, 4 }, low[U] = { 0, -2, 1, 2 }, nobody[U] = { 0, 1, 3, 3 },
                          none[U] = { -1, -1, -1, -1 };
@@ -213,11 +213,11 @@ int main(void)
     fixture_open_shape(&deep, "deep", shape);
     REQUIRE(f.model != NULL && f.data != NULL && deep.model != NULL);
     CHECK_OK(prune_data_create(fixture_ids, length, 1, NULL, &single));
-    batches();
-    counters();
+    batch_sizes_change_only_the_work();
+    sublayer_counters();
     sublayer_budget();
-    sublayer_budget_elsewhere();
-    refusals();
+    sublayer_budget_with_references_and_little_memory();
+    run_option_refusals();
     prune_data_release(single);
     fixture_close(&deep);
     fixture_close(&f);

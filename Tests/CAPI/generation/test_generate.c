@@ -113,7 +113,7 @@ static int32_t stop_at_once(void *user_data, const prune_progress *progress)
     return 1;
 }
 
-static void callbacks(void)
+static void token_callbacks(void)
 {
     prune_generate_options options = PRUNE_GENERATE_OPTIONS_INIT;
     prune_generation *generation = NULL;
@@ -148,7 +148,7 @@ static void callbacks(void)
 }
 
 /* Stop tokens, a full context, and prompts that take the places of others. */
-static void ends(void)
+static void reasons_why_sequences_end(void)
 {
     prune_generate_options options = PRUNE_GENERATE_OPTIONS_INIT;
     prune_model_shape shape = PRUNE_MODEL_SHAPE_INIT;
@@ -191,7 +191,7 @@ static void ends(void)
 }
 
 /* Same seed, same text, whatever the batches; another seed, another text. */
-static void sampling(void)
+static void sampled_tokens(void)
 {
     prune_generate_options options = PRUNE_GENERATE_OPTIONS_INIT;
     int32_t first[3][NEW_TOKENS], tokens[NEW_TOKENS];
@@ -226,7 +226,7 @@ static void sampling(void)
     CHECK(differences == 3);
 }
 
-static void refused(void)
+static void generate_refusals(void)
 {
     prune_generation *generation = (prune_generation *)(uintptr_t)0x10;
     prune_generation_summary report = PRUNE_GENERATION_SUMMARY_INIT;
@@ -308,10 +308,10 @@ int main(void)
     greedy(some);
     greedy(nothing);
     cache_bytes();
-    callbacks();
-    ends();
-    sampling();
-    refused();
+    token_callbacks();
+    reasons_why_sequences_end();
+    sampled_tokens();
+    generate_refusals();
     fixture_close(&f);
     return check_report();
 }

@@ -254,7 +254,7 @@ static int32_t stop_at_once(void *user_data, const prune_progress *progress)
     return 1;
 }
 
-static void refused(void)
+static void gradient_refusals(void)
 {
     static float states[N * H], out[N * H];
     prune_adapters *adapters = recovery_solved(&f, PRUNE_ADAPTER_BIAS, 0);
@@ -350,7 +350,7 @@ int main(void)
     for (kind = PRUNE_ADAPTER_BIAS; kind <= PRUNE_ADAPTER_LINEAR; kind++) {
         gradient_of_adapters(kind);
     }
-    refused();
+    gradient_refusals();
     fixture_close(&f);
     return check_report();
 }

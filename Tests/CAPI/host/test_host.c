@@ -348,7 +348,7 @@ static void whole_blocks(void)
     prune_model_release(model);
 }
 
-static void refusals(void)
+static void host_struct_refusals(void)
 {
     host h;
     prune_host calls, wrong;
@@ -408,7 +408,7 @@ int main(void)
     missing_calls_are_named();
     evaluate_alone();
     whole_blocks();
-    refusals();
+    host_struct_refusals();
     fixture_close(&f);
     return check_report();
 }

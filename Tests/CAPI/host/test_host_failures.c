@@ -85,7 +85,7 @@ static void states_that_are_not_there(void)
     prune_model_release(model);
 }
 
-static void numbers_that_are_none(void)
+static void numbers_that_are_not_finite(void)
 {
     host h;
     prune_model *model = opened(&h);
@@ -168,7 +168,7 @@ static void callbacks_that_call_back(void)
 }
 
 /* Whoever attached adapters holds the host; so does a call under way. */
-static void let_go_last(void)
+static void host_is_closed_last(void)
 {
     prune_recover_options options = PRUNE_RECOVER_OPTIONS_INIT;
     prune_adapters *adapters = NULL;
@@ -194,10 +194,10 @@ int main(void)
     REQUIRE(f.model != NULL && f.data != NULL);
     each_callback_at_each_position();
     states_that_are_not_there();
-    numbers_that_are_none();
+    numbers_that_are_not_finite();
     cancelled_at_each_tick();
     callbacks_that_call_back();
-    let_go_last();
+    host_is_closed_last();
     fixture_close(&f);
     return check_report();
 }

@@ -61,7 +61,7 @@ static void runtime(void)
     }
 }
 
-static void threads(void)
+static void thread_count(void)
 {
     prune_runtime runtime = PRUNE_RUNTIME_INIT;
     CHECK_FAILS(prune_threads_set(-1), PRUNE_ERR_ARGUMENT, "threads");
@@ -87,6 +87,6 @@ int main(void)
     versions();
     status_names();
     runtime();
-    threads();
+    thread_count();
     return check_report();
 }

@@ -2,7 +2,7 @@
 /* Masks as JSON. */
 #include "check.h"
 
-static void round_trip(void)
+static void masks_survive_a_round_trip(void)
 {
     static const uint8_t keep[6] = { 1, 0, 0, 1, 1, 1 };
     uint8_t back[7] = { 9, 9, 9, 9, 9, 9, 9 };
@@ -26,7 +26,7 @@ static void round_trip(void)
     CHECK_OK(prune_mask_from_json(text, back, 6, NULL));
 }
 
-static void provenance(void)
+static void provenance_is_kept(void)
 {
     static const uint8_t keep[2] = { 0, 1 };
     uint8_t back[2];
@@ -107,7 +107,7 @@ static void bad_texts(void)
 }
 
 /* Nesting deep enough to overflow the stack of a careless reader. */
-static void deep(void)
+static void deeply_nested_texts(void)
 {
     enum {
         DEPTH = 200000
@@ -124,10 +124,10 @@ static void deep(void)
 
 int main(void)
 {
-    round_trip();
-    provenance();
+    masks_survive_a_round_trip();
+    provenance_is_kept();
     bad_masks();
     bad_texts();
-    deep();
+    deeply_nested_texts();
     return check_report();
 }

@@ -39,7 +39,7 @@ static prune_compute type_asked(const char *directory, prune_compute compute)
 }
 
 /* Without the variable, the stored type and the CPU decide. */
-static void automatic(void)
+static void automatic_compute_type(void)
 {
     prune_compute bf16 = has_bf16() ? PRUNE_COMPUTE_BFLOAT16 : PRUNE_COMPUTE_FLOAT32;
     unsetenv(VARIABLE);
@@ -52,7 +52,7 @@ static void automatic(void)
 }
 
 /* The variable decides where the program does not, and is read at every open. */
-static void environment(void)
+static void compute_type_of_the_environment(void)
 {
     prune_model *model = NULL;
     setenv(VARIABLE, "float32", 1);
@@ -70,7 +70,7 @@ static void environment(void)
     setenv(VARIABLE, "float32", 1);
 }
 
-static void refusals(void)
+static void compute_type_refusals(void)
 {
     static const prune_compute unknown[] = { 3, -1, INT32_MAX, INT32_MIN };
     size_t i;
@@ -112,9 +112,9 @@ int main(void)
     REQUIRE(f.model != NULL && f.data != NULL);
     tiny_model_store_as(&f.weights, "BF16");
     tiny_model_write(&f.weights, "tiny16");
-    automatic();
-    environment();
-    refusals();
+    automatic_compute_type();
+    compute_type_of_the_environment();
+    compute_type_refusals();
     results(f.data);
     fixture_close(&f);
     return check_report();

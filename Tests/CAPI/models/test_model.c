@@ -61,7 +61,7 @@ static void sublayers(const fixture *f)
     CHECK_OK(prune_model_sublayers(f->model, list, 4, NULL)); /* out_count may be NULL */
 }
 
-static void untied(void)
+static void untied_head(void)
 {
     fixture f;
     tiny_shape s = tiny_default_shape();
@@ -136,7 +136,7 @@ int main(void)
     REQUIRE(f.model != NULL && f.data != NULL);
     shape(&f);
     sublayers(&f);
-    untied();
+    untied_head();
     storage(&f);
     lives(&f);
     fixture_close(&f);

@@ -58,7 +58,7 @@ static double difference(const prune_adapters *a, const prune_adapters *b)
 }
 
 /* Parts merged equal parts gathered one after the other, the whole, and what prune_model_recover() gives. */
-static void merging(void)
+static void merged_moments_equal_the_whole(void)
 {
     prune_recover_options options = linear();
     prune_moments *whole = made(&options), *serial = made(&options), *a = made(&options), *b = made(&options);
@@ -91,7 +91,7 @@ static void merging(void)
 }
 
 /* Ridge and rank by held-out tokens. */
-static void choosing(void)
+static void ridge_and_rank_are_chosen(void)
 {
     prune_recover_options options = linear();
     prune_moments *train, *held_out;
@@ -132,7 +132,7 @@ static int32_t stop(void *user_data, const prune_progress *progress)
 }
 
 /* A pass that is stopped adds nothing. */
-static void cancelled(void)
+static void cancelled_collecting_adds_nothing(void)
 {
     prune_recover_options options = linear();
     prune_evaluate_options evaluate = PRUNE_EVALUATE_OPTIONS_INIT;
@@ -154,7 +154,7 @@ static void cancelled(void)
     prune_moments_release(untouched);
 }
 
-static void refused(void)
+static void moments_refusals(void)
 {
     static const uint8_t all[4] = { 1, 1, 1, 1 }, other[4] = { 0, 1, 1, 1 };
     prune_recover_options options = linear();
@@ -212,10 +212,10 @@ int main(void)
 {
     fixture_open(&f, "tiny");
     REQUIRE(f.model != NULL && f.data != NULL);
-    merging();
-    choosing();
-    cancelled();
-    refused();
+    merged_moments_equal_the_whole();
+    ridge_and_rank_are_chosen();
+    cancelled_collecting_adds_nothing();
+    moments_refusals();
     fixture_close(&f);
     return check_report();
 }

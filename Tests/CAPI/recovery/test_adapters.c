@@ -6,7 +6,7 @@
 
 static fixture f;
 
-static void described(void)
+static void adapters_are_described(void)
 {
     prune_adapters *adapters = recovery_solved(&f, PRUNE_ADAPTER_LOW_RANK, 3);
     prune_adapters_summary summary = PRUNE_ADAPTERS_SUMMARY_INIT;
@@ -56,7 +56,7 @@ static void described(void)
     prune_adapters_release(adapters);
 }
 
-static void changed(void)
+static void arrays_are_changed(void)
 {
     prune_adapters *linear = recovery_solved(&f, PRUNE_ADAPTER_LINEAR, 0);
     prune_adapters *bias = recovery_solved(&f, PRUNE_ADAPTER_BIAS, 0);
@@ -104,7 +104,7 @@ static void damage(const char *directory, const char *name, long offset)
     free(bytes);
 }
 
-static void saved(void)
+static void adapters_are_saved(void)
 {
     static const prune_adapter_kind kinds[3] = { PRUNE_ADAPTER_BIAS, PRUNE_ADAPTER_LOW_RANK, PRUNE_ADAPTER_LINEAR };
     prune_adapters *adapters, *loaded = NULL;
@@ -159,7 +159,7 @@ static void saved(void)
 }
 
 /* ffn.0 folds into attn.0, which stands before it; so does attn.1, with nothing between but a bias. */
-static void folded(void)
+static void biases_are_folded(void)
 {
     prune_adapters *bias = recovery_solved(&f, PRUNE_ADAPTER_BIAS, 0);
     prune_adapters *linear = recovery_solved(&f, PRUNE_ADAPTER_LINEAR, 0);
@@ -218,7 +218,7 @@ static void expected_after(const prune_adapters *adapters, int64_t sublayer, con
     }
 }
 
-static void attached(void)
+static void attached_models(void)
 {
     static float before[FIXTURE_TOKENS * H], after[FIXTURE_TOKENS * H], other[FIXTURE_TOKENS * H];
     static const uint8_t without[4] = { 1, 1, 0, 1 };
@@ -284,7 +284,7 @@ static void attached(void)
 }
 
 /* Every call on a recovered model that is not of its hidden states: it works, and text is that of the logits. */
-static void used(void)
+static void attached_models_are_used(void)
 {
     prune_adapters *adapters = recovery_solved(&f, PRUNE_ADAPTER_LOW_RANK, 4);
     prune_model *model = NULL;
@@ -328,7 +328,7 @@ static void used(void)
 }
 
 /* Models of another shape, or with other weights. */
-static void of_others(void)
+static void adapters_of_other_models(void)
 {
     prune_adapters *adapters = recovery_solved(&f, PRUNE_ADAPTER_BIAS, 0);
     prune_model *model = NULL, *other = NULL;
@@ -410,13 +410,13 @@ int main(void)
 {
     fixture_open(&f, "tiny");
     REQUIRE(f.model != NULL && f.data != NULL);
-    described();
-    changed();
-    saved();
-    folded();
-    attached();
-    used();
-    of_others();
+    adapters_are_described();
+    arrays_are_changed();
+    adapters_are_saved();
+    biases_are_folded();
+    attached_models();
+    attached_models_are_used();
+    adapters_of_other_models();
     handles_and_nulls();
     fixture_close(&f);
     return check_report();

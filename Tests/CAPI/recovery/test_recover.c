@@ -185,7 +185,7 @@ static prune_recover_options training(prune_objective objective, watch *w)
 }
 
 /* Every objective falls on what it is trained on, and the look at the end is that of a recovered model. */
-static void trained(void)
+static void training_lowers_the_objective(void)
 {
     prune_objective objective;
     int32_t start;
@@ -221,7 +221,7 @@ static void trained(void)
 }
 
 /* A training that is stopped goes on from its checkpoint and ends with the bits of one that was not. */
-static void stopped_and_continued(void)
+static void training_stopped_and_resumed(void)
 {
     watch w = { 0, 0, 17 };
     prune_recover_options options = training(PRUNE_OBJECTIVE_KL, &w);
@@ -261,7 +261,7 @@ static void stopped_and_continued(void)
 }
 
 /* Same seed, same bits, on any number of threads; going on from adapters begins where they stand. */
-static void repeated(void)
+static void same_seed_same_adapters(void)
 {
     prune_recover_options options = training(PRUNE_OBJECTIVE_CE, NULL);
     prune_adapters *one = NULL, *two = NULL, *on = NULL;
@@ -298,7 +298,7 @@ static int32_t stop_at_once(void *user_data, const prune_progress *progress)
         CHECK(made == NULL);                                                                                \
     } while (0)
 
-static void refused(void)
+static void recover_refusals(void)
 {
     static const uint8_t all[4] = { 1, 1, 1, 1 }, other[4] = { 0, 1, 1, 1 };
     static const int64_t ones[2] = { 1, 1 };
@@ -372,7 +372,7 @@ static void refused(void)
 }
 
 /* The model's own mask, and options that are not given. */
-static void by_default(void)
+static void default_options(void)
 {
     prune_adapters *adapters = NULL;
     prune_adapters_summary summary = PRUNE_ADAPTERS_SUMMARY_INIT;
@@ -388,7 +388,7 @@ static void by_default(void)
 }
 
 /* A weight that is no number: told with the layer, whatever is done with the model. */
-static void not_finite(void)
+static void weights_that_are_not_finite(void)
 {
     prune_objective objective;
     fixture bad;
@@ -416,12 +416,12 @@ int main(void)
     normal_equations();
     full_rank();
     whole_blocks();
-    trained();
-    stopped_and_continued();
-    repeated();
-    refused();
-    by_default();
-    not_finite();
+    training_lowers_the_objective();
+    training_stopped_and_resumed();
+    same_seed_same_adapters();
+    recover_refusals();
+    default_options();
+    weights_that_are_not_finite();
     fixture_close(&f);
     return check_report();
 }

@@ -98,7 +98,7 @@ static int out_is_untouched(void)
     return 1;
 }
 
-static void told(void)
+static void progress_is_told(void)
 {
     int which;
     for (which = 0; which < N_CALLS; which++) {
@@ -115,7 +115,7 @@ static void told(void)
 }
 
 /* Stopping at the first report, and at the last: cancelled, and the outputs are left as they were. */
-static void cancelled(void)
+static void cancelled_at_each_step(void)
 {
     static const int32_t answers[3] = { 1, -1, INT32_MIN }; /* anything but 0 stops */
     int which, i;
@@ -136,7 +136,7 @@ static void cancelled(void)
 }
 
 /* A collect that was stopped adds nothing. */
-static void collect(void)
+static void cancelled_collecting_adds_nothing(void)
 {
     prune_score_options options = PRUNE_SCORE_OPTIONS_INIT;
     prune_statistics *statistics = NULL;
@@ -157,7 +157,7 @@ static void collect(void)
 }
 
 /* A buffer that is too small is refused before any work: nobody is told of progress. */
-static void before_work(void)
+static void small_buffers_are_refused_before_any_work(void)
 {
     prune_score_options score = PRUNE_SCORE_OPTIONS_INIT;
     prune_evaluate_options evaluate = PRUNE_EVALUATE_OPTIONS_INIT;
@@ -179,7 +179,7 @@ static int32_t reenter(void *user_data, const prune_progress *progress)
     return 0;
 }
 
-static void reentrant(void)
+static void callbacks_call_the_library(void)
 {
     prune_evaluate_options options = PRUNE_EVALUATE_OPTIONS_INIT;
     prune_evaluation evaluation;
@@ -194,11 +194,11 @@ int main(void)
 {
     fixture_open(&f, "tiny");
     REQUIRE(f.model != NULL && f.data != NULL);
-    told();
-    cancelled();
-    collect();
-    before_work();
-    reentrant();
+    progress_is_told();
+    cancelled_at_each_step();
+    cancelled_collecting_adds_nothing();
+    small_buffers_are_refused_before_any_work();
+    callbacks_call_the_library();
     fixture_close(&f);
     return check_report();
 }

@@ -318,7 +318,7 @@ static prune_status call(size_t i, uint32_t size, uint32_t set, unsigned char *m
     return cases[i].call(memory);
 }
 
-static void sizes(void)
+static void struct_sizes_of_other_versions(void)
 {
     enum {
         ROOM = 512
@@ -363,7 +363,7 @@ static void sizes(void)
 }
 
 /* Fields that are reserved must be 0, so that they can mean something later. */
-static void reserved(void)
+static void reserved_fields(void)
 {
     prune_data_options data_options = PRUNE_DATA_OPTIONS_INIT;
     prune_statistics_options statistics_options = PRUNE_STATISTICS_OPTIONS_INIT;
@@ -377,7 +377,7 @@ static void reserved(void)
 }
 
 /* The struct that the options of a game's run point to has a size of its own, which is checked like any other. */
-static void pointed_to(void)
+static void struct_that_options_point_to(void)
 {
     static const uint32_t wrong[4] = { 0, 1, sizeof(prune_coalition_options) - 1, UINT32_MAX };
     union { /* a later version of the struct, with room for what it appended */
@@ -409,9 +409,9 @@ int main(void)
 {
     fixture_open(&f, "tiny");
     REQUIRE(f.model != NULL && f.data != NULL);
-    sizes();
-    reserved();
-    pointed_to();
+    struct_sizes_of_other_versions();
+    reserved_fields();
+    struct_that_options_point_to();
     fixture_close(&f);
     return check_report();
 }

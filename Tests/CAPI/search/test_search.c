@@ -197,7 +197,7 @@ static int32_t watch(void *data, const prune_search *search)
 }
 
 /* Stopped after every batch in turn, and saved there: what is read goes on and ends as if nothing had happened. */
-static void cancelled_saved_and_continued(void)
+static void cancelled_saved_and_resumed(void)
 {
     static const prune_strategy strategies[] = { PRUNE_STRATEGY_GREEDY, PRUNE_STRATEGY_EVOLUTIONARY };
     size_t i;
@@ -231,7 +231,7 @@ static void cancelled_saved_and_continued(void)
 }
 
 /* With enough sequences an evolution is told on shares of them; by hand the first sequences, rounded up, are the share. */
-static void shares_of_the_data(void)
+static void evolutionary_shares_of_the_data(void)
 {
     enum {
         SEQUENCES = 18,
@@ -278,7 +278,7 @@ static void shares_of_the_data(void)
 }
 
 /* A host that evaluates whole masks and no more; and one that has whole blocks alone. */
-static void on_hosts(void)
+static void searches_on_hosts(void)
 {
     host h;
     prune_host all, calls;
@@ -344,7 +344,7 @@ static void on_hosts(void)
 }
 
 /* Every place takes some time, and a search keeps what is left of it below a bound. */
-static void times(void)
+static void measured_times(void)
 {
     prune_time_options timing = PRUNE_TIME_OPTIONS_INIT;
     prune_search_options options = PRUNE_SEARCH_OPTIONS_INIT;
@@ -384,10 +384,10 @@ int main(void)
     in_one_call_and_by_hand();
     scores_where_they_are_lacking();
     path_and_costs();
-    cancelled_saved_and_continued();
-    shares_of_the_data();
-    on_hosts();
-    times();
+    cancelled_saved_and_resumed();
+    evolutionary_shares_of_the_data();
+    searches_on_hosts();
+    measured_times();
     fixture_close(&f);
     return check_report();
 }

@@ -80,7 +80,7 @@ static void options_are_checked(void)
             PRUNE_ERR_ARGUMENT, "evolutionary");
 }
 
-static void handles_and_pointers(void)
+static void search_handles_and_pointers(void)
 {
     prune_search_options options = removing(1);
     prune_search *search = new_search(f.model, &options), *none = NULL;
@@ -122,7 +122,7 @@ static void handles_and_pointers(void)
 }
 
 /* A tell that is refused leaves the search as it was, byte for byte. */
-static void telling(void)
+static void tell_refusals(void)
 {
     prune_search_options options = removing(2);
     prune_search *search = new_search(f.model, &options);
@@ -158,7 +158,7 @@ static int32_t stop_at_once(void *data, const prune_progress *progress)
     return 1;
 }
 
-static void running(void)
+static void run_refusals(void)
 {
     prune_search_options options = removing(2);
     prune_search_run_options run = PRUNE_SEARCH_RUN_OPTIONS_INIT;
@@ -226,9 +226,9 @@ int main(void)
     fixture_open(&f, "model");
     REQUIRE(f.model != NULL && f.data != NULL);
     options_are_checked();
-    handles_and_pointers();
-    telling();
-    running();
+    search_handles_and_pointers();
+    tell_refusals();
+    run_refusals();
     damaged_bytes();
     fixture_close(&f);
     return check_report();

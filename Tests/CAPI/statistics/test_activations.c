@@ -105,7 +105,7 @@ static void equal_to_passes(const fixture *f)
 }
 
 /* Every granularity reaches its own units; those without tokens are named, not scored as 0. */
-static void units(void)
+static void units_of_each_granularity(void)
 {
     static const char *const first_without[3] = { "ffn.0", "attn.1", "ffn.0" };
     static const float h[4] = { 1, 0, 0, 0 }, g[4] = { 1, 2, 0, 0 };
@@ -234,7 +234,7 @@ static void score_unit(const prune_rows *before, const prune_rows *after, double
 }
 
 /* Types, strides and alignments, each beside each: the same bits as plain fp32 rows, which agree with the definition. */
-static void layouts(void)
+static void row_layouts(void)
 {
     static const layout ways[8] = {
         { WIDTH, 1, 0, 0 },                                      /* row after row */
@@ -280,7 +280,7 @@ static void layouts(void)
 }
 
 /* A value that is not finite: its unit, row and side are named, and nothing is added. */
-static void not_finite(void)
+static void rows_that_are_not_finite(void)
 {
     static float h[ROWS * 2], g[ROWS * 2];
     prune_rows before = rows_of(h, ROWS, 2), after = rows_of(g, ROWS, 2);
@@ -327,7 +327,7 @@ static void not_finite(void)
 }
 
 /* What no memory and no unit can be, refused before anything is read. */
-static void refusals(void)
+static void update_refusals(void)
 {
     static const float values[8] = { 1, 2, 3, 4, 5, 6, 7, 8 };
     static const int64_t extremes[5] = { INT64_MAX, INT64_MIN, INT64_MAX / 2, INT64_MIN / 4, INT64_MAX - 1 };
@@ -449,10 +449,10 @@ int main(void)
     REQUIRE(f.model != NULL && f.data != NULL);
     equal_to_passes(&f);
     fixture_close(&f);
-    units();
-    layouts();
-    not_finite();
-    refusals();
+    units_of_each_granularity();
+    row_layouts();
+    rows_that_are_not_finite();
+    update_refusals();
     too_many_tokens();
     from_two_threads();
     return check_report();

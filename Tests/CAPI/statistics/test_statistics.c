@@ -143,7 +143,7 @@ static void mismatches(const fixture *f)
     prune_statistics_release(plain);
 }
 
-static void creation(void)
+static void statistics_creation(void)
 {
     static const int64_t counts[4] = { 0, -1, INT64_MIN, INT64_MAX };
     prune_statistics_options options = PRUNE_STATISTICS_OPTIONS_INIT;
@@ -230,7 +230,7 @@ int main(void)
     merging(&f, 1, 1e-12);
     merging(&f, 0, 1e-6);
     mismatches(&f);
-    creation();
+    statistics_creation();
     options_used(&f);
     windows(&f);
     merged_with_itself(&f);

@@ -130,7 +130,7 @@ static void owned(prune_element_type type, size_t gap)
 }
 
 /* One tensor under two names goes once. */
-static void shared(void)
+static void memory_is_shared(void)
 {
     prune_model *model = NULL;
     size_t n;
@@ -154,7 +154,7 @@ static void refused(prune_status expected, const char *part, const char *name, i
     check_count(model == NULL && all_deleted(0) && lent.n_closed == 0, __FILE__, line, "nothing was taken over");
 }
 
-static void refusals(void)
+static void tensor_refusals(void)
 {
     static const char name[] = "model.layers.1.self_attn.k_proj.weight";
     static const struct {
@@ -219,7 +219,7 @@ static void refusals(void)
     lent_free(&lent);
 }
 
-static void arguments(void)
+static void argument_refusals(void)
 {
     prune_model *model = (prune_model *)(uintptr_t)0x10;
     size_t n;
@@ -246,9 +246,9 @@ int main(void)
         owned(type, 0);
         owned(type, 5);
     }
-    shared();
-    refusals();
-    arguments();
+    memory_is_shared();
+    tensor_refusals();
+    argument_refusals();
     fixture_close(&f);
     return check_report();
 }

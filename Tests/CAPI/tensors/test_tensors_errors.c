@@ -62,7 +62,7 @@ static void nulls_and_enumerations(void)
     REFUSED(PRUNE_ERR_ARGUMENT, "two tensors");
 }
 
-static void shapes(void)
+static void shapes_that_do_not_fit(void)
 {
     size_t i = lent_index(&lent, "model.layers.0.self_attn.q_proj.weight"), k;
     prune_tensor was = lent.tensors[i], *own = &lent.tensors[i];
@@ -103,7 +103,7 @@ static void shapes(void)
     REFUSED(PRUNE_ERR_FORMAT, "has shape");
 }
 
-static void strides(void)
+static void strides_that_do_not_fit(void)
 {
     size_t i = lent_index(&lent, "model.layers.0.mlp.down_proj.weight"), k;
     prune_tensor was = lent.tensors[i], *own = &lent.tensors[i];
@@ -144,7 +144,7 @@ static void strides(void)
     lent.tensors[i] = was;
 }
 
-static void arguments(void)
+static void argument_refusals(void)
 {
     prune_model *model = (prune_model *)(uintptr_t)0x10;
     prune_model_options options = PRUNE_MODEL_OPTIONS_INIT;
@@ -175,7 +175,7 @@ static void arguments(void)
     CHECK(lent.n_closed == 0);
 }
 
-static void configurations(void)
+static void configurations_that_are_refused(void)
 {
     static const struct {
         const char *text, *part;
@@ -211,11 +211,11 @@ int main(void)
     REQUIRE(f.model != NULL && f.data != NULL);
     good_loss = loss(f.model);
     lent_make(&lent, &f.weights, "tiny", layout);
-    arguments();
-    configurations();
+    argument_refusals();
+    configurations_that_are_refused();
     nulls_and_enumerations();
-    shapes();
-    strides();
+    shapes_that_do_not_fit();
+    strides_that_do_not_fit();
     lent_free(&lent);
     fixture_close(&f);
     return check_report();

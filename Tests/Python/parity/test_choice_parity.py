@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from prunecore._library import ffi, lib, new_struct
+from prunecore._native.library import ffi, lib, new_struct
 from random_models import masks
-from raw_calls import array, check, opened, damages
+from raw_calls import array, check, damages, opened
 from subjects import Subject, Subjects
 
 RELATIVE = 1e-4

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from prunecore._library import ffi, lib, new_struct
+from prunecore._native.library import ffi, lib, new_struct
 from raw_calls import array, check, opened, token_data
 from subjects import Subject, Subjects
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from oracle import Run, mean_loss, predicted
 from random_models import masks
-from raw_calls import opened, token_data, damages
+from raw_calls import damages, opened, token_data
 from subjects import Subject, Subjects
 from torch.nn.functional import kl_div
 

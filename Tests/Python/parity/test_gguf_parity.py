@@ -10,8 +10,8 @@ import prunecore as pc
 import pytest
 from gguf_cases import CASES, Case
 from gguf_decoder import GGUFDecoder
-from prunecore.gguf import export_gguf
-from prunecore.gguf.rotary import Rotary
+from prunecore.export.gguf import export_gguf
+from prunecore.export.gguf.rotary import Rotary
 from random_models import CHECKPOINTS
 from subjects import Subject, Subjects
 from transformers import AutoConfig
@@ -78,7 +78,7 @@ def test_rotary_rules_are_those_of_transformers(name: str, subjects: Subjects) -
     subject = subjects(name)
     config = AutoConfig.from_pretrained(subject.directory)
     shape = subject.model.shape
-    from prunecore.stored_tensors import read_config
+    from prunecore.tensors.stored import read_config
 
     rotary = Rotary.read(read_config(subject.directory), shape.context_length)
     divisors = rotary.divisors(shape.head_size)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from gradient_oracle import GradientOracle, objective
-from prunecore._library import ffi, lib, new_struct
+from prunecore._native.library import ffi, lib, new_struct
 from random_models import CHECKPOINTS, masks
 from raw_calls import array, check, opened, token_data
 from subjects import Subject, Subjects

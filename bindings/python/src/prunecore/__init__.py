@@ -16,27 +16,47 @@
 
 Importing the package loads the C library, and fails with `LoadError` (an `ImportError`) where that
 is not possible.
+
+Everything that a program needs is here, and in `prunecore.torch`, `prunecore.plots`,
+`prunecore.export.gguf` and `prunecore.integrations.lm_eval`, which load other packages. Behind it
+the package is built in floors; a module imports from its own floor and those below it:
+
+    errors              exceptions
+    _native             the C library: loading, handles, progress, and names/ of its constants
+    masks, tensors, shape
+    opened              OpenModel, which every feature takes: an open model without verbs
+    data                token sequences, texts, multiple-choice questions
+    measures            losses, answers, damages, times, gradients
+    importance, generation, recovery
+    shapley, export
+    search, model       model: Model, which is OpenModel and the verbs of all features
+    hosts, studies      models that this program holds or runs; comparisons of several runs
+    plots, torch        pictures; PyTorch
+    cli, integrations   what uses this module as any program does
+
+Modules are named by one rule. A call stands in the module of its verb (`importance.score`,
+`measures.evaluate`, `shapley.play`), what it returns in the module of its noun
+(`importance.scores`, `measures.evaluation`, `shapley.scores`); where the call is a noun itself
+(`measures.damages`), one module holds both. No two names differ by an underscore alone.
 """
 
-from __future__ import annotations
-
-import os
-from typing import Any
-
-from prunecore._compute import COMPUTE_TYPES, Compute
-from prunecore._estimators import ESTIMATORS, MEASURES
-from prunecore._library import header_version
-from prunecore._metrics import GRANULARITIES, METRICS, STATIC_METRICS
-from prunecore._recovery import ADAPTER_KINDS, OBJECTIVES
-from prunecore._strategies import STRATEGIES
-from prunecore.adapter_records import Adapter, RecoverySummary, TrainingRecord
-from prunecore.adapters import Adapters
-from prunecore.arrays import from_arrays
-from prunecore.choice_data import ChoiceData
-from prunecore.choice_evaluation import ChoiceEvaluation, SubjectAccuracy
-from prunecore.choices import ChoiceItem, ChoiceSet
-from prunecore.curve import Curve
-from prunecore.data import Data
+from prunecore._native.library import header_version as _header_version
+from prunecore._native.names.tables import (
+    ADAPTER_KINDS,
+    COMPUTE_TYPES,
+    ESTIMATORS,
+    GRANULARITIES,
+    MEASURES,
+    METRICS,
+    OBJECTIVES,
+    STATIC_METRICS,
+    STRATEGIES,
+)
+from prunecore._native.runtime import Runtime, runtime_info, set_threads
+from prunecore.data.choice_data import ChoiceData
+from prunecore.data.choice_item import ChoiceItem
+from prunecore.data.choice_set import ChoiceSet
+from prunecore.data.data import Data
 from prunecore.errors import (
     ArgumentError,
     Cancelled,
@@ -53,49 +73,55 @@ from prunecore.errors import (
     TooSmallBufferError,
     UnsupportedError,
 )
-from prunecore.evaluation import Evaluation
-from prunecore.game_state import GameState, ShapleyValues
-from prunecore.game_watch import GameProgress
-from prunecore.generation import GeneratedToken, Generation
-from prunecore.gradients import AdapterGradient, StateGradient
-from prunecore.host import Host, HostAdapter, HostBatch
-from prunecore.host_model import HostModel, from_host
-from prunecore.mask import Mask
-from prunecore.model import Model
-from prunecore.moments import Moments
-from prunecore.recovered_model import RecoveredModel
-from prunecore.recovery_options import TrainingProgress
-from prunecore.recovery_study import RecoveryPoint, RecoveryStudy, study_recovery
-from prunecore.runtime import Runtime, runtime_info, set_threads
-from prunecore.scores import Scores
-from prunecore.search import Search
-from prunecore.search_result import SearchResult
-from prunecore.search_state import SearchState, SearchStep
-from prunecore.search_study import SearchPoint, SearchStudy
-from prunecore.search_watch import SearchProgress
+from prunecore.export.verification import Verification
+from prunecore.generation.generation import GeneratedToken, Generation
+from prunecore.hosts.from_arrays import from_arrays
+from prunecore.hosts.from_host import from_host
+from prunecore.hosts.from_torch import from_torch
+from prunecore.hosts.host import Host, HostAdapter, HostBatch
+from prunecore.hosts.host_model import HostModel
+from prunecore.importance.curve import Curve
+from prunecore.importance.scores import Scores
+from prunecore.importance.statistics import Statistics
+from prunecore.masks.mask import Mask
+from prunecore.measures.choice_evaluation import ChoiceEvaluation, SubjectAccuracy
+from prunecore.measures.damages import Damages, WalkReport
+from prunecore.measures.evaluation import Evaluation
+from prunecore.measures.gradients import AdapterGradient, StateGradient
+from prunecore.measures.token_times import TokenTimes
+from prunecore.model import Model, RecoveredModel, open
+from prunecore.recovery.adapter_records import Adapter, RecoverySummary, TrainingRecord
+from prunecore.recovery.adapters import Adapters
+from prunecore.recovery.moments import Moments
+from prunecore.recovery.options import TrainingProgress
+from prunecore.search.ask_tell import Search
+from prunecore.search.result import SearchResult
+from prunecore.search.state import SearchState, SearchStep
+from prunecore.search.watch import SearchProgress
 from prunecore.shape import Cost, ModelShape, Sublayer
-from prunecore.shapley import Shapley
-from prunecore.shapley_scores import ShapleyScores
-from prunecore.statistics import Statistics
-from prunecore.study_searching import study_search
-from prunecore.task_measuring import compare_tasks
-from prunecore.tasks import Compromise, TaskComparison
-from prunecore.token_times import TokenTimes
-from prunecore.damages import Damages, WalkReport
-from prunecore.verifying import Verification
+from prunecore.shapley.game import Game
+from prunecore.shapley.scores import ShapleyScores
+from prunecore.shapley.state import GameState, ShapleyValues
+from prunecore.shapley.watch import GameProgress
+from prunecore.studies.compare_tasks import compare_tasks
+from prunecore.studies.recovery_study import RecoveryPoint, RecoveryStudy
+from prunecore.studies.search_study import SearchPoint, SearchStudy
+from prunecore.studies.study_recovery import study_recovery
+from prunecore.studies.study_search import study_search
+from prunecore.studies.task_comparison import Compromise, TaskComparison
 
-__version__ = header_version()
+__version__ = _header_version()
 
 __all__ = [
     "ADAPTER_KINDS",
     "COMPUTE_TYPES",
     "ESTIMATORS",
     "GRANULARITIES",
+    "MEASURES",
     "METRICS",
     "OBJECTIVES",
     "STATIC_METRICS",
     "STRATEGIES",
-    "MEASURES",
     "Adapter",
     "AdapterGradient",
     "Adapters",
@@ -108,12 +134,14 @@ __all__ = [
     "Compromise",
     "Cost",
     "Curve",
+    "Damages",
     "Data",
     "DataError",
     "Error",
     "Evaluation",
     "FileError",
     "FormatError",
+    "Game",
     "GameProgress",
     "GameState",
     "GeneratedToken",
@@ -145,7 +173,6 @@ __all__ = [
     "SearchState",
     "SearchStep",
     "SearchStudy",
-    "Shapley",
     "ShapleyScores",
     "ShapleyValues",
     "StateGradient",
@@ -158,7 +185,6 @@ __all__ = [
     "TrainingProgress",
     "TrainingRecord",
     "UnsupportedError",
-    "Damages",
     "Verification",
     "WalkReport",
     "__version__",
@@ -172,63 +198,3 @@ __all__ = [
     "study_recovery",
     "study_search",
 ]
-
-
-def open(directory: str | os.PathLike[str], compute: Compute | None = None) -> Model:
-    """Opens a language model.
-
-    Parameters
-    ----------
-    directory : path
-        A Hugging Face model directory: `config.json` and `model.safetensors`, or its shards.
-    compute : {"float32", "bfloat16"}, optional
-        What matrix products multiply in; sums, residual stream, norms and softmax are float32
-        either way. "float32" widens the weights exactly. "bfloat16" rounds activations before
-        each product, as PyTorch does in a bf16 model, and takes down to half the time. Default:
-        what the environment variable PRUNECORE_COMPUTE names, else bfloat16 for weights stored
-        in bf16 on a CPU with AVX512-BF16, else float32. `model.shape.compute` says which it is.
-
-    Returns
-    -------
-    Model
-        Close it, or use it in a `with` block; the end of its last reference closes it, too.
-
-    Raises
-    ------
-    FileError, FormatError, UnsupportedError
-        A file is missing; damaged; or holds a model that this version, or this CPU, does not
-        compute.
-    """
-    return Model(directory, compute)
-
-
-def from_torch(model: Any, *, compute: Compute | None = None) -> Model:
-    """A model over the weights of a PyTorch model on the CPU: nothing is copied.
-
-    It computes what the PyTorch model computes in evaluation, without dropout, hooks or patches.
-    The PyTorch model is kept until nothing uses this one. What is written into its weights is seen
-    by the next call; during a call none may change. Weights that are replaced by others, as
-    `model.to(dtype)` does, are not followed.
-
-    Parameters
-    ----------
-    model : transformers.PreTrainedModel
-        Of an architecture that `prunecore.open` opens, in float32, float16 or bfloat16.
-    compute : {"float32", "bfloat16"}, optional
-        As for `prunecore.open`.
-
-    Returns
-    -------
-    Model
-        Without a directory: functions that read text need to be given a tokenizer.
-
-    Raises
-    ------
-    UnsupportedError
-        The architecture is another, or the weights are not in memory of the CPU.
-    LoadError
-        PyTorch is not installed.
-    """
-    from prunecore.torch.lending import from_torch as lent
-
-    return lent(model, compute=compute)

@@ -6,9 +6,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from prunecore._compute import Compute, compute_name
-from prunecore._library import _check, ffi, lib, new_struct, text
-from prunecore._metrics import sublayer_name
+from prunecore._native.library import _check, ffi, lib, new_struct, text
+from prunecore._native.names.tables import COMPUTE, Compute
+from prunecore._native.names.units import sublayer_name
 
 
 @dataclass(frozen=True)
@@ -165,7 +165,7 @@ def read_shape(model: Any) -> ModelShape:
         parameters=shape.parameters,
         parameter_bytes=shape.parameter_bytes,
         kv_bytes=shape.kv_bytes,
-        compute=compute_name(shape.compute),
+        compute=COMPUTE.name(shape.compute),
         abilities=shape.abilities,
     )
 

@@ -4,67 +4,53 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import RenderableType
 
 import prunecore
-from prunecore._metrics import parse_granularity, parse_metrics, parse_only
+from prunecore._native.names.metric_sets import parse_metrics
+from prunecore._native.names.tables import GRANULARITY
+from prunecore._native.names.units import parse_only
+from prunecore._native.options_generated import ScoreOptions
+from prunecore._native.runtime import runtime_info
 from prunecore.cli import tables
+from prunecore.cli.flags import Generated, expanded
 from prunecore.cli.options import (
     AdaptersOption,
-    ChoicesOption,
-    ComputeOption,
     DataOption,
-    EvaluatedDataOption,
-    ExamplesOption,
-    JsonOption,
-    LengthOption,
-    LimitOption,
+    Machine,
     MaskOption,
+    Measured,
     ModelArgument,
     OnlyOption,
-    OptionalDataOption,
+    OutFileOption,
+    OutFolderOption,
+    ScoredDataOption,
     ScoresOption,
-    ScoringOption,
-    SeedOption,
-    ShotsOption,
-    ThreadsOption,
-    apply_threads,
-    open_model,
+    Sequences,
     read_adapters,
-    read_choices,
-    read_data,
     read_mask,
+    save_result,
 )
-from prunecore.cli.output import Bar, Output, count, make_folder, wrote
+from prunecore.cli.output import Bar, count, make_folder, wrote
 from prunecore.errors import ArgumentError
+from prunecore.importance.scores import Scores
 from prunecore.plots import pruning_curves, save_figure
-from prunecore.runtime import runtime_info
-from prunecore.scores import Scores
-from prunecore.shapley_json import read_scores
-from prunecore.shapley_scores import ShapleyScores
-
-OutFile = Annotated[
-    Path | None, typer.Option("--out", metavar="FILE", help="Where to write the result as JSON.")
-]
-OutFolder = Annotated[
-    Path, typer.Option("--out", metavar="DIR", help="Where to write JSON and pictures.")
-]
+from prunecore.shapley.scores import ShapleyScores, read_scores
 
 
+@expanded
 def info(
     model: ModelArgument,
-    compute: ComputeOption = None,
-    threads: ThreadsOption = None,
-    json_: JsonOption = False,
+    *,
+    machine: Machine,
 ) -> None:
     """Say what a model is made of, and what the library runs on."""
-    apply_threads(threads)
+    machine.apply()
     runtime = runtime_info()
-    with open_model(model, compute) as opened:
+    with machine.open(model) as opened:
         shape, sublayers = opened.shape, opened.sublayers
         record = {
             "model": {**opened.provenance, **shape.to_dict()},
@@ -80,69 +66,44 @@ def info(
             ],
             "runtime": {"version": prunecore.__version__, **runtime.to_dict()},
         }
-    Output(json_).result(
-        record, tables.model(str(model), shape, sublayers), "", tables.runtime(runtime)
-    )
+    machine.answer(record, tables.model(str(model), shape, sublayers), "", tables.runtime(runtime))
 
 
+@expanded
 def score(
     model: ModelArgument,
-    data: OptionalDataOption = None,
+    *,
+    data: ScoredDataOption = None,
+    sequences: Sequences,
     metric: Annotated[
         str,
-        typer.Option("--metric", metavar="NAMES", help="Names with commas between; static; all."),
+        typer.Option(
+            "--metric",
+            metavar="NAMES",
+            help="Names of metrics with commas between, static (those of one forward pass) or all.",
+        ),
     ] = "static",
-    granularity: Annotated[
-        str,
-        typer.Option(
-            "--granularity", metavar="G", help="sublayer, block, attention or feed_forward."
-        ),
-    ] = "sublayer",
-    relative_to: Annotated[
-        str,
-        typer.Option(
-            "--relative-to", metavar="STATE", help="Of relative metrics: input or output."
-        ),
-    ] = "input",
-    tokens: Annotated[
-        str,
-        typer.Option("--tokens", metavar="WHICH", help="Tokens of static metrics: all or last."),
-    ] = "all",
+    options: Annotated[dict[str, Any], Generated(ScoreOptions)],
     mask: MaskOption = None,
-    sequence_length: LengthOption = 256,
-    limit: LimitOption = None,
-    seed: SeedOption = None,
-    compute: ComputeOption = None,
-    threads: ThreadsOption = None,
-    out: OutFile = None,
-    json_: JsonOption = False,
+    out: OutFileOption = None,
+    machine: Machine,
 ) -> None:
     """Score how much every unit of a model matters."""
-    apply_threads(threads)
     names = parse_metrics(metric)
     if not data and names != ("magnitude",):
         raise ArgumentError(f"--data is missing: {names[0]} needs text")
-    with open_model(model, compute) as opened, Bar() as bar:
-        text = read_data(data, opened, sequence_length, limit, seed) if data else None
-        scores = opened.score(
-            text,
-            names,
-            parse_granularity(granularity),
-            read_mask(mask, opened),
-            relative_to,  # type: ignore[arg-type]  # the library checks the name
-            tokens,  # type: ignore[arg-type]
-            progress=bar,
-        )
-    parts: list[str] = []
-    if out is not None:
-        make_folder(out.parent)
-        scores.save(out)
-        parts.append(wrote(out))
-    Output(json_).result(scores.to_dict(), tables.scores(scores), *parts)
+    with machine.open(model) as opened, Bar() as bar:
+        text = sequences.read_if_any(data, opened)
+        given = read_mask(mask, opened)
+        scores = opened.score(text, names, mask=given, progress=bar, **options)
+    parts = save_result(scores, out)
+    machine.answer(scores.to_dict(), tables.scores(scores), *parts)
 
 
+@expanded
 def prune(
     model: ModelArgument,
+    *,
     scores: ScoresOption,
     remove: Annotated[int, typer.Option("--remove", metavar="N", help="How many units to remove.")],
     metric: Annotated[
@@ -160,67 +121,48 @@ def prune(
     ] = None,
     only: OnlyOption = None,
     mask: MaskOption = None,
-    compute: ComputeOption = None,
-    threads: ThreadsOption = None,
-    out: OutFile = None,
-    json_: JsonOption = False,
+    out: OutFileOption = None,
+    machine: Machine,
 ) -> None:
     """Make the mask that removes the least important units."""
-    apply_threads(threads)
     found = read_scores(scores)
     kind = _kind(found, granularity, only)
-    with open_model(model, compute) as opened:
+    with machine.open(model) as opened:
         found.check_model(opened)
         made = found.prune(remove, metric, only=kind, mask=read_mask(mask, opened))
         before, after = opened.cost(), opened.cost(made)
-    parts: list[str] = []
-    if out is not None:
-        make_folder(out.parent)
-        made.save(out)
-        parts.append(wrote(out))
+    parts = save_result(made, out)
     record = {
         **json.loads(made.to_json()),
         "cost_before": before.to_dict(),
         "cost_after": after.to_dict(),
     }
     removed = f"Removed: {', '.join(made.removed) or 'nothing'}"
-    Output(json_).result(record, removed, "", tables.cost(before, after), *parts)
+    machine.answer(record, removed, "", tables.cost(before, after), *parts)
 
 
+@expanded
 def evaluate(
     model: ModelArgument,
-    data: EvaluatedDataOption = None,
-    choices: ChoicesOption = None,
-    examples: ExamplesOption = None,
-    shots: ShotsOption = 0,
-    scoring: ScoringOption = "letter",
+    *,
+    on: Measured,
     mask: MaskOption = None,
     adapters: AdaptersOption = None,
-    sequence_length: LengthOption = 256,
-    limit: LimitOption = None,
-    seed: SeedOption = None,
-    compute: ComputeOption = None,
-    threads: ThreadsOption = None,
-    out: OutFile = None,
-    json_: JsonOption = False,
+    out: OutFileOption = None,
+    machine: Machine,
 ) -> None:
     """Measure loss and perplexity on text, and accuracy on questions: pruned, or recovered."""
-    apply_threads(threads)
-    if not data and choices is None:
+    if not on.data and on.choices is None:
         raise ArgumentError("there is nothing to measure: give --data, --choices, or both")
-    with open_model(model, compute) as opened, Bar() as bar:
+    with machine.open(model) as opened, Bar() as bar:
         given = read_mask(mask, opened) or opened.mask
         found = read_adapters(adapters, opened, given if mask is not None else None)
         # A recovered model keeps all it has: its adapters stand in the place of what was removed.
         measured = opened if found is None else found.attach(opened)
         chosen = given if found is None else measured.mask
         removed = (given if found is None else found.mask).removed
-        text = read_data(data, opened, sequence_length, limit, seed) if data else None
-        questions = (
-            read_choices(choices, opened, examples, shots, scoring, limit, seed)
-            if choices is not None
-            else None
-        )
+        text = on.read_text(opened)
+        questions = on.read_questions(opened)
         record: dict[str, Any] = {}
         shown: list[RenderableType] = []
         if text is not None:
@@ -241,14 +183,16 @@ def evaluate(
         make_folder(out.parent)
         out.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
         shown.append(wrote(out))
-    Output(json_).result(record, *shown)
+    machine.answer(record, *shown)
 
 
+@expanded
 def curve(
     model: ModelArgument,
+    *,
     data: DataOption,
     scores: ScoresOption,
-    out: OutFolder,
+    out: OutFolderOption,
     metric: Annotated[
         str | None,
         typer.Option(
@@ -259,20 +203,15 @@ def curve(
     max_removed: Annotated[
         int | None, typer.Option("--max-removed", metavar="N", help="Units removed at most.")
     ] = None,
-    sequence_length: LengthOption = 256,
-    limit: LimitOption = None,
-    seed: SeedOption = None,
-    compute: ComputeOption = None,
-    threads: ThreadsOption = None,
-    json_: JsonOption = False,
+    sequences: Sequences,
+    machine: Machine,
 ) -> None:
     """Measure the loss as more and more of the least important units go."""
-    apply_threads(threads)
     found = read_scores(scores)
     names = found.metrics if metric is None else metric.split(",")
     metrics = [found.chosen_metric(name.strip()) for name in names]
-    with open_model(model, compute) as opened, Bar() as bar:
-        text = read_data(data, opened, sequence_length, limit, seed)
+    with machine.open(model) as opened, Bar() as bar:
+        text = sequences.read(data, opened)
         curves = []
         for name in metrics:
             bar.label = f"curve: {name}"
@@ -288,7 +227,7 @@ def curve(
     figure = pruning_curves(curves)
     for file in files[1:]:
         save_figure(figure, file)
-    Output(json_).result(record, tables.curves(curves), *[wrote(file) for file in files])
+    machine.answer(record, tables.curves(curves), *[wrote(file) for file in files])
 
 
 def _kind(found: Scores | ShapleyScores, granularity: str | None, only: str | None) -> str | None:
@@ -296,7 +235,7 @@ def _kind(found: Scores | ShapleyScores, granularity: str | None, only: str | No
     kind = parse_only(only)
     if granularity is None:
         return kind
-    asked = parse_granularity(granularity)
+    asked = GRANULARITY.parse(granularity)
     if asked == found.granularity:
         return kind
     if asked in ("attention", "feed_forward"):

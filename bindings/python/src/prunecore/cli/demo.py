@@ -10,17 +10,9 @@ import numpy as np
 import typer
 from rich.console import Group
 
-from prunecore._progress import ProgressFunction
+from prunecore._native.progress import ProgressFunction
 from prunecore.cli import recovery_tables, tables
-from prunecore.cli.options import (
-    ComputeOption,
-    JsonOption,
-    ThreadsOption,
-    apply_threads,
-    open_model,
-)
-from prunecore.cli.output import Bar, Output, table, titled, wrote
-from prunecore.demonstration import (
+from prunecore.cli.demonstration import (
     CALIBRATION_SEQUENCES,
     HELD_OUT_SEQUENCES,
     SEQUENCE_LENGTH,
@@ -29,23 +21,31 @@ from prunecore.demonstration import (
     demonstrate,
     find_example_model,
 )
+from prunecore.cli.flags import expanded
+from prunecore.cli.options import (
+    Machine,
+)
+from prunecore.cli.output import Bar, table, titled, wrote
 from prunecore.plots.style import words
 
 
+@expanded
 def demo(
+    *,
     out: Annotated[
         Path, typer.Option("--out", metavar="DIR", help="Where to write JSON and pictures.")
     ] = Path("out"),
     model: Annotated[
         Path | None,
-        typer.Option("--model", metavar="DIR", help="The model. Default: that of the repository."),
+        typer.Option(
+            "--model",
+            metavar="DIR",
+            help="Directory of a Hugging Face model. Default: the repository's small model.",
+        ),
     ] = None,
-    compute: ComputeOption = None,
-    threads: ThreadsOption = None,
-    json_: JsonOption = False,
+    machine: Machine,
 ) -> None:
     """Score, prune, measure and recover the repository's small model, with pictures."""
-    apply_threads(threads)
     directory = model or find_example_model()
     with Bar() as bar:
 
@@ -53,9 +53,9 @@ def demo(
             bar.label = label
             return bar
 
-        with open_model(directory, compute) as opened:
+        with machine.open(directory) as opened:
             found = demonstrate(opened, out, step)
-    Output(json_).result(
+    machine.answer(
         found.to_dict(),
         f"{directory.name}: scored on {CALIBRATION_SEQUENCES} and measured on {HELD_OUT_SEQUENCES} "
         f"other sequences of {SEQUENCE_LENGTH} tokens from each of {', '.join(TEXTS)}",

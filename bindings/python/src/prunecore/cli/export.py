@@ -8,58 +8,58 @@ from typing import Annotated, Any
 
 import typer
 
-from prunecore.adapters import Adapters
+from prunecore._native.options_generated import ExportOptions
+from prunecore.cli.flags import Generated, expanded
 from prunecore.cli.options import (
     AdaptersOption,
-    ComputeOption,
-    JsonOption,
-    LengthOption,
-    LimitOption,
+    ComparedDataOption,
+    Machine,
     MaskOption,
     ModelArgument,
-    OptionalDataOption,
-    SeedOption,
-    ThreadsOption,
-    apply_threads,
-    open_model,
+    Sequences,
     read_adapters,
-    read_data,
     read_mask,
 )
-from prunecore.cli.output import Bar, Output, count, make_folder, table, titled, wrote
+from prunecore.cli.output import Bar, count, make_folder, table, titled, wrote
 from prunecore.errors import ArgumentError, LoadError
-from prunecore.export_formats import EXPORT_FORMATS
-from prunecore.mask import Mask
+from prunecore.export.formats import EXPORT_FORMATS
+from prunecore.export.verification import Verification
+from prunecore.masks.mask import Mask
 from prunecore.model import Model
-from prunecore.verifying import Verification
+from prunecore.recovery.adapters import Adapters
 
 EXIT_DIFFERS = 1
 
 
+@expanded
 def export(
     model: ModelArgument,
+    *,
     out: Annotated[
         Path, typer.Option("--out", metavar="PATH", help="The directory or file to write.")
     ],
     mask: MaskOption = None,
     adapters: AdaptersOption = None,
     format_: Annotated[
-        str, typer.Option("--format", metavar="F", help=f"{', '.join(EXPORT_FORMATS)}.")
+        str,
+        typer.Option(
+            "--format", metavar="F", help=f"One of {', '.join(EXPORT_FORMATS)}: docs/export.md."
+        ),
     ] = "hf",
+    options: Annotated[dict[str, Any], Generated(ExportOptions)],
     dtype: Annotated[
         str | None,
         typer.Option(
             "--dtype",
             metavar="T",
-            help="Of matrices in gguf: auto (as stored), F32, F16, BF16 or Q8_0. Default: auto.",
+            help="Type of the matrices in a gguf file: auto (as stored), F32, F16, BF16 or Q8_0. "
+            "Default: auto.",
         ),
     ] = None,
     tokenizer: Annotated[
-        bool, typer.Option("--tokenizer/--no-tokenizer", help="Carry the tokenizer over in gguf.")
+        bool,
+        typer.Option("--tokenizer/--no-tokenizer", help="Put the tokenizer into a gguf file."),
     ] = True,
-    replace: Annotated[
-        bool, typer.Option("--replace", help="Replace an export that is there.")
-    ] = False,
     verify_: Annotated[
         bool,
         typer.Option(
@@ -67,25 +67,21 @@ def export(
             help="Run the export in its own runtime afterwards, where that is installed.",
         ),
     ] = True,
-    compute: ComputeOption = None,
-    threads: ThreadsOption = None,
-    json_: JsonOption = False,
+    machine: Machine,
 ) -> None:
     """Write a pruned or recovered model for other programs, and check it there."""
-    apply_threads(threads)
     if format_ != "gguf" and (dtype is not None or not tokenizer):
         raise ArgumentError("--dtype and --no-tokenizer are for --format gguf")
-    with open_model(model, compute) as opened, Bar() as bar:
+    with machine.open(model) as opened, Bar() as bar:
         given = read_mask(mask, opened)
         found = read_adapters(adapters, opened, given)
         make_folder(out.resolve().parent)
         record: dict[str, Any] = {"format": format_, "path": str(out)}
         if format_ == "gguf":
-            record["gguf"] = _write_gguf(
-                opened, out, given, found, dtype or "auto", tokenizer, replace, bar
-            )
+            gguf = {"dtype": dtype or "auto", "tokenizer": None if tokenizer else False}
+            record["gguf"] = _write_gguf(opened, out, given, found, bar, {**gguf, **options})
         else:
-            opened.export(out, given, found, format_, replace=replace, progress=bar)
+            opened.export(out, given, found, format_, progress=bar, **options)
         record["bytes"] = _size(out)
         removed = (given or (opened.mask if found is None else found.mask)).removed
         record |= {"removed": removed, "model": opened.provenance}
@@ -96,40 +92,42 @@ def export(
     shown: list[Any] = [f"{wrote(out)}: {count(record['bytes'])} bytes"]
     shown += [f"Note: {note}" for note in record.get("gguf", {}).get("notes", ())]
     shown.append(f"Not verified: {skipped}" if checked is None else _table(checked))
-    Output(json_).result(record, *shown)
+    machine.answer(record, *shown)
     _end(checked)
 
 
+@expanded
 def verify(
     model: ModelArgument,
     mask: Annotated[
-        Path, typer.Argument(metavar="MASK", help="Mask that was exported: JSON of `prune --out`.")
+        Path, typer.Argument(metavar="MASK", help="The mask that was exported, as JSON.")
     ],
     export_: Annotated[Path, typer.Argument(metavar="EXPORT", help="What `export --out` wrote.")],
+    *,
     adapters: AdaptersOption = None,
-    data: OptionalDataOption = None,
+    data: ComparedDataOption = None,
     tolerance: Annotated[
         float | None,
-        typer.Option("--tolerance", metavar="X", help="Largest relative difference of logits."),
+        typer.Option(
+            "--tolerance",
+            metavar="X",
+            help="Largest relative difference of logits that is allowed. Default: 1e-4, or more "
+            "for formats that store less exactly.",
+        ),
     ] = None,
-    sequence_length: LengthOption = 256,
-    limit: LimitOption = None,
-    seed: SeedOption = None,
-    compute: ComputeOption = None,
-    threads: ThreadsOption = None,
-    json_: JsonOption = False,
+    sequences: Sequences,
+    machine: Machine,
 ) -> None:
     """Run an export in its own runtime and compare logits; exit code 1 if they differ."""
-    apply_threads(threads)
-    with open_model(model, compute) as opened:
+    with machine.open(model) as opened:
         given = read_mask(mask, opened)
         found = read_adapters(adapters, opened, given)
-        text = read_data(data, opened, sequence_length, limit, seed) if data else None
+        text = sequences.read_if_any(data, opened)
         try:
             checked = opened.verify_export(export_, given, found, data=text, tolerance=tolerance)
         except LoadError as error:
             raise ArgumentError(f"the export cannot be run here: {error}") from error
-    Output(json_).result(checked.to_dict(), _table(checked))
+    machine.answer(checked.to_dict(), _table(checked))
     _end(checked)
 
 
@@ -138,25 +136,16 @@ def _write_gguf(
     out: Path,
     mask: Mask | None,
     adapters: Adapters | None,
-    dtype: str,
-    tokenizer: bool,
-    replace: bool,
     bar: Bar,
+    options: dict[str, Any],
 ) -> dict[str, Any]:
+    if options.pop("shard_bytes") is not None:
+        raise ArgumentError("--shard-bytes is given, but a GGUF export is one file")
     try:
-        from prunecore.gguf import export_gguf
+        from prunecore.export.gguf import export_gguf
     except LoadError as error:
         raise ArgumentError(f"--format gguf: {error}") from error
-    return export_gguf(
-        model,
-        out,
-        mask,
-        adapters,
-        dtype,  # type: ignore[arg-type]  # the call checks the name
-        tokenizer=None if tokenizer else False,
-        replace=replace,
-        progress=bar,
-    ).to_dict()
+    return export_gguf(model, out, mask, adapters, progress=bar, **options).to_dict()
 
 
 def _check(

@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 
 from prunecore.cli.line import Line
-from prunecore.game_watch import GameProgress
+from prunecore.shapley.watch import GameProgress
 
 
 class GameBar(Line):

@@ -11,37 +11,39 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
+from prunecore.cli.flags import Generated, expanded
 from prunecore.cli.options import (
     AdaptersOption,
-    ComputeOption,
-    JsonOption,
+    Machine,
     MaskOption,
     ModelArgument,
-    ThreadsOption,
-    apply_threads,
-    open_model,
     read_adapters,
     read_mask,
 )
 from prunecore.cli.output import Bar, Output, count, make_folder, wrote
+from prunecore.data.text import documents, load_tokenizer
 from prunecore.errors import ArgumentError
-from prunecore.generation import GeneratedToken, Generation
+from prunecore.generation.generate import GenerateOptions
+from prunecore.generation.generation import GeneratedToken, Generation
 from prunecore.model import Model
-from prunecore.text import documents, load_tokenizer
 
-NEW_TOKENS = 128
 CALIBRATION_TOKENS = 256
+FLAGS = {"max_new_tokens": "max_tokens"}
 
 
+@expanded
 def generate(
     model: ModelArgument,
+    *,
     prompt: Annotated[
-        str | None, typer.Option("--prompt", metavar="TEXT", help="What to continue.")
+        str | None, typer.Option("--prompt", metavar="TEXT", help="Text to continue.")
     ] = None,
     prompts: Annotated[
         Path | None,
         typer.Option(
-            "--prompts", metavar="FILE", help="Several: one per line, or .jsonl (field text)."
+            "--prompts",
+            metavar="FILE",
+            help="File of texts to continue: one per line, or .jsonl with a field text.",
         ),
     ] = None,
     calibration: Annotated[
@@ -49,8 +51,9 @@ def generate(
         typer.Option(
             "--calibration",
             metavar="N",
-            help="Write N sequences of calibration text to --out, sampled at temperature 1. They "
-            "begin as the --prompts do, in turn; without these, with the start token.",
+            help="Write N sequences of calibration text to --out, sampled at temperature 1, of "
+            f"{CALIBRATION_TOKENS} tokens unless --max-tokens is given. They begin as the "
+            "--prompts do, in turn, or else with the start token.",
         ),
     ] = None,
     prompt_tokens: Annotated[
@@ -58,40 +61,21 @@ def generate(
         typer.Option(
             "--prompt-tokens",
             metavar="N",
-            help="Of --calibration: tokens of each prompt that are used. Default: 8.",
+            help="With --calibration: how many tokens of each prompt are used. Default: 8.",
         ),
     ] = None,
-    max_tokens: Annotated[
-        int | None,
-        typer.Option(
-            "--max-tokens",
-            metavar="N",
-            help="New tokens at most. Default: 128; 256 for --calibration.",
-        ),
-    ] = None,
-    temperature: Annotated[
-        float | None,
-        typer.Option("--temperature", metavar="T", help="0 = the likeliest token (default)."),
-    ] = None,
-    top_k: Annotated[
-        int | None,
-        typer.Option("--top-k", metavar="K", help="Sample from the K likeliest tokens."),
-    ] = None,
-    top_p: Annotated[
-        float | None,
-        typer.Option(
-            "--top-p", metavar="P", help="Sample from the likeliest tokens of probability P."
-        ),
-    ] = None,
+    options: Annotated[
+        dict[str, Any], Generated(GenerateOptions, leave_out=("seed",), flags=FLAGS)
+    ],
+    seed: Annotated[int, typer.Option("--seed", metavar="N", help="Seed of the sampling.")] = 0,
     stop: Annotated[
         list[str] | None,
-        typer.Option("--stop", metavar="TEXT", help="End before this text. May be given again."),
+        typer.Option(
+            "--stop", metavar="TEXT", help="End before this text. May be given several times."
+        ),
     ] = None,
     mask: MaskOption = None,
     adapters: AdaptersOption = None,
-    seed: Annotated[int, typer.Option("--seed", metavar="N", help="Decides what is sampled.")] = 0,
-    threads: ThreadsOption = None,
-    compute: ComputeOption = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -101,87 +85,74 @@ def generate(
             "text) or .npy (token ids).",
         ),
     ] = None,
-    json_: JsonOption = False,
+    machine: Machine,
 ) -> None:
     """Let a model write: continue prompts, or make calibration text."""
-    apply_threads(threads)
     if prompt is not None and prompts is not None:
         raise ArgumentError("give --prompt or --prompts, not both")
     texts = [prompt] if prompt is not None else _read_prompts(prompts) if prompts else None
     if calibration is not None:
-        for name, value in (("temperature", temperature), ("top-k", top_k), ("top-p", top_p)):
-            if value is not None:
+        for name, value in {**options, "stop": stop or None}.items():
+            if value is not None and name != "max_new_tokens":
                 raise ArgumentError(
-                    f"--{name} does not go with --calibration, which samples at temperature 1"
+                    f"--{name.replace('_', '-')} does not go with --calibration, which samples at "
+                    "temperature 1"
                 )
-        if stop:
-            raise ArgumentError("--stop does not go with --calibration")
-        beginning = 8 if prompt_tokens is None else prompt_tokens
-        length = CALIBRATION_TOKENS if max_tokens is None else max_tokens
-        files = mask, adapters
-        _calibrate(model, compute, calibration, texts, beginning, length, files, seed, out, json_)
+        chosen = {
+            "prompts": texts,
+            "prompt_tokens": 8 if prompt_tokens is None else prompt_tokens,
+            "max_new_tokens": options["max_new_tokens"] or CALIBRATION_TOKENS,
+            "seed": seed,
+        }
+        _calibrate(model, machine, calibration, chosen, (mask, adapters), out)
         return
     if texts is None:
         raise ArgumentError("there is no text to continue: give --prompt or --prompts")
     if prompt_tokens is not None:
         raise ArgumentError("--prompt-tokens goes with --calibration only")
-    live = prompt is not None and not json_
-    with open_model(model, compute) as opened, Bar() as bar:
+    live = prompt is not None and not machine.json_
+    with machine.open(model) as opened, Bar() as bar:
         writer, removed = _writer(opened, mask, adapters)
         made = writer.generate(
             texts,
-            NEW_TOKENS if max_tokens is None else max_tokens,
-            temperature=0.0 if temperature is None else temperature,
-            top_k=top_k,
-            top_p=top_p,
             seed=seed,
             stop=stop or (),
             on_token=_show if live else None,
             progress=None if live else bar,  # a bar would run into the text
+            **options,
         )
         record = _record(made, texts, removed, writer)
-    _print(made, texts, live, json_, record)
+    _print(made, texts, live, machine.json_, record)
     if out is not None:
         make_folder(out.parent)
         out.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-        if not json_:
+        if not machine.json_:
             print(wrote(out), file=sys.stderr)
 
 
 def _calibrate(
     directory: Path,
-    compute: str | None,
+    machine: Machine,
     n_sequences: int,
-    texts: list[str] | None,
-    prompt_tokens: int,
-    max_tokens: int,
+    chosen: dict[str, Any],
     files: tuple[Path | None, Path | None],
-    seed: int,
     out: Path | None,
-    json_: bool,
 ) -> None:
     """Makes calibration text and writes it, so that `--data` reads it."""
     if out is None:
         raise ArgumentError("--out is missing: --calibration writes its text to a file")
     if out.suffix.lower() not in (".jsonl", ".npy"):
         raise ArgumentError(f"--out is {out}, but calibration text is written as .jsonl or .npy")
-    with open_model(directory, compute) as opened, Bar() as bar:
+    with machine.open(directory) as opened, Bar() as bar:
         decoder = None if out.suffix.lower() == ".npy" else load_tokenizer(opened)
         writer, _ = _writer(opened, *files)
-        data = writer.generate_calibration(
-            n_sequences,
-            texts,
-            prompt_tokens=prompt_tokens,
-            max_new_tokens=max_tokens,
-            seed=seed,
-            progress=bar,
-        )
+        data = writer.generate_calibration(n_sequences, progress=bar, **chosen)
         record = {
             "file": str(out),
             "sequences": data.n_sequences,
             "tokens": data.n_tokens,
             "data_sha256": data.digest,
-            "seed": seed,
+            "seed": chosen["seed"],
             "model": writer.provenance,
         }
     make_folder(out.parent)
@@ -195,7 +166,7 @@ def _calibrate(
                 text = decoder.decode(row.tolist(), skip_special_tokens=True)
                 file.write(json.dumps({"text": text}, ensure_ascii=False) + "\n")
     shown = f"{count(data.n_sequences)} sequences, {count(data.n_tokens)} tokens"
-    Output(json_).result(record, shown, wrote(out))
+    machine.answer(record, shown, wrote(out))
 
 
 def _writer(model: Model, mask: Path | None, adapters: Path | None) -> tuple[Model, list[str]]:

@@ -12,8 +12,8 @@ import typer
 
 from prunecore.cli.options import JsonOption
 from prunecore.cli.output import Output, make_folder, wrote
-from prunecore.mask import Mask
-from prunecore.mask_notations import NOTATIONS
+from prunecore.masks.mask import Mask
+from prunecore.masks.notations import NOTATIONS
 
 NotationHelp = f"{', '.join(NOTATIONS)}."
 app = typer.Typer(name="mask", help="Masks of other tools, in and out.", no_args_is_help=True)
@@ -27,23 +27,39 @@ def _group() -> None:
 @app.command("convert")
 def convert(
     source: Annotated[
-        str, typer.Argument(metavar="SOURCE", help="A file, or the text itself: 3,7,11.")
+        str,
+        typer.Argument(
+            metavar="SOURCE", help="Mask to read: a file, or the text itself, such as 3,7,11."
+        ),
     ],
-    to: Annotated[str, typer.Option("--to", metavar="NOTATION", help=NotationHelp)] = "prunecore",
+    to: Annotated[
+        str, typer.Option("--to", metavar="NOTATION", help=f"Notation to write: {NotationHelp}")
+    ] = "prunecore",
     from_: Annotated[
         str | None,
-        typer.Option("--from", metavar="NOTATION", help="Default: what the text looks like."),
+        typer.Option(
+            "--from",
+            metavar="NOTATION",
+            help=f"Notation to read: {NotationHelp} Default: the one that the text looks like.",
+        ),
     ] = None,
     blocks: Annotated[
         int | None,
-        typer.Option("--blocks", metavar="N", help="Of the model, where the text does not say it."),
+        typer.Option(
+            "--blocks",
+            metavar="N",
+            help="Number of blocks of the model. Needed where the text does not say it.",
+        ),
     ] = None,
     model: Annotated[
         str | None,
-        typer.Option("--model", metavar="NAME", help="What mergekit calls the model."),
+        typer.Option(
+            "--model", metavar="NAME", help="Name of the model in what is written for mergekit."
+        ),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="FILE", help="Default: standard output.")
+        Path | None,
+        typer.Option("--out", metavar="FILE", help="File to write. Default: standard output."),
     ] = None,
     json_: JsonOption = False,
 ) -> None:

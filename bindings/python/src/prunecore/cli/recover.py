@@ -3,162 +3,84 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 
 from prunecore.cli import recovery_tables
+from prunecore.cli.flags import Generated, expanded
 from prunecore.cli.options import (
-    ComputeOption,
+    CheckpointOption,
     DataOption,
-    JsonOption,
-    LengthOption,
-    LimitOption,
+    GivenMaskOption,
+    Machine,
     ModelArgument,
-    ThreadsOption,
-    apply_threads,
-    open_model,
+    Sequences,
     read_data,
     read_mask,
 )
-from prunecore.cli.output import Output, make_folder, wrote
+from prunecore.cli.output import make_folder, wrote
 from prunecore.cli.recovery_bar import RecoveryBar
-from prunecore.errors import ArgumentError
-from prunecore.mask import Mask
-
-HeldOutOption = Annotated[
-    list[Path] | None,
-    typer.Option(
-        "--held-out",
-        metavar="FILE",
-        help="Other text: to choose ridge, rank and the best step by, and to measure the loss on. "
-        "Default: a tenth of the data's sequences to choose by, and all data to measure.",
-    ),
-]
-RankOption = Annotated[
-    str, typer.Option("--rank", metavar="R", help="Of low_rank: a number, or auto.")
-]
+from prunecore.masks.mask import Mask
+from prunecore.recovery.options import RecoverOptions
 
 
-def recover(
-    model: ModelArgument,
-    mask: Annotated[
-        Path, typer.Option("--mask", metavar="FILE", help="Mask that `prune --out` wrote.")
-    ],
-    data: DataOption,
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where to write the adapters.")],
-    kind: Annotated[
-        str, typer.Option("--kind", metavar="K", help="bias, low_rank or linear.")
-    ] = "low_rank",
-    objective: Annotated[
-        str,
-        typer.Option(
-            "--objective",
-            metavar="O",
-            help="closed_form: least squares; or trained: mse (hidden state of the full model), ce "
-            "(next token), kl, js (distribution of the full model).",
-        ),
-    ] = "closed_form",
-    rank: RankOption = "16",
-    steps: Annotated[
-        int | None, typer.Option("--steps", metavar="N", help="Of training. Default: 300.")
-    ] = None,
-    start: Annotated[
-        str,
-        typer.Option("--start", metavar="S", help="Where training starts: closed_form or zero."),
-    ] = "closed_form",
-    stream: Annotated[
-        str,
-        typer.Option(
-            "--stream",
-            metavar="S",
-            help="States that the closed form learns from: recovered or full_model.",
-        ),
-    ] = "recovered",
-    input_: Annotated[
-        str,
-        typer.Option("--input", metavar="X", help="What matrices are applied to: normed or raw."),
-    ] = "normed",
-    block_slot: Annotated[
-        str,
-        typer.Option(
-            "--block-slot",
-            metavar="S",
-            help="Where the adapter of a whole block stands: attention, feed_forward or both.",
-        ),
-    ] = "attention",
-    ridge: Annotated[
-        float | None,
-        typer.Option(
-            "--ridge", metavar="X", help="Of the closed form. Default: chosen on held-out text."
-        ),
-    ] = None,
-    held_out: HeldOutOption = None,
-    learning_rate: Annotated[
-        float | None,
-        typer.Option("--learning-rate", metavar="X", help="At its highest."),
-    ] = None,
-    step_tokens: Annotated[
-        int | None,
-        typer.Option("--step-tokens", metavar="N", help="Tokens of a step. Default: 2048."),
-    ] = None,
-    patience: Annotated[
-        int | None,
-        typer.Option(
-            "--patience",
-            metavar="N",
-            help="End after so many looks without a lower held-out loss. Default: never.",
-        ),
-    ] = None,
-    checkpoint: Annotated[
-        Path | None,
-        typer.Option(
-            "--checkpoint",
-            metavar="FILE",
-            help="Keeps the state of training; a run that was stopped goes on from it.",
-        ),
-    ] = None,
-    sequence_length: LengthOption = 256,
-    limit: LimitOption = None,
+@dataclass(frozen=True, kw_only=True)
+class LearntSequences(Sequences):
+    """Which sequences adapters learn from, and one seed for all that is drawn."""
+
     seed: Annotated[
         int,
         typer.Option(
-            "--seed", metavar="N", help="Of what is held out, first weights, batches and --limit."
+            "--seed",
+            metavar="N",
+            help="Seed of all random choices: the sequences of --limit, those that are held out, "
+            "first weights, and batches.",
         ),
-    ] = 0,
-    compute: ComputeOption = None,
-    threads: ThreadsOption = None,
-    json_: JsonOption = False,
+    ] = 0
+
+
+@expanded
+def recover(
+    model: ModelArgument,
+    *,
+    mask: GivenMaskOption,
+    data: DataOption,
+    sequences: LearntSequences,
+    held_out: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--held-out",
+            metavar="FILE",
+            help="Other text, by which ridge, rank and the best step are chosen, and on which the "
+            "loss is measured. Default: a tenth of the data's sequences is held out to choose by, "
+            "and the loss is measured on all data.",
+        ),
+    ] = None,
+    options: Annotated[dict[str, Any], Generated(RecoverOptions, leave_out=("seed",))],
+    checkpoint: CheckpointOption = None,
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where to write the adapters.")],
+    machine: Machine,
 ) -> None:
     """Make adapters that emulate what a mask removes, in closed form or trained."""
-    apply_threads(threads)
-    with open_model(model, compute) as opened, RecoveryBar() as bar:
+    with machine.open(model) as opened, RecoveryBar() as bar:
         chosen = read_mask(mask, opened)
-        text = read_data(data, opened, sequence_length, limit, seed if limit else None)
-        other = read_data(held_out, opened, sequence_length, None, None) if held_out else None
+        text = sequences.read(data, opened)
+        length = sequences.sequence_length
+        other = read_data(held_out, opened, length) if held_out else None
         if checkpoint is not None:
             make_folder(checkpoint.parent)
         adapters = opened.recover(
             chosen,
             text,
-            kind,  # type: ignore[arg-type]  # the call checks the names
-            _rank(rank),
-            objective,  # type: ignore[arg-type]
-            start=start,  # type: ignore[arg-type]
-            stream=stream,  # type: ignore[arg-type]
-            input=input_,  # type: ignore[arg-type]
-            block_slot=block_slot,  # type: ignore[arg-type]
-            ridge=ridge,
             held_out=other,
-            seed=seed,
-            steps=steps,
-            step_tokens=step_tokens,
-            learning_rate=learning_rate,
-            patience=patience,
+            seed=sequences.seed,
             checkpoint=checkpoint,
             progress=bar,
             on_step=bar.step,
+            **options,
         )
         make_folder(out.parent)
         adapters.save(out)
@@ -181,7 +103,7 @@ def recover(
         "model": model_record,
     }
     losses = {"full model": full, "pruned": pruned, "recovered": loss}
-    Output(json_).result(
+    machine.answer(
         record,
         recovery_tables.adapters(adapters),
         "",
@@ -189,12 +111,3 @@ def recover(
         "",
         wrote(out),
     )
-
-
-def _rank(given: str) -> int | Literal["auto"]:
-    if given == "auto":
-        return "auto"
-    try:
-        return int(given)
-    except ValueError as error:
-        raise ArgumentError(f"--rank is '{given}', but must be a number or auto") from error

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from prunecore.cli.output import Bar
-from prunecore.recovery_options import TrainingProgress
+from prunecore.recovery.options import TrainingProgress
 
 
 class RecoveryBar(Bar):

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 import numpy as np
 from rich.console import Group
 
-from prunecore.adapters import Adapters
 from prunecore.cli.output import count, table, titled
 from prunecore.plots.style import words
-from prunecore.recovery_study import RecoveryStudy
+from prunecore.recovery.adapters import Adapters
+from prunecore.studies.recovery_study import RecoveryStudy
 
 Rows = list[list[str]]
 

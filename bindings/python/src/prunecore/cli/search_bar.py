@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 
 from prunecore.cli.line import Line
-from prunecore.search_watch import SearchProgress
+from prunecore.search.watch import SearchProgress
 
 
 class SearchBar(Line):

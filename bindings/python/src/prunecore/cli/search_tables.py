@@ -9,9 +9,9 @@ from rich.console import Group
 
 from prunecore.cli.output import count, table, titled
 from prunecore.plots.style import words
-from prunecore.search_result import SearchResult
-from prunecore.search_state import SearchStep
-from prunecore.search_study import SearchPoint, SearchStudy
+from prunecore.search.result import SearchResult
+from prunecore.search.state import SearchStep
+from prunecore.studies.search_study import SearchPoint, SearchStudy
 
 Rows = list[list[str]]
 

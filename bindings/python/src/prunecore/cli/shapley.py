@@ -3,180 +3,67 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any
 
 import typer
 
-from prunecore._estimators import parse_estimator, parse_measure
-from prunecore._metrics import parse_granularity, unit_count
+from prunecore._native.names.units import unit_count
 from prunecore.cli import tables
+from prunecore.cli.flags import Generated, expanded, number_or
 from prunecore.cli.game_bar import GameBar, most_coalitions
 from prunecore.cli.options import (
-    ChoicesOption,
-    ComputeOption,
-    EvaluatedDataOption,
-    ExamplesOption,
-    JsonOption,
-    LengthOption,
-    LimitOption,
+    CheckpointOption,
+    Machine,
     ModelArgument,
-    ScoringOption,
-    SeedOption,
-    ShotsOption,
-    ThreadsOption,
-    apply_threads,
-    open_model,
-    read_choices,
-    read_data,
+    OutFileOption,
+    RunOn,
+    save_result,
 )
-from prunecore.cli.output import Output, make_folder, wrote
-from prunecore.errors import ArgumentError
+from prunecore.cli.output import make_folder
+from prunecore.measures.options import CoalitionOptions
+from prunecore.shapley.options import GameOptions, GameRunOptions
 
 
+@expanded
 def shapley(
     model: ModelArgument,
-    data: EvaluatedDataOption = None,
-    choices: ChoicesOption = None,
-    examples: ExamplesOption = None,
-    shots: ShotsOption = 0,
-    scoring: ScoringOption = "letter",
-    measure: Annotated[
-        str,
-        typer.Option(
-            "--measure",
-            metavar="U",
-            help="loss, logit_l2, kl, js; of --choices also choice_error, choice_loss.",
-        ),
-    ] = "loss",
-    estimator: Annotated[
-        str,
-        typer.Option(
-            "--estimator",
-            metavar="NAME",
-            help="surrogate, kernel_shap, antithetic, permutation, truncated, stratified, banzhaf, "
-            "exact, leave_one_out, pair_differences, random_subnetworks, or default.",
-        ),
-    ] = "default",
-    budget: Annotated[
-        int | None,
-        typer.Option(
-            "--budget",
-            metavar="N",
-            help="Coalitions at most. Default: what the estimator needs, or 32 per unit.",
-        ),
-    ] = None,
-    sublayer_budget: Annotated[
-        int | None,
-        typer.Option("--sublayer-budget", metavar="N", help="Sublayers computed at most."),
-    ] = None,
-    granularity: Annotated[
-        str,
-        typer.Option(
-            "--granularity", metavar="G", help="sublayer, block, attention or feed_forward."
-        ),
-    ] = "sublayer",
+    *,
+    on: RunOn,
+    options: Annotated[dict[str, Any], Generated(GameOptions, leave_out=("seed",))],
+    run: Annotated[dict[str, Any], Generated(GameRunOptions)],
     cap: Annotated[
         str,
         typer.Option(
             "--cap",
             metavar="X",
-            help="A measure above X counts as X; none; default: ln(vocabulary) for loss.",
+            help="A measure above X counts as X. none: measures as they are; default: "
+            "ln(vocabulary size) for loss, and none for other measures.",
         ),
     ] = "default",
-    target_error: Annotated[
-        float | None,
-        typer.Option("--target-error", metavar="E", help="Stop when no standard error is above E."),
-    ] = None,
-    least: Annotated[
-        int | None,
-        typer.Option("--least", metavar="K", help="Stop when it is sure which K are the lowest."),
-    ] = None,
-    certainty: Annotated[
-        float, typer.Option("--certainty", metavar="C", help="How sure --least has to be.")
-    ] = 0.95,
-    keep_probability: Annotated[
-        float, typer.Option("--keep-probability", metavar="P", help="Of banzhaf.")
-    ] = 0.5,
-    subnetwork_size: Annotated[
-        int | None,
-        typer.Option(
-            "--subnetwork-size",
-            metavar="K",
-            help="Of random_subnetworks: units kept. Default: half.",
-        ),
-    ] = None,
-    checkpoint: Annotated[
-        Path | None,
-        typer.Option(
-            "--checkpoint",
-            metavar="FILE",
-            help="Holds the game after every batch; the same command goes on from it.",
-        ),
-    ] = None,
-    sequence_length: LengthOption = 256,
-    limit: LimitOption = None,
-    seed: SeedOption = None,
-    compute: ComputeOption = None,
-    threads: ThreadsOption = None,
-    out: Annotated[
-        Path | None,
-        typer.Option("--out", metavar="FILE", help="Where to write the scores as JSON."),
-    ] = None,
-    json_: JsonOption = False,
+    measured: Annotated[dict[str, Any], Generated(CoalitionOptions, leave_out=("cap",))],
+    checkpoint: CheckpointOption = None,
+    out: OutFileOption = None,
+    machine: Machine,
 ) -> None:
-    """Estimate the Shapley value of every unit: how much damage keeping it averts.
-
-    --seed also decides which coalitions are evaluated (0 if it is not given).
-    """
-    apply_threads(threads)
-    how, what = parse_estimator(estimator), parse_measure(measure)
-    units, most = parse_granularity(granularity), _cap(cap)
-    if (choices is None) == (not data):
-        raise ArgumentError("give either --data or --choices: the game is played on it")
-    with open_model(model, compute) as opened:
-        text = (
-            read_choices(choices, opened, examples, shots, scoring, limit, seed)
-            if choices is not None
-            else read_data(data or [], opened, sequence_length, limit, seed)
-        )
+    """Estimate the Shapley value of every unit: how much damage keeping it averts."""
+    on.check("the game is played on it")
+    most = None if cap == "none" else number_or("--cap", cap, "default", float)
+    with machine.open(model) as opened:
+        text = on.read_either(opened)
         if checkpoint is not None:
             make_folder(checkpoint.parent)
-        total = most_coalitions(how, unit_count(units, opened.shape.n_blocks), budget)
-        with GameBar(total) as bar:
+        n_units = unit_count(run["granularity"], opened.shape.n_blocks)
+        with GameBar(most_coalitions(options["estimator"], n_units, options["budget"])) as bar:
             found = opened.shapley(
                 text,
-                what,
-                units,
-                None,
-                how,
-                budget,
-                sublayer_budget,
-                target_error,
-                least,
-                certainty,
-                seed or 0,
-                most,
-                checkpoint,
-                bar.game,
-                keep_probability=keep_probability,
-                subnetwork_size=subnetwork_size,
+                cap=most,
+                seed=on.seed or 0,
+                checkpoint=checkpoint,
+                progress=bar.game,
                 batch_progress=bar.batch,
+                **options,
+                **run,
+                **measured,
             )
-    parts: list[str] = []
-    if out is not None:
-        make_folder(out.parent)
-        found.save(out)
-        parts.append(wrote(out))
-    Output(json_).result(found.to_dict(), tables.shapley(found), "", tables.game(found), *parts)
-
-
-def _cap(given: str) -> float | Literal["default"] | None:
-    if given == "default":
-        return "default"
-    if given == "none":
-        return None
-    try:
-        return float(given)
-    except ValueError as error:
-        raise ArgumentError(f"--cap is '{given}', but must be a number, none or default") from error
+    parts = save_result(found, out)
+    machine.answer(found.to_dict(), tables.shapley(found), "", tables.game(found), *parts)

@@ -8,56 +8,41 @@ from typing import Annotated
 
 import typer
 
-from prunecore._progress import ProgressFunction
+from prunecore._native.progress import ProgressFunction
 from prunecore.cli import recovery_tables, study_search
+from prunecore.cli.demonstration import TEXTS, find_example_model
+from prunecore.cli.flags import expanded
 from prunecore.cli.options import (
-    ComputeOption,
-    JsonOption,
-    ThreadsOption,
-    apply_threads,
-    open_model,
+    Machine,
+    StudiedDataOption,
+    StudiedHeldOutOption,
+    StudiedModelArgument,
 )
-from prunecore.cli.output import Bar, Output, make_folder, wrote
+from prunecore.cli.output import Bar, make_folder, wrote
 from prunecore.cli.study_data import read_parts
-from prunecore.demonstration import TEXTS, find_example_model
 from prunecore.errors import ArgumentError
 from prunecore.plots import save_figure
-from prunecore.recovery_study import METHODS, STUDIED, RecoveryStudy, study_recovery
+from prunecore.studies.recovery_study import RecoveryStudy
+from prunecore.studies.study_recovery import METHODS, STUDIED, study_recovery
 
 QUICK_METHODS = ("bias", "closed_form", "kl_from_zero", "kl")
 QUICK_SEQUENCES = 96
 QUICK_STEPS = 20
 
-app = typer.Typer(help="Studies: many runs, a table, JSON and a figure.")
+app = typer.Typer(help="Run many searches or recoveries, and write a table, JSON and a figure.")
 
 app.command("search")(study_search.search)
 
 
 @app.command("recovery")
+@expanded
 def recovery(
-    model: Annotated[
-        Path | None,
-        typer.Argument(metavar="MODEL", help="Default: the small model of the repository."),
-    ] = None,
-    data: Annotated[
-        list[Path] | None,
-        typer.Option(
-            "--data",
-            metavar="FILE",
-            help="Text to learn from. May be given several times. Default, for the repository's "
-            "model: its own texts.",
-        ),
-    ] = None,
-    held_out: Annotated[
-        list[Path] | None,
-        typer.Option(
-            "--held-out",
-            metavar="FILE",
-            help="Other text to measure on. Default: the last sixth of the documents of each file.",
-        ),
-    ] = None,
+    model: StudiedModelArgument = None,
+    *,
+    data: StudiedDataOption = None,
+    held_out: StudiedHeldOutOption = None,
     out: Annotated[
-        Path, typer.Option("--out", metavar="DIR", help="Where to write table, JSON and picture.")
+        Path, typer.Option("--out", metavar="DIR", help="Where to write table, JSON and pictures.")
     ] = Path("out/recovery"),
     granularity: Annotated[
         str,
@@ -70,44 +55,50 @@ def recovery(
     most: Annotated[
         int | None,
         typer.Option(
-            "--most", metavar="N", help="Remove 1 to N units. Default: a third of the blocks."
+            "--most",
+            metavar="N",
+            help="Largest number of units removed; smaller numbers are studied as well. "
+            "Default: a third of the blocks.",
         ),
     ] = None,
-    rank: Annotated[int, typer.Option("--rank", metavar="R", help="Of the matrices.")] = 16,
+    rank: Annotated[int, typer.Option("--rank", metavar="R", help="Rank of the matrices.")] = 16,
     steps: Annotated[
         int | None,
-        typer.Option("--steps", metavar="N", help="Of each training. Default: 300."),
+        typer.Option(
+            "--steps", metavar="N", help="Number of steps of each training. Default: 300."
+        ),
     ] = None,
     step_tokens: Annotated[
-        int, typer.Option("--step-tokens", metavar="N", help="Tokens of a step.")
+        int, typer.Option("--step-tokens", metavar="N", help="Tokens per training step.")
     ] = 2048,
     learning_rate: Annotated[
         float | None,
-        typer.Option("--learning-rate", metavar="X", help="At its highest."),
+        typer.Option(
+            "--learning-rate",
+            metavar="X",
+            help="Highest learning rate. Default: chosen by kind and hidden size.",
+        ),
     ] = None,
     quick: Annotated[
         bool,
         typer.Option(
             "--quick",
-            help=f"Less of everything: removes N units only, {QUICK_STEPS} steps, no MSE and CE, "
-            f"{QUICK_SEQUENCES} sequences.",
+            help=f"Do less: remove only the largest number of units, train {QUICK_STEPS} steps on "
+            f"{QUICK_SEQUENCES} sequences, and leave out the objectives mse and ce.",
         ),
     ] = False,
     sequence_length: Annotated[
         int, typer.Option("--sequence-length", metavar="N", help="Tokens per sequence.")
     ] = 256,
     seed: Annotated[
-        int, typer.Option("--seed", metavar="N", help="Of first weights and batches.")
+        int, typer.Option("--seed", metavar="N", help="Seed of the first weights and the batches.")
     ] = 0,
-    compute: ComputeOption = None,
-    threads: ThreadsOption = None,
-    json_: JsonOption = False,
+    machine: Machine,
 ) -> None:
     """Measure what each kind of adapter wins back, by how much was removed."""
-    apply_threads(threads)
     directory = model or find_example_model()
     files = data or [directory / f"{text}.jsonl" for text in TEXTS]
-    with open_model(directory, compute) as opened, Bar() as bar:
+    with machine.open(directory) as opened, Bar() as bar:
 
         def step(label: str) -> ProgressFunction:
             bar.label = label
@@ -136,7 +127,7 @@ def recovery(
             step=step,
         )
     written = _write(found, make_folder(out))
-    Output(json_).result(
+    machine.answer(
         found.to_dict(), recovery_tables.study(found), "", *[wrote(path) for path in written]
     )
 

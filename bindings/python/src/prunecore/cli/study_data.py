@@ -6,9 +6,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from prunecore.cli.options import read_data
-from prunecore.data import Data
+from prunecore.data.data import Data
+from prunecore.data.text_split import split_by_document
 from prunecore.model import Model
-from prunecore.text_split import split_by_document
 
 
 def read_parts(
@@ -17,7 +17,7 @@ def read_parts(
     """The data and the held-out data; without files for these, the last documents of each file."""
     if held_out:
         return (
-            read_data(files, model, sequence_length, None, None),
-            read_data(held_out, model, sequence_length, None, None),
+            read_data(files, model, sequence_length),
+            read_data(held_out, model, sequence_length),
         )
     return split_by_document(files, model, sequence_length or None)

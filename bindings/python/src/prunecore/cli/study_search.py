@@ -9,23 +9,23 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from prunecore._progress import ProgressFunction
+from prunecore._native.progress import ProgressFunction
 from prunecore.cli import search_tables
+from prunecore.cli.demonstration import TEXTS, find_example_model
+from prunecore.cli.flags import expanded
 from prunecore.cli.options import (
-    ComputeOption,
-    JsonOption,
-    ThreadsOption,
-    apply_threads,
-    open_model,
+    Machine,
+    StudiedDataOption,
+    StudiedHeldOutOption,
+    StudiedModelArgument,
 )
-from prunecore.cli.output import Bar, Output, make_folder, wrote
+from prunecore.cli.output import Bar, make_folder, wrote
 from prunecore.cli.study_data import read_parts
-from prunecore.data import Data
-from prunecore.demonstration import TEXTS, find_example_model
+from prunecore.data.data import Data
 from prunecore.errors import ArgumentError
 from prunecore.plots import save_figure
-from prunecore.search_study import SearchStudy
-from prunecore.study_searching import COUNTS, METHODS, STUDIED, study_search
+from prunecore.studies.search_study import SearchStudy
+from prunecore.studies.study_search import COUNTS, METHODS, STUDIED, study_search
 
 QUICK_COUNTS = (2,)
 QUICK_METHODS = (
@@ -40,30 +40,14 @@ SEQUENCES = 24
 HELD_OUT_SEQUENCES = 48
 
 
+@expanded
 def search(
-    model: Annotated[
-        Path | None,
-        typer.Argument(metavar="MODEL", help="Default: the small model of the repository."),
-    ] = None,
-    data: Annotated[
-        list[Path] | None,
-        typer.Option(
-            "--data",
-            metavar="FILE",
-            help="Text to search on. May be given several times. Default, for the repository's "
-            "model: its own texts.",
-        ),
-    ] = None,
-    held_out: Annotated[
-        list[Path] | None,
-        typer.Option(
-            "--held-out",
-            metavar="FILE",
-            help="Other text to measure on. Default: the last sixth of the documents of each file.",
-        ),
-    ] = None,
+    model: StudiedModelArgument = None,
+    *,
+    data: StudiedDataOption = None,
+    held_out: StudiedHeldOutOption = None,
     out: Annotated[
-        Path, typer.Option("--out", metavar="DIR", help="Where to write tables, JSON and picture.")
+        Path, typer.Option("--out", metavar="DIR", help="Where to write tables, JSON and pictures.")
     ] = Path("out/search"),
     granularity: Annotated[
         str,
@@ -78,36 +62,37 @@ def search(
         typer.Option(
             "--remove",
             metavar="NUMBERS",
-            help=f"How many units, with commas between. Default: {','.join(map(str, COUNTS))}.",
+            help="How many units are removed, with commas between. "
+            f"Default: {','.join(map(str, COUNTS))}.",
         ),
     ] = None,
     sequences: Annotated[
         int | None,
         typer.Option(
-            "--sequences", metavar="N", help=f"Of the data, evenly taken. Default: {SEQUENCES}."
+            "--sequences",
+            metavar="N",
+            help=f"Number of sequences to search on, taken evenly from the data. "
+            f"Default: {SEQUENCES}.",
         ),
     ] = None,
     quick: Annotated[
         bool,
         typer.Option(
             "--quick",
-            help=f"Less of everything: {','.join(map(str, QUICK_COUNTS))} removed, "
-            f"{QUICK_SEQUENCES} sequences, no evolutionary and no random.",
+            help=f"Do less: remove {','.join(map(str, QUICK_COUNTS))} units, search on "
+            f"{QUICK_SEQUENCES} sequences, and leave out the strategies evolutionary and random.",
         ),
     ] = False,
     sequence_length: Annotated[
         int, typer.Option("--sequence-length", metavar="N", help="Tokens per sequence.")
     ] = 128,
-    compute: ComputeOption = None,
-    threads: ThreadsOption = None,
-    json_: JsonOption = False,
+    machine: Machine,
 ) -> None:
     """Measure what each strategy finds at the same number of removals, and what it takes."""
-    apply_threads(threads)
     directory = model or find_example_model()
     files = data or [directory / f"{text}.jsonl" for text in TEXTS]
     counts = (QUICK_COUNTS if quick else COUNTS) if remove is None else _numbers(remove)
-    with open_model(directory, compute) as opened, Bar() as bar:
+    with machine.open(directory) as opened, Bar() as bar:
 
         def step(label: str) -> ProgressFunction:
             bar.label = label
@@ -125,7 +110,7 @@ def search(
             step=step,
         )
     written = _write(found, make_folder(out))
-    Output(json_).result(
+    machine.answer(
         found.to_dict(), search_tables.study(found), "", *[wrote(path) for path in written]
     )
 

@@ -9,16 +9,16 @@ import numpy as np
 from rich.console import Group, RenderableType
 from rich.table import Table
 
-from prunecore.choice_evaluation import ChoiceEvaluation
+from prunecore._native.runtime import Runtime
 from prunecore.cli.output import count, table, titled
-from prunecore.curve import Curve
-from prunecore.evaluation import Evaluation
+from prunecore.importance.curve import Curve
+from prunecore.importance.scores import Scores
+from prunecore.measures.choice_evaluation import ChoiceEvaluation
+from prunecore.measures.evaluation import Evaluation
 from prunecore.plots.shapley_values import COVER
 from prunecore.plots.style import words
-from prunecore.runtime import Runtime
-from prunecore.scores import Scores
 from prunecore.shape import Cost, ModelShape, Sublayer
-from prunecore.shapley_scores import ShapleyScores
+from prunecore.shapley.scores import ShapleyScores
 
 METRICS_PER_TABLE = 5
 """So that a table fits into 80 columns."""

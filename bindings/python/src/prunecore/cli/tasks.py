@@ -12,102 +12,117 @@ import typer
 from rich.console import RenderableType
 from rich.table import Table
 
+from prunecore._native.names.tables import GRANULARITIES
+from prunecore.cli.flags import expanded
 from prunecore.cli.options import (
-    ComputeOption,
-    JsonOption,
     LengthOption,
+    Machine,
     ModelArgument,
-    ThreadsOption,
-    apply_threads,
-    open_model,
+    OutFolderOption,
     read_data,
 )
-from prunecore.cli.output import Bar, Output, make_folder, table, titled, wrote
+from prunecore.cli.output import Bar, make_folder, table, titled, wrote
 from prunecore.errors import ArgumentError
 from prunecore.plots import save_figure
 from prunecore.plots.style import words
-from prunecore.task_measuring import compare_tasks
-from prunecore.tasks import TaskComparison
+from prunecore.studies.compare_tasks import compare_tasks
+from prunecore.studies.task_comparison import TaskComparison
 
 TasksOption = Annotated[
     list[str],
     typer.Option(
         "--data",
         metavar="NAME=FILE",
-        help="A task and its text (.txt; .jsonl, field text) or token ids (.npy). Once per task; "
-        "the same name again adds a file to it.",
+        help="Name of a task, and its text (.txt; .jsonl with a field text) or token ids (.npy). "
+        "Give it once for each task; the same name again adds a file to the task.",
     ),
 ]
 MOST_ROWS = 12
 """Compromises that the table shows; the JSON file holds all of them."""
 
 
+@expanded
 def tasks(
     model: ModelArgument,
+    *,
     data: TasksOption,
-    out: Annotated[
-        Path, typer.Option("--out", metavar="DIR", help="Where to write JSON and pictures.")
-    ],
+    out: OutFolderOption,
     metric: Annotated[
         str,
-        typer.Option("--metric", metavar="NAME", help="A metric of `score`, or shapley."),
+        typer.Option(
+            "--metric", metavar="NAME", help="Metric of the scores: one of `score`, or shapley."
+        ),
     ] = "leave_one_out_loss",
     granularity: Annotated[
         str,
         typer.Option(
-            "--granularity", metavar="G", help="sublayer, block, attention or feed_forward."
+            "--granularity",
+            metavar="G",
+            help=f"What counts as one unit: {', '.join(GRANULARITIES)}.",
         ),
     ] = "sublayer",
     remove: Annotated[
         int | None,
-        typer.Option("--remove", metavar="N", help="Units removed at most. Default: half."),
+        typer.Option(
+            "--remove", metavar="N", help="Largest number of units removed. Default: half of them."
+        ),
     ] = None,
     calibration: Annotated[
         int,
-        typer.Option("--calibration", metavar="N", help="Sequences of each task to score on."),
+        typer.Option(
+            "--calibration",
+            metavar="N",
+            help="Number of sequences of each task that units are scored on.",
+        ),
     ] = 16,
     held_out: Annotated[
         int,
         typer.Option(
-            "--held-out", metavar="N", help="Other sequences, the last ones, to measure on."
+            "--held-out",
+            metavar="N",
+            help="Number of other sequences, the last ones, that losses are measured on.",
         ),
     ] = 16,
     combine: Annotated[
         str,
         typer.Option(
-            "--combine", metavar="WHAT", help="What orders for all add up: rank, importance."
+            "--combine",
+            metavar="WHAT",
+            help="What is added up over the tasks to order the units: rank or importance.",
         ),
     ] = "rank",
     steps: Annotated[
         int | None,
-        typer.Option("--steps", metavar="N", help="Weights of tasks are multiples of 1 / N."),
+        typer.Option(
+            "--steps",
+            metavar="N",
+            help="Resolution of the weights of tasks: they are multiples of 1 / N.",
+        ),
     ] = None,
     budget: Annotated[
         int | None,
-        typer.Option("--budget", metavar="N", help="Of shapley: coalitions asked for at most."),
+        typer.Option(
+            "--budget", metavar="N", help="With shapley: largest number of coalitions to evaluate."
+        ),
     ] = None,
     sequence_length: LengthOption = 256,
-    seed: Annotated[int, typer.Option("--seed", metavar="N", help="Of shapley.")] = 0,
-    compute: ComputeOption = None,
-    threads: ThreadsOption = None,
-    json_: JsonOption = False,
+    seed: Annotated[
+        int, typer.Option("--seed", metavar="N", help="With shapley: seed of the coalitions.")
+    ] = 0,
+    machine: Machine,
 ) -> None:
     """Compare tasks by what a model needs for them, and find orders that suit them all."""
-    apply_threads(threads)
     if seed < 0:
         raise ArgumentError(f"--seed is {seed}, but must not be negative")
     files = _files(data)
-    with open_model(model, compute) as opened, Bar() as bar:
+    with machine.open(model) as opened, Bar() as bar:
         found = compare_tasks(
             opened,
-            {
-                name: read_data(paths, opened, sequence_length, None, None)
-                for name, paths in files.items()
-            },
+            {name: read_data(paths, opened, sequence_length) for name, paths in files.items()},
             granularity,
             metric,
-            remove,
-            seed,
+            remove=remove,
+            seed=seed,
             calibration=calibration,
             held_out=held_out,
             combine=combine,  # type: ignore[arg-type]  # the call checks the name
@@ -117,7 +132,7 @@ def tasks(
         )
     make_folder(out)
     written = _write(found, out)
-    Output(json_).result(
+    machine.answer(
         found.to_dict(),
         _correlations(found),
         "",

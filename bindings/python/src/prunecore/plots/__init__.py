@@ -14,6 +14,7 @@ from prunecore.plots.search_path import search_path
 from prunecore.plots.search_study import search_losses
 from prunecore.plots.shapley_values import shapley_values
 from prunecore.plots.style import save_figure
+from prunecore.plots.tasks import task_correlation, task_damage, task_front
 
 __all__ = [
     "heat_map",
@@ -24,4 +25,7 @@ __all__ = [
     "search_losses",
     "search_path",
     "shapley_values",
+    "task_correlation",
+    "task_damage",
+    "task_front",
 ]

@@ -14,7 +14,7 @@ from prunecore.plots.style import FONT_SIZE, new_figure, words
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from prunecore.scores import Scores
+    from prunecore.importance.scores import Scores
 
 
 def heat_map(scores: Scores, metrics: Sequence[str]) -> Figure:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from prunecore.scores import Scores
+    from prunecore.importance.scores import Scores
 
 _TITLE_UNITS = {"angular": "pi", "leave_one_out_loss": "nats per token"}
 _OUTLIER = 8.0

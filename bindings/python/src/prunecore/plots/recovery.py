@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from prunecore.recovery_study import RecoveryStudy
+    from prunecore.studies.recovery_study import RecoveryStudy
 
 # One colour for an objective; lines are broken where it started from zero.
 METHOD_SERIES: dict[str, Series] = {

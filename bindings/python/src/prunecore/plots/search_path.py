@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from prunecore.search_result import SearchResult
+    from prunecore.search.result import SearchResult
 
 _DAMAGES = {
     "loss": "loss (nats per token)",

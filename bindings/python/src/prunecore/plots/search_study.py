@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from prunecore.search_study import SearchStudy
+    from prunecore.studies.search_study import SearchStudy
 
 # One colour for a strategy, the other lines of which are broken in other ways.
 METHOD_SERIES: dict[str, Series] = {

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from prunecore.scores import Scores
-    from prunecore.shapley_scores import ShapleyScores
+    from prunecore.importance.scores import Scores
+    from prunecore.shapley.scores import ShapleyScores
 
 Values = npt.NDArray[np.float64]
 

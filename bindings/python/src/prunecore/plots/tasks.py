@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.image import AxesImage
 
-    from prunecore.tasks import TaskComparison, Values
+    from prunecore.studies.task_comparison import TaskComparison, Values
 
 _COLUMNS = 3
 

@@ -20,7 +20,7 @@ except ImportError as error:
     ) from error
 
 from prunecore.torch.adapter_module import AdapterModule, load_adapters
-from prunecore.torch.masking import AppliedMask
+from prunecore.torch.applied_mask import AppliedMask
 from prunecore.torch.wrapped import WrappedModel, wrap
 
 __all__ = ["AdapterModule", "AppliedMask", "WrappedModel", "load_adapters", "wrap"]

@@ -12,9 +12,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from prunecore._json_files import read_json_file
-from prunecore.adapters import JSON_FILE, Adapters
+from prunecore._native.json_files import read_json_file
 from prunecore.errors import FormatError
+from prunecore.recovery.adapters import JSON_FILE, Adapters
 
 
 class AdapterModule(nn.Module):

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from prunecore.errors import UnsupportedError
-from prunecore.host import ElementType
+from prunecore.hosts.host import ElementType
 from prunecore.shape import Sublayer
 from prunecore.torch.architectures import Parts
 from prunecore.torch.decoder import Decoder
@@ -47,7 +47,16 @@ def sublayers(decoder: Decoder, parts: Parts | None) -> list[Sublayer]:
             count, size = _sizes(modules)
             kv = 0 if place else _kv_bytes(decoder.config, layer)
             window = 0 if place else _window(decoder.config, block)
-            made.append(Sublayer(block, bool(place), count, size, kv, window))
+            made.append(
+                Sublayer(
+                    block=block,
+                    is_feed_forward=bool(place),
+                    parameters=count,
+                    parameter_bytes=size,
+                    kv_bytes=kv,
+                    window=window,
+                )
+            )
     return made
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, log_softmax
 
-from prunecore.host import Distance, HeadObjective
+from prunecore.hosts.host import Distance, HeadObjective
 from prunecore.torch.decoder import Decoder
 
 _CPU_LOGITS = 1 << 24

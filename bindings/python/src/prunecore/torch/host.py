@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from prunecore.errors import DataError
-from prunecore.host import (
+from prunecore.hosts.host import (
     Distance,
     HeadObjective,
     Host,
@@ -23,11 +23,11 @@ from prunecore.host import (
 )
 from prunecore.torch import costs, head
 from prunecore.torch.adapter_module import AdapterModule
+from prunecore.torch.applied_mask import check_whole
 from prunecore.torch.architectures import Parts
 from prunecore.torch.decoder import Arguments, Decoder
 from prunecore.torch.gradients import pull
 from prunecore.torch.layouts import Layout
-from prunecore.torch.masking import check_whole
 from prunecore.torch.states import TorchState, together
 from prunecore.torch.sublayers import attention, feed_forward, root_mean_square_norm
 

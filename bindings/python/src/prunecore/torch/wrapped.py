@@ -11,20 +11,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from prunecore.adapters import Adapters
 from prunecore.errors import ArgumentError, UnsupportedError
-from prunecore.host_model import HostModel
-from prunecore.mask import as_keep
+from prunecore.hosts.host_model import HostModel
+from prunecore.masks.mask import as_keep
+from prunecore.recovery.adapters import Adapters
 from prunecore.torch.adapter_module import load_adapters
+from prunecore.torch.applied_mask import AppliedMask, Pruning, check_whole
 from prunecore.torch.architectures import Parts, parts_of
 from prunecore.torch.decoder import Decoder
 from prunecore.torch.host import TorchHost
 from prunecore.torch.layouts import Layout
-from prunecore.torch.masking import AppliedMask, Pruning, check_whole
 from prunecore.torch.states import TorchState
 
 if TYPE_CHECKING:
-    from prunecore.mask import MaskLike
+    from prunecore.masks.mask import MaskLike
 
 _PROBE_TOKENS = 5
 _TOLERANCES = {torch.float32: 1e-4, torch.float64: 1e-4, torch.float16: 2e-2}

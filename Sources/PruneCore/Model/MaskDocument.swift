@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+/// A keep mask as JSON, with a word on where it comes from.
+///
+///     {"format": "prunecore.mask", "version": 1, "n_blocks": 12, "removed": ["attn.3", "ffn.7"], "provenance": {}}
+public enum MaskDocument {
+    private static let format = "prunecore.mask"
+    private static let version = 1
+
+    /// - Parameter provenance: a JSON object; nil = an empty one.
+    /// Errors: `.format` if it is not.
+    public static func write(_ mask: KeepMask, provenance: String?) throws(PruneError) -> String {
+        """
+        {"format": "\(format)", "version": \(version), "n_blocks": \(mask.blockCount), \
+        "removed": [\(removedNames(mask))], "provenance": \(try checkedProvenance(provenance))}
+        """
+    }
+
+    /// The removed sublayers as elements of a JSON array.
+    static func removedNames(_ mask: KeepMask) -> String {
+        mask.removed.map { "\"\(sublayerName($0))\"" }.joined(separator: ", ")
+    }
+
+    /// What a caller gave as provenance, as text of a JSON object inside a document. Errors: `.format` if it is none.
+    static func checkedProvenance(_ provenance: String?) throws(PruneError) -> String {
+        guard let provenance else { return "{}" }
+        // Read inside an array, because it must not nest too deep for a reader once it is inside the document.
+        let inside = try JSONValue.parse(Array("[\(provenance)]".utf8), source: "provenance")
+        guard case .array(let values) = inside, values.count == 1, case .object = values[0] else {
+            throw PruneError(.format, "provenance must be a JSON object")
+        }
+        return provenance
+    }
+
+    /// Errors: `.format`, with what is wrong; `.unsupported` for a later version.
+    public static func read(_ text: String) throws(PruneError) -> KeepMask {
+        guard case .object(let object) = try JSONValue.parse(Array(text.utf8), source: "mask") else {
+            throw PruneError(.format, "mask: the JSON is not an object")
+        }
+        guard case .string(format) = object["format"] else {
+            throw PruneError(.format, "mask: \"format\" is not \"\(format)\"; write masks with prune_mask_to_json")
+        }
+        guard case .integer(let found) = object["version"], found >= 1 else {
+            throw PruneError(.format, "mask: \"version\" is not an integer of at least 1")
+        }
+        guard found == version else {
+            throw PruneError(
+                .unsupported, "mask: \"version\" is \(found), this library reads \(version); use a newer one")
+        }
+        return try mask(blocks: object["n_blocks"], removed: object["removed"], source: "mask")
+    }
+
+    /// The mask that the members "n_blocks" and "removed" of a document give. Errors: `.format`, naming `source`.
+    static func mask(blocks: JSONValue?, removed: JSONValue?, source: String) throws(PruneError) -> KeepMask {
+        guard case .integer(let blocks) = blocks, (1...KeepMask.mostBlocks).contains(blocks) else {
+            throw PruneError(.format, "\(source): \"n_blocks\" is not an integer from 1 to \(KeepMask.mostBlocks)")
+        }
+        guard case .array(let names) = removed else {
+            throw PruneError(.format, "\(source): \"removed\" is not an array of sublayer names")
+        }
+        var mask = KeepMask(blocks: blocks)
+        let sublayers = Dictionary(uniqueKeysWithValues: (0..<2 * blocks).map { (sublayerName($0), $0) })
+        for name in names {
+            guard case .string(let name) = name, let sublayer = sublayers[name] else {
+                throw PruneError(
+                    .format,
+                    "\(source): \(name.described) in \"removed\" is not a sublayer of \(blocks) blocks, such as \"attn.0\""
+                )
+            }
+            mask = mask.removing(unit: sublayer, .sublayer)
+        }
+        return mask
+    }
+}

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The names of what the C header numbers, one table per module."""

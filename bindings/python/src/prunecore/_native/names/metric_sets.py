@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Several metrics at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from prunecore._native.names.tables import METRIC, METRICS, STATIC_METRICS
+from prunecore.errors import ArgumentError
+
+
+def metric_bits(names: Iterable[str]) -> int:
+    """The header's bit set for several metrics."""
+    return sum(METRIC.value(name) for name in set(names))
+
+
+def parse_metrics(
+    metrics: str | Sequence[str],
+    *,
+    static: tuple[str, ...] = STATIC_METRICS,
+    everything: tuple[str, ...] | None = None,
+) -> tuple[str, ...]:
+    """Reads a choice of metrics.
+
+    Parameters
+    ----------
+    metrics : str or sequence of str
+        "static", "all", a name, names with commas between them, or a sequence of names.
+    static : tuple of str
+        What "static" stands for.
+    everything : tuple of str, optional
+        What "all" stands for. Default: every metric.
+
+    Returns
+    -------
+    tuple of str
+        Each metric once, in the order of METRICS.
+
+    Raises
+    ------
+    ArgumentError
+        A name is unknown, or there is none.
+    """
+    asked = metrics.split(",") if isinstance(metrics, str) else list(metrics)
+    chosen: set[str] = set()
+    for given in asked:
+        name = str(given).strip().replace("-", "_")
+        if name == "all":
+            chosen.update(METRICS if everything is None else everything)
+        elif name == "static":
+            chosen.update(static)
+        elif name in METRICS:
+            chosen.add(name)
+        else:
+            known = ", ".join(METRICS)
+            raise ArgumentError(f"unknown metric '{name}': the metrics are {known}, static and all")
+    if not chosen:
+        raise ArgumentError("no metric is given")
+    return tuple(name for name in METRICS if name in chosen)

@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Checkpoints: a game or a search on disk, so that a run that was killed goes on where it stood."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from prunecore.errors import ArgumentError, FileError, FormatError, UnsupportedError
+
+FORMAT = "prunecore.checkpoint"
+LONGEST_HEADER = 1 << 20
+
+
+class RunFile:
+    """A file that holds a saved game, or a saved search, and what it is about.
+
+    It is one line of JSON, {"format", "version", "run", "bytes"}, and after it the game's bytes,
+    which carry a checksum of their own. A write replaces the whole file at once: whenever the
+    process dies, the file is that of the last write or of the one before.
+
+    Parameters
+    ----------
+    path : path
+        The file; it need not be there yet, but its folder must be.
+    run : mapping
+        What the numbers of the game depend on, as JSON values: model, data, options.
+
+    Attributes
+    ----------
+    notes : dict
+        JSON values that are kept beside the game and that a run need not agree with, such as
+        measured times. `load` reads them.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], run: Mapping[str, Any]) -> None:
+        self.path = Path(path)
+        self._run: dict[str, Any] = json.loads(json.dumps(dict(run)))
+        self.notes: dict[str, Any] = {}
+
+    def load(self) -> bytes | None:
+        """The saved game; None if there is no file.
+
+        Raises
+        ------
+        ArgumentError
+            The file belongs to another run; the text says what differs.
+        FormatError, UnsupportedError
+            It is damaged, no checkpoint, or of another version.
+        FileError
+            It cannot be read.
+        """
+        try:
+            content = self.path.read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise self._unreadable(error) from error
+        header, _, game = content.partition(b"\n")
+        record = self._header(header)
+        if record["bytes"] != len(game):
+            raise FormatError(
+                f"the checkpoint {self.path} is damaged: it holds {len(game)} of "
+                f"{record['bytes']} bytes"
+            )
+        self._compare(record["run"])
+        self.notes = record.get("notes", {})
+        return game
+
+    def _header(self, line: bytes) -> dict[str, Any]:
+        try:
+            record = json.loads(line[:LONGEST_HEADER])
+        except (ValueError, RecursionError) as error:
+            raise FormatError(f"{self.path} is no checkpoint, or is damaged") from error
+        if not isinstance(record, dict) or record.get("format") != FORMAT:
+            raise FormatError(f"{self.path} is no checkpoint, or is damaged")
+        if record.get("version") != 1:
+            raise UnsupportedError(
+                f"the checkpoint {self.path} is of version {record.get('version')}, but this "
+                "version reads only 1"
+            )
+        kinds = {"run": dict, "bytes": int, "notes": dict}
+        found = {"notes": {}, **record}
+        if not all(isinstance(found.get(name), kind) for name, kind in kinds.items()):
+            raise FormatError(f"the checkpoint {self.path} is damaged")
+        return record
+
+    def _compare(self, found: dict[str, Any]) -> None:
+        differing = [
+            f"{name} is {_shown(found.get(name))} there and {_shown(self._run.get(name))} here"
+            for name in sorted(found.keys() | self._run.keys())
+            if found.get(name) != self._run.get(name)
+        ]
+        if differing:
+            raise ArgumentError(
+                f"the checkpoint {self.path} belongs to another run: {'; '.join(differing)}. "
+                "Name another file, or delete this one to begin anew"
+            )
+
+    def save(self, game: bytes) -> None:
+        """Writes the game, in place of what the file held.
+
+        Raises
+        ------
+        FileError
+            It cannot be written; the file is as it was.
+        """
+        header = {"format": FORMAT, "version": 1, "run": self._run, "bytes": len(game)}
+        if self.notes:
+            header["notes"] = self.notes
+        # In the same folder, so that renaming cannot cross file systems. One name, so that what a
+        # killed process leaves is written over by the next.
+        partial = self.path.with_name(f"{self.path.name}.partial")
+        try:
+            with partial.open("wb") as file:
+                file.write(json.dumps(header).encode() + b"\n" + game)
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(self.path)
+            _sync_folder(self.path.parent)
+        except OSError as error:
+            raise FileError(
+                f"the checkpoint {self.path} cannot be written: {error.strerror or error}"
+            ) from error
+
+    def _unreadable(self, error: OSError) -> FileError:
+        return FileError(f"the checkpoint {self.path} cannot be read: {error.strerror or error}")
+
+
+def _sync_folder(folder: Path) -> None:
+    """Makes a renaming last through a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 24 else f"{text[:20]}..."

@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The formats that models are exported in, by name.
+
+A format is a function that takes an `Export` and writes it. Those of directories are the library's
+own; others are added to `EXPORT_FORMATS` by the module that writes them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from prunecore._native.library import ffi, lib
+from prunecore._native.options_generated import ExportOptions
+from prunecore._native.progress import ProgressFunction, Watch
+from prunecore.errors import ArgumentError
+from prunecore.masks.mask import as_keep, keep_pointer
+
+if TYPE_CHECKING:
+    from prunecore.masks.mask import MaskLike
+    from prunecore.opened import OpenModel
+    from prunecore.recovery.adapters import Adapters
+
+
+@dataclass(frozen=True)
+class Export:
+    """What is exported, and where to.
+
+    Attributes
+    ----------
+    model : Model
+        The model that is pruned.
+    path : Path
+        The directory or file that is written.
+    mask : Mask or array, or None
+        What is removed; None = what the adapters stand in for, or else the model's mask.
+    adapters : Adapters or None
+        What stands in the places of removed sublayers.
+    provenance : mapping or None
+        JSON values that are kept with the export.
+    options : ExportOptions
+        The plain options, such as whether an earlier export at `path` is replaced.
+    progress : callable or None
+        Told of progress; a true result, or an exception, stops the export.
+    """
+
+    model: OpenModel
+    path: Path
+    mask: MaskLike | None = None
+    adapters: Adapters | None = None
+    provenance: Mapping[str, Any] | None = None
+    options: ExportOptions = field(default_factory=ExportOptions)
+    progress: ProgressFunction | None = None
+
+
+def write_checkpoint(export: Export, *, format: str) -> None:
+    """Writes a directory: the formats that prunecore.h names."""
+    options = export.options.new()
+    options.format = int(ffi.integer_const(f"PRUNE_FORMAT_{format.upper()}"))
+    provenance = ffi.new("char[]", _provenance(export.provenance))
+    options.provenance_json = provenance
+    watch = Watch(export.progress)
+    options.progress = watch.callback
+    path = os.fsencode(export.path)
+    if b"\0" in path:
+        raise ArgumentError("the path of the export holds a NUL character")
+    pointer, count = keep_pointer(as_keep(export.mask, export.model.shape.n_blocks))
+    adapters = ffi.NULL if export.adapters is None else export.adapters.handle
+    watch.check(
+        lib.prune_model_export(export.model.handle, pointer, count, adapters, path, options)
+    )
+
+
+def _provenance(provenance: Mapping[str, Any] | None) -> bytes:
+    try:
+        text = json.dumps(dict(provenance or {}), ensure_ascii=False, allow_nan=False)
+        return text.encode()
+    except (TypeError, ValueError) as error:
+        raise ArgumentError(f"provenance cannot be written as JSON: {error}") from error
+
+
+def write_gguf(export: Export) -> None:
+    """Writes a file for llama.cpp: see `export_gguf`, which has more options."""
+    from prunecore.export.gguf import export_gguf
+
+    if export.options.shard_bytes is not None:
+        raise ArgumentError("shard_bytes is given, but a GGUF export is one file")
+    export_gguf(
+        export.model,
+        export.path,
+        export.mask,
+        export.adapters,
+        replace=export.options.replace,
+        provenance=export.provenance,
+        progress=export.progress,
+    )
+
+
+EXPORT_FORMATS: dict[str, Callable[[Export], None]] = {
+    name: partial(write_checkpoint, format=name) for name in ("hf", "hf_plain", "hf_custom", "deci")
+} | {"gguf": write_gguf}
+"""What writes each format. docs/export.md says what they are."""
+
+
+def export_format(name: str) -> Callable[[Export], None]:
+    """What writes a format. Raises `ArgumentError` for a name that is none."""
+    if name not in EXPORT_FORMATS:
+        raise ArgumentError(f"format is {name!r}, but must be one of {', '.join(EXPORT_FORMATS)}")
+    return EXPORT_FORMATS[name]

@@ -1,0 +1,279 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`export_gguf`: a pruned or recovered model as one GGUF file."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import gguf
+
+from prunecore._native.progress import ProgressFunction
+from prunecore.errors import ArgumentError, FileError, UnsupportedError
+from prunecore.export.gguf import metadata
+from prunecore.export.gguf.architecture import choose
+from prunecore.export.gguf.layers import Layer, layers
+from prunecore.export.gguf.number_types import NumberType, NumberTypes
+from prunecore.export.gguf.operations import Attention, operations
+from prunecore.export.gguf.rotary import Rotary
+from prunecore.export.gguf.tensor_plan import TensorPlan
+from prunecore.export.gguf.vocabulary import Vocabulary, read_vocabulary
+from prunecore.export.gguf.write import Steps, write_file
+from prunecore.masks.mask import Mask, as_keep
+from prunecore.opened import OpenModel
+from prunecore.recovery.adapters import Adapters
+from prunecore.tensors.stored import StoredTensors, read_config
+
+if TYPE_CHECKING:
+    from prunecore.masks.mask import MaskLike
+
+
+@dataclass(frozen=True)
+class GGUFExport:
+    """What `export_gguf` wrote.
+
+    Attributes
+    ----------
+    path : Path
+        The file.
+    architecture : str
+        `general.architecture`: llama, deci, qwen2 or qwen3.
+    layers : list of dict
+        What is in the slots of each layer: names of sublayers, "adapter of attn.3", "zero", None.
+    context_length : int
+        Positions up to which the file computes what the model does.
+    has_tokenizer : bool
+        Whether it takes text.
+    bytes : int
+        Of the file.
+    tensors_sha256 : str
+        Of its tensors, as `prunecore.tensors_sha256` in it says.
+    notes : list of str
+        What a user should know: sentences.
+    """
+
+    path: Path
+    architecture: str
+    layers: list[dict[str, str | None]]
+    context_length: int
+    has_tokenizer: bool
+    bytes: int
+    tensors_sha256: str
+    notes: list[str]
+
+    def to_dict(self) -> dict[str, Any]:
+        """All fields, for JSON."""
+        return {**asdict(self), "path": str(self.path)}
+
+
+def export_gguf(
+    model: OpenModel | str | os.PathLike[str],
+    path: str | os.PathLike[str],
+    mask: MaskLike | None = None,
+    adapters: Adapters | None = None,
+    dtype: NumberType = "auto",
+    *,
+    tokenizer: bool | None = None,
+    replace: bool = False,
+    provenance: Mapping[str, Any] | None = None,
+    progress: ProgressFunction | None = None,
+) -> GGUFExport:
+    """Writes a pruned or recovered model as a GGUF file, which llama.cpp runs as it is.
+
+    Whole blocks removed from a Llama or Mistral stay a `llama`, from a Qwen2 or Qwen3 a `qwen2` or
+    `qwen3`; all else becomes a `deci`. Tensors are read and written a part at a time.
+
+    Parameters
+    ----------
+    model : Model or path
+        A model that was opened from a directory, or that directory.
+    path : path
+        The file to write. It appears when it is whole.
+    mask : Mask or array, optional
+        Default: that of the adapters, else the model's.
+    adapters : Adapters, optional
+        Bias adapters become biases; linear ones and low-rank ones, multiplied out, layers of a
+        matrix. Matrices that are applied to the stream without a norm cannot be written.
+    dtype : {"auto", "F32", "F16", "BF16", "Q8_0"}
+        Of matrices. "auto" keeps the type that each is stored in.
+    tokenizer : bool, optional
+        Whether to carry the tokenizer over. Default: if there is a tokenizer.json. False: the
+        file takes and gives token ids alone.
+    replace : bool
+        Whether a file of that name may be replaced.
+    provenance : mapping, optional
+        JSON values to keep in the file under `prunecore.provenance`.
+    progress : callable, optional
+        Called as `progress(stage, done, total, seconds)`, steps being tensors; a true result stops
+        the call with `Cancelled`, an exception stops it and is raised again.
+
+    Raises
+    ------
+    UnsupportedError
+        llama.cpp has no words for it; the text says for what, and what to do.
+    ArgumentError
+        Mask and adapters do not fit the model or each other, or an option is no known name.
+    FileError
+        The file exists, or cannot be written.
+    NonFiniteError
+        A weight is not finite, or too large for float16.
+    """
+    if not isinstance(model, OpenModel):
+        with OpenModel(model) as opened:
+            return export_gguf(
+                opened, path, mask, adapters, dtype,
+                tokenizer=tokenizer, replace=replace, provenance=provenance, progress=progress,
+            )  # fmt: skip
+    directory = _directory(model)
+    target = Path(path)
+    if target.exists() and not replace:
+        raise FileError(f"{target} exists already: name another file, or give replace=True")
+    keep = _mask(model, mask, adapters)
+    config = read_config(directory)
+    activation = config.get("hidden_act") or "silu"
+    if activation != "silu":
+        raise UnsupportedError(
+            f"{directory}: hidden_act is {activation}, but the graphs of llama.cpp compute silu"
+        )
+    shape = model.shape
+    plan = layers(operations(keep, adapters))
+    rotary = Rotary.read(config, shape.context_length)
+    stored = StoredTensors(directory)
+    has_output_bias = any(
+        f"model.layers.0.{name}.bias" in stored
+        for name in ("self_attn.o_proj", "mlp.gate_proj", "mlp.up_proj", "mlp.down_proj")
+    )
+    architecture = choose(shape, plan, rotary, has_output_bias)
+    types = NumberTypes(dtype, shape.element_type)
+    words = _vocabulary(directory, shape.vocabulary_size, tokenizer)
+    context, notes = _context_length(model, keep)
+    notes += [] if words is None else words.notes
+    notes += _layer_notes(plan, shape.n_blocks)
+
+    writer = gguf.GGUFWriter(None, architecture.name)
+    writer.add_name(directory.resolve().name)
+    writer.add_file_type(types.file_type)
+    writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
+    metadata.add_shape(
+        writer,
+        architecture,
+        shape=shape,
+        layers=plan,
+        context_length=context,
+        norm_epsilon=float(config.get("rms_norm_eps") or 1e-6),
+    )
+    metadata.add_rotary(writer, architecture, rotary)
+    if words is None:
+        writer.add_tokenizer_model("no_vocab")
+    else:
+        words.add_to(writer, directory)
+    metadata.add_provenance(writer, plan, _records(model, keep, adapters, provenance))
+    tensors = list(
+        TensorPlan(shape, stored, adapters, architecture, types).tensors(
+            plan, rotary.divisors(shape.head_size) if architecture.reads_rope_divisors else None
+        )
+    )
+    digest = write_file(target, writer, tensors, Steps(len(tensors), progress))
+    return GGUFExport(
+        path=target,
+        architecture=architecture.name,
+        layers=[layer.describe() for layer in plan],
+        context_length=context,
+        has_tokenizer=words is not None,
+        bytes=target.stat().st_size,
+        tensors_sha256=digest,
+        notes=notes,
+    )
+
+
+def _directory(model: OpenModel) -> Path:
+    if model.is_recovered:
+        raise UnsupportedError(
+            "a recovered model is not exported itself: export the model that it was made from, and "
+            "give the adapters"
+        )
+    if model.directory is None:
+        raise UnsupportedError(
+            "a model that did not come from a directory is not exported as GGUF: its weights and "
+            "tokenizer are read from there"
+        )
+    return model.directory
+
+
+def _mask(model: OpenModel, mask: MaskLike | None, adapters: Adapters | None) -> Mask:
+    if adapters is None:
+        keep = as_keep(mask, model.shape.n_blocks)
+        return model.mask if keep is None else mask if isinstance(mask, Mask) else Mask(keep)
+    if mask is not None:
+        adapters.check_mask(mask)
+    own = adapters.summary
+    if (own.n_blocks, own.hidden_size) != (model.shape.n_blocks, model.shape.hidden_size):
+        raise ArgumentError(
+            f"the adapters are for {own.n_blocks} blocks of hidden size {own.hidden_size}, but the "
+            f"model has {model.shape.n_blocks} of {model.shape.hidden_size}"
+        )
+    return mask if isinstance(mask, Mask) else adapters.mask
+
+
+def _vocabulary(directory: Path, rows: int, wanted: bool | None) -> Vocabulary | None:
+    if wanted is False:
+        return None
+    found = read_vocabulary(directory, rows)
+    if found is None and wanted:
+        raise FileError(f"{directory / 'tokenizer.json'} is missing")
+    return found
+
+
+def _context_length(model: OpenModel, mask: Mask) -> tuple[int, list[str]]:
+    """Positions that the file speaks of: no more than any attention that is left sees.
+
+    The graphs of llama.cpp that are used here attend to all tokens before.
+    """
+    windows = [
+        sublayer.window
+        for sublayer, keeps in zip(model.sublayers, mask.keep, strict=True)
+        if keeps and sublayer.window
+    ]
+    whole = model.shape.context_length
+    if not windows or min(windows) >= whole:
+        return whole, []
+    return min(windows), [
+        f"llama.cpp computes no sliding window for this architecture: up to {min(windows)} "
+        "tokens the file computes what the model does, and says so as its context length"
+    ]
+
+
+def _layer_notes(plan: Sequence[Layer], n_blocks: int) -> list[str]:
+    notes = []
+    zero = [n for n, layer in enumerate(plan) if layer.feed_forward is None]
+    if zero:
+        notes.append(f"layers {zero} hold a feed-forward of zeros: llama.cpp needs one in each")
+    if metadata.linear_layers(plan)[:1] == [0] and plan[0].describe()["attention"] == "zero":
+        notes.append("layer 0 holds a matrix of zeros: llama.cpp needs attention in it")
+    if len(plan) > n_blocks:
+        notes.append(f"it has {len(plan)} layers: adapters after adapters need layers of their own")
+    if not all(isinstance(layer.attention, Attention) for layer in plan):
+        notes.append("enable flash attention (-fa on): without it only keys shrink, values do not")
+    return notes
+
+
+def _records(
+    model: OpenModel, mask: Mask, adapters: Adapters | None, provenance: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """What `prunecore.*` keys say, as JSON values."""
+    records: dict[str, Any] = {"mask": json.loads(mask.to_json()), "model": model.provenance}
+    if adapters is not None:
+        records["adapters"] = {
+            "sha256": adapters.digest,
+            "adapters": [adapter.to_dict() for adapter in adapters],
+        }
+    if provenance is not None:
+        try:
+            records["provenance"] = json.loads(json.dumps(dict(provenance), allow_nan=False))
+        except (TypeError, ValueError) as error:
+            raise ArgumentError(f"provenance cannot be written as JSON: {error}") from error
+    return records

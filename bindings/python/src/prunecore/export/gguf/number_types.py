@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Types of the numbers in a GGUF file, and the bytes that they make."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal, TypeAlias
+
+import gguf
+import numpy as np
+
+from prunecore.errors import ArgumentError, NonFiniteError
+from prunecore.tensors.stored import Floats, StoredTensor
+
+NumberType: TypeAlias = Literal["auto", "F32", "F16", "BF16", "Q8_0"]
+_Type = gguf.GGMLQuantizationType
+
+_NAMED = {"F32": _Type.F32, "F16": _Type.F16, "BF16": _Type.BF16, "Q8_0": _Type.Q8_0}
+_STORED = {"fp32": _Type.F32, "fp16": _Type.F16, "bf16": _Type.BF16}
+_FILE_TYPES = {
+    _Type.F32: gguf.LlamaFileType.ALL_F32,
+    _Type.F16: gguf.LlamaFileType.MOSTLY_F16,
+    _Type.BF16: gguf.LlamaFileType.MOSTLY_BF16,
+    _Type.Q8_0: gguf.LlamaFileType.MOSTLY_Q8_0,
+}
+Q8_0_BLOCK = 32
+
+
+class NumberTypes:
+    """Which type each tensor of a file has. Vectors are float32: llama.cpp wants that.
+
+    Parameters
+    ----------
+    name : {"auto", "F32", "F16", "BF16", "Q8_0"}
+        Of matrices. "auto" keeps the type that each is stored in, and adapters in float32.
+    stored : {"bf16", "fp16", "fp32"}
+        In which most weights of the model are stored.
+
+    Raises
+    ------
+    ArgumentError
+        The name is another.
+    """
+
+    def __init__(self, name: str, stored: str) -> None:
+        if name != "auto" and name not in _NAMED:
+            raise ArgumentError(f"unknown dtype '{name}': auto, {', '.join(_NAMED)}")
+        self._named = _NAMED.get(name)
+        self._usual = _STORED[stored] if self._named is None else self._named
+
+    @property
+    def file_type(self) -> gguf.LlamaFileType:
+        """What `general.file_type` says of the file."""
+        return _FILE_TYPES[self._usual]
+
+    def of_stored(self, tensor: StoredTensor) -> _Type:
+        """Of a tensor of the checkpoint."""
+        if len(tensor.shape) == 1:
+            return _Type.F32
+        kind = _STORED[tensor.element_type] if self._named is None else self._named
+        return self._fitting(kind, tensor.shape[-1])
+
+    def of_adapter(self, width: int) -> _Type:
+        """Of an adapter's matrix, with rows of this length."""
+        return self._fitting(_Type.F32 if self._named is None else self._named, width)
+
+    def of_zeros(self, width: int) -> _Type:
+        """Of a matrix of zeros, with rows of this length."""
+        return self._fitting(self._usual, width)
+
+    @staticmethod
+    def _fitting(wanted: _Type, width: int) -> _Type:
+        """float16 for rows that blocks of quantised numbers do not divide, as llama.cpp does."""
+        return _Type.F16 if wanted is _Type.Q8_0 and width % Q8_0_BLOCK else wanted
+
+
+def row_bytes(shape: Iterable[int], kind: _Type) -> int:
+    """Bytes of a row of a matrix, or of an entry of a vector."""
+    sizes = list(shape)
+    block, size = gguf.GGML_QUANT_SIZES[kind]
+    return (sizes[-1] // block * size) if len(sizes) > 1 else size
+
+
+def encode(name: str, values: Floats, kind: _Type) -> bytes:
+    """Rows of a tensor as the file holds them, little-endian.
+
+    Raises
+    ------
+    NonFiniteError
+        A value is not finite, or too large for float16.
+    """
+    if not np.isfinite(values).all():
+        raise NonFiniteError(f"tensor {name} holds NaN or infinity")
+    if kind is _Type.F32:
+        return values.astype("<f4").tobytes()
+    if kind is _Type.F16:
+        with np.errstate(over="ignore"):
+            halves = values.astype("<f2")
+        if not np.isfinite(halves).all():
+            raise NonFiniteError(f"tensor {name} has values beyond float16: use BF16, F32 or Q8_0")
+        return halves.tobytes()
+    return gguf.quants.quantize(np.ascontiguousarray(values), kind).tobytes()

@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What an exported GGUF file says of itself, and whether it is whole."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gguf
+
+from prunecore.errors import FileError, FormatError
+from prunecore.export.gguf.metadata import TENSORS_SHA256
+from prunecore.masks.mask import Mask
+
+_COARSENESS = {"F32": 0, "F16": 1, "BF16": 2, "Q8_0": 3}  # BF16 has fewer digits than F16
+
+
+@dataclass(frozen=True)
+class GGUFFile:
+    """An exported file.
+
+    Attributes
+    ----------
+    path : Path
+        The file.
+    architecture : str
+        `general.architecture`.
+    values : dict
+        All keys that are no arrays, as Python values.
+    mask : Mask or None
+        What was removed; None if the file does not come from PruneCore.
+    adapters_sha256 : str or None
+        Digest of the adapters in it.
+    tensors_sha256 : str or None
+        The checksum that it states.
+    coarsest_type : str
+        Of the types of its matrices, that with the fewest digits: "F32", "F16", "BF16" or "Q8_0".
+    """
+
+    path: Path
+    architecture: str
+    values: dict[str, Any]
+    mask: Mask | None
+    adapters_sha256: str | None
+    tensors_sha256: str | None
+    coarsest_type: str
+
+    def check(self) -> None:
+        """Raises `FormatError` if its tensors are not those that were written."""
+        reader = _open(self.path)
+        digest = hashlib.sha256()
+        with self.path.open("rb") as file:
+            file.seek(reader.data_offset)
+            while part := file.read(1 << 24):
+                digest.update(part)
+        if self.tensors_sha256 is None:
+            raise FormatError(f"{self.path} states no checksum: PruneCore did not write it")
+        if digest.hexdigest() != self.tensors_sha256:
+            raise FormatError(f"{self.path} is damaged: its tensors have another checksum")
+
+
+def read_gguf(path: str | os.PathLike[str]) -> GGUFFile:
+    """Reads the keys of a GGUF file.
+
+    Raises
+    ------
+    FileError
+        It is missing or unreadable.
+    FormatError
+        It is no GGUF file.
+    """
+    file = Path(path)
+    reader = _open(file)
+    values = {
+        name: field.contents()
+        for name, field in reader.fields.items()
+        if field.types and field.types[0] is not gguf.GGUFValueType.ARRAY
+    }
+    mask = values.get("prunecore.mask")
+    adapters = values.get("prunecore.adapters")
+    return GGUFFile(
+        path=file,
+        architecture=str(values.get("general.architecture", "")),
+        values=values,
+        mask=None if mask is None else Mask.from_json(mask),
+        adapters_sha256=None if adapters is None else json.loads(adapters)["sha256"],
+        tensors_sha256=values.get(TENSORS_SHA256),
+        coarsest_type=max(
+            (tensor.tensor_type.name for tensor in reader.tensors if len(tensor.shape) > 1),
+            key=lambda name: _COARSENESS.get(name, len(_COARSENESS)),
+            default="F32",
+        ),
+    )
+
+
+def _open(path: Path) -> gguf.GGUFReader:
+    if not path.is_file():
+        raise FileError(f"{path} is no file")
+    try:
+        return gguf.GGUFReader(path, "r")
+    except OSError as error:
+        raise FileError(f"{path} cannot be read: {error.strerror or error}") from error
+    except (ValueError, IndexError, KeyError) as error:
+        raise FormatError(f"{path} is no GGUF file: {error}") from error

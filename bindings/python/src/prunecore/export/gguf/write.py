@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Writes a GGUF file: beside its place, a part of a tensor at a time, and then renamed."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import gguf
+import numpy as np
+
+from prunecore._native.progress import ProgressFunction
+from prunecore.errors import Cancelled, FileError
+from prunecore.export.gguf.metadata import TENSORS_SHA256
+from prunecore.export.gguf.number_types import encode, row_bytes
+from prunecore.export.gguf.tensor_plan import PlannedTensor
+
+if TYPE_CHECKING:
+    from hashlib import _Hash
+
+CHUNK_BYTES = 32 << 20  # of float32 in memory at once
+_STRING_HEADER = 12  # after a key stand its type (4 bytes) and the length of the string (8)
+_PLAIN = np.dtype(np.float32)  # of no consequence: the tensor's own type is given beside it
+
+
+class Steps:
+    """Tells a progress function of tensors that were written."""
+
+    def __init__(self, total: int, progress: ProgressFunction | None) -> None:
+        self._done, self._total, self._progress = 0, total, progress
+        self._began = time.monotonic()
+
+    def one(self) -> None:
+        """One more is written. Raises `Cancelled` if the function wants to stop."""
+        self._done += 1
+        seconds = time.monotonic() - self._began
+        if self._progress and self._progress("export", self._done, self._total, seconds):
+            raise Cancelled("the export was cancelled")
+
+
+def write_file(
+    target: Path, writer: gguf.GGUFWriter, tensors: Sequence[PlannedTensor], steps: Steps
+) -> str:
+    """Writes the file and returns the checksum (SHA-256, hex) of its tensors.
+
+    The checksum is a key of the file, too, and stands before them: its place is filled in last.
+
+    Raises
+    ------
+    FileError
+        The file cannot be written; what was there before is there still.
+    Cancelled
+        The progress function wants to stop.
+    """
+    for tensor in tensors:
+        rows, row = tensor.shape[0], row_bytes(tensor.shape, tensor.type)
+        writer.add_tensor_info(tensor.name, tensor.shape, _PLAIN, rows * row, tensor.type)
+    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    try:
+        try:
+            writer.write_header_to_file(partial)
+            writer.write_kv_data_to_file()
+            writer.write_ti_data_to_file()
+        finally:
+            writer.close()
+        with partial.open("r+b") as file:
+            header = file.read()
+            place = header.rindex(TENSORS_SHA256.encode()) + len(TENSORS_SHA256)
+            digest = hashlib.sha256()
+            for part in _parts(len(header), tensors, writer.data_alignment, digest, steps):
+                file.write(part)
+            file.seek(place + _STRING_HEADER)
+            file.write(digest.hexdigest().encode())
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(target)
+        _sync(target.parent)
+    except OSError as error:
+        raise FileError(f"{target} cannot be written: {error.strerror or error}") from error
+    finally:
+        partial.unlink(missing_ok=True)
+    return digest.hexdigest()
+
+
+def _parts(
+    position: int,
+    tensors: Sequence[PlannedTensor],
+    alignment: int,
+    digest: _Hash,
+    steps: Steps,
+) -> Iterator[bytes]:
+    """What follows the header: padding, and the tensors, each padded. The digest is over these."""
+    yield bytes(-position % alignment)
+    for tensor in tensors:
+        rows = tensor.shape[0]
+        width = tensor.shape[1] if len(tensor.shape) > 1 else 1
+        step = max(1, CHUNK_BYTES // (4 * width))
+        written = 0
+        for begin in range(0, rows, step):
+            values = tensor.rows(slice(begin, min(begin + step, rows)))
+            part = encode(tensor.name, values, tensor.type)
+            written += len(part)
+            digest.update(part)
+            yield part
+        padding = bytes(-written % alignment)
+        digest.update(padding)
+        yield padding
+        steps.one()
+
+
+def _sync(folder: Path) -> None:
+    """Makes a renaming last through a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,245 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whether an export computes, in its own runtime, what the model does: `Model.verify_export`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from prunecore.data.data import Data
+from prunecore.errors import ArgumentError, Error, UnsupportedError
+from prunecore.export.exported_files import ExportedDirectory, deci_faults
+from prunecore.export.runtimes import Runtime, Transformers
+from prunecore.export.verification import Verification
+from prunecore.masks.mask import Mask, as_keep
+from prunecore.measures.token_values import logits
+from prunecore.tensors.stored import StoredTensors
+
+if TYPE_CHECKING:
+    from prunecore.masks.mask import MaskLike
+    from prunecore.opened import OpenModel
+    from prunecore.recovery.adapters import Adapters
+
+Logits = npt.NDArray[np.float32]
+
+# Of ||theirs - ours|| / ||ours||, over the logits of all tokens. llama.cpp rounds the input of a
+# product to the type of its matrix; a sublayer forgotten moves the logits by 0.1 and more.
+TOLERANCES = {"F32": 1e-4, "F16": 5e-3, "BF16": 2e-2, "Q8_0": 6e-2}
+TOKENS = 160  # of each of two sequences
+
+
+def verify_export(
+    self: OpenModel,
+    export: str | os.PathLike[str],
+    mask: MaskLike | None = None,
+    adapters: Adapters | None = None,
+    *,
+    data: Data | None = None,
+    tolerance: float | None = None,
+) -> Verification:
+    """Runs an export in its own runtime and compares its logits with the model's.
+
+    Directories are run by transformers, GGUF files by llama.cpp (llama-cpp-python), both on the CPU
+    in float32. First the files are compared with the checksums in the export: where these differ,
+    nothing of it is run. Of a nemotron-nas directory, whose runtime is vLLM, the configuration is
+    compared field by field, and the tensors bit for bit, besides.
+
+    The modelling files of an export are Python, which transformers runs.
+
+    Parameters
+    ----------
+    export : path
+        What `Model.export` wrote.
+    mask : Mask or array, optional
+        What was removed. Default: that of the adapters, else what the export says.
+    adapters : Adapters, optional
+        What was exported with it.
+    data : Data, optional
+        What is compared on. Default: 320 random tokens.
+    tolerance : float, optional
+        The largest difference that is the same. Default: 1e-4; of GGUF files whose matrices are
+        not float32, what llama.cpp's rounding takes.
+
+    Raises
+    ------
+    FileError, FormatError
+        It is no export, or the runtime does not load it.
+    LoadError
+        The runtime is not installed.
+    UnsupportedError
+        The model did not come from a directory, or is a recovered one.
+    """
+    path = Path(export)
+    if self.is_recovered:
+        raise UnsupportedError(
+            "this model is recovered: verify with the model that it was made from, and adapters="
+        )
+    if self.directory is None:
+        raise UnsupportedError(
+            "a model that did not come from a directory has no export to be compared with"
+        )
+    if tolerance is not None and not tolerance >= 0:
+        raise ArgumentError(f"tolerance is {tolerance}, but must not be negative")
+    subject = _gguf(path) if path.is_file() else _directory(path, self.directory)
+    if adapters is not None and mask is not None:
+        adapters.check_mask(mask)
+    if mask is not None:
+        keep = as_keep(mask, self.shape.n_blocks)
+        chosen = subject.mask if keep is None else Mask(keep)
+    else:
+        chosen = subject.mask if adapters is None else adapters.mask
+    findings = [*subject.faults, *_record_faults(subject, chosen, adapters)]
+    if subject.mask.n_blocks != self.shape.n_blocks:
+        raise ArgumentError(
+            f"{path} comes from a model of {subject.mask.n_blocks} blocks, but this one has "
+            f"{self.shape.n_blocks}"
+        )
+    limit = subject.tolerance if tolerance is None else tolerance
+    texts = _random_tokens(self, subject.context_length) if data is None else data
+    runtime, compared = "none: it is not as it was written", None
+    if not subject.damaged:
+        loaded = subject.load(max(len(row) for row in texts.sequences))
+        try:
+            runtime = loaded.name
+            theirs = np.concatenate([loaded.logits(row) for row in texts.sequences])
+        finally:
+            loaded.close()
+        compared = _Comparison(_own_logits(self, texts, chosen, adapters), theirs)
+        findings += compared.faults(limit)
+    return Verification(
+        path=path,
+        format=subject.format,
+        runtime=runtime,
+        same=not findings,
+        findings=findings,
+        tokens=0 if compared is None else texts.n_tokens,
+        difference=None if compared is None else compared.difference,
+        tolerance=limit,
+        agreement=None if compared is None else compared.agreement,
+    )
+
+
+@dataclass(frozen=True)
+class _Subject:
+    """An export, before it is run."""
+
+    path: Path
+    format: str
+    mask: Mask
+    faults: list[str]
+    damaged: bool
+    tolerance: float
+    context_length: int | None
+    adapters_sha256: str | None
+
+    def load(self, tokens: int) -> Runtime:
+        """The export in its runtime, for sequences of so many tokens at most."""
+        if self.format != "gguf":
+            return Transformers(self.path)
+        from prunecore.export.gguf.llama_cpp_runtime import LlamaCpp
+
+        return LlamaCpp(self.path, tokens)
+
+
+class _Comparison:
+    """The logits of two runtimes."""
+
+    def __init__(self, ours: Logits, theirs: Logits) -> None:
+        self._shapes = (ours.shape, theirs.shape)
+        self.difference: float | None = None
+        self.agreement: float | None = None
+        if ours.shape == theirs.shape:
+            length = float(np.linalg.norm(ours.astype(np.float64)))
+            apart = float(np.linalg.norm(theirs.astype(np.float64) - ours))
+            # NaN is not JSON, and no number that could be compared.
+            found = apart / length if length > 0 else apart
+            self.difference = found if np.isfinite(found) else None
+            self.agreement = float(np.mean(ours.argmax(axis=1) == theirs.argmax(axis=1)))
+
+    def faults(self, tolerance: float) -> Iterator[str]:
+        """What is wrong, in sentences."""
+        ours, theirs = self._shapes
+        if ours != theirs:
+            yield f"its logits have the shape {theirs}, the model's {ours}"
+        elif self.difference is None:
+            yield "its logits are not finite"
+        elif self.difference > tolerance:
+            yield f"its logits differ by {self.difference:.2g}; {tolerance:.2g} is allowed"
+
+
+def _gguf(path: Path) -> _Subject:
+    from prunecore.export.gguf import read_gguf
+
+    found = read_gguf(path)
+    faults: list[str] = []
+    try:
+        found.check()
+    except Error as error:
+        faults.append(str(error))
+    if found.mask is None:
+        raise UnsupportedError(f"{path} was not written by PruneCore: it names no mask")
+    context = found.values.get(f"{found.architecture}.context_length")
+    return _Subject(
+        path=path,
+        format="gguf",
+        mask=found.mask,
+        faults=faults,
+        damaged=bool(faults),
+        tolerance=TOLERANCES.get(found.coarsest_type, TOLERANCES["Q8_0"]),
+        context_length=None if context is None else int(context),
+        adapters_sha256=found.adapters_sha256,
+    )
+
+
+def _directory(path: Path, source: Path) -> _Subject:
+    found = ExportedDirectory.read(path)
+    damage = list(found.damage())
+    faults = list(damage)
+    if found.kind == "deci" and not damage:
+        faults += deci_faults(path, found.mask, StoredTensors(source))
+    return _Subject(
+        path=path,
+        format=found.kind,
+        mask=found.mask,
+        faults=faults,
+        damaged=bool(damage),
+        tolerance=TOLERANCES["F32"],
+        context_length=None,
+        adapters_sha256=None,
+    )
+
+
+def _record_faults(subject: _Subject, mask: Mask, adapters: Adapters | None) -> Iterator[str]:
+    """Where what the export says of itself is not what is asked for."""
+    if subject.mask != mask:
+        said, asked = (", ".join(m.removed) or "nothing" for m in (subject.mask, mask))
+        yield f"it was made without {said}, but the mask removes {asked}"
+    known = subject.adapters_sha256
+    if adapters is not None and known is not None and known != adapters.digest:
+        yield "it says that it holds other adapters"
+
+
+def _random_tokens(model: OpenModel, context_length: int | None) -> Data:
+    """Token ids of the whole vocabulary: what one text would not reach."""
+    random = np.random.default_rng(0)
+    lengths = [TOKENS, model.shape.context_length or TOKENS, context_length or TOKENS]
+    rows = random.integers(0, model.shape.vocabulary_size, (2, min(lengths)))
+    return Data(rows)
+
+
+def _own_logits(model: OpenModel, data: Data, mask: Mask, adapters: Adapters | None) -> Logits:
+    """The model's own, multiplied in float32 whatever it was opened with."""
+    if model.shape.compute != "float32":
+        assert model.directory is not None
+        with type(model)(model.directory, "float32") as opened:
+            return _own_logits(opened, data, mask, adapters)
+    if adapters is None:
+        return logits(model, data, mask)
+    with adapters.attach(model) as recovered:
+        return logits(recovered, data)

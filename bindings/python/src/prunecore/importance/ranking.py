@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What scores of all kinds have in common: they say which units go first."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from prunecore.errors import ArgumentError, FormatError, UnsupportedError
+from prunecore.masks.mask import Mask
+
+if TYPE_CHECKING:
+    from prunecore.masks.mask import MaskLike
+    from prunecore.opened import OpenModel
+
+Values = npt.NDArray[np.float64]
+
+
+class Ranking(ABC):
+    """The importance of the units of a model, and the masks that follow from it.
+
+    `Scores` and `ShapleyScores` are its kinds.
+    """
+
+    FORMAT: ClassVar[str] = "prunecore.scores"
+    """What a file of scores says that it is."""
+
+    _may_hold_nan: ClassVar[bool] = True
+    _n_blocks: int
+    _provenance: dict[str, Any]
+
+    def _describe(self, n_blocks: int, provenance: Mapping[str, Any] | None) -> None:
+        self._n_blocks = int(n_blocks)
+        self._provenance = copy.deepcopy(dict(provenance or {}))
+
+    @property
+    def n_blocks(self) -> int:
+        """Number of blocks of the model."""
+        return self._n_blocks
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """Where the scores come from. A copy."""
+        return copy.deepcopy(self._provenance)
+
+    @property
+    @abstractmethod
+    def metrics(self) -> tuple[str, ...]:
+        """Names of the metrics."""
+
+    @property
+    @abstractmethod
+    def unit_names(self) -> tuple[str, ...]:
+        """Names of the units."""
+
+    @abstractmethod
+    def chosen_metric(self, metric: str | None) -> str:
+        """The metric of that name; None is allowed where there is only one."""
+
+    @abstractmethod
+    def removed_granularity(self, only: str | None = None) -> str:
+        """What `prune` and `order` remove with this `only`."""
+
+    @abstractmethod
+    def order(
+        self,
+        metric: str | None = None,
+        only: Literal["attention", "feed_forward"] | str | None = None,
+    ) -> list[str]:
+        """Names of the units in the order in which `prune` removes them: the least important first.
+
+        Units of which the mask of these scores lacks a sublayer are left out.
+        """
+
+    @abstractmethod
+    def prune(
+        self,
+        n: int,
+        metric: str | None = None,
+        *,
+        only: Literal["attention", "feed_forward"] | str | None = None,
+        mask: MaskLike | None = None,
+    ) -> Mask:
+        """Removes the n least important units; ties go to the lower index."""
+
+    @abstractmethod
+    def to_dict(self) -> dict[str, Any]:
+        """The scores as JSON values."""
+
+    def check_model(self, model: OpenModel) -> None:
+        """Raises `ArgumentError` if the scores belong to a model of another depth."""
+        if model.shape.n_blocks != self.n_blocks:
+            raise ArgumentError(
+                f"the scores are for {self.n_blocks} blocks, "
+                f"but the model has {model.shape.n_blocks}"
+            )
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes the scores as JSON to a file."""
+        text = json.dumps(self.to_dict(), indent=2, allow_nan=self._may_hold_nan)
+        Path(path).write_text(text + "\n", encoding="utf-8")
+
+    def _pruned(self, keep: npt.NDArray[np.uint8], n: int, metric: str, granularity: str) -> Mask:
+        """The mask that pruning arrived at, which says where it comes from."""
+        provenance = {
+            "method": "one_shot",
+            "metric": metric,
+            "granularity": granularity,
+            "units_removed": int(n),
+            "scores": self._provenance,
+        }
+        return Mask(keep, provenance)
+
+    @classmethod
+    @contextmanager
+    def _reading(cls, record: Any) -> Iterator[None]:
+        """Checks that a record is one of scores; what fails inside is named as damage to it."""
+        if not isinstance(record, dict) or record.get("format") != cls.FORMAT:
+            raise FormatError(f'no scores: "format" is not "{cls.FORMAT}"')
+        if record.get("version") != 1:
+            raise UnsupportedError(
+                f"scores of version {record.get('version')}, but this version reads only 1"
+            )
+        try:
+            yield
+        except KeyError as error:
+            raise FormatError(f"the scores lack the field {error}") from error
+        except FormatError:
+            raise
+        except (TypeError, ValueError, AttributeError) as error:
+            raise FormatError(f"the scores are damaged: {error}") from error

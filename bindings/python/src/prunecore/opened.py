@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What every feature takes: a model that is open, without the verbs that work on it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from prunecore._native.handle import Handle, Owner
+from prunecore._native.library import _check, ffi, lib, new_struct
+from prunecore._native.names.tables import COMPUTE, Compute
+from prunecore.errors import ArgumentError
+from prunecore.masks.mask import Mask, as_keep, keep_pointer
+from prunecore.shape import Cost, ModelShape, Sublayer, read_cost, read_shape, read_sublayers
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+    from prunecore.masks.mask import MaskLike
+
+
+class OpenModel(Owner):
+    """An open language model: its handle, shape, mask, cost and provenance.
+
+    `Model` adds what is done with one. The modules of features take this class, so that none of
+    them needs to know the others.
+    """
+
+    is_recovered = False
+    """Whether adapters stand in the places of what was removed."""
+
+    directory: Path | None
+    _name: str
+    _digest: str | None = None
+    _configurations: tuple[Mapping[str, Any], ...] = ()
+
+    def __init__(self, directory: str | os.PathLike[str], compute: Compute | None = None) -> None:
+        self.directory = Path(directory)
+        options = new_struct("prune_model_options")
+        options.compute = COMPUTE.value(compute)
+        path = os.fsencode(self.directory)
+        if b"\0" in path:
+            raise ArgumentError("the model's path holds a NUL character")
+        self._name = self.directory.resolve().name
+        self._own(lambda out: int(lib.prune_model_open(path, options, out)))
+
+    @classmethod
+    def _adopt(
+        cls,
+        make: Callable[[Any], int],
+        *,
+        name: str,
+        digest: str,
+        configurations: Sequence[Mapping[str, Any]] = (),
+    ) -> Self:
+        """A model that does not come from a directory.
+
+        Parameters
+        ----------
+        make : callable
+            Given a `prune_model **`, makes the handle and returns a status.
+        name : str
+            What results and `repr` call the model.
+        digest : str
+            Identifies its configuration in results, as the hash of config.json does for a
+            directory.
+        configurations : sequence of mapping
+            What stands for generation_config.json and config.json, in this order: they name the
+            tokens that begin and end a text.
+        """
+        made = cls.__new__(cls)
+        made.directory = None
+        made._name, made._digest = name, digest
+        made._configurations = tuple(configurations)
+        made._own(make)
+        return made
+
+    def _recovered(self, adapters: Any) -> Any:
+        """The model with adapters: `Adapters.attach`. `Model` says what that is."""
+        raise NotImplementedError
+
+    def _own(self, make: Callable[[Any], int]) -> None:
+        self._handle = Handle("model", "prune_model", make, lib.prune_model_release)
+
+    def __repr__(self) -> str:
+        state = "closed" if self.closed else f"{self.shape.n_blocks} blocks"
+        return f"{type(self).__name__}({str(self.directory or self._name)!r}, {state})"
+
+    @cached_property
+    def _shape(self) -> ModelShape:
+        return read_shape(self.handle)
+
+    @cached_property
+    def _sublayers(self) -> tuple[Sublayer, ...]:
+        return tuple(read_sublayers(self.handle, self.shape.n_blocks))
+
+    @cached_property
+    def _config_digest(self) -> str:
+        if self.directory is None:
+            return str(self._digest)
+        return hashlib.sha256((self.directory / "config.json").read_bytes()).hexdigest()
+
+    @property
+    def shape(self) -> ModelShape:
+        """Sizes of the model."""
+        self._handle.pointer  # noqa: B018  raises if the model is closed
+        return self._shape
+
+    @property
+    def sublayers(self) -> list[Sublayer]:
+        """The 2 * n_blocks sublayers in order, and what removing each saves."""
+        self._handle.pointer  # noqa: B018
+        return list(self._sublayers)
+
+    @property
+    def provenance(self) -> dict[str, str]:
+        """What identifies the model in results: its name, its configuration's hash, compute."""
+        return {
+            "name": self._name,
+            "config_sha256": self._config_digest,
+            "compute": self.shape.compute,
+        }
+
+    @property
+    def mask(self) -> Mask:
+        """The mask that calls use when they are given none. A new model keeps everything."""
+        keep = np.empty(2 * self.shape.n_blocks, dtype=np.uint8)
+        out = ffi.from_buffer("uint8_t[]", keep)
+        _check(lib.prune_model_mask_get(self.handle, out, len(keep), ffi.NULL))
+        return Mask(keep)
+
+    @mask.setter
+    def mask(self, mask: MaskLike | None) -> None:
+        keep = as_keep(mask, self.shape.n_blocks)
+        _check(lib.prune_model_mask_set(self.handle, *keep_pointer(keep)))
+
+    @contextmanager
+    def masked(self, mask: MaskLike | None) -> Iterator[Self]:
+        """Uses a mask inside a `with` block, and puts the one before it back."""
+        before = self.mask
+        self.mask = mask
+        try:
+            yield self
+        finally:
+            if not self.closed:
+                self.mask = before
+
+    def cost(self, mask: MaskLike | None = None) -> Cost:
+        """What a mask leaves of the model; None = the model's mask."""
+        keep = as_keep(mask, self.shape.n_blocks)
+        return read_cost(self.handle, *keep_pointer(keep))

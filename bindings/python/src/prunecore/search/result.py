@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a search of a model found."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from prunecore._native.draw import draw
+from prunecore._native.json_files import read_json_file
+from prunecore.errors import ArgumentError, FormatError, UnsupportedError
+from prunecore.masks.mask import Mask
+from prunecore.search.state import SearchState, SearchStep
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+FORMAT = "prunecore.search"
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """What a search of a model found: an immutable value. `Model.search` makes it.
+
+    Attributes
+    ----------
+    mask : Mask
+        What to keep; its provenance says how it was found.
+    path : tuple of SearchStep
+        The way to it: the start, then each removal, or each generation's parent.
+    state : SearchState
+        Where the search stood: its damage, and what it took.
+    provenance : dict
+        Model, data, strategy, budget and options, as JSON values.
+    """
+
+    mask: Mask
+    path: tuple[SearchStep, ...]
+    state: SearchState
+    provenance: dict[str, Any] = field(default_factory=dict, compare=False)
+
+    @property
+    def removed(self) -> list[str]:
+        """Names of the sublayers that the mask lacks."""
+        return self.mask.removed
+
+    @property
+    def damage(self) -> float:
+        """Of the mask, on the data of the search; NaN if no strategy or bound asked for it."""
+        return self.state.damage
+
+    def __repr__(self) -> str:
+        return (
+            f"SearchResult('{self.state.strategy}', removed={self.removed}, "
+            f"damage={self.damage:.4g}, told={self.state.told})"
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The result as JSON values; NaN, which JSON lacks, is None."""
+        return {
+            "format": FORMAT,
+            "version": 1,
+            "n_blocks": self.mask.n_blocks,
+            "removed": self.removed,
+            "state": self.state.to_dict(),
+            "path": [step.to_dict() for step in self.path],
+            "provenance": copy.deepcopy(self.provenance),
+        }
+
+    @classmethod
+    def from_dict(cls, record: Any) -> SearchResult:
+        """Reads a result from what `to_dict` gives.
+
+        Raises
+        ------
+        FormatError
+            It is something else, or contradicts itself.
+        UnsupportedError
+            It is of another version.
+        """
+        if not isinstance(record, dict) or record.get("format") != FORMAT:
+            raise FormatError(f'no result of a search: "format" is not "{FORMAT}"')
+        if record.get("version") != 1:
+            raise UnsupportedError(
+                f"a search of version {record.get('version')}, but this version reads only 1"
+            )
+        try:
+            n_blocks = record["n_blocks"]
+            provenance = dict(record.get("provenance", {}))
+            return cls(
+                Mask.remove(record["removed"], n_blocks, provenance),
+                tuple(SearchStep.from_dict(step, n_blocks) for step in record["path"]),
+                SearchState.from_dict(record["state"]),
+                provenance,
+            )
+        except (ArgumentError, KeyError, TypeError, ValueError) as error:
+            raise FormatError(f"a damaged result of a search: {error}") from error
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes the result as JSON to a file; `mask.save` writes the mask alone."""
+        text = json.dumps(self.to_dict(), indent=2, allow_nan=False)
+        Path(path).write_text(text + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> SearchResult:
+        """Reads a result from a file that `save` wrote."""
+        return read_json_file(path, cls.from_dict)
+
+    def plot(self, path: str | os.PathLike[str] | None = None) -> Figure:
+        """Draws the damage along the path, and what is left of parameters and key-value cache.
+
+        Parameters
+        ----------
+        path : path, optional
+            Where to save the picture, as its suffix says (.png, .svg, .pdf).
+        """
+        return draw("search_path", self, path=path)

@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What studies have in common: points by removal and method, and their file."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
+
+from prunecore._native.json_files import read_json_file
+from prunecore.errors import ArgumentError, FormatError, UnsupportedError
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+
+class StudyPoint(Protocol):
+    """A dataclass: what one method gave at one number of removals."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def granularity(self) -> str: ...
+    @property
+    def n_removed(self) -> int: ...
+    @property
+    def method(self) -> str: ...
+    @property
+    def removed(self) -> tuple[str, ...]: ...
+
+
+Point = TypeVar("Point", bound=StudyPoint)
+
+
+class Study(Generic[Point]):
+    """The base of a study, which is a dataclass of numbers, `points` and `provenance`.
+
+    Attributes
+    ----------
+    format, noun : str
+        What its files say that they are, and what errors call it.
+    point : type
+        Of its points.
+    """
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+    format: ClassVar[str]
+    noun: ClassVar[str]
+    point: ClassVar[type[Any]]
+    points: tuple[Point, ...]
+    provenance: dict[str, Any]
+
+    @property
+    def methods(self) -> list[str]:
+        """The methods, in the order of the points."""
+        return list(dict.fromkeys(point.method for point in self.points))
+
+    @property
+    def removals(self) -> list[tuple[str, int]]:
+        """What was removed, in order: granularity and number."""
+        return list(dict.fromkeys((point.granularity, point.n_removed) for point in self.points))
+
+    def at(self, granularity: str, n_removed: int, method: str) -> Point:
+        """The point of a removal and a method. Raises `ArgumentError` if there is none."""
+        wanted = granularity, n_removed, method
+        for point in self.points:
+            if (point.granularity, point.n_removed, point.method) == wanted:
+                return point
+        raise ArgumentError(f"the study has no {method} with {n_removed} of {granularity} removed")
+
+    def to_dict(self) -> dict[str, Any]:
+        """The study as JSON values."""
+        return {
+            "format": self.format,
+            "version": 1,
+            **{name: getattr(self, name) for name in self._numbers()},
+            "points": [{**asdict(point), "removed": list(point.removed)} for point in self.points],
+            "provenance": self.provenance,
+        }
+
+    @classmethod
+    def from_dict(cls, record: Any) -> Self:
+        """Reads a study from what `to_dict` gives."""
+        if not isinstance(record, dict) or record.get("format") != cls.format:
+            raise FormatError(f'no {cls.noun}: "format" is not "{cls.format}"')
+        if record.get("version") != 1:
+            raise UnsupportedError(
+                f"a {cls.noun} of version {record.get('version')}, but this version reads 1"
+            )
+        try:
+            points = tuple(
+                cls.point(**{**point, "removed": tuple(point["removed"])})
+                for point in record["points"]
+            )
+            numbers = (float(record[name]) for name in cls._numbers())
+            make: Any = cls  # a dataclass, with the fields that it adds
+            made: Self = make(*numbers, points, dict(record.get("provenance", {})))
+        except (KeyError, TypeError, ValueError) as error:
+            raise FormatError(f"a damaged {cls.noun}: {error}") from error
+        return made
+
+    @classmethod
+    def _numbers(cls) -> list[str]:
+        return [one.name for one in fields(cls) if one.name not in ("points", "provenance")]
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes the study as JSON to a file."""
+        Path(path).write_text(json.dumps(self.to_dict(), indent=2) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Self:
+        """Reads a study from a file that `save` wrote."""
+        return read_json_file(path, cls.from_dict)

@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Taking sublayers out of a PyTorch model, in place, and putting them back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
+
+from torch import Tensor, nn
+
+from prunecore.errors import ArgumentError, UnsupportedError
+from prunecore.masks.mask import Keep
+from prunecore.torch.adapter_module import AdapterModule
+from prunecore.torch.architectures import Parts
+from prunecore.torch.decoder import Decoder
+from prunecore.torch.layer_numbers import LayerNumbers
+from prunecore.torch.stand_ins import StandIn
+from prunecore.torch.sublayers import attention, feed_forward
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+ADAPTER_NAMES = ("adapter_attention", "adapter_feed_forward")
+"""Under which an adapter is a module of the layer in which it stands."""
+
+
+_pruned: WeakSet[nn.Module] = WeakSet()
+"""Models that lack sublayers now, also where another wrap of the same model took them out."""
+
+
+def check_whole(model: nn.Module) -> None:
+    """Raises `ArgumentError` if a mask is applied to a model."""
+    if model in _pruned:
+        raise ArgumentError("a mask is applied to the PyTorch model: call restore() first")
+
+
+class Pruning:
+    """Sublayers taken out of a model, until `restore`.
+
+    Blocks of which nothing is left drop out of the list of layers. A layer that lacks one sublayer
+    stays the object that it is, without the modules of that sublayer, and runs what is left of it.
+    What is left is numbered anew, so that a key-value cache has no entry for a removed attention.
+
+    Parameters
+    ----------
+    decoder : Decoder
+        Of the model.
+    parts : Parts or None
+        How its layers are made; None = whole blocks.
+    keep : array of 0 and 1, shape (2 * n_blocks,)
+        1 = kept.
+    adapters : mapping of int to AdapterModule, optional
+        By removed sublayer: what to put in its place.
+
+    Raises
+    ------
+    ArgumentError
+        A mask is applied already; or an adapter is for a sublayer that is kept.
+    UnsupportedError
+        One sublayer of a block is removed, but how its layers are made is not known. The model is
+        as it was.
+    """
+
+    def __init__(
+        self,
+        decoder: Decoder,
+        parts: Parts | None,
+        keep: Keep,
+        adapters: Mapping[int, AdapterModule] | None = None,
+    ) -> None:
+        check_whole(decoder.model)
+        adapters = adapters or {}
+        layers = decoder.blocks
+        if parts is None and any(keep[2 * b] != keep[2 * b + 1] for b in range(len(layers))):
+            raise UnsupportedError(
+                f"how the layers of {type(decoder.model).__name__} are made is not known: a mask "
+                "keeps or removes both sublayers of a block"
+            )
+        if standing := [index for index in adapters if keep[index]]:
+            raise ArgumentError(f"an adapter is for sublayer {standing[0]}, which the mask keeps")
+        self._undo: list[Callable[[], None]] = [lambda: _pruned.discard(decoder.model)]
+        _pruned.add(decoder.model)
+        try:
+            kept = []
+            for block, layer in enumerate(layers):
+                own = [adapters.get(2 * block), adapters.get(2 * block + 1)]
+                whole = bool(keep[2 * block]), bool(keep[2 * block + 1])
+                if any(whole) or any(own):
+                    kept.append(block)
+                if not all(whole) and block in kept:
+                    self._replace(decoder, parts, layer, whole, own)
+            self._shorten(decoder.layers, kept)
+            attending = [block for block in kept if keep[2 * block]]
+            self._undo.append(LayerNumbers(decoder, layers, kept, attending).restore)
+        except BaseException:
+            self.restore()
+            raise
+
+    def restore(self) -> None:
+        """Puts everything back: the same objects, in the same places."""
+        while self._undo:
+            self._undo.pop()()
+
+    def _replace(
+        self,
+        decoder: Decoder,
+        parts: Parts | None,
+        layer: nn.Module,
+        whole: tuple[bool, bool],
+        adapters: list[AdapterModule | None],
+    ) -> None:
+        """Makes a layer run what is kept of it, and adapters in the place of the rest."""
+
+        def run(*inputs: Any, **named: Any) -> Any:
+            arguments = decoder.named(layer, inputs, named)
+            hidden: Tensor = arguments.pop("hidden_states")
+            source = hidden
+            if whole[0] and parts is not None:
+                hidden = attention(layer, parts, hidden, arguments)
+            elif adapters[0] is not None:
+                hidden = adapters[0](hidden)
+            if whole[1] and parts is not None:
+                read = source if parts.parallel and whole[0] else hidden
+                hidden = feed_forward(layer, parts, hidden, read)
+            elif adapters[1] is not None:
+                hidden = adapters[1](hidden)
+            return decoder.output(hidden)
+
+        stand_in = StandIn(layer, run)
+        before = dict(layer._modules)
+        self._undo.append(stand_in.remove)
+        self._undo.append(lambda: _set_modules(layer, before))
+        device = next(layer.parameters()).device
+        if parts is None:
+            layer._modules.clear()
+        for place, adapter in enumerate(adapters):
+            if not whole[place] and parts is not None:
+                for name in parts.of(place).names:
+                    layer._modules.pop(name, None)
+            if adapter is not None:
+                layer._modules[ADAPTER_NAMES[place]] = adapter.to(device)
+
+    def _shorten(self, layers: nn.ModuleList, kept: list[int]) -> None:
+        before = dict(layers._modules)
+        self._undo.append(lambda: _set_modules(layers, before))
+        found = list(layers)
+        _set_modules(layers, {str(place): found[block] for place, block in enumerate(kept)})
+
+
+class AppliedMask:
+    """A mask that is applied to a PyTorch model; the end of a `with` block takes it back.
+
+    Parameters
+    ----------
+    restore : callable
+        What takes it back.
+    """
+
+    def __init__(self, restore: Callable[[], None]) -> None:
+        self._restore = restore
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._restore()
+
+
+def _set_modules(module: nn.Module, modules: Mapping[str, nn.Module | None]) -> None:
+    module._modules.clear()
+    module._modules.update(modules)
