@@ -41,15 +41,14 @@ Modules are named by one rule. A call stands in the module of its verb (`importa
 """
 
 from prunecore._native.library import header_version as _header_version
+from prunecore._native.names.metric_facts import METRICS, STATIC_METRICS
 from prunecore._native.names.tables import (
     ADAPTER_KINDS,
     COMPUTE_TYPES,
     ESTIMATORS,
     GRANULARITIES,
     MEASURES,
-    METRICS,
     OBJECTIVES,
-    STATIC_METRICS,
     STRATEGIES,
 )
 from prunecore._native.runtime import Runtime, runtime_info, set_threads

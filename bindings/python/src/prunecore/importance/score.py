@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from prunecore._native.library import ffi, header_version, lib
-from prunecore._native.names.metric_facts import METRIC_FACTS
+from prunecore._native.names.metric_facts import METRIC_FACTS, METRICS
 from prunecore._native.names.metric_sets import metric_bits, parse_metrics
-from prunecore._native.names.tables import GRANULARITY, METRICS, Granularity
+from prunecore._native.names.tables import GRANULARITY, Granularity
 from prunecore._native.names.units import unit_count
 from prunecore._native.options_generated import ScoreArguments, ScoreOptions
 from prunecore._native.progress import ProgressFunction, Watch

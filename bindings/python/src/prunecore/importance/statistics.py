@@ -14,8 +14,9 @@ import numpy.typing as npt
 
 from prunecore._native.handle import Handle, Owner
 from prunecore._native.library import _check, ffi, lib
+from prunecore._native.names.metric_facts import STATISTICS_METRICS
 from prunecore._native.names.metric_sets import metric_bits, parse_metrics
-from prunecore._native.names.tables import GRANULARITY, STATISTICS_METRICS
+from prunecore._native.names.tables import GRANULARITY
 from prunecore._native.names.units import unit_count
 from prunecore._native.options_generated import ScoreOptions, StatisticsOptions
 from prunecore._native.progress import ProgressFunction, Watch

@@ -9,11 +9,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from prunecore._native.library import header_version, lib
+from prunecore._native.names.metric_facts import METRIC_FACTS, METRICS
 from prunecore._native.names.tables import (
     GRANULARITY,
     MEASURE,
-    METRIC,
-    METRICS,
     STRATEGY,
     Granularity,
     Measure,
@@ -143,7 +142,7 @@ def search(
     coalitions, kept = measured.struct(n_blocks, watch)
     struct.coalitions = coalitions
     if metric is not None and scores is None:
-        struct.metric = METRIC.value(_checked_metric(chosen))
+        struct.metric = METRIC_FACTS[_checked_metric(chosen)].bit
     provenance: dict[str, Any] = {
         "method": "search",
         "library": f"prunecore {header_version()}",

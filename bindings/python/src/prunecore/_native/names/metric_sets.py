@@ -5,13 +5,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from prunecore._native.names.tables import METRIC, METRICS, STATIC_METRICS
+from prunecore._native.names.metric_facts import METRIC_FACTS, METRICS, STATIC_METRICS
 from prunecore.errors import ArgumentError
 
 
 def metric_bits(names: Iterable[str]) -> int:
     """The header's bit set for several metrics."""
-    return sum(METRIC.value(name) for name in set(names))
+    return sum(METRIC_FACTS[name].bit for name in set(names))
 
 
 def parse_metrics(

@@ -6,7 +6,6 @@ from __future__ import annotations
 from typing import Literal
 
 from prunecore._native import names_generated as generated
-from prunecore._native.names.metric_facts import METRIC_FACTS
 
 Compute = generated.Compute
 Estimator = generated.Estimator
@@ -30,7 +29,6 @@ GRANULARITY = generated.GRANULARITY
 INPUT = generated.INPUT
 KIND = generated.ADAPTER_KIND
 MEASURE = generated.MEASURE
-METRIC = generated.METRICS
 OBJECTIVE = generated.OBJECTIVE
 PART = generated.PART
 RELATIVE_TO = generated.RELATIVE_TO
@@ -55,17 +53,8 @@ GRANULARITIES = GRANULARITY.names
 MEASURES = MEASURE.names
 """What can be measured of a masked model; lower = better."""
 
-METRICS = METRIC.names
-"""All metrics, in the order of their bits: the order of the rows that the library writes."""
-
 OBJECTIVES = OBJECTIVE.names
 """What adapters can be made for; all but the first are trained."""
-
-STATIC_METRICS = tuple(name for name in METRICS if METRIC_FACTS[name].is_static)
-"""Those that one forward pass gives (magnitude needs none)."""
-
-STATISTICS_METRICS = tuple(name for name in METRICS if METRIC_FACTS[name].is_of_states)
-"""Those that statistics hold."""
 
 STRATEGIES = STRATEGY.names
 """All strategies of searches; "default" stands for one of them."""
