@@ -144,12 +144,12 @@ def test_choice_of_metrics(model: pc.Model, data: pc.Data) -> None:
 
 def test_every_metric_of_the_header_has_a_name() -> None:
     from prunecore._native.library import lib
-    from prunecore._native.names.tables import METRIC
+    from prunecore._native.names.metric_facts import METRIC_FACTS
 
     prefix = "PRUNE_METRIC_"
     header = {name: getattr(lib, name) for name in dir(lib) if name.startswith(prefix)}
     single = {name: bit for name, bit in header.items() if not name.startswith(f"{prefix}ALL")}
-    named = {f"{prefix}{name.upper()}": METRIC.value(name) for name in pc.METRICS}
+    named = {f"{prefix}{name.upper()}": METRIC_FACTS[name].bit for name in pc.METRICS}
     assert named == single
     assert list(named.values()) == sorted(named.values())
     sets = {name: bit for name, bit in header.items() if name not in single}
