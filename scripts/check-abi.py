@@ -35,6 +35,9 @@ from prunecore_header.preprocessing import (  # noqa: E402
 
 Description = dict[str, Any]
 
+# Structs without struct_size whose size callers say in another way: comparison_size of prune_host.
+_SIZED_BY_CALLER = {"prune_comparison"}
+
 _IDENTIFIER = r"[A-Za-z_]\w*"
 # The version of the library grows within an ABI version, and the ABI version is compared by itself.
 _VERSIONS = re.compile(r"PRUNE_VERSION_\w+|PRUNE_ABI_VERSION")
@@ -172,7 +175,7 @@ def _changed_structs(released: Description, now: Description) -> list[str]:
             faults.append(f"struct {name} was removed")
             continue
         new = now[name]
-        grows = old["fields"][0]["name"] == "struct_size"
+        grows = old["fields"][0]["name"] == "struct_size" or name in _SIZED_BY_CALLER
         places = {field["name"]: (index, field) for index, field in enumerate(new["fields"])}
         for index, field in enumerate(old["fields"]):
             place, found = places.get(field["name"], (index, None))

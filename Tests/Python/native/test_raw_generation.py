@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import re
 import shutil
 import subprocess
@@ -13,16 +12,6 @@ from types import ModuleType
 
 import pytest
 from prunecore import _raw_generated as raw
-
-
-@pytest.fixture(scope="module")
-def generator(repository_root: Path) -> ModuleType:
-    path = repository_root / "bindings" / "python" / "generate_raw.py"
-    spec = importlib.util.spec_from_file_location("generate_raw", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture(scope="module")
@@ -133,7 +122,9 @@ def test_what_is_not_understood_is_refused(generator: ModuleType, text: str, rea
         generator.declarations(text)
 
 
-def test_version_is_the_headers(generator: ModuleType, repository_root: Path) -> None:
+def test_version_of_the_raw_layer_is_the_headers(
+    generator: ModuleType, repository_root: Path
+) -> None:
     import prunecore
 
     found = generator.header_version(repository_root / "include" / "prunecore.h")

@@ -63,7 +63,7 @@ def outstanding(game: pc.Game) -> np.ndarray:
         (lambda g: g.tell(outstanding(g)[0], [1.0, 2.0]), pc.ArgumentError, "shape"),
         (lambda g: g.tell([[2, 0, 1, 1, 1, 1]], [1.0]), pc.ArgumentError, "0 .absent. or 1"),
         (lambda g: g.tell([["a"] * 6], [1.0]), pc.ArgumentError, "0 .absent. or 1"),
-        (lambda g: g.tell(outstanding(g), ["a"] * 4), pc.ArgumentError, "no numbers"),
+        (lambda g: g.tell(outstanding(g), ["a"] * 4), pc.ArgumentError, "not numbers"),
         (lambda g: g.ask(-1), pc.ArgumentError, "most is -1"),
         (lambda g: g.ask("many"), pc.ArgumentError, "whole number"),
         (lambda g: g.interactions(), pc.UnsupportedError, "exact"),
@@ -154,7 +154,7 @@ def test_closed_games_say_so(game: pc.Game) -> None:
             act()
 
 
-def test_names_of_players() -> None:
+def test_games_check_the_names_of_players() -> None:
     game = play(pc.Game(["left", "right"], "exact"), TableGame([0, 1, 2, 4]))
     assert game.names == game.result().names == ("left", "right")
     assert game.players == 2
