@@ -8,7 +8,7 @@ import dataclasses
 from prunecore._native.library import _check, lib, new_struct, text
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class MetricFacts:
     """What the library says about one of its metrics."""
 
@@ -39,7 +39,9 @@ def _read_facts() -> dict[str, MetricFacts]:
         facts = new_struct("prune_metric_facts")
         _check(lib.prune_metric_info(index, facts))
         name = text(facts.name)
-        found[name] = MetricFacts(name, facts.bit, text(facts.formula), facts.facts)
+        found[name] = MetricFacts(
+            name=name, bit=facts.bit, formula=text(facts.formula), flags=facts.facts
+        )
     return found
 
 
