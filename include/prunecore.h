@@ -93,9 +93,9 @@
  *                 names what is at fault. Outputs stay as they were, except that handles become
  *                 NULL and `out_count` may say how much room is needed.
  *   Pointers      Every pointer is checked for NULL. Where NULL is allowed, the comment says so.
- *   Handles       Opaque. A function _open, _create, _load or _from_... makes a handle; _release
- *                 gives it back and accepts NULL. A handle that was released, or is of another
- *                 kind, is recognised and gives PRUNE_ERR_HANDLE.
+ *   Handles       Opaque. A call with an output such as `prune_model **out_model` makes a handle;
+ *                 _release gives it back and accepts NULL. A handle that was released, or is of
+ *                 another kind, is recognised and gives PRUNE_ERR_HANDLE.
  *   Threads       Several threads may use a const handle at once. A handle that is passed without
  *                 const must be used by one thread at a time. Releasing never waits: calls under
  *                 way keep what they use alive.
@@ -110,14 +110,15 @@
  *   Buffers       The caller owns the memory. `capacity` is its size in elements, `out_count`
  *                 receives how many were written. If it is too small, the call gives
  *                 PRUNE_ERR_BUFFER, writes nothing, and sets `out_count` to the number of elements
- *                 that is needed. `out_count` may be NULL.
+ *                 that is needed. `out_count` may be NULL. An output whose length follows from
+ *                 other arguments, such as n_masks, has no `capacity`.
  *   Names         The length of an array x is n_x, a size_t; the buffer of an output x is out_x.
  *                 Options of a handle are prune_<handle>_options, of prune_model_<verb>()
  *                 prune_<verb>_options, of a handle that runs on a model
  *                 prune_<handle>_run_options. _info fills a prune_<handle>_state for what runs, a
- *                 _summary for what is finished, a _shape for a model, and prune_runtime for the
- *                 library. `progress` is always a prune_progress_fn; a callback for an event of its
- *                 own is on_<event>.
+ *                 _summary for what is finished, a _shape for a model, prune_metric_facts for a
+ *                 metric, and prune_runtime for the library. `progress` is always a
+ *                 prune_progress_fn; a callback for an event of its own is on_<event>.
  *   Callbacks     The library calls them on the thread that made the call, and does not keep them
  *                 after it returns. Those of a prune_host are kept until its model is closed, and
  *                 are still called on the thread of the call that needs them.
@@ -528,9 +529,9 @@ prune_status prune_mask_from_json(
  * ============================================================================================== */
 
 /*
- * Metrics, as bits; higher = more important for every one. With h the hidden state before a unit, g
- * the one after it, and u = g - h, each is computed per token and averaged over all tokens of all
- * sequences. Definitions and sources: docs/metrics.md.
+ * Metrics, as bits; higher = more important for every one. The first six are computed per token and
+ * averaged over all tokens of all sequences: h is the hidden state before a unit, g the one after
+ * it, and u = g - h. Definitions and sources: docs/metrics.md.
  */
 typedef uint64_t prune_metrics;
 enum {
@@ -554,8 +555,8 @@ enum {
     PRUNE_METRIC_LEAVE_ONE_OUT_LOGIT_L2 = 256,
     /* Sum over the unit's matrices of |w * d(loss)/dw|: a forward and a backward pass. */
     PRUNE_METRIC_TAYLOR = 512,
-    /* The bits below stand for several metrics: for all that the library has, be they newer than
-       this header. prune_metric_info() names them. */
+    /* The bits below stand for several metrics, those included that the library has and this header
+       does not know. prune_metric_info() names them. */
     /* All that come from hidden states: cosine to relative_l2. One forward pass computes them. */
     PRUNE_METRIC_ALL_OF_STATES = 1 << 28,
     /* The same and magnitude. */
@@ -592,8 +593,8 @@ size_t prune_metric_count(void);
 
 /*
  * Describes a metric of the library.
- *   index   0 .. prune_metric_count() - 1. Metrics are in ascending order of their bits, which is the
- *           order of the rows of scores
+ *   index   0 .. prune_metric_count() - 1. Metrics are in ascending order of their bits, which is
+ *           the order of the rows of scores
  * Errors: PRUNE_ERR_ARGUMENT.
  */
 prune_status prune_metric_info(size_t index, prune_metric_facts *out_facts);
@@ -625,7 +626,7 @@ typedef struct prune_score_options {
     prune_relative_to relative_to;
     /* Tokens that static metrics look at: all, or the last of each sequence. 0 = all. */
     prune_tokens tokens;
-    /* Mask under which the model is scored. A unit that the mask removes whole scores 0 in every
+    /* Mask under which the model is scored. A unit that the mask removes entirely scores 0 in every
        metric that needs data. NULL = the model's mask. */
     const uint8_t *keep;
     /* Length of `keep`: 2 * n_blocks, or 0 with NULL. */
@@ -1206,8 +1207,8 @@ typedef struct prune_recover_options {
     /* Hidden states that the closed form learns from: those of the model recovered so far, or the
        full model's. 0 = recovered. */
     prune_stream stream;
-    /* Where the adapter of a block that is removed whole stands: in the place of its attention, of
-       its feed-forward, or one in each. 0 = attention. */
+    /* Where the adapter of a block that is removed entirely stands: in the place of its attention,
+       of its feed-forward, or one in each. 0 = attention. */
     prune_slot block_slot;
     /* Training: adapters to start from, solved in closed form or zero. 0 = closed form. */
     prune_start start;

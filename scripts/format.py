@@ -3,7 +3,8 @@
 
     python scripts/format.py [--check] [--root DIRECTORY] [LANGUAGE ...]
 
-Languages: python (ruff), c and cpp (clang-format), swift (swift-format); all of them by default.
+Languages: python (ruff), c, header and cpp (clang-format), swift (swift-format); all of them by
+default. The header has lines of 100 columns, for its readers.
 With --check nothing is written, and the exit status is 1 if a file is not as it would be formatted.
 Files are those below DIRECTORY, by default the repository; the settings are the repository's.
 """
@@ -20,19 +21,18 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 LEFT_OUT = {"build", "out", "dist", "__pycache__", "_raw_generated.py"}
-# Columns that were set by hand.
-BY_HAND = {"include/prunecore.h"}
+HEADER = "include/prunecore.h"
 
 
 def files(root: Path, *suffixes: str) -> list[str]:
-    """Files below a directory, but for what is made there and what begins with a dot."""
+    """Files below a directory: not the header, what is made there, or what begins with a dot."""
     found = []
     for folder, folders, names in os.walk(root):
         folders[:] = [name for name in folders if name not in LEFT_OUT and name[0] != "."]
         for name in names:
             path = Path(folder) / name
             inner = path.relative_to(root).as_posix()
-            if path.suffix in suffixes and name not in LEFT_OUT and inner not in BY_HAND:
+            if path.suffix in suffixes and name not in LEFT_OUT and inner != HEADER:
                 found.append(str(path))
     return sorted(found)
 
@@ -52,6 +52,12 @@ def python(root: Path, check: bool) -> list[str]:
 
 def c(root: Path, check: bool) -> list[str]:
     return _clang_format(files(root, ".c", ".h"), REPOSITORY / ".clang-format", check)
+
+
+def header(root: Path, check: bool) -> list[str]:
+    path = root / HEADER
+    settings = REPOSITORY / "include" / ".clang-format"
+    return _clang_format([str(path)] if path.is_file() else [], settings, check)
 
 
 def cpp(root: Path, check: bool) -> list[str]:
@@ -74,6 +80,7 @@ def swift(root: Path, check: bool) -> list[str]:
 LANGUAGES: dict[str, Callable[[Path, bool], list[str]]] = {
     "python": python,
     "c": c,
+    "header": header,
     "cpp": cpp,
     "swift": swift,
 }

@@ -20,15 +20,35 @@ if str(HERE) not in sys.path:  # also where the build hook loads this file
     sys.path.insert(0, str(HERE))
 
 from prunecore_header.items import enum_groups, option_structs  # noqa: E402
+from prunecore_header.plain import plain_fields  # noqa: E402
 from prunecore_header.preprocessing import (  # noqa: E402
     HeaderError,
     declarations,
+    function_names,
     integer_macros,
+    real_macros,
 )
 from prunecore_header.write_names import names_module  # noqa: E402
 from prunecore_header.write_options import options_module  # noqa: E402
 from prunecore_header.write_raw import raw_module  # noqa: E402
 from prunecore_header.writing import write_if_changed  # noqa: E402
+
+__all__ = [
+    "GENERATED",
+    "PACKAGE",
+    "HeaderError",
+    "declarations",
+    "default_header",
+    "enum_groups",
+    "function_names",
+    "generate",
+    "header_version",
+    "names_module",
+    "option_structs",
+    "options_module",
+    "plain_fields",
+    "real_macros",
+]
 
 PACKAGE = HERE / "src" / "prunecore"
 RAW = "_raw_generated.py"

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the build of the package needs beyond copying files.
 
-The version is the C header's. The raw layer is generated from the header. The C library is built at
-the root of the repository if it is not there, or is older than its sources, and goes into the
-wheel, which is then tagged for its platform but for every Python: cffi's ABI mode needs no compiled
-extension.
+The version is the C header's, and the modules that follow from the header are generated. The C
+library is built at the root of the repository if it is not there, or is older than its sources, and
+goes into the wheel, which is then tagged for its platform but for every Python: cffi's ABI mode
+needs no compiled extension.
 """
 
 from __future__ import annotations
@@ -75,21 +75,21 @@ class MetadataHook(MetadataHookInterface):
 
 
 class BuildHook(BuildHookInterface[Any]):
-    """Generates the raw layer and puts the C library into the wheel."""
+    """Generates what follows from the header, and puts the C library into the wheel."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Prepares one wheel; `version` is "standard" or "editable"."""
         root = Path(self.root)
         generator = _generator(root)
-        raw = root / "src" / "prunecore" / "_raw_generated.py"
-        generator.generate(generator.default_header(), raw)
+        generator.generate(generator.default_header())
         library = _library(root)
         if version == "editable":
             return  # the files in src are used in place, and the loader finds build/lib
         build_data["pure_python"] = False
         platform = sysconfig.get_platform().replace("-", "_").replace(".", "_")
         build_data["tag"] = f"py3-none-{platform}"
-        build_data["force_include"][str(raw)] = "prunecore/_raw_generated.py"
+        for name in generator.GENERATED:
+            build_data["force_include"][str(generator.PACKAGE / name)] = f"prunecore/{name}"
         build_data["force_include"][str(library)] = f"prunecore/lib/{LIBRARY}"
         if not (root / "LICENSE").is_file():  # in a checkout it lies outside of this folder
             folder = f"prunecore-{self.metadata.version}.dist-info/licenses"

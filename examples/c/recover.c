@@ -55,7 +55,7 @@ static void read_tokens(const char *path, prune_data **out_learnt, prune_data **
         ungetc(next, file);
         if (fscanf(file, "%ld", &id) != 1 || n_ids == sizeof ids / sizeof *ids ||
             n_sequences == sizeof lengths / sizeof *lengths) {
-            fprintf(stderr, "%s: sequence %lu has something that is no token id, or there are too many\n", path,
+            fprintf(stderr, "%s: sequence %lu has something that is not a token id, or there are too many\n", path,
                     (unsigned long)n_sequences);
             exit(EXIT_FAILURE);
         }

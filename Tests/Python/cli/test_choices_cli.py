@@ -122,7 +122,7 @@ def test_choices_command_prints_a_table(folder: Path, tales: pc.Model) -> None:
         ("", "give --data, --choices, or both"),
         ("--choices gone.jsonl", "gone.jsonl"),
         ("--choices bad.jsonl", "bad.jsonl, line 1: the answer is 4"),
-        ("--choices model", "is no MMLU directory"),
+        ("--choices model", "is not an MMLU directory"),
         ("--choices sums.jsonl --shots 1", "give --examples"),
         ("--choices mmlu --shots 3", "3 shots need 3 examples of art, not 2"),
         ("--choices mmlu --shots -1", "shots is -1"),

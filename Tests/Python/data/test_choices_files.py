@@ -67,25 +67,25 @@ def test_text_of_a_choice_that_is_also_a_letter(write: Write) -> None:
         ({**SKY, "answer": -1}, "the answer is -1, but the choices are 0 to 2"),
         ({**SKY, "answer": "D"}, "the answer is 'D', which is none of them"),
         ({**SKY, "answer": "the sea"}, "the answer is 'the sea', which is none of them"),
-        ({**SKY, "answer": True}, "the answer True is no index"),
-        ({**SKY, "answer": None}, "the answer None is no index"),
-        ({**SKY, "answer": 1.0}, "the answer 1.0 is no index"),
+        ({**SKY, "answer": True}, "the answer True is not an index"),
+        ({**SKY, "answer": None}, "the answer None is not an index"),
+        ({**SKY, "answer": 1.0}, "the answer 1.0 is not an index"),
         (SKY, "the field answer (or gold) is missing"),
         ({"choices": ["a", "b"], "answer": 0}, "the field question (or query) is missing"),
         ({"question": "Which?", "answer": 0}, "the field choices is missing"),
         ({"question": "Which?", "choices": [], "answer": 0}, "at least 2 choices are needed"),
         ({"question": "Which?", "choices": ["a"], "answer": 0}, "but there are 1"),
-        ({"question": "Which?", "choices": "ab", "answer": 0}, '"choices" is no list'),
+        ({"question": "Which?", "choices": "ab", "answer": 0}, '"choices" is not a list'),
         (
             {"question": "Which?", "choices": ["a", " "], "answer": 0},
-            "choice 1 is no text, or empty",
+            "choice 1 is not text, or empty",
         ),
-        ({"question": "Which?", "choices": ["a", 2], "answer": 0}, "choice 1 is no text, or empty"),
+        ({"question": "Which?", "choices": ["a", 2], "answer": 0}, "choice 1 is not text, or empty"),
         (
             {"question": " ", "choices": ["a", "b"], "answer": 0},
-            "the question is no text, or empty",
+            "the question is not text, or empty",
         ),
-        ({**SKY, "answer": 0, "subject": 7}, "the subject 7 is no text"),
+        ({**SKY, "answer": 0, "subject": 7}, "the subject 7 is not text"),
         ([1], "no JSON object"),
     ],
 )
@@ -103,10 +103,10 @@ def test_bad_files_of_questions_are_named(write: Write, tmp_path: Path) -> None:
         pc.ChoiceSet.load(write("b.jsonl", "\n"))
     with pytest.raises(pc.FileError, match=r"gone\.jsonl cannot be read"):
         pc.ChoiceSet.load(tmp_path / "gone.jsonl")
-    with pytest.raises(pc.FileError, match="is no MMLU directory"):
+    with pytest.raises(pc.FileError, match="is not an MMLU directory"):
         pc.ChoiceSet.load(tmp_path)
     (tmp_path / "latin.csv").write_bytes(b"caf\xe9,a,b,A\n")
-    with pytest.raises(pc.FormatError, match=r"latin\.csv is no UTF-8 text"):
+    with pytest.raises(pc.FormatError, match=r"latin\.csv is not UTF-8 text"):
         pc.ChoiceSet.load(tmp_path / "latin.csv")
 
 
@@ -118,7 +118,7 @@ def test_bad_files_of_questions_are_named(write: Write, tmp_path: Path) -> None:
         ("Which?,a,b,b", "the answer is 'b', but the choices are A to B"),
         ("Which?,a,b,", "the answer is ''"),
         ('Which?,a,"b"c,A', "','"),
-        ("Which?,a,,A", "choice 1 is no text, or empty"),
+        ("Which?,a,,A", "choice 1 is not text, or empty"),
     ],
 )
 def test_bad_rows_of_mmlu_are_named(write: Write, row: str, words: str) -> None:
@@ -192,7 +192,7 @@ def test_choice_sets_check_their_items() -> None:
         pc.ChoiceSet([])
     with pytest.raises(pc.ArgumentError, match="question 0 is a dict"):
         pc.ChoiceSet([{}])  # type: ignore[list-item]
-    with pytest.raises(pc.ArgumentError, match="no list of texts"):
+    with pytest.raises(pc.ArgumentError, match="not a list of texts"):
         pc.ChoiceItem("Which?", "ab", 0)  # type: ignore[arg-type]
 
 

@@ -183,7 +183,7 @@ def test_missing_tokenizer_is_named(tmp_path: Path) -> None:
     with pytest.raises(pc.FileError, match=r"tokenizer\.json is missing"):
         pc.Data.from_text(path, tmp_path)
     (tmp_path / "tokenizer.json").write_text("{}")
-    with pytest.raises(pc.FormatError, match="no tokenizer"):
+    with pytest.raises(pc.FormatError, match="not a tokenizer"):
         pc.Data.from_text(path, tmp_path)
 
 

@@ -246,7 +246,7 @@ def test_damaged_gguf_is_found(tales: pc.Model, tmp_path: Path) -> None:
     with pytest.raises(pc.FormatError, match="another checksum"):
         read_gguf(path).check()
     path.write_bytes(b"no such file")
-    with pytest.raises(pc.FormatError, match="no GGUF file"):
+    with pytest.raises(pc.FormatError, match="not a GGUF file"):
         read_gguf(path)
 
 

@@ -191,7 +191,7 @@ def test_verification_refuses_what_is_not_an_export(
 ) -> None:
     with pytest.raises(pc.FileError, match=r"prunecore\.json cannot be read"):
         model.verify_export(tales_dir)
-    with pytest.raises(pc.FormatError, match="no GGUF file"):
+    with pytest.raises(pc.FormatError, match="not a GGUF file"):
         model.verify_export(tales_dir / "config.json")
     with pytest.raises(pc.FileError):
         model.verify_export(tmp_path / "nothing")

@@ -141,7 +141,7 @@ def test_notations_can_say_that_nothing_is_removed() -> None:
         (MERGEKIT.replace("[29, 32]", "[20, 32]"), "mergekit", 32, pc.UnsupportedError, "repeated"),
         (MERGEKIT.replace("passthrough", "slerp"), "mergekit", 32, pc.UnsupportedError, "slerp"),
         ("slices: 3", "mergekit", 32, pc.FormatError, "no slices"),
-        ("slices: [}", "mergekit", 32, pc.FormatError, "no YAML"),
+        ("slices: [}", "mergekit", 32, pc.FormatError, "not YAML"),
         ("what is this", None, 3, pc.FormatError, "looks like none of: prunecore, evopress"),
         ('{"a": 1}', None, 3, pc.FormatError, "the JSON looks like none of"),
         (EVOPRESS, "evo", None, pc.ArgumentError, "unknown notation 'evo'"),

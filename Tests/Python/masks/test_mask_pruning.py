@@ -94,7 +94,7 @@ def test_scores_that_are_no_numbers_are_refused(value: float) -> None:
 def test_scores_check_their_shape() -> None:
     with pytest.raises(pc.ArgumentError, match=r"\(3,\).*4 units"):
         pc.Scores({"a": [1, 2, 3]}, "sublayer", 2)
-    with pytest.raises(pc.ArgumentError, match="granularity 'head'"):
+    with pytest.raises(pc.ArgumentError, match="granularity is 'head'"):
         pc.Scores({"a": [1, 2]}, "head", 2)
     with pytest.raises(pc.ArgumentError, match="no metric"):
         pc.Scores({}, "block", 2)

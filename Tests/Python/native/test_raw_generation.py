@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import re
 import shutil
 import subprocess
@@ -13,16 +12,6 @@ from types import ModuleType
 
 import pytest
 from prunecore import _raw_generated as raw
-
-
-@pytest.fixture(scope="module")
-def generator(repository_root: Path) -> ModuleType:
-    path = repository_root / "bindings" / "python" / "generate_raw.py"
-    spec = importlib.util.spec_from_file_location("generate_raw", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture(scope="module")

@@ -49,8 +49,8 @@ def test_groups_are_players() -> None:
         ([[8]], "sublayer 8"),
         ([[-1]], "sublayer -1"),
         ([["layer.0"]], "layer.0"),
-        ([[1.5]], "player 0 is no list of sublayers"),
-        ([None], "player 0 is no list of sublayers"),
+        ([[1.5]], "player 0 is not a list of sublayers"),
+        ([None], "player 0 is not a list of sublayers"),
         ("attn.0", "list of groups"),
     ],
 )

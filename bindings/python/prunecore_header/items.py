@@ -6,7 +6,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from os.path import commonprefix
 
 from prunecore_header.preprocessing import HeaderError, declarations, evaluate_integer
 
@@ -38,9 +37,9 @@ class EnumGroup:
 
     @property
     def named(self) -> tuple[EnumValue, ...]:
-        """The values that stand for themselves: single bits of a bit set, and no defaults."""
+        """The values that stand for themselves: no defaults, and no bits that stand for several."""
         if self.is_bit_set:
-            return tuple(each for each in self.values if each.value & (each.value - 1) == 0)
+            return tuple(each for each in self.values if each.name.split("_")[0] != "all")
         return tuple(each for each in self.values if each.name not in SPECIAL_NAMES)
 
     @property
@@ -85,9 +84,11 @@ def enum_groups(header: str) -> tuple[EnumGroup, ...]:
 
 
 def _named_values(kind: str, known: dict[str, int], texts: dict[str, str]) -> tuple[EnumValue, ...]:
-    prefix = re.sub(r"[^_]*$", "", commonprefix(list(known)))
     if len(known) < 2:
         raise HeaderError(f"{kind} has too few values to say what their common prefix is")
+    first, last = min(known).split("_"), max(known).split("_")
+    n_same = next(i for i, word in enumerate(first) if [word] != last[i : i + 1])
+    prefix = "_".join([*first[:n_same], ""])
     return tuple(
         EnumValue(name.removeprefix(prefix).lower(), value, texts[name])
         for name, value in known.items()
@@ -112,7 +113,7 @@ def option_structs(header: str) -> tuple[Struct, ...]:
 
 
 def _declarations(body: str, end: str) -> Iterator[tuple[str, str]]:
-    """Each declaration with its comment: the last one before it, or the one after it on its line."""
+    """Each declaration with its comment: the last before it, or the one behind it on its line."""
     token = re.compile(r"/\*(.*?)\*/|([^/]+?)(?:" + end + r"|\s*(?=/\*)|\s*\Z)", re.S)
     place, above = 0, ""
     pending: tuple[str, str] | None = None

@@ -83,7 +83,7 @@ class HandleError(Error, ValueError):
 
 
 class OutOfMemoryError(Error, MemoryError):
-    """Memory could not be had."""
+    """There was not enough memory."""
 
     status_name = "PRUNE_ERR_MEMORY"
 

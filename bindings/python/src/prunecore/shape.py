@@ -73,7 +73,7 @@ class ModelShape:
 
     @property
     def has_gradients(self) -> bool:
-        """Whether gradients can be had: training and the taylor metric work."""
+        """Whether there are gradients: training and the taylor metric work."""
         return bool(self.abilities & ffi.integer_const("PRUNE_ABILITY_GRADIENTS"))
 
     @property

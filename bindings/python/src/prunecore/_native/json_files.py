@@ -22,7 +22,7 @@ def read_json_file(path: str | os.PathLike[str], parse: Callable[[Any], Result])
     FileError
         The file is missing or unreadable.
     FormatError, UnsupportedError
-        It is no JSON; or what `parse` says, with the file's name before it.
+        It is not JSON; or what `parse` says, with the file's name before it.
     """
     try:
         return parse(json.loads(Path(path).read_text(encoding="utf-8")))
@@ -31,4 +31,4 @@ def read_json_file(path: str | os.PathLike[str], parse: Callable[[Any], Result])
     except (FormatError, UnsupportedError) as error:
         raise type(error)(f"{path} holds {error}") from error
     except (ValueError, RecursionError) as error:
-        raise FormatError(f"{path} is no JSON: {error}") from error
+        raise FormatError(f"{path} is not JSON: {error}") from error

@@ -48,7 +48,7 @@ class Watch:
         """Raises what stopped the call: a callback's exception, or else the status's.
 
         The exception of a model's host, too. It is raised even if the call came to its end: then
-        it is the user's interrupt, which came while a state was let go.
+        it is the user's interrupt, which came while a state was released.
         """
         failure, self._failure = self._failure, None
         kept = failures.take()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Checkpoints: a game or a search on disk, so that a run that was killed goes on where it stood."""
+"""Checkpoints: a game or a search on disk, so that a run that was killed resumes where it stood."""
 
 from __future__ import annotations
 
@@ -74,9 +74,9 @@ class RunFile:
         try:
             record = json.loads(line[:LONGEST_HEADER])
         except (ValueError, RecursionError) as error:
-            raise FormatError(f"{self.path} is no checkpoint, or is damaged") from error
+            raise FormatError(f"{self.path} is not a checkpoint, or is damaged") from error
         if not isinstance(record, dict) or record.get("format") != FORMAT:
-            raise FormatError(f"{self.path} is no checkpoint, or is damaged")
+            raise FormatError(f"{self.path} is not a checkpoint, or is damaged")
         if record.get("version") != 1:
             raise UnsupportedError(
                 f"the checkpoint {self.path} is of version {record.get('version')}, but this "

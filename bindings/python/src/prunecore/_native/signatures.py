@@ -116,20 +116,44 @@ def _is_described(text: str, name: str) -> bool:
 
 def entry_of(name: str, option: Option, parameter: inspect.Parameter) -> str:
     """An option as numpydoc writes it."""
-    words = option.text
+    words, names = option.text, _described_names(option)
     if option.given_as:
         shown = {"0": "0", "inf": "Infinity", "auto": '"auto"'}[option.given_as]
         words += f" {shown} = {option.minus_one}."
-    default = parameter.default
-    if option.group is not None:
+    if names:
+        type_ = "str"
+    elif option.group is not None:
         type_ = "{" + ", ".join(f'"{each}"' for each in option.group.names) + "}"
     else:
         type_ = {"count": "int", "number": "float", "seed": "int", "switch": "bool"}[option.kind]
         type_ += ' or "auto"' if option.given_as == "auto" else ""
-    if default is None:
+    if parameter.default is None:
         type_ += ", optional"
         words += f" Default: {option.default}." if option.default else ""
     else:
-        type_ += f", default {default!r}".replace("'", '"')
-    filled = textwrap.fill(words, WIDTH - 4, break_long_words=False, break_on_hyphens=False)
-    return f"{name} : {type_}\n{textwrap.indent(filled, '    ')}"
+        type_ += f", default {parameter.default!r}".replace("'", '"')
+    lines = [f"{name} : {type_}", *_filled(words, "    ")]
+    for each in names:
+        lines += _filled(each, "    ", "      ")
+    return "\n".join(lines)
+
+
+def _described_names(option: Option) -> list[str]:
+    """What each name of a choice stands for, where the header says that in sentences."""
+    if option.group is None:
+        return []
+    texts = {each: option.group.texts[each] for each in option.group.names}
+    if not all(text.endswith(".") for text in texts.values()):
+        return []
+    return [f'- "{name}": {text}' for name, text in texts.items()]
+
+
+def _filled(words: str, first: str, following: str | None = None) -> list[str]:
+    return textwrap.wrap(
+        words,
+        WIDTH,
+        initial_indent=first,
+        subsequent_indent=first if following is None else following,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )

@@ -61,7 +61,8 @@ class Generated:
             if name not in self.leave_out:
                 flag = "--" + self.flags.get(name, name).replace("_", "-")
                 metavar = self.metavars.get(name, METAVARS.get(option.kind))
-                info = typer.Option(flag, metavar=metavar, help=help_text(option))
+                text = help_text(option, parameter.default)
+                info = typer.Option(flag, metavar=metavar, help=text)
                 made.append(parameter.replace(annotation=Annotated[_type(option, parameter), info]))
         return made
 
@@ -71,14 +72,15 @@ class Generated:
         return {name: _read(name, shown[name], value) for name, value in given.items()}
 
 
-def help_text(option: Option) -> str:
-    """What `--help` says about an option."""
+def help_text(option: Option, default: Any) -> str:
+    """What `--help` says about an option; typer adds a default that is a value."""
     words = [option.help]
     if option.group is not None:
-        words.append(f"One of {', '.join(option.group.names)}.")
+        names = option.group.names
+        words.append(f"One of {', '.join(names[:-1])} or {names[-1]}.")
     if option.given_as:
         words.append(f"{option.given_as} = {option.minus_one}.")
-    if option.default and option.group is None:
+    if default is None and option.default and not option.default.startswith("no such"):
         words.append(f"Default: {option.default}.")
     return " ".join(words)
 

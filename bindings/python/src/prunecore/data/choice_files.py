@@ -36,7 +36,7 @@ def _read_mmlu(directory: Path, split: str) -> tuple[list[ChoiceItem], list[Choi
     files = sorted((root / split).glob(f"*_{split}.csv"))
     if not files:
         raise FileError(
-            f"{directory} is no MMLU directory: it lacks {split}/<subject>_{split}.csv; "
+            f"{directory} is not an MMLU directory: it lacks {split}/<subject>_{split}.csv; "
             "a .jsonl or .csv file of questions is also taken"
         )
     shown = sorted((root / "dev").glob("*_dev.csv"))
@@ -52,7 +52,7 @@ def _text(path: Path) -> str:
     except OSError as error:
         raise FileError(f"{path} cannot be read: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
-        raise FormatError(f"{path} is no UTF-8 text: {error.reason} at {error.start}") from error
+        raise FormatError(f"{path} is not UTF-8 text: {error.reason} at {error.start}") from error
 
 
 def _csv(path: Path) -> Iterator[ChoiceItem]:
@@ -102,7 +102,7 @@ def _from_record(record: Any) -> ChoiceItem:
     question, answer = _field(record, "question", "query"), _field(record, "answer", "gold")
     choices = _field(record, "choices")
     if not isinstance(choices, list):
-        raise ArgumentError('"choices" is no list of texts')
+        raise ArgumentError('"choices" is not a list of texts')
     subject = record.get("subject", "")
     item = ChoiceItem(
         question=question,

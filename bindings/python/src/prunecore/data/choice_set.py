@@ -59,7 +59,7 @@ class ChoiceSet:
         FileError
             A file is missing or unreadable.
         FormatError
-            A line is no question; the text names file, line and what is wrong.
+            A line is not a question; the text names file, line and what is wrong.
         """
         items, shown = read(path, split)
         if examples is not None:

@@ -47,7 +47,7 @@ class Data:
     DataError
         There is no sequence, one is empty, an id is negative or beyond 32 bits, or a weight is bad.
     ArgumentError
-        The ids are no integers, or the weights are not one per token.
+        The ids are not integers, or the weights are not one per token.
     """
 
     def __init__(
@@ -205,7 +205,7 @@ class Data:
         FileError
             A file, or the tokenizer, is missing or unreadable.
         FormatError
-            A line is no JSON object, or has no field "text".
+            A line is not a JSON object, or has no field "text".
         """
         encoder = load_tokenizer(tokenizer)
         files = as_paths(paths)
@@ -253,7 +253,7 @@ class Data:
         seed: int | None = None,
         max_tokens: int | None = None,
     ) -> ChoiceData:
-        """Turns multiple-choice questions into data that the choice damages understand.
+        """Turns multiple-choice questions into data that the measures of choices understand.
 
         The prompt is that of MMLU (see docs/tasks.md): a heading if the question has a subject,
         `shots` solved examples, the question, and "Answer:".
@@ -316,7 +316,7 @@ def as_tokens(name: str, row: Any) -> Tokens:
     try:
         ids = np.asarray(row)
     except (ValueError, OverflowError) as error:
-        raise ArgumentError(f"{name} is no list of token ids: {error}") from error
+        raise ArgumentError(f"{name} is not a list of token ids: {error}") from error
     if ids.size == 0:
         ids = ids.astype(np.int64)
     if ids.ndim != 1 or not np.issubdtype(ids.dtype, np.integer):

@@ -51,7 +51,7 @@ def load_tokenizer(source: TokenizerSource) -> Tokenizer:
         )
     if not isinstance(directory, (str, os.PathLike)):
         raise ArgumentError(
-            f"a tokenizer cannot be had from a {type(source).__name__}: "
+            f"cannot take a tokenizer from a {type(source).__name__}: "
             "give a model, its directory, or a tokenizer"
         )
     path = Path(directory)
@@ -60,12 +60,12 @@ def load_tokenizer(source: TokenizerSource) -> Tokenizer:
     if not path.is_file():
         raise FileError(
             f"{path} is missing: text needs the model's tokenizer there; "
-            "token ids can be had from a .npy file instead"
+            "token ids can come from a .npy file instead"
         )
     try:
         return _plain(Tokenizer.from_file(str(path)))
     except Exception as error:  # tokenizers raises plain Exception
-        raise FormatError(f"{path} is no tokenizer: {error}") from error
+        raise FormatError(f"{path} is not a tokenizer: {error}") from error
 
 
 def _plain(tokenizer: Tokenizer) -> Tokenizer:
@@ -101,7 +101,7 @@ def documents(path: Path) -> Iterator[str]:
     except OSError as error:
         raise FileError(f"{path} cannot be read: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
-        raise FormatError(f"{path} is no UTF-8 text: {error.reason} at {error.start}") from error
+        raise FormatError(f"{path} is not UTF-8 text: {error.reason} at {error.start}") from error
     if path.suffix.lower() != ".jsonl":
         if content.strip():
             yield content
@@ -127,7 +127,7 @@ def load_tokens(path: Path) -> npt.NDArray[np.integer[Any]]:
     except OSError as error:
         raise FileError(f"{path} cannot be read: {error.strerror or error}") from error
     except (ValueError, EOFError) as error:
-        raise FormatError(f"{path} is no .npy file: {error}") from error
+        raise FormatError(f"{path} is not a .npy file: {error}") from error
     if not isinstance(tokens, np.ndarray) or not np.issubdtype(tokens.dtype, np.integer):
         raise FormatError(f"{path} holds no integers")
     if tokens.ndim not in (1, 2):

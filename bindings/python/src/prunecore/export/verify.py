@@ -69,7 +69,7 @@ def verify_export(
     Raises
     ------
     FileError, FormatError
-        It is no export, or the runtime does not load it.
+        It is not an export, or the runtime does not load it.
     LoadError
         The runtime is not installed.
     UnsupportedError

@@ -210,9 +210,9 @@ def _configurations(model: OpenModel) -> Iterator[Mapping[str, Any]]:
         try:
             found = json.loads(path.read_text(encoding="utf-8"))
         except ValueError as error:
-            raise FormatError(f"{path} is no JSON object: {error}") from error
+            raise FormatError(f"{path} is not a JSON object: {error}") from error
         if not isinstance(found, dict):
-            raise FormatError(f"{path} is no JSON object: it holds a {type(found).__name__}")
+            raise FormatError(f"{path} is not a JSON object: it holds a {type(found).__name__}")
         yield found
 
 

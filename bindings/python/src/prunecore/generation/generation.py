@@ -41,7 +41,7 @@ class GeneratedToken:
         The text that it made whole: may be "" where a character has more bytes to come. "" also
         where the model has no tokenizer.
     reason : str or None
-        Why its sequence ends with it, as in `Generation.reasons`; None = it goes on.
+        Why its sequence ends with it, as in `Generation.reasons`; None = it continues.
     """
 
     prompt: int

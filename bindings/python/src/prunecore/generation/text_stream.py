@@ -10,13 +10,13 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 INCOMPLETE = "\ufffd"
-"""What decoders put for bytes that are no whole UTF-8 character, or not yet."""
+"""What decoders put for bytes that are not, or not yet, a whole UTF-8 character."""
 
 CONTEXT_TOKENS = 8
 """Tokens before the first new one that its text may depend on: decoders join words and spaces."""
 
 MOST_INCOMPLETE = 16
-"""Tokens that may wait for the rest of a character; more of them are no text."""
+"""Tokens that may wait for the rest of a character; more of them are not text."""
 
 
 class TextStream:

@@ -47,7 +47,7 @@ def offers(host: Host, method: str) -> bool:
 class HostCallbacks:
     """The callbacks that a host offers, and the states that the library holds.
 
-    Must live until the model is let go for good: C calls them by address.
+    Must live until the model is released for good: C calls them by address.
 
     Attributes
     ----------
@@ -121,8 +121,8 @@ class HostCallbacks:
                 kept.exception = before
 
     def _release_interrupted(self, _kind: Any, error: BaseException, traceback: Any) -> None:
-        # Only a signal's handler raises in _release, perhaps before it let the state go. C goes on;
-        # the call under way ends at its next callback, or raises this when it returns.
+        # Only a signal's handler raises in _release, perhaps before it released the state. C
+        # continues; the call under way ends at its next callback, or raises this on return.
         state = traceback.tb_frame.f_locals.get("state")
         if state is not None:
             self.states.drop(_number(state))
@@ -148,7 +148,7 @@ class HostCallbacks:
         if len(made) != len(n_tokens):
             raise HostError(f"{what} gave {len(made)} states, but {len(n_tokens)} are asked for")
         if any(state is None for state in made):
-            raise HostError(f"{what} gave None, which is no state")
+            raise HostError(f"{what} gave None, which is not a state")
         numbers = [
             self.states.add(state, count, given)
             for state, count in zip(made, n_tokens, strict=True)

@@ -85,7 +85,7 @@ class Tensors:
         Raises
         ------
         ArgumentError
-            It is no tensor, or does not hand its memory out.
+            It is not a tensor, or does not hand its memory out.
         """
         what = f"array '{name}'"
         try:

@@ -127,7 +127,7 @@ class Host:
     and sublayer.
 
     **Exceptions** of a method stop the call of the library that led to it, and come out of that
-    call unchanged: the same object, with its traceback. KeyboardInterrupt is no exception to this.
+    call unchanged: the same object, with its traceback. So does KeyboardInterrupt.
 
     **Threads.** Methods are called on the thread of the call that needs them, and so by several at
     once where several threads use the model. They may use models of the library, this one too.

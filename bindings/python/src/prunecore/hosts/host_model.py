@@ -36,7 +36,7 @@ _closed = ffi.callback("prune_close_fn", _lent.__delitem__)
 
 
 def _keep_to_the_end() -> None:
-    """Models that are still open when the interpreter ends are let go after its modules are gone.
+    """Models that are still open when the interpreter ends are released after its modules are gone.
 
     Their callbacks must not be freed before: one more reference, which nothing takes back, keeps
     them.
@@ -89,7 +89,7 @@ def _described(host: Host) -> tuple[HostCallbacks, Any, Any]:
     """
     if not isinstance(host, Host):
         raise ArgumentError(
-            f"a model cannot be had from a {type(host).__name__}: derive it from prunecore.Host"
+            f"cannot make a model from a {type(host).__name__}: derive it from prunecore.Host"
         )
     struct = new_struct("prune_host")
     struct.comparison_size = ffi.sizeof("prune_comparison")

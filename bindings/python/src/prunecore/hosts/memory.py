@@ -49,7 +49,7 @@ def write(
     Raises
     ------
     HostError
-        It is no array of real numbers, or has another shape.
+        It is not an array of real numbers, or has another shape.
     """
     try:
         values = np.asarray(result)

@@ -12,8 +12,8 @@ from prunecore.errors import InternalError
 class StateTable:
     """The states that are alive: each has a number, which is its handle in C, and its tokens.
 
-    An object that comes twice gets two numbers, so that each is let go on its own. Dictionaries and
-    counters do one thing at a time whatever the threads: no lock is needed.
+    An object that comes twice gets two numbers, so that each is released on its own.
+    Dictionaries and counters do one thing at a time whatever the threads: no lock is needed.
     """
 
     def __init__(self) -> None:
@@ -45,5 +45,5 @@ class StateTable:
             raise InternalError(f"the library uses state {number}, which is not alive") from None
 
     def drop(self, number: int) -> None:
-        """Lets a state go; one that was let go before is let be."""
+        """Releases a state; one that was released before is left alone."""
         self._states.pop(number, None)

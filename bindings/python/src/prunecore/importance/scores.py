@@ -227,7 +227,7 @@ class Scores(Ranking):
         with cls._reading(record):
             n_blocks = record["n_blocks"]
             if not isinstance(n_blocks, int) or isinstance(n_blocks, bool):
-                raise FormatError('"n_blocks" is no integer')
+                raise FormatError('"n_blocks" is not an integer')
             mask = Mask.remove(record.get("removed", []), n_blocks)
             return cls(
                 dict(record["metrics"]),

@@ -132,7 +132,7 @@ class Statistics(Owner):
     ) -> Statistics:
         """Adds some tokens of one unit; on failure nothing is added.
 
-        For models of which no more can be had than activations, by a hook or a callback. Each unit
+        For models that give no more than activations, by a hook or a callback. Each unit
         counts its own tokens: units may come in any order, and in parts of any size.
 
         Parameters

@@ -133,7 +133,7 @@ class Mask:
         Raises
         ------
         FormatError
-            The text is no mask; it says what is wrong.
+            The text is not a mask; it says what is wrong.
         """
         if "\0" in text:
             raise FormatError("mask JSON holds a NUL character")
@@ -160,7 +160,7 @@ class Mask:
         except OSError as error:
             raise FileError(f"{path} cannot be read: {error.strerror or error}") from error
         except UnicodeDecodeError as error:
-            raise FormatError(f"{path} is no mask: no UTF-8 text") from error
+            raise FormatError(f"{path} is not a mask: not UTF-8 text") from error
         except (FormatError, UnsupportedError) as error:
             raise type(error)(f"{path} cannot be read: {error}") from error
 

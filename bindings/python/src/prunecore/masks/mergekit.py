@@ -45,7 +45,7 @@ def read_slices(text: str) -> list[int]:
     Raises
     ------
     FormatError
-        It is no merge of slices.
+        It is not a merge of slices.
     UnsupportedError
         It merges several models, or repeats layers or changes their order.
     LoadError
@@ -83,7 +83,7 @@ def _load(text: str) -> Mapping[str, Any]:
     try:
         found = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise FormatError(f"it is no YAML: {error}") from error
+        raise FormatError(f"it is not YAML: {error}") from error
     if not isinstance(found, dict) or not isinstance(found.get("slices"), list):
         raise FormatError("it has no slices")
     return found

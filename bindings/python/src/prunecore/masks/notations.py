@@ -167,7 +167,7 @@ def _text(source: str | os.PathLike[str]) -> tuple[str, str]:
     except OSError as error:
         raise FileError(f"{source} cannot be read: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
-        raise FormatError(f"{source} is no UTF-8 text") from error
+        raise FormatError(f"{source} is not UTF-8 text") from error
 
 
 def _needed(n_blocks: int | None) -> int:

@@ -55,7 +55,7 @@ class TokenTimes:
             try:
                 times = np.array(getattr(self, name), dtype=np.float64)
             except (TypeError, ValueError) as error:
-                raise ArgumentError(f"{name} is no list of numbers: {error}") from error
+                raise ArgumentError(f"{name} is not a list of numbers: {error}") from error
             if times.ndim != 1 or len(times) < 3 or len(times) % 2 == 0:
                 raise ArgumentError(
                     f"{name} has one entry per sublayer and one for the rest, but its shape is "

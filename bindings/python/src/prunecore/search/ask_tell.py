@@ -259,7 +259,7 @@ class Search(Owner):
 
     @classmethod
     def load(cls, data: bytes) -> Self:
-        """Loads a saved search: it goes on as if it had never stopped.
+        """Loads a saved search: it continues as if it had never stopped.
 
         Raises
         ------

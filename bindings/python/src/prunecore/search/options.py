@@ -122,7 +122,7 @@ class SearchOptions(options_generated.SearchOptions):
         try:
             return np.ascontiguousarray(np.asarray(self.scores, dtype=np.float64))
         except (TypeError, ValueError) as error:
-            raise ArgumentError(f"the scores are no numbers: {error}") from error
+            raise ArgumentError(f"the scores are not numbers: {error}") from error
 
     def record(self, n_blocks: int) -> dict[str, Any]:
         """What is given, for JSON: what the masks depend on besides model and data."""

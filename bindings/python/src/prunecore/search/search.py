@@ -229,7 +229,7 @@ def _run(
     measured: CoalitionOptions,
     run: SearchRunOptions,
 ) -> dict[str, Any]:
-    """What the numbers of a run depend on: all of this must be the same to go on with it."""
+    """What the numbers of a run depend on: all of this must be the same to resume it."""
     return {
         "model_config_sha256": provenance["model"]["config_sha256"],
         "compute": provenance["model"]["compute"],

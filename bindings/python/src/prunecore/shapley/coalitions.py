@@ -42,7 +42,7 @@ def told_worths(
         rows = np.asarray(masks)
         worths = np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError) as error:
-        raise ArgumentError(f"the {mask}s and their {value}s are no numbers: {error}") from error
+        raise ArgumentError(f"the {mask}s and their {value}s are not numbers: {error}") from error
     if rows.ndim == 1 and worths.ndim == 0:
         rows, worths = rows[np.newaxis], worths[np.newaxis]
     if rows.ndim != 2 or rows.shape[1] != players or worths.shape != (len(rows),):

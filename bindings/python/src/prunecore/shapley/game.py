@@ -46,11 +46,6 @@ class Game(Owner):
     ----------
     players : int or sequence of str
         How many players there are (1 to 8192), or their names.
-    estimator : str
-        "exact" (all 2^n coalitions; at most 20 players), "leave_one_out" (no Shapley value),
-        "random_subnetworks" (of arXiv 2407.16286; no Shapley value), "permutation", "antithetic",
-        "truncated", "stratified", "kernel_shap", "surrogate", "banzhaf", "pair_differences" (leave
-        one and two out) or "default".
 
     Raises
     ------

@@ -74,8 +74,6 @@ def shapley(
         Players of your own, instead of the units of a granularity. A group is a list of "attn.3",
         "ffn.3", "block.3", or indices of sublayers. Sublayers in no group are kept in every
         coalition.
-    estimator : str
-        How the values are estimated: see `Game`.
     cap : float, "default" or None
         A measure above it counts as the cap; None = measures as they are. The default is
         ln(vocabulary size) for "loss" and none for others: coalitions that have collapsed say
@@ -170,7 +168,7 @@ def _run(
     measured: CoalitionOptions,
     run: GameRunOptions,
 ) -> dict[str, Any]:
-    """What the numbers of a run depend on: all of this must be the same to go on with it."""
+    """What the numbers of a run depend on: all of this must be the same to resume it."""
     return {
         "model_config_sha256": provenance["model"]["config_sha256"],
         "compute": provenance["model"]["compute"],

@@ -131,7 +131,7 @@ def _members(player: int, group: Any, n_blocks: int) -> tuple[int, ...]:
     try:
         found = {index for entry in entries for index in _sublayers(entry, n_blocks)}
     except TypeError as error:
-        raise ArgumentError(f"player {player} is no list of sublayers: {error}") from error
+        raise ArgumentError(f"player {player} is not a list of sublayers: {error}") from error
     if not found:
         raise ArgumentError(f"player {player} has no sublayer")
     return tuple(sorted(found))

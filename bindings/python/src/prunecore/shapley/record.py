@@ -32,7 +32,7 @@ def read_fields(record: dict[str, Any]) -> dict[str, Any]:
         raise FormatError(f'scores without Shapley values: there is no section "{SECTION}"')
     n_blocks, granularity = record["n_blocks"], record["granularity"]
     if not isinstance(n_blocks, int) or isinstance(n_blocks, bool) or n_blocks < 1:
-        raise FormatError('"n_blocks" is no positive integer')
+        raise FormatError('"n_blocks" is not a positive integer')
     if granularity == GROUPS:
         named = dict(zip(record["units"], section["players"], strict=True))
         players = grouped_players(named, n_blocks)

@@ -181,7 +181,7 @@ class ShapleyScores(Ranking):
             The units are groups of the host, which scores do not know.
         """
         if self.granularity == GROUPS:
-            raise ArgumentError("scores of groups of sublayers are no scores of a granularity")
+            raise ArgumentError("scores of groups of sublayers are not scores of a granularity")
         return Scores(
             {self.metrics[0]: self._values},
             self.granularity,

@@ -94,7 +94,7 @@ def _c_string(text: str, what: str) -> bytes:
     try:
         encoded = text.encode()
     except UnicodeEncodeError as error:
-        raise ArgumentError(f"{what} is no text that UTF-8 can hold: {error.reason}") from error
+        raise ArgumentError(f"{what} is not text that UTF-8 can hold: {error.reason}") from error
     if b"\0" in encoded:
         raise ArgumentError(f"{what} holds a NUL character")
     return encoded

@@ -108,7 +108,7 @@ class StoredTensors:
         except OSError as error:
             raise FileError(f"{file} cannot be read: {error.strerror or error}") from error
         except (ValueError, RecursionError) as error:
-            raise FormatError(f"{file} is no safetensors file: {error}") from error
+            raise FormatError(f"{file} is not a safetensors file: {error}") from error
         for name, entry in header.items():
             if name == "__metadata__":
                 continue
@@ -134,7 +134,7 @@ def _weight_files(directory: Path) -> list[Path]:
     except OSError as error:
         raise FileError(f"{index} cannot be read: {error.strerror or error}") from error
     except (ValueError, KeyError, AttributeError) as error:
-        raise FormatError(f"{index} is no index of shards: {error}") from error
+        raise FormatError(f"{index} is not an index of shards: {error}") from error
 
 
 def read_config(directory: Path) -> dict[str, Any]:
@@ -151,7 +151,7 @@ def read_config(directory: Path) -> dict[str, Any]:
     except OSError as error:
         raise FileError(f"{path} cannot be read: {error.strerror or error}") from error
     except (ValueError, RecursionError) as error:
-        raise FormatError(f"{path} is no JSON: {error}") from error
+        raise FormatError(f"{path} is not JSON: {error}") from error
     if not isinstance(config, dict):
-        raise FormatError(f"{path} is no JSON object")
+        raise FormatError(f"{path} is not a JSON object")
     return config

@@ -75,7 +75,7 @@ def view_of(name: str, tensor: Any) -> TensorView:
     UnsupportedError
         It is on another device, or its elements are neither float32 nor float16 nor bfloat16.
     ArgumentError
-        It is no tensor.
+        It is not a tensor.
     """
     if isinstance(tensor, np.ndarray):
         return _view_of_array(name, tensor)

@@ -41,7 +41,7 @@ def feed_forward(layer: nn.Module, parts: Parts, hidden: Tensor, source: Tensor)
 def root_mean_square_norm(
     layer: nn.Module, parts: Parts, sublayer: int
 ) -> tuple[Tensor, float] | None:
-    """Gain and epsilon of the norm at a sublayer's input; None if that is no RMSNorm."""
+    """Gain and epsilon of the norm at a sublayer's input; None if that is not an RMSNorm."""
     name = parts.of(sublayer).before
     norm = None if name is None else getattr(layer, name)
     if norm is None or not type(norm).__name__.endswith("RMSNorm"):

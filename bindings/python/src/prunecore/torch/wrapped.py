@@ -159,7 +159,7 @@ def wrap(
     Raises
     ------
     ArgumentError
-        The model is in training mode, is no causal language model, or has a mask applied.
+        The model is in training mode, is not a causal language model, or has a mask applied.
     UnsupportedError
         Its decoder layers cannot be told, or compute something else than is known of them; or its
         weights are offloaded.

@@ -116,7 +116,7 @@ def export_gguf(
     UnsupportedError
         llama.cpp has no words for it; the text says for what, and what to do.
     ArgumentError
-        Mask and adapters do not fit the model or each other, or an option is no known name.
+        Mask and adapters do not fit the model or each other, or an option is not a known name.
     FileError
         The file exists, or cannot be written.
     NonFiniteError

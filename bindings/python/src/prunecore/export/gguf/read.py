@@ -30,7 +30,7 @@ class GGUFFile:
     architecture : str
         `general.architecture`.
     values : dict
-        All keys that are no arrays, as Python values.
+        All keys that are not arrays, as Python values.
     mask : Mask or None
         What was removed; None if the file does not come from PruneCore.
     adapters_sha256 : str or None
@@ -71,7 +71,7 @@ def read_gguf(path: str | os.PathLike[str]) -> GGUFFile:
     FileError
         It is missing or unreadable.
     FormatError
-        It is no GGUF file.
+        It is not a GGUF file.
     """
     file = Path(path)
     reader = _open(file)
@@ -99,10 +99,10 @@ def read_gguf(path: str | os.PathLike[str]) -> GGUFFile:
 
 def _open(path: Path) -> gguf.GGUFReader:
     if not path.is_file():
-        raise FileError(f"{path} is no file")
+        raise FileError(f"{path} is not a file")
     try:
         return gguf.GGUFReader(path, "r")
     except OSError as error:
         raise FileError(f"{path} cannot be read: {error.strerror or error}") from error
     except (ValueError, IndexError, KeyError) as error:
-        raise FormatError(f"{path} is no GGUF file: {error}") from error
+        raise FormatError(f"{path} is not a GGUF file: {error}") from error

@@ -121,7 +121,7 @@ def read_vocabulary(directory: Path, rows: int) -> Vocabulary | None:
             "gives token ids alone"
         ) from error
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise FormatError(f"{path} is no tokenizer: {error!r}") from error
+        raise FormatError(f"{path} is not a tokenizer: {error!r}") from error
     _fill(made, content, model, rows, path)
     return made
 
