@@ -116,9 +116,9 @@
  *                 Options of a handle are prune_<handle>_options, of prune_model_<verb>()
  *                 prune_<verb>_options, of a handle that runs on a model
  *                 prune_<handle>_run_options. _info fills a prune_<handle>_state for what runs, a
- *                 _summary for what is finished, a _shape for a model, and prune_runtime for the
- *                 library. `progress` is always a prune_progress_fn; a callback for an event of its
- *                 own is on_<event>.
+ *                 _summary for what is finished, a _shape for a model, prune_metric_facts for a
+ *                 metric, and prune_runtime for the library. `progress` is always a
+ *                 prune_progress_fn; a callback for an event of its own is on_<event>.
  *   Callbacks     The library calls them on the thread that made the call, and does not keep them
  *                 after it returns. Those of a prune_host are kept until its model is closed, and
  *                 are still called on the thread of the call that needs them.
@@ -555,8 +555,8 @@ enum {
     PRUNE_METRIC_LEAVE_ONE_OUT_LOGIT_L2 = 256,
     /* Sum over the unit's matrices of |w * d(loss)/dw|: a forward and a backward pass. */
     PRUNE_METRIC_TAYLOR = 512,
-    /* The bits below stand for several metrics: for all that the library has, be they newer than
-       this header. prune_metric_info() names them. */
+    /* The bits below stand for several metrics, those included that the library has and this header
+       does not know. prune_metric_info() names them. */
     /* All that come from hidden states: cosine to relative_l2. One forward pass computes them. */
     PRUNE_METRIC_ALL_OF_STATES = 1 << 28,
     /* The same and magnitude. */
@@ -593,8 +593,8 @@ size_t prune_metric_count(void);
 
 /*
  * Describes a metric of the library.
- *   index   0 .. prune_metric_count() - 1. Metrics are in ascending order of their bits, which is the
- *           order of the rows of scores
+ *   index   0 .. prune_metric_count() - 1. Metrics are in ascending order of their bits, which is
+ *           the order of the rows of scores
  * Errors: PRUNE_ERR_ARGUMENT.
  */
 prune_status prune_metric_info(size_t index, prune_metric_facts *out_facts);

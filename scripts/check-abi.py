@@ -27,9 +27,16 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "bindings/python"))
 
 from cffi import FFI  # noqa: E402
-from generate_raw import declarations, evaluate_integer, real_macros  # noqa: E402
+from prunecore_header.preprocessing import (  # noqa: E402
+    declarations,
+    evaluate_integer,
+    real_macros,
+)
 
 Description = dict[str, Any]
+
+# Structs without struct_size whose size callers say in another way: comparison_size of prune_host.
+_SIZED_BY_CALLER = {"prune_comparison"}
 
 _IDENTIFIER = r"[A-Za-z_]\w*"
 # The version of the library grows within an ABI version, and the ABI version is compared by itself.
@@ -168,7 +175,7 @@ def _changed_structs(released: Description, now: Description) -> list[str]:
             faults.append(f"struct {name} was removed")
             continue
         new = now[name]
-        grows = old["fields"][0]["name"] == "struct_size"
+        grows = old["fields"][0]["name"] == "struct_size" or name in _SIZED_BY_CALLER
         places = {field["name"]: (index, field) for index, field in enumerate(new["fields"])}
         for index, field in enumerate(old["fields"]):
             place, found = places.get(field["name"], (index, None))

@@ -200,7 +200,7 @@ void exceptions_as_c_sees_them() {
   host->inside = [](const char *) { throw std::bad_alloc(); };
   CHECK_FAILS(evaluate(), PRUNE_ERR_MEMORY, "embed");
   host->inside = [](const char *) { throw 5; };
-  CHECK_FAILS(evaluate(), PRUNE_ERR_HOST, "no std::exception");
+  CHECK_FAILS(evaluate(), PRUNE_ERR_HOST, "not a std::exception");
   // In C this status says that a sublayer has no norm, which is not what was thrown.
   prune_moments *moments = nullptr;
   host->inside = [](const char *) { throw prune::Error(PRUNE_ERR_UNSUPPORTED, "no norms today"); };

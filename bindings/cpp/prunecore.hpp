@@ -4,14 +4,14 @@
 ///
 /// Header-only, no logic beyond conversion: every function here calls the C function that its comment names, and that
 /// function's comment in prunecore.h is the contract (shapes, units, errors). What is added:
-///  - Model, Data, Statistics, Generation, Game, Search, Adapters and Moments own one handle each. They can be moved, not copied.
-///    Using one that was moved from throws Error, as NULL does in C.
+///  - Model, Data, Statistics, Generation, Game, Search, Adapters and Moments own one handle each. They can be moved,
+///    not copied. Using one that was moved from throws Error, as NULL does in C.
 ///  - A status other than PRUNE_OK is thrown as prune::Error, with the library's sentence as what().
 ///  - Sizes that C cannot see are checked before the call: tokens against sequence lengths, masks of unequal length.
 ///  - Programs that run a model themselves derive from Host; their exceptions come out of the call that led to them.
 ///  - Buffers are sized by asking the library, so nothing has to be known in advance.
-///  - Structs of options derive from those of prunecore.h: options.remove is prune_search_options.remove. They declare only
-///    what C++ writes differently: enums, arrays, strings and callbacks.
+///  - Structs of options derive from those of prunecore.h: options.remove is prune_search_options.remove. They declare
+///    only what C++ writes differently: enums, arrays, strings and callbacks.
 ///
 /// Names are those of the Python package, but for these:
 ///

@@ -31,8 +31,7 @@ enum {
     SEQUENCES = 3
 };
 
-static const uint64_t metrics =
-    PRUNE_METRIC_ALL_OF_STATES | PRUNE_METRIC_LEAVE_ONE_OUT_LOSS;
+static const uint64_t metrics = PRUNE_METRIC_ALL_OF_STATES | PRUNE_METRIC_LEAVE_ONE_OUT_LOSS;
 static const int64_t lengths[SEQUENCES] = { 12, 4, 8 };
 static int32_t ids[TOKENS];
 

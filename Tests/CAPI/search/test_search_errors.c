@@ -135,7 +135,7 @@ static void tell_refusals(void)
     CHECK_OK(prune_search_tell(search, masks, damages, 1));
     was = saved_search(search, &before);
     CHECK_FAILS(prune_search_tell(search, masks, damages, 1), PRUNE_ERR_ARGUMENT, "told before");
-    CHECK_FAILS(prune_search_tell(search, never, damages, 1), PRUNE_ERR_ARGUMENT, "not asked for");
+    CHECK_FAILS(prune_search_tell(search, never, damages, 1), PRUNE_ERR_ARGUMENT, "never asked for");
     memcpy(rows, masks + N, N);
     memcpy(rows + N, never, N);
     CHECK_FAILS(prune_search_tell(search, rows, damages, 2), PRUNE_ERR_ARGUMENT, "mask 1");

@@ -111,7 +111,7 @@ struct TrainingCase {
         }
     }
 
-    @Test func trainingGoesOnFromAdapters() throws {
+    @Test func trainingStartsFromAdapters() throws {
         var own = try TrainingCase()
         let first = try own.run()
         own.options.seed = 9

@@ -83,7 +83,7 @@ import Testing
     }
 
     @Test(arguments: searches.indices, [false, true])
-    func aSavedSearchGoesOnAsIfItHadNeverStopped(_ index: Int, _ shares: Bool) throws {
+    func aSavedSearchResumesAsIfItHadNeverStopped(_ index: Int, _ shares: Bool) throws {
         let whole = try Self.ended(Self.searches[index].make, batch: 1000, shares: shares)
         for most in stride(from: 0, through: whole.state.told, by: max(1, whole.state.told / 5)) {
             var search = try Self.searches[index].make()

@@ -95,7 +95,7 @@ import Testing
     }
 
     @Test(arguments: shapleyEstimators + [.banzhaf, .leaveOneOut, .pairDifferences])
-    func aSavedGameGoesOnAsIfItHadNot(_ kind: EstimatorKind) throws {
+    func aSavedGameResumesAsIfItHadNeverStopped(_ kind: EstimatorKind) throws {
         let options = try GameOptions(players: 6, estimator: kind, seed: 8, budget: kind == .exact ? nil : 50)
         var whole = Game(options)
         try Self.play(&whole, batch: 8)

@@ -56,7 +56,7 @@ def only_json(folder: Path, arguments: str) -> Any:
     return json.loads(done.stdout)
 
 
-def test_mmlu_directory_with_shots(folder: Path, tales: pc.Model) -> None:
+def test_choices_command_reads_an_mmlu_directory_with_shots(folder: Path, tales: pc.Model) -> None:
     record = only_json(folder, "evaluate model --choices mmlu --shots 2 --mask mask.json")
     data = pc.Data.from_choices(folder / "mmlu", tales, shots=2)
     found = tales.evaluate_choices(data, pc.Mask.load(folder / "mask.json"))
@@ -94,7 +94,7 @@ def test_questions_and_text_in_one_go(folder: Path, tales: pc.Model, scoring: st
     assert record["data_sha256"] == text.digest
 
 
-def test_examples_from_a_file(folder: Path, tales: pc.Model) -> None:
+def test_choices_command_takes_examples_from_a_file(folder: Path, tales: pc.Model) -> None:
     record = only_json(
         folder,
         "evaluate model --choices sums.jsonl --examples shown.jsonl --shots 1 --out o/r.json",
@@ -105,7 +105,7 @@ def test_examples_from_a_file(folder: Path, tales: pc.Model) -> None:
     assert json.loads((folder / "o" / "r.json").read_text()) == record
 
 
-def test_tables(folder: Path, tales: pc.Model) -> None:
+def test_choices_command_prints_a_table(folder: Path, tales: pc.Model) -> None:
     done = run(folder, "evaluate model --choices mmlu --data text.jsonl --limit 6")
     assert (done.returncode, done.stderr) == (0, "")
     data = pc.Data.from_choices(folder / "mmlu", tales, limit=6)
@@ -131,9 +131,7 @@ def test_tables(folder: Path, tales: pc.Model) -> None:
         ("--choices mmlu --seed -1", "--seed"),
     ],
 )
-def test_bad_input_gives_one_sentence_and_exit_code_2(
-    folder: Path, arguments: str, words: str
-) -> None:
+def test_bad_input_of_choices_gives_one_sentence(folder: Path, arguments: str, words: str) -> None:
     done = run(folder, f"evaluate model {arguments}")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("prunecore: ") and words in done.stderr

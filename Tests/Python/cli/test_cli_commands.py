@@ -48,7 +48,7 @@ def test_installed_command_is_the_module(tmp_path: Path) -> None:
     assert version("prunecore") == pc.__version__
 
 
-def test_help_and_version(run: Run) -> None:
+def test_command_prints_help_and_version(run: Run) -> None:
     listed = run("--help").stdout
     commands = "info score shapley prune evaluate curve tasks generate demo"
     for command in commands.split():
@@ -59,7 +59,7 @@ def test_help_and_version(run: Run) -> None:
     assert run("--version").stdout == f"{pc.__version__}\n"
 
 
-def test_info(run: Run, tales: pc.Model, tales_dir: Path) -> None:
+def test_info_command_says_what_the_model_is(run: Run, tales: pc.Model, tales_dir: Path) -> None:
     record = only_json(run("info", tales_dir, "--threads", 1, "--json"))
     assert record["model"]["parameters"] == tales.shape.parameters
     assert record["model"]["name"] == "tales-12l"
@@ -74,7 +74,9 @@ def test_info(run: Run, tales: pc.Model, tales_dir: Path) -> None:
     assert not advice or "advice" in text
 
 
-def test_from_scores_to_a_loss(run: Run, tales: pc.Model, tales_dir: Path, tmp_path: Path) -> None:
+def test_score_prune_and_evaluate_commands_agree_with_the_library(
+    run: Run, tales: pc.Model, tales_dir: Path, tmp_path: Path
+) -> None:
     text = tales_dir / "maths.jsonl"
     common = ("--data", text, "--sequence-length", 64, "--limit", 6, "--seed", 4)
     scores_file, mask_file = tmp_path / "made" / "scores.json", tmp_path / "made" / "mask.json"
@@ -123,14 +125,16 @@ def test_score_prints_every_number_in_80_columns(run: Run, tales_dir: Path) -> N
     assert text.count("*") == 1 + 10  # one in the title, one for the least important by each
 
 
-def test_magnitude_needs_no_data(run: Run, tales_dir: Path, tales: pc.Model) -> None:
+def test_score_command_needs_no_data_for_magnitude(
+    run: Run, tales_dir: Path, tales: pc.Model
+) -> None:
     arguments = ("--metric", "magnitude", "--granularity", "feed-forward", "--json")
     record = only_json(run("score", tales_dir, *arguments))
     wanted = tales.score(metrics="magnitude", granularity="feed_forward")["magnitude"]
     np.testing.assert_allclose(record["metrics"]["magnitude"], wanted, rtol=1e-12)
 
 
-def test_prune_by_granularity(run: Run, tales_dir: Path, tmp_path: Path) -> None:
+def test_prune_command_removes_by_granularity(run: Run, tales_dir: Path, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     file = tmp_path / "scores.json"
     scores = pc.Scores({"mine": rng.random(24)}, "sublayer", 12)
@@ -143,7 +147,9 @@ def test_prune_by_granularity(run: Run, tales_dir: Path, tmp_path: Path) -> None
         assert only_json(run(*common, "--only", kind))["removed"] == wanted
 
 
-def test_several_files_are_one_text(run: Run, tales_dir: Path, tales: pc.Model) -> None:
+def test_several_data_files_of_a_command_are_one_text(
+    run: Run, tales_dir: Path, tales: pc.Model
+) -> None:
     paths = [tales_dir / "maths.jsonl", tales_dir / "plays.jsonl"]
     options = [part for path in paths for part in ("--data", path)]
     record = only_json(run("evaluate", tales_dir, *options, "--limit", 3, "--seed", 0, "--json"))

@@ -27,7 +27,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]
     return out, json.loads(done.stdout)
 
 
-def test_report_is_what_is_printed(demo: tuple[Path, dict[str, Any]]) -> None:
+def test_demo_prints_its_report(demo: tuple[Path, dict[str, Any]]) -> None:
     out, printed = demo
     assert json.loads((out / "report.json").read_text()) == printed
     assert sorted(path.name for path in out.iterdir()) == sorted(printed["files"])
@@ -144,7 +144,7 @@ def test_adapters_win_back_what_pruning_lost(
     assert study.provenance["data_sha256"] == learnt.digest
 
 
-def test_pictures_are_pictures(demo: tuple[Path, dict[str, Any]]) -> None:
+def test_demo_writes_pictures(demo: tuple[Path, dict[str, Any]]) -> None:
     out, printed = demo
     pictures = [name for name in printed["files"] if name.endswith(".png")]
     assert len(pictures) == 8

@@ -79,7 +79,7 @@ def files(tales: pc.Model, tales_dir: Path, tmp_path: Path) -> Path:
         ("demo --model gone", "gone"),
     ],
 )
-def test_bad_input_gives_one_sentence_and_exit_code_2(
+def test_bad_input_of_every_command_gives_one_sentence_and_exit_code_2(
     files: Path, arguments: str, words: str
 ) -> None:
     done = subprocess.run(
@@ -114,7 +114,7 @@ def test_faults_of_the_library_are_exit_code_1(
     assert capsys.readouterr().err == "prunecore: something is broken\n"
 
 
-def test_ctrl_c_is_exit_code_130_and_writes_nothing(files: Path) -> None:
+def test_ctrl_c_ends_the_score_command_with_130_and_writes_nothing(files: Path) -> None:
     text = (files / "text.jsonl").read_text(encoding="utf-8")
     (files / "long.jsonl").write_text(text * 20, encoding="utf-8")  # minutes of scoring
     arguments = "score model --data long.jsonl --metric all --out scores-new.json --json"

@@ -20,7 +20,7 @@ def mask_file(tmp_path: Path) -> Path:
     return path
 
 
-def test_export_is_verified(
+def test_export_command_verifies_what_it_wrote(
     tales_dir: Path, mask_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "deep" / "out"
@@ -47,7 +47,7 @@ def test_export_is_verified(
     assert len(record["findings"]) == 2
 
 
-def test_gguf(
+def test_export_command_writes_and_verifies_gguf(
     tales_dir: Path,
     mask_file: Path,
     tmp_path: Path,
@@ -86,7 +86,7 @@ def test_gguf(
         (["--format", "gguf", "--dtype", "Q2"], "unknown dtype 'Q2'"),
     ],
 )
-def test_errors(
+def test_export_and_verify_commands_refuse_bad_input(
     more: list[str],
     words: str,
     tales_dir: Path,
@@ -98,7 +98,9 @@ def test_errors(
     assert not (tmp_path / "x").exists()
 
 
-def test_mask_convert(mask_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_mask_convert_command_reads_and_writes_notations(
+    mask_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["mask", "convert", str(mask_file), "--to", "evopress"]) == 0
     lines = capsys.readouterr().out
     assert lines.split() == ["none"] * 3 + ["attn"] + ["none"] * 3 + ["mlp"] + ["none"] * 4

@@ -53,7 +53,7 @@ def test_several_prompts_with_a_mask_as_json(
     assert f"The king{(made.texts or ())[0]}\n" in shown
 
 
-def test_stop(tales_dir: Path) -> None:
+def test_generate_command_ends_at_a_stop_text(tales_dir: Path) -> None:
     common = ("generate", tales_dir, "--prompt", "Once upon a time", "--max-tokens", 40)
     whole = run(*common).stdout
     done = run(*common, "--stop", "nothing like it", "--stop", "named Lily")
@@ -62,7 +62,9 @@ def test_stop(tales_dir: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".jsonl", ".npy"])
-def test_calibration_text_is_data(tales_dir: Path, tmp_path: Path, suffix: str) -> None:
+def test_generate_command_writes_calibration_text_that_is_data(
+    tales_dir: Path, tmp_path: Path, suffix: str
+) -> None:
     file = tmp_path / f"calibration{suffix}"
     options = ("--prompts", tales_dir / "maths.jsonl", "--prompt-tokens", 4, "--max-tokens", 60)
     done = run("generate", tales_dir, "--calibration", 5, *options, "--out", file, "--json")
@@ -97,7 +99,7 @@ def test_calibration_text_is_data(tales_dir: Path, tmp_path: Path, suffix: str) 
         (("--calibration", 0, "--out", "a.jsonl"), "n_sequences"),
     ],
 )
-def test_bad_input_is_one_sentence(
+def test_bad_input_of_the_generate_command_is_one_sentence(
     tales_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: object, part: str
 ) -> None:
     monkeypatch.chdir(tmp_path)

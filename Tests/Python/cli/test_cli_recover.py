@@ -67,7 +67,7 @@ def test_closed_form_is_that_of_the_library(files: Path, tales: pc.Model) -> Non
     assert record["data_sha256"] == text.digest and record["model"] == tales.provenance
 
 
-def test_every_kind(files: Path) -> None:
+def test_recover_command_makes_every_kind_of_adapter(files: Path) -> None:
     for kind in pc.ADAPTER_KINDS:
         record = recover(files, f"--kind {kind.replace('_', '-')} --rank 4 --out {kind}")
         assert {adapter["kind"] for adapter in record["adapters"]} == {kind}
@@ -104,7 +104,7 @@ def test_training_and_the_commands_that_use_it(files: Path, tales: pc.Model) -> 
     run(files, "generate model --calibration 2 --max-tokens 8 --adapters trained --out c.npy")
 
 
-def test_tables(files: Path) -> None:
+def test_recover_command_prints_a_table(files: Path) -> None:
     done = run(
         files,
         "recover model --mask mask.json --data text.jsonl --limit 8 --rank 4 --out made",
@@ -114,7 +114,7 @@ def test_tables(files: Path) -> None:
     assert done.stderr == ""
 
 
-def test_ctrl_c_ends_a_training(files: Path) -> None:
+def test_ctrl_c_ends_the_training_of_the_recover_command(files: Path) -> None:
     line = (
         "recover model --mask mask.json --data text.jsonl --limit 32 --rank 4 --objective ce "
         "--start zero --steps 100000 --checkpoint kept/training --out never --json"
@@ -166,7 +166,7 @@ def test_wrong_input_is_one_sentence(files: Path, line: str, words: str) -> None
     assert done.stderr.startswith("prunecore: ") and done.stdout == ""
 
 
-def test_adapters_of_another_mask(files: Path) -> None:
+def test_commands_refuse_adapters_of_another_mask(files: Path) -> None:
     recover(files, "--kind bias --out adapters")
     done = run(
         files,

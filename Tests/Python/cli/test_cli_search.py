@@ -18,7 +18,7 @@ from prunecore.cli.app import main
 SMALL = "--data text.jsonl --sequence-length 24 --limit 2"
 
 
-def test_the_mask_is_that_of_the_library(folder: Path, tales: pc.Model) -> None:
+def test_search_command_writes_the_mask_of_the_library(folder: Path, tales: pc.Model) -> None:
     arguments = (
         f"search model {SMALL} --strategy greedy --remove 2 --protect attn.0,block.11 --seed 3 "
         "--checkpoint made/search --out made/mask.json --plot made/path.png --json"
@@ -40,14 +40,14 @@ def test_the_mask_is_that_of_the_library(folder: Path, tales: pc.Model) -> None:
     run(folder, f"evaluate model {SMALL} --mask made/mask.json")
 
 
-def test_table_for_people(folder: Path) -> None:
+def test_search_command_prints_a_table(folder: Path) -> None:
     shown = run(folder, f"search model {SMALL} --granularity block --remove 2").stdout
     for word in ("(start)", "block.", "strategy", "greedy", "masks evaluated", "saved", "damage"):
         assert word in shown
     assert max(len(line.rstrip()) for line in shown.splitlines()) <= 80 and "…" not in shown
 
 
-def test_options_reach_the_search(
+def test_options_of_the_search_command_reach_the_search(
     folder: Path, tales: pc.Model, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     monkeypatch.chdir(folder)
@@ -80,7 +80,7 @@ def test_options_reach_the_search(
         assert check(json.loads(capsys.readouterr().out)), options
 
 
-def test_scores_and_masks_of_other_commands_are_taken(folder: Path) -> None:
+def test_search_command_takes_scores_and_masks_of_other_commands(folder: Path) -> None:
     run(folder, f"score model {SMALL} --metric cosine,l1 --out scores.json")
     run(folder, "prune model --scores scores.json --metric cosine --remove 2 --out start.json")
     start = set(pc.Mask.load(folder / "start.json").removed)
@@ -94,7 +94,7 @@ def test_scores_and_masks_of_other_commands_are_taken(folder: Path) -> None:
     assert "cosine, l1" in run(folder, f"{base} --strategy one_shot --remove 2", 2).stderr
 
 
-def test_searches_on_questions(folder: Path) -> None:
+def test_search_command_takes_questions(folder: Path) -> None:
     questions = [
         {"question": "What is two and two?", "choices": ["three", "four", "five"], "answer": 1},
         {"question": "What colour is the sky?", "choices": ["blue", "red"], "answer": 0},
@@ -123,7 +123,7 @@ def test_searches_on_questions(folder: Path) -> None:
         ("search nowhere --data text.jsonl --remove 1", "nowhere"),
     ],
 )
-def test_bad_input_is_one_sentence(
+def test_bad_input_of_the_search_command_is_one_sentence(
     folder: Path,
     arguments: str,
     words: str,
@@ -167,7 +167,7 @@ def test_killed_searches_end_with_the_same_mask(folder: Path) -> None:
     assert pc.Mask.load(folder / "parts.json").removed == whole["removed"]
 
 
-def test_ctrl_c_is_exit_code_130_and_keeps_the_checkpoint(folder: Path) -> None:
+def test_ctrl_c_ends_the_search_command_with_130_and_keeps_the_checkpoint(folder: Path) -> None:
     arguments = f"search model {LONG} --checkpoint kept --out mask.json"
     done = stopped(folder, arguments, signal.SIGINT, 5)
     assert (done.returncode, done.stderr) == (130, "prunecore: cancelled\n")
@@ -179,7 +179,7 @@ def test_ctrl_c_is_exit_code_130_and_keeps_the_checkpoint(folder: Path) -> None:
     assert "another run" in wrong and "budget" in wrong
 
 
-def test_progress_is_shown_on_a_terminal(folder: Path) -> None:
+def test_search_command_shows_progress_on_a_terminal(folder: Path) -> None:
     output, shown = on_terminal(folder, f"search model {LONG} --json")
     assert len(json.loads(output)["removed"]) == 5
     assert b"masks" in shown and b"damage" in shown and b"removed" in shown

@@ -16,7 +16,7 @@ from commands import on_terminal, only_json, run, stopped
 SMALL = "--data text.jsonl --sequence-length 24 --limit 2"
 
 
-def test_scores_are_those_of_the_library(folder: Path, tales: pc.Model) -> None:
+def test_shapley_command_writes_the_scores_of_the_library(folder: Path, tales: pc.Model) -> None:
     arguments = (
         f"shapley model {SMALL} --measure loss --estimator antithetic --budget 60 --granularity "
         "block --checkpoint made/game --out made/scores.json --seed 3 --json"
@@ -33,14 +33,14 @@ def test_scores_are_those_of_the_library(folder: Path, tales: pc.Model) -> None:
     assert (folder / "made" / "game").is_file()
 
 
-def test_table_for_people(folder: Path) -> None:
+def test_shapley_command_prints_a_table(folder: Path) -> None:
     shown = run(folder, f"shapley model {SMALL} --granularity attention --budget 30").stdout
     for word in ("attn.0", "attn.11", "Shapley value", "95 %", "surrogate", "efficiency gap", "30"):
         assert word in shown
     assert max(len(line.rstrip()) for line in shown.splitlines()) <= 80 and "…" not in shown
 
 
-def test_options_reach_the_game(folder: Path) -> None:
+def test_options_of_the_shapley_command_reach_the_game(folder: Path) -> None:
     base = f"shapley model {SMALL} --granularity block --json"
     none = only_json(run(folder, f"{base} --estimator leave_one_out --cap none"))
     assert none["provenance"]["cap"] is None
@@ -64,7 +64,7 @@ def test_options_reach_the_game(folder: Path) -> None:
     assert divergence["provenance"]["measure"] == "js"
 
 
-def test_prune_and_curve_take_the_scores(folder: Path, tales: pc.Model) -> None:
+def test_prune_and_curve_commands_take_shapley_scores(folder: Path, tales: pc.Model) -> None:
     run(folder, f"shapley model {SMALL} --budget 60 --out scores.json")
     scores = pc.ShapleyScores.load(folder / "scores.json")
     for arguments, only in (
@@ -92,7 +92,7 @@ def test_prune_and_curve_take_the_scores(folder: Path, tales: pc.Model) -> None:
     assert "cosine" in wrong.stderr
 
 
-def test_games_are_played_on_questions_too(folder: Path) -> None:
+def test_shapley_command_takes_questions(folder: Path) -> None:
     questions = [
         {"question": "What is two and two?", "choices": ["three", "four", "five"], "answer": 1},
         {"question": "What colour is the sky?", "choices": ["blue", "red"], "answer": 0},
@@ -137,7 +137,7 @@ def test_games_are_played_on_questions_too(folder: Path) -> None:
         ("--data text.jsonl --limit 1 --checkpoint /proc/none/game", "/proc/none"),
     ],
 )
-def test_bad_input_gives_one_sentence_and_exit_code_2(
+def test_bad_input_of_the_shapley_command_gives_one_sentence(
     folder: Path, arguments: str, words: str
 ) -> None:
     done = run(folder, f"shapley model {arguments}", 2)
@@ -146,7 +146,7 @@ def test_bad_input_gives_one_sentence_and_exit_code_2(
     assert line.startswith("prunecore: ") and words in line
 
 
-def test_checkpoint_of_another_run_is_refused(folder: Path) -> None:
+def test_shapley_command_refuses_the_checkpoint_of_another_run(folder: Path) -> None:
     base = "shapley model --sequence-length 24 --limit 2 --granularity block --checkpoint game"
     run(folder, f"{base} --data text.jsonl --budget 20")
     content = (folder / "game").read_bytes()
@@ -194,7 +194,7 @@ def test_killed_runs_end_with_the_same_numbers(folder: Path, estimator: str) -> 
     assert parts == whole
 
 
-def test_ctrl_c_is_exit_code_130_and_keeps_the_checkpoint(folder: Path) -> None:
+def test_ctrl_c_ends_the_shapley_command_with_130_and_keeps_the_checkpoint(folder: Path) -> None:
     arguments = f"shapley model {LONG} --checkpoint game --out scores.json"
     done = stopped(folder, arguments, signal.SIGINT, 5)
     assert (done.returncode, done.stderr) == (130, "prunecore: cancelled\n")
@@ -204,7 +204,7 @@ def test_ctrl_c_is_exit_code_130_and_keeps_the_checkpoint(folder: Path) -> None:
     assert told_of(folder / "game") == 400 and (folder / "scores.json").exists()
 
 
-def test_progress_shows_how_the_estimate_settles(folder: Path) -> None:
+def test_shapley_command_shows_how_the_estimate_settles(folder: Path) -> None:
     output, shown = on_terminal(folder, f"shapley model {LONG} --json")
     assert json.loads(output)["shapley"]["state"]["told"] == 400
     assert b"coalitions" in shown and b"largest error" in shown

@@ -72,7 +72,7 @@ def table(page: str, heading: str) -> list[list[float]]:
     ]
 
 
-def test_numbers_of_the_documentation(page: str, whole: dict[str, Any]) -> None:
+def test_numbers_on_the_tasks_page_are_those_found(page: str, whole: dict[str, Any]) -> None:
     assert whole["tasks"] == list(TEXTS) and len(whole["damage"]) == 6
     np.testing.assert_allclose(whole["spearman"], table(page, "Spearman"), atol=6e-4)
     damage = 100 * np.array(whole["damage"][5])
@@ -127,14 +127,14 @@ def test_the_command_of_the_page_on_multiple_choice_measures_what_python_does(
     assert printed == pytest.approx(found.accuracy)
 
 
-def test_command_is_listed(folder: Path) -> None:
+def test_help_lists_the_tasks_command(folder: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "prunecore", "--help"], check=True, capture_output=True, text=True
     )
     assert " tasks " in done.stdout
 
 
-def test_result_is_that_of_the_call(folder: Path, tales: pc.Model) -> None:
+def test_tasks_command_writes_what_the_call_returns(folder: Path, tales: pc.Model) -> None:
     done = run(
         folder,
         f"{ALL_DATA} {SMALL} --granularity attention --metric cosine --remove 3"
@@ -161,7 +161,7 @@ def test_result_is_that_of_the_call(folder: Path, tales: pc.Model) -> None:
     assert json.loads((folder / "small" / "tasks.json").read_text()) == record
 
 
-def test_pictures(folder: Path, whole: dict[str, Any]) -> None:
+def test_tasks_command_writes_three_pictures(folder: Path, whole: dict[str, Any]) -> None:
     assert sorted(path.name for path in (folder / "out" / "tasks").iterdir()) == sorted(
         ["tasks.json"]
         + [
@@ -175,7 +175,7 @@ def test_pictures(folder: Path, whole: dict[str, Any]) -> None:
             assert image.width > 600 and len(image.convert("L").getcolors() or []) > 8
 
 
-def test_tables(folder: Path) -> None:
+def test_tasks_command_prints_tables_within_80_columns(folder: Path) -> None:
     pair = "--data a=model/stories.jsonl --data b=model/maths.jsonl --data a=model/plays.jsonl"
     done = run(folder, f"{pair} {SMALL} --metric cosine --granularity block --remove 2 --out t")
     assert (done.returncode, done.stderr) == (0, "")
@@ -209,7 +209,7 @@ def test_tables(folder: Path) -> None:
         (f"{ALL_DATA} {SMALL} --seed -1 --out o", "--seed"),
     ],
 )
-def test_bad_input_gives_one_sentence_and_exit_code_2(
+def test_bad_input_of_the_tasks_command_gives_one_sentence_and_exit_code_2(
     folder: Path, arguments: str, words: str
 ) -> None:
     done = run(folder, arguments)

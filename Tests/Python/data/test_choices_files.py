@@ -89,14 +89,14 @@ def test_text_of_a_choice_that_is_also_a_letter(write: Write) -> None:
         ([1], "no JSON object"),
     ],
 )
-def test_bad_lines_are_named(write: Write, record: object, words: str) -> None:
+def test_bad_lines_of_questions_are_named(write: Write, record: object, words: str) -> None:
     path = write("a.jsonl", [{**SKY, "answer": 0}, record])
     with pytest.raises(pc.FormatError) as failure:
         pc.ChoiceSet.load(path)
     assert str(failure.value).startswith(f"{path}, line 2: ") and words in str(failure.value)
 
 
-def test_bad_files_are_named(write: Write, tmp_path: Path) -> None:
+def test_bad_files_of_questions_are_named(write: Write, tmp_path: Path) -> None:
     with pytest.raises(pc.FormatError, match=r"a\.jsonl, line 1: no JSON"):
         pc.ChoiceSet.load(write("a.jsonl", "{\n"))
     with pytest.raises(pc.FormatError, match=r"b\.jsonl holds no multiple-choice question"):
@@ -121,7 +121,7 @@ def test_bad_files_are_named(write: Write, tmp_path: Path) -> None:
         ("Which?,a,,A", "choice 1 is not text, or empty"),
     ],
 )
-def test_bad_rows_are_named(write: Write, row: str, words: str) -> None:
+def test_bad_rows_of_mmlu_are_named(write: Write, row: str, words: str) -> None:
     path = write("birds_test.csv", f"Is it?,yes,no,A\n{row}\n")
     with pytest.raises(pc.FormatError) as failure:
         pc.ChoiceSet.load(path)
@@ -137,7 +137,7 @@ def write_mmlu(write: Write, root: str = "mmlu/data") -> None:
     write(f"{root}/dev/old_birds_dev.csv", "Third?,yes,no,A\n")
 
 
-def test_mmlu_directory(write: Write, tmp_path: Path) -> None:
+def test_choice_set_loads_an_mmlu_directory(write: Write, tmp_path: Path) -> None:
     write_mmlu(write)
     found = pc.ChoiceSet.load(tmp_path / "mmlu" / "data")
     assert found.subjects == ("art", "old_birds") and len(found) == 3
@@ -187,7 +187,7 @@ def test_limit_takes_the_first_and_seed_draws() -> None:
         whole.draw(0)
 
 
-def test_sets_are_checked() -> None:
+def test_choice_sets_check_their_items() -> None:
     with pytest.raises(pc.ArgumentError, match="no multiple-choice questions"):
         pc.ChoiceSet([])
     with pytest.raises(pc.ArgumentError, match="question 0 is a dict"):

@@ -54,7 +54,7 @@ def test_choices_are_not_listed_where_their_text_is_scored(scoring: str) -> None
     assert prompt_text(PLAIN, [], scoring) == "Question: Which one flies?\nAnswer:"
 
 
-def test_tokens_of_letters(tales_dir: Path) -> None:
+def test_tokens_of_letters_follow_their_prompt(tales_dir: Path) -> None:
     data = pc.Data.from_choices(pc.ChoiceSet([ITEM], EXAMPLES), tales_dir, shots=2)
     plain = Tokenizer.from_file(str(tales_dir / "tokenizer.json"))
     assert data.contexts[0].tolist() == plain.encode(LETTER_PROMPT).ids
@@ -68,7 +68,7 @@ def test_tokens_of_letters(tales_dir: Path) -> None:
 
 
 @pytest.mark.parametrize("scoring", ["sum", "mean"])
-def test_tokens_of_choices(tales_dir: Path, scoring: str) -> None:
+def test_tokens_of_choices_follow_their_prompt(tales_dir: Path, scoring: str) -> None:
     data = pc.Data.from_choices(
         pc.ChoiceSet([ITEM], EXAMPLES),
         tales_dir,
@@ -183,7 +183,7 @@ def test_shots_are_left_out_until_the_prompt_fits(tales_dir: Path, tales: pc.Mod
     assert by_model.shots < by_path.shots
 
 
-def test_wrong_wishes_are_refused(tales_dir: Path, tmp_path: Path) -> None:
+def test_data_from_choices_refuses_wrong_options(tales_dir: Path, tmp_path: Path) -> None:
     many = pc.ChoiceItem("Which?", tuple(f"number {i}" for i in range(27)), 3)
     with pytest.raises(pc.ArgumentError, match="question 0 has 27 choices, but there are only 26"):
         pc.Data.from_choices([many], tales_dir)
@@ -200,7 +200,7 @@ def test_wrong_wishes_are_refused(tales_dir: Path, tmp_path: Path) -> None:
         pc.Data.from_choices(tmp_path / "gone.jsonl", tales_dir)
 
 
-def test_a_path_is_read(tales_dir: Path, tmp_path: Path) -> None:
+def test_data_from_choices_reads_a_path(tales_dir: Path, tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_text('{"question": "Which one flies?", "choices": ["stone", "bird"], "answer": 1}\n')
     item = pc.ChoiceItem("Which one flies?", ("stone", "bird"), 1)

@@ -85,12 +85,12 @@ def test_weights_are_flat_or_per_sequence(weights: object) -> None:
         ([1, 1, 1, 1, float("nan")], pc.DataError),
     ],
 )
-def test_bad_weights_are_refused(weights: object, kind: type[Exception]) -> None:
+def test_bad_token_weights_are_refused(weights: object, kind: type[Exception]) -> None:
     with pytest.raises(kind):
         pc.Data([[1, 2], [3, 4, 5]], token_weights=weights)
 
 
-def test_parts_keep_their_weights() -> None:
+def test_parts_of_data_keep_their_weights() -> None:
     data = pc.Data([[1, 2], [3, 4, 5], [6]], token_weights=[0, 1, 2, 3, 4, 5])
     part = data[1:]
     assert [row.tolist() for row in part.sequences] == [[3, 4, 5], [6]]

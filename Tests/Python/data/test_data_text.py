@@ -39,7 +39,7 @@ def test_less_than_one_sequence_is_kept(tales_dir: Path, tmp_path: Path) -> None
     assert data.n_sequences == 1 and data.n_tokens < 512
 
 
-def test_documents_can_stay_apart(tales_dir: Path, tmp_path: Path) -> None:
+def test_documents_of_a_text_can_stay_apart(tales_dir: Path, tmp_path: Path) -> None:
     path = write_lines(tmp_path / "a.jsonl", ["One day.", "", "  \n", "A longer text is here."])
     data = pc.Data.from_text(path, tales_dir, sequence_length=None)
     assert data.n_sequences == 2
@@ -87,7 +87,7 @@ def test_tokenizer_can_be_given_in_many_ways(tales: pc.Model, tales_dir: Path) -
         pc.Data.from_text(path, 3)
 
 
-def test_limit_takes_the_first_and_seed_draws(tales_dir: Path) -> None:
+def test_limit_of_a_text_takes_the_first_and_seed_draws(tales_dir: Path) -> None:
     path = tales_dir / "maths.jsonl"
     whole = pc.Data.from_text(path, tales_dir, 64)
     rows = [row.tobytes() for row in whole.sequences]
@@ -102,7 +102,7 @@ def test_limit_takes_the_first_and_seed_draws(tales_dir: Path) -> None:
         pc.Data.from_text(path, tales_dir, limit=0)
 
 
-def test_several_files_are_one_text(tales_dir: Path) -> None:
+def test_several_text_files_are_one_text(tales_dir: Path) -> None:
     paths = [tales_dir / "maths.jsonl", tales_dir / "plays.jsonl"]
     both = pc.Data.from_text(paths, tales_dir)
     apart = [pc.Data.from_text(path, tales_dir, None) for path in paths]
@@ -147,7 +147,7 @@ def test_suffix_decides_what_a_file_is(tales_dir: Path, tmp_path: Path) -> None:
         ("gone.npy", None, pc.FileError, r"gone\.npy cannot be read"),
     ],
 )
-def test_bad_files_are_named(
+def test_bad_text_files_are_named(
     tales_dir: Path,
     tmp_path: Path,
     name: str,
@@ -187,7 +187,7 @@ def test_missing_tokenizer_is_named(tmp_path: Path) -> None:
         pc.Data.from_text(path, tmp_path)
 
 
-def test_packing() -> None:
+def test_text_is_packed_into_sequences() -> None:
     rows = [np.array([1, 2, 3]), np.array([], dtype=np.int64), np.array([4, 5])]
     assert [row.tolist() for row in pack(rows, 2)] == [[1, 2], [3, 4]]
     assert [row.tolist() for row in pack(rows, None)] == [[1, 2, 3], [4, 5]]

@@ -26,7 +26,6 @@ from prunecore.cli import main
 # from 0. Of C and C++: the parameters that the page takes for granted; its blocks are then bodies.
 Key = tuple[str, str] | tuple[str, str, int]
 BEFORE: dict[Key, str] = {
-    ("README.md", "c"): "const int32_t *ids, const int64_t *lengths, size_t n_sequences",
     ("docs/export.md", "python"): "from pathlib import Path\nPath('out').mkdir()",
     # The second block called transformers' model as the first called ours.
     ("docs/export.md", "python", 2): """
@@ -38,7 +37,6 @@ adapters = model.recover(mask, _text, kind="bias")
 
 # Blocks of a page and a language, or one of them, that cannot be run, and why.
 NOT_RUN: dict[Key, str] = {
-    ("README.md", "sh"): "make demo and make test; then a list of the commands, which have tests",
     ("docs/lm-eval.md", "python"): "needs lm-evaluation-harness: make test-lm-eval",
 }
 

@@ -48,7 +48,7 @@ def test_the_mask_of_the_model_and_of_the_adapters(tales: pc.Model, tmp_path: Pa
         recovered.export(tmp_path / "d")
 
 
-def test_progress_and_what_stops_it(tales: pc.Model, tmp_path: Path) -> None:
+def test_export_tells_progress_and_stops_at_its_word(tales: pc.Model, tmp_path: Path) -> None:
     seen: list[tuple[str, int, int]] = []
     tales.export(tmp_path / "out", progress=lambda *step: seen.append(step[:3]))
     assert seen[-1] == ("export", 110, 110)
@@ -78,7 +78,7 @@ def test_progress_and_what_stops_it(tales: pc.Model, tmp_path: Path) -> None:
         (pc.UnsupportedError, "ffn.0", {"mask": "attn.0", "format": "deci"}),
     ],
 )
-def test_refusals(
+def test_export_refuses_what_it_cannot_write(
     tales: pc.Model, tmp_path: Path, error: type[Exception], text: str, arguments: dict[str, Any]
 ) -> None:
     if isinstance(arguments.get("mask"), str):
@@ -88,7 +88,7 @@ def test_refusals(
     assert not list(tmp_path.iterdir())
 
 
-def test_other_formats_can_be_added(
+def test_other_export_formats_can_be_added(
     tales: pc.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[Export] = []

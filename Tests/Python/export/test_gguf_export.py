@@ -166,7 +166,7 @@ def test_biases_go_where_they_are_computed() -> None:
     np.testing.assert_array_equal(one, [1, 1])  # and the caller's vector is as it was
 
 
-def test_adapters_are_in_the_file(
+def test_gguf_holds_the_adapters(
     tales: pc.Model, tales_dir: Path, text: pc.Data, tmp_path: Path
 ) -> None:
     mask = pc.Mask.remove(["attn.0", "ffn.11"], 12)
@@ -237,7 +237,7 @@ def test_files_appear_when_they_are_whole(tales: pc.Model, tmp_path: Path) -> No
     assert read_gguf(path).mask == mask
 
 
-def test_damage_is_found(tales: pc.Model, tmp_path: Path) -> None:
+def test_damaged_gguf_is_found(tales: pc.Model, tmp_path: Path) -> None:
     path = export_gguf(tales, tmp_path / "m.gguf", pc.Mask.remove("ffn.3", 12)).path
     read_gguf(path).check()
     content = bytearray(path.read_bytes())
@@ -293,7 +293,7 @@ def sentencepiece(byte_tokens: int = 256) -> dict:
     }  # fmt: skip
 
 
-def test_the_bpe_of_sentencepiece(tmp_path: Path) -> None:
+def test_gguf_has_the_bpe_of_sentencepiece(tmp_path: Path) -> None:
     directory = write_tokenizer(tmp_path / "spm", sentencepiece())
     found = read_vocabulary(directory, 270)
     assert found is not None
@@ -331,7 +331,7 @@ def test_tokenizers_without_words_in_gguf(change: dict, words: str, tmp_path: Pa
         read_vocabulary(write_tokenizer(tmp_path, sentencepiece() | change), 270)
 
 
-def test_a_model_without_tokenizer(tales_dir: Path, tmp_path: Path) -> None:
+def test_gguf_of_a_model_without_tokenizer_has_none(tales_dir: Path, tmp_path: Path) -> None:
     for name in ("config.json", "model.safetensors"):
         shutil.copy(tales_dir / name, tmp_path / name)
     made = export_gguf(tmp_path, tmp_path / "m.gguf")

@@ -45,7 +45,7 @@ def adapters(model: pc.Model, tales_dir: Path) -> pc.Adapters:
         ("deci", MASK),
     ],
 )
-def test_directories_that_are_right(
+def test_verification_accepts_directories_that_are_right(
     format_: str, mask: pc.Mask, model: pc.Model, tmp_path: Path
 ) -> None:
     path = model.export(tmp_path / "out", mask, format=format_)
@@ -66,13 +66,15 @@ def test_directories_that_are_right(
     json.dumps(wrong.to_dict(), allow_nan=False)
 
 
-def test_with_adapters(model: pc.Model, adapters: pc.Adapters, tmp_path: Path) -> None:
+def test_verification_counts_the_adapters_in(
+    model: pc.Model, adapters: pc.Adapters, tmp_path: Path
+) -> None:
     path = model.export(tmp_path / "out", MASK, adapters)
     assert model.verify_export(path, adapters=adapters).same
     assert not model.verify_export(path, MASK).same  # it computes the adapters, too
 
 
-def test_gguf(
+def test_verification_of_gguf_runs_its_runtime(
     model: pc.Model, adapters: pc.Adapters, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(llama_cpp_runtime, "LlamaCpp", InNumPy)
@@ -143,7 +145,9 @@ def rewrite(path: Path, change: Any) -> None:
     (path / "prunecore.json").write_text(json.dumps(record))
 
 
-def test_fields_of_deci(model: pc.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_verification_compares_every_field_of_deci(
+    model: pc.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     class Silent(InNumPy):
         def __init__(self, *_: object) -> None:
             pass
@@ -182,7 +186,9 @@ def test_fields_of_deci(model: pc.Model, tmp_path: Path, monkeypatch: pytest.Mon
     assert "there are 11 block_configs, not 12" in model.verify_export(path, MASK).findings[1]
 
 
-def test_what_is_no_export(model: pc.Model, tales_dir: Path, tmp_path: Path) -> None:
+def test_verification_refuses_what_is_not_an_export(
+    model: pc.Model, tales_dir: Path, tmp_path: Path
+) -> None:
     with pytest.raises(pc.FileError, match=r"prunecore\.json cannot be read"):
         model.verify_export(tales_dir)
     with pytest.raises(pc.FormatError, match="not a GGUF file"):

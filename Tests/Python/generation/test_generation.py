@@ -33,7 +33,7 @@ def test_texts_tokens_and_costs_go_together(tales: pc.Model) -> None:
     assert record["sequences"][1]["tokens"] == made.tokens[1].tolist()
 
 
-def test_defaults(tales: pc.Model) -> None:
+def test_generation_is_greedy_and_128_tokens_long_by_default(tales: pc.Model) -> None:
     made = tales.generate("Once upon a time", stop_at_eos=False)
     assert len(made.tokens[0]) == 128
     again = tales.generate("Once upon a time", stop_at_eos=False, top_k=3, top_p=0.1, seed=5)
@@ -83,7 +83,7 @@ def test_bfloat16_writes_what_it_would_read(tales_dir: Path) -> None:
             assert np.abs(found - wanted).mean() < 0.01
 
 
-def test_stop_tokens_and_texts(tales: pc.Model) -> None:
+def test_generation_ends_at_stop_tokens_and_texts(tales: pc.Model) -> None:
     whole = tales.generate("Once upon a time", 40)
     (text,), (tokens,) = whole.texts or (), whole.tokens
     by_token = tales.generate("Once upon a time", 40, stop=int(tokens[6]))
@@ -101,7 +101,7 @@ def test_stop_tokens_and_texts(tales: pc.Model) -> None:
     assert "".join(seen) == by_text.texts[0]  # nothing of the stop text came out
 
 
-def test_the_models_own_end_stops(tales_dir: Path, tmp_path: Path) -> None:
+def test_generation_ends_at_the_models_own_end_token(tales_dir: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(tales_dir, tmp_path / "model")
     with pc.open(tales_dir) as model:
         whole = model.generate(PROMPTS, 60)
@@ -140,7 +140,7 @@ def test_special_tokens_stop_by_name_and_are_no_text(tales: pc.Model) -> None:
     assert "<s>" not in "".join(made.texts or ())
 
 
-def test_a_full_context_ends(tales: pc.Model) -> None:
+def test_generation_ends_at_a_full_context(tales: pc.Model) -> None:
     rng = np.random.default_rng(1)
     prompts = [rng.integers(3, 2000, length) for length in (1024, 1030, 1020, 4)]
     made = tales.generate(prompts, 10, stop_at_eos=False)
@@ -150,7 +150,7 @@ def test_a_full_context_ends(tales: pc.Model) -> None:
     assert made.texts is not None and made.texts[0] == ""
 
 
-def test_every_token_is_told(tales: pc.Model) -> None:
+def test_generation_tells_every_token(tales: pc.Model) -> None:
     told: list[pc.GeneratedToken] = []
     made = tales.generate(PROMPTS, 15, temperature=1.0, on_token=told.append)
     for prompt, (tokens, losses) in enumerate(zip(made.tokens, made.losses, strict=True)):
@@ -207,7 +207,9 @@ def test_exceptions_and_progress_stop_everything(tales: pc.Model) -> None:
         ({"mask": np.ones(4)}, "mask"),
     ],
 )
-def test_wrong_options_are_named(tales: pc.Model, options: dict[str, object], part: str) -> None:
+def test_wrong_options_of_generation_are_named(
+    tales: pc.Model, options: dict[str, object], part: str
+) -> None:
     with pytest.raises(pc.ArgumentError, match=part):
         tales.generate("The king", **options)  # type: ignore[arg-type]
 
@@ -222,7 +224,9 @@ def test_wrong_options_are_named(tales: pc.Model, options: dict[str, object], pa
         (["text", [1, 2]], pc.ArgumentError),
     ],
 )
-def test_wrong_prompts_are_refused(tales: pc.Model, prompts: object, kind: type[pc.Error]) -> None:
+def test_generation_refuses_wrong_prompts(
+    tales: pc.Model, prompts: object, kind: type[pc.Error]
+) -> None:
     with pytest.raises(kind):
         tales.generate(prompts)
 

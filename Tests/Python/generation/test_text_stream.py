@@ -27,7 +27,7 @@ def byte_tokenizer() -> Tokenizer:
     return made
 
 
-def test_pieces_add_up_to_the_whole(tokenizer: Tokenizer) -> None:
+def test_streamed_pieces_add_up_to_the_whole(tokenizer: Tokenizer) -> None:
     ids = tokenizer.encode(TEXT, add_special_tokens=False).ids
     for start in range(0, len(ids) - 1):
         stream = TextStream(tokenizer, ids[:start])
@@ -40,7 +40,7 @@ def test_pieces_add_up_to_the_whole(tokenizer: Tokenizer) -> None:
         assert stream.text == "".join(pieces)
 
 
-def test_characters_come_whole(byte_tokenizer: Tokenizer) -> None:
+def test_streamed_characters_come_whole(byte_tokenizer: Tokenizer) -> None:
     stream = TextStream(byte_tokenizer, [])
     pieces = [stream.feed(byte) for byte in "a東🙂b".encode()]
     assert pieces == ["a", "", "", "東", "", "", "", "🙂", "b"]
@@ -62,7 +62,7 @@ def test_bytes_that_are_no_text_do_not_wait_for_ever(byte_tokenizer: Tokenizer) 
     assert sum(map(bool, pieces)) >= 9
 
 
-def test_stop_texts_are_held_back(byte_tokenizer: Tokenizer) -> None:
+def test_stream_holds_stop_texts_back(byte_tokenizer: Tokenizer) -> None:
     stream = TextStream(byte_tokenizer, [], ["abab!", "xyz"])
     pieces = [stream.feed(byte) for byte in b"..ababab!.."]
     assert "".join(pieces) == stream.text == "..ab"

@@ -55,7 +55,7 @@ def test_numbers_of_the_opened_model(
         assert model.provenance == tales.provenance | {"name": "tales-12l"}
 
 
-def test_configurations(
+def test_from_arrays_takes_every_form_of_configuration(
     tales_dir: Path, arrays: dict[str, np.ndarray], data: pc.Data, tmp_path: Path
 ) -> None:
     path = tales_dir / "config.json"
@@ -97,7 +97,7 @@ def test_rows_of_wider_matrices_and_others(
         np.testing.assert_array_equal(ours.logits(data), theirs.logits(data))
 
 
-def test_what_is_refused(tales_dir: Path, arrays: dict[str, np.ndarray]) -> None:
+def test_from_arrays_refuses_wrong_arrays(tales_dir: Path, arrays: dict[str, np.ndarray]) -> None:
     name = "model.layers.3.mlp.up_proj.weight"
     array = arrays[name]
     records = np.zeros(array.shape, [("byte", "i1"), ("value", "f4")])["value"]
@@ -156,7 +156,7 @@ def test_arrays_are_read_anew_and_kept(
     assert all(array() is None for array in watched)
 
 
-def test_a_refusal_keeps_nothing(tales_dir: Path, arrays: dict[str, np.ndarray]) -> None:
+def test_refused_arrays_are_not_kept(tales_dir: Path, arrays: dict[str, np.ndarray]) -> None:
     array = arrays["model.norm.weight"].copy().view(Watched)
     watched = weakref.ref(array)
     with pytest.raises(pc.FormatError):
@@ -184,7 +184,9 @@ class Broken(Old):
         raise BufferError("it is not mine to give")
 
 
-def test_dlpack(tales_dir: Path, arrays: dict[str, np.ndarray], data: pc.Data) -> None:
+def test_from_arrays_takes_dlpack_tensors(
+    tales_dir: Path, arrays: dict[str, np.ndarray], data: pc.Data
+) -> None:
     torch = pytest.importorskip("torch")
     tensors = {name: torch.from_numpy(array.copy()) for name, array in arrays.items()}
     halves = {name: tensor.bfloat16().requires_grad_() for name, tensor in tensors.items()}
@@ -214,7 +216,7 @@ def test_dlpack(tales_dir: Path, arrays: dict[str, np.ndarray], data: pc.Data) -
     assert watched() is None
 
 
-def test_text_needs_a_tokenizer(
+def test_text_for_a_model_of_arrays_needs_a_tokenizer(
     tales_dir: Path, arrays: dict[str, np.ndarray], tmp_path: Path
 ) -> None:
     shutil.copy(tales_dir / "stories.jsonl", tmp_path / "text.jsonl")

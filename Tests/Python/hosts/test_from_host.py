@@ -71,7 +71,7 @@ def masks(model: pc.Model) -> np.ndarray:
     return np.concatenate([ends, some]).astype(np.uint8)
 
 
-def test_shape(model: pc.HostModel) -> None:
+def test_shape_of_a_host_is_what_it_says(model: pc.HostModel) -> None:
     shape = model.shape
     assert (shape.architecture, shape.n_blocks, shape.hidden_size) == ("numpy", 3, 24)
     assert (shape.vocabulary_size, shape.context_length, shape.element_type) == (37, 128, "fp32")
@@ -86,7 +86,9 @@ def test_shape(model: pc.HostModel) -> None:
     assert repr(model) == "HostModel('numpy', 3 blocks)"
 
 
-def test_metrics(model: pc.HostModel, opened: pc.Model, data: pc.Data) -> None:
+def test_metrics_over_a_host_are_those_of_the_model(
+    model: pc.HostModel, opened: pc.Model, data: pc.Data
+) -> None:
     names = ["cosine", "angular", "l1", "l2", "relative_l1", "relative_l2"]
     names += ["leave_one_out_loss", "leave_one_out_logit_l2"]
     for granularity in pc.GRANULARITIES:
@@ -96,20 +98,26 @@ def test_metrics(model: pc.HostModel, opened: pc.Model, data: pc.Data) -> None:
             near(found[name], wanted[name])
 
 
-def test_metrics_of_last_tokens(model: pc.HostModel, opened: pc.Model, data: pc.Data) -> None:
+def test_metrics_of_last_tokens_over_a_host_are_those_of_the_model(
+    model: pc.HostModel, opened: pc.Model, data: pc.Data
+) -> None:
     options = {"metrics": ["cosine", "relative_l1"], "tokens": "last", "relative_to": "output"}
     found, wanted = model.score(data, **options), opened.score(data, **options)
     near(found["cosine"], wanted["cosine"])
     near(found["relative_l1"], wanted["relative_l1"])
 
 
-def test_windows(model: pc.HostModel, opened: pc.Model, data: pc.Data) -> None:
+def test_windows_over_a_host_are_those_of_the_model(
+    model: pc.HostModel, opened: pc.Model, data: pc.Data
+) -> None:
     found = model.statistics(data, windows=True).windows()
     wanted = opened.statistics(data, windows=True).windows()
     np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-4)
 
 
-def test_rows(model: pc.HostModel, opened: pc.Model, data: pc.Data) -> None:
+def test_rows_that_a_host_gives_are_those_of_the_model(
+    model: pc.HostModel, opened: pc.Model, data: pc.Data
+) -> None:
     mask = masks(model)[3]
     near(model.token_losses(data, mask), opened.token_losses(data, mask))
     near(model.logits(data, mask), opened.logits(data, mask))
@@ -117,13 +125,17 @@ def test_rows(model: pc.HostModel, opened: pc.Model, data: pc.Data) -> None:
 
 
 @pytest.mark.parametrize("measure", MEASURES)
-def test_damages(model: pc.HostModel, opened: pc.Model, data: pc.Data, measure: str) -> None:
+def test_damages_over_a_host_are_those_of_the_model(
+    model: pc.HostModel, opened: pc.Model, data: pc.Data, measure: str
+) -> None:
     found, wanted = (m.damages(data, masks(model), measure) for m in (model, opened))
     near(found.values, wanted.values)
     assert found.report.sublayers_computed == wanted.report.sublayers_computed
 
 
-def test_shapley(model: pc.HostModel, opened: pc.Model, data: pc.Data) -> None:
+def test_shapley_values_over_a_host_are_those_of_the_model(
+    model: pc.HostModel, opened: pc.Model, data: pc.Data
+) -> None:
     found, wanted = (
         m.shapley(data, estimator="stratified", budget=40, seed=4) for m in (model, opened)
     )
@@ -133,7 +145,7 @@ def test_shapley(model: pc.HostModel, opened: pc.Model, data: pc.Data) -> None:
 
 @pytest.mark.parametrize("kind", pc.ADAPTER_KINDS)
 @pytest.mark.parametrize("inputs", ["normed", "raw"])
-def test_closed_form(
+def test_closed_form_over_a_host_is_that_of_the_model(
     model: pc.HostModel, opened: pc.Model, data: pc.Data, kind: str, inputs: str
 ) -> None:
     mask = np.array([1, 0, 1, 1, 0, 1], dtype=np.uint8)
@@ -153,7 +165,9 @@ def test_closed_form(
         near(recovered.token_losses(data), reference.token_losses(data), 1e-3)
 
 
-def test_training(model: pc.HostModel, opened: pc.Model, data: pc.Data) -> None:
+def test_training_over_a_host_is_that_of_the_model(
+    model: pc.HostModel, opened: pc.Model, data: pc.Data
+) -> None:
     mask = np.array([1, 1, 0, 1, 1, 0], dtype=np.uint8)
     options = {"kind": "low_rank", "rank": 2, "start": "zero", "steps": 4, "step_tokens": 40}
     options |= {"held_out_share": 0.3}
@@ -167,7 +181,9 @@ def test_training(model: pc.HostModel, opened: pc.Model, data: pc.Data) -> None:
                 near(values, theirs[part], 1e-3)
 
 
-def test_gradients(model: pc.HostModel, opened: pc.Model, data: pc.Data) -> None:
+def test_gradients_over_a_host_are_those_of_the_model(
+    model: pc.HostModel, opened: pc.Model, data: pc.Data
+) -> None:
     mask = masks(model)[4]
     for objective in ("ce", "kl", "js"):
         found, wanted = (m.gradient(data, objective, 1, mask) for m in (model, opened))
@@ -179,7 +195,9 @@ def test_gradients(model: pc.HostModel, opened: pc.Model, data: pc.Data) -> None
         near(model.vjp(data, sublayer, states, slopes), opened.vjp(data, sublayer, states, slopes))
 
 
-def test_a_host_of_losses_alone(decoder: Decoder, opened: pc.Model, data: pc.Data) -> None:
+def test_host_of_losses_alone_evaluates_and_refuses_the_rest(
+    decoder: Decoder, opened: pc.Model, data: pc.Data
+) -> None:
     with pc.from_host(LossesHost(decoder)) as model:
         near(model.token_losses(data), opened.token_losses(data))
         near(model.damages(data, masks(model)).values, opened.damages(data, masks(model)).values)
@@ -199,7 +217,9 @@ def test_a_host_of_losses_alone(decoder: Decoder, opened: pc.Model, data: pc.Dat
         assert not model.shape.has_gradients
 
 
-def test_a_host_without_norms(decoder: Decoder, data: pc.Data) -> None:
+def test_adapters_of_a_host_without_norms_take_their_input_as_it_is(
+    decoder: Decoder, data: pc.Data
+) -> None:
     """None for a sublayer means that adapters take its input as it is; see the header."""
 
     class Without(NumpyHost):
@@ -213,7 +233,9 @@ def test_a_host_without_norms(decoder: Decoder, data: pc.Data) -> None:
             model.recover([1, 0, 1, 1, 1, 1], data, rank=2, input="normed")
 
 
-def test_whole_blocks(decoder: Decoder, opened: pc.Model, data: pc.Data) -> None:
+def test_host_of_whole_blocks_gives_the_models_numbers_by_block(
+    decoder: Decoder, opened: pc.Model, data: pc.Data
+) -> None:
     with pc.from_host(WholeBlocksHost(decoder)) as model:
         assert model.shape.runs_sublayers
         assert not model.shape.removes_sublayers
@@ -271,19 +293,21 @@ def test_a_host_that_evaluates_alone(decoder: Decoder, opened: pc.Model, data: p
         ("apply", None, "apply"),
     ],
 )
-def test_refused_hosts(decoder: Decoder, name: str, value: object, says: str) -> None:
+def test_from_host_refuses_hosts_with_wrong_attributes(
+    decoder: Decoder, name: str, value: object, says: str
+) -> None:
     host = NumpyHost(decoder)
     setattr(host, name, value)
     with pytest.raises(pc.ArgumentError, match=says):
         pc.from_host(host)
 
 
-def test_no_host() -> None:
+def test_from_host_refuses_what_is_not_a_host() -> None:
     with pytest.raises(pc.ArgumentError, match="derive it from prunecore.Host"):
         pc.from_host(object())
 
 
-def test_costs(decoder: Decoder) -> None:
+def test_host_costs_are_what_the_host_says(decoder: Decoder) -> None:
     host = NumpyHost(decoder)
     host.sublayers = [
         pc.Sublayer(u // 2, bool(u % 2), 100 + u, 400 + u, 0 if u % 2 else 48, 0) for u in range(6)
@@ -295,7 +319,7 @@ def test_costs(decoder: Decoder) -> None:
         assert cost == pc.Cost(2, 1000 + 101 + 102 + 103 + 104, 4000 + 401 + 402 + 403 + 404, 96)
 
 
-def test_names_in_results(decoder: Decoder, data: pc.Data) -> None:
+def test_results_over_a_host_carry_its_names(decoder: Decoder, data: pc.Data) -> None:
     host = NumpyHost(decoder)
     host.name, host.digest = "my model", "0123"
     with pc.from_host(host) as model, pc.from_host(NumpyHost(decoder)) as plain:
@@ -306,7 +330,7 @@ def test_names_in_results(decoder: Decoder, data: pc.Data) -> None:
         assert played.provenance["model"]["name"] == "my model"
 
 
-def test_arguments_of_methods(decoder: Decoder, data: pc.Data) -> None:
+def test_host_methods_get_the_arguments_promised(decoder: Decoder, data: pc.Data) -> None:
     """Types, shapes and order of what methods are given."""
     seen: dict[str, object] = {}
 

@@ -178,7 +178,9 @@ ADAPTERS: dict[str, pc.Adapters] = {}
         for method in methods.split()
     ],
 )
-def test_every_call_fails_once(kind: type[pc.Host], operation: Operation, method: str) -> None:
+def test_every_call_of_a_host_may_fail_once(
+    kind: type[pc.Host], operation: Operation, method: str
+) -> None:
     with pc.from_host(kind(DECODER)) as sound:
         wanted = operation(sound)
     at = 0
@@ -189,7 +191,7 @@ def test_every_call_fails_once(kind: type[pc.Host], operation: Operation, method
             except Oops as error:
                 assert error is fault.raised
                 names = [frame.name for frame in traceback.extract_tb(error.__traceback__)]
-                assert names[0] == "test_every_call_fails_once"
+                assert names[0] == "test_every_call_of_a_host_may_fail_once"
                 assert names[-1] == "failing"
                 assert model.live_states == 0
                 np.testing.assert_array_equal(operation(model), wanted)  # the fault is gone
@@ -203,7 +205,7 @@ def test_every_call_fails_once(kind: type[pc.Host], operation: Operation, method
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, MemoryError, GeneratorExit])
-def test_exceptions_of_every_kind(error: type[BaseException]) -> None:
+def test_host_exceptions_of_every_kind_come_back(error: type[BaseException]) -> None:
     with made(NumpyHost, method="apply", at=2, error=error) as (model, fault):
         with pytest.raises(error) as caught:
             evaluate(model)
@@ -212,7 +214,7 @@ def test_exceptions_of_every_kind(error: type[BaseException]) -> None:
 
 
 @pytest.mark.parametrize("error", [pc.DataError, pc.UnsupportedError, pc.Cancelled])
-def test_own_errors_keep_their_kind(error: type[pc.Error]) -> None:
+def test_library_errors_raised_by_a_host_keep_their_kind(error: type[pc.Error]) -> None:
     with made(NumpyHost, method="token_losses", at=0, error=error) as (model, fault):
         with pytest.raises(error) as caught:
             evaluate(model)
@@ -288,7 +290,7 @@ def slow_training(model: pc.HostModel, progress: Progress) -> object:
 @pytest.mark.parametrize(
     "operation", [slow_score, slow_damages, slow_evaluation, slow_closed_form, slow_training]
 )
-def test_cancelled_at_every_tick(
+def test_host_calls_can_be_cancelled_at_every_tick(
     operation: Callable[[pc.HostModel, Progress], object],
 ) -> None:
     with pc.from_host(SlowHost(DECODER)) as model:
@@ -348,7 +350,7 @@ WRONG: list[tuple[str, Callable[[Any], Any], Operation, type[pc.Host], str]] = [
     ("method", "change", "operation", "kind", "says"),
     [pytest.param(*case, id=f"{case[0]}-{number}") for number, case in enumerate(WRONG)],
 )
-def test_wrong_results(
+def test_wrong_results_of_a_host_are_errors(
     method: str,
     change: Callable[[Any], Any],
     operation: Operation,
@@ -391,7 +393,9 @@ def with_nan(result: Any) -> Any:
         ("evaluate", evaluate, EvaluatingHost),
     ],
 )
-def test_numbers_that_are_none(method: str, operation: Operation, kind: type[pc.Host]) -> None:
+def test_host_numbers_that_are_not_finite_are_errors(
+    method: str, operation: Operation, kind: type[pc.Host]
+) -> None:
     with pc.from_host(spoilt(method, with_nan, kind)) as model:
         with pytest.raises((pc.NonFiniteError, pc.HostError)) as caught:
             operation(model)

@@ -34,7 +34,7 @@ def loss(model: pc.Model) -> float:
     return model.evaluate(DATA).loss
 
 
-def test_closing_lets_the_host_go() -> None:
+def test_closing_releases_the_host() -> None:
     model = pc.from_host(NumpyHost(DECODER))
     loss(model)
     host = weakref.ref(model.host)
@@ -58,7 +58,7 @@ def test_the_last_reference_lets_the_host_go() -> None:
     assert host() is None
 
 
-def test_a_refused_host_is_not_kept() -> None:
+def test_refused_host_is_not_kept() -> None:
     host = NumpyHost(DECODER)
     host.n_blocks = 10**9
     with pytest.raises(pc.ArgumentError):
@@ -85,7 +85,7 @@ def test_recovered_models_outlive_the_base() -> None:
     assert host() is None
 
 
-def test_closed_within_a_call() -> None:
+def test_host_may_close_its_model_within_a_call() -> None:
     """The call goes on to its end, and the model is gone after it."""
     open_models: list[pc.HostModel] = []
 
@@ -139,7 +139,7 @@ class Inner(NumpyHost):
         return super().token_losses(state, rows, tokens)
 
 
-def test_calls_within_calls() -> None:
+def test_host_may_use_its_model_within_a_call() -> None:
     with pc.from_host(NumpyHost(DECODER)) as inner, pc.from_host(Outer(inner)) as outer:
         assert loss(outer) == loss(inner)
         assert outer.host.asked > 0
@@ -155,7 +155,7 @@ def test_an_exception_goes_through_both() -> None:
         assert (outer.live_states, inner.live_states) == (0, 0)
 
 
-def test_a_caught_exception_is_over() -> None:
+def test_host_exception_that_was_caught_is_over() -> None:
     with (
         pc.from_host(NumpyHost(DECODER)) as plain,
         pc.from_host(Inner()) as inner,
@@ -218,7 +218,7 @@ def test_finalizers_of_states_use_the_library() -> None:
         assert len(finalized) > 3
 
 
-def test_interrupts_at_any_moment() -> None:
+def test_interrupt_at_any_moment_of_a_host_call_is_heard_once() -> None:
     """A signal's handler raises once, wherever Python is: it is heard once, and nothing stays."""
 
     class Interrupt(BaseException):
@@ -293,7 +293,7 @@ time.sleep(0.2)
 
 
 @pytest.mark.parametrize("end", ENDS)
-def test_interpreters_end_in_peace(end: str) -> None:
+def test_interpreter_ends_in_peace_with_a_host_open(end: str) -> None:
     code = f"{START}{ENDS[end]}\nprint('done')\n"
     done = subprocess.run(
         [sys.executable, "-c", code, SUPPORT],
@@ -305,7 +305,7 @@ def test_interpreters_end_in_peace(end: str) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "done\n", "")
 
 
-def test_exit_within_a_method() -> None:
+def test_exit_within_a_method_of_a_host_ends_the_program() -> None:
     code = f"{START}model.host.apply = lambda *_: sys.exit(3)\nmodel = pc.from_host(model.host)\n"
     done = subprocess.run(
         [sys.executable, "-c", f"{code}model.evaluate(data)", SUPPORT],

@@ -110,7 +110,7 @@ def child(context: BaseContext, target: Any, *arguments: Any, count: int = 1) ->
     return found
 
 
-def test_spawned_processes() -> None:
+def test_spawned_process_makes_its_own_model() -> None:
     with pc.from_host(NumpyHost(DECODER)) as model:
         wanted = model.evaluate(DATA).loss
         assert child(multiprocessing.get_context("spawn"), fresh_loss) == [wanted]
@@ -118,7 +118,7 @@ def test_spawned_processes() -> None:
 
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
-def test_forked_processes() -> None:
+def test_forked_process_must_make_its_own_model() -> None:
     """The parent's model is refused in the child, which may make its own; the parent goes on."""
     with pc.from_host(NumpyHost(DECODER)) as model:
         wanted = model.evaluate(DATA).loss

@@ -59,7 +59,7 @@ def reference(metric: str, before: Array, after: Array, relative_to: str) -> Arr
 @pytest.mark.parametrize("granularity", pc.GRANULARITIES)
 @pytest.mark.parametrize("relative_to", ["input", "output"])
 @pytest.mark.parametrize("tokens", ["all", "last"])
-def test_static_metrics_are_those_of_numpy(
+def test_static_metrics_are_those_of_numpy_on_our_own_states(
     model: pc.Model,
     data: pc.Data,
     states: list[Array],
@@ -67,7 +67,7 @@ def test_static_metrics_are_those_of_numpy(
     relative_to: str,
     tokens: str,
 ) -> None:
-    metrics = pc.METRICS[:6]
+    metrics = tuple(name for name in pc.STATIC_METRICS if name != "magnitude")
     scores = model.score(data, metrics, granularity, relative_to=relative_to, tokens=tokens)
     assert scores.metrics == metrics
     last = np.cumsum([len(row) for row in data.sequences]) - 1
@@ -109,7 +109,7 @@ def test_logit_distance_is_that_of_the_logits(model: pc.Model, data: pc.Data) ->
         assert scores["leave_one_out_logit_l2"][block] == pytest.approx(wanted, rel=1e-5)
 
 
-def test_magnitude_needs_no_data(model: pc.Model, data: pc.Data, tales_dir: Path) -> None:
+def test_score_of_magnitude_needs_no_data(model: pc.Model, data: pc.Data, tales_dir: Path) -> None:
     from safetensors.torch import load_file
 
     scores = model.score(metrics="magnitude", granularity="feed_forward")
@@ -124,7 +124,7 @@ def test_magnitude_needs_no_data(model: pc.Model, data: pc.Data, tales_dir: Path
         model.score(metrics="cosine")
 
 
-def test_choice_of_metrics(model: pc.Model, data: pc.Data) -> None:
+def test_score_computes_the_metrics_asked_for(model: pc.Model, data: pc.Data) -> None:
     everything = model.score(data, "all", "block")
     assert everything.metrics == pc.METRICS
     assert model.score(data, granularity="block").metrics == pc.STATIC_METRICS
@@ -144,12 +144,16 @@ def test_choice_of_metrics(model: pc.Model, data: pc.Data) -> None:
 
 def test_every_metric_of_the_header_has_a_name() -> None:
     from prunecore._native.library import lib
-    from prunecore._native.names.tables import METRIC
+    from prunecore._native.names.metric_facts import METRIC_FACTS
 
-    bits = {name: getattr(lib, name) for name in dir(lib) if name.startswith("PRUNE_METRIC_")}
-    assert [METRIC.value(name) for name in pc.METRICS] == [1 << i for i in range(len(pc.METRICS))]
-    assert sum(METRIC.value(name) for name in pc.METRICS) == bits["PRUNE_METRIC_ALL"]
-    assert sum(METRIC.value(n) for n in pc.STATIC_METRICS) == bits["PRUNE_METRIC_ALL_STATIC"]
+    prefix = "PRUNE_METRIC_"
+    header = {name: getattr(lib, name) for name in dir(lib) if name.startswith(prefix)}
+    single = {name: bit for name, bit in header.items() if not name.startswith(f"{prefix}ALL")}
+    named = {f"{prefix}{name.upper()}": METRIC_FACTS[name].bit for name in pc.METRICS}
+    assert named == single
+    assert list(named.values()) == sorted(named.values())
+    sets = {name: bit for name, bit in header.items() if name not in single}
+    assert all(bit > max(single.values()) for bit in sets.values())
 
 
 def test_scores_under_a_mask(model: pc.Model, data: pc.Data) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import prunecore as pc
 import pytest
 
-STATIC = pc.STATIC_METRICS[:6]
+STATIC = tuple(name for name in pc.STATIC_METRICS if name != "magnitude")
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +23,9 @@ def data(model: pc.Model, tales_dir: Path) -> pc.Data:
 
 
 @pytest.mark.parametrize("tokens", ["all", "last"])
-def test_parts_merge_to_the_whole(model: pc.Model, data: pc.Data, tokens: str) -> None:
+def test_statistics_of_parts_merge_to_the_whole(
+    model: pc.Model, data: pc.Data, tokens: str
+) -> None:
     # One sequence per batch: float32 matrix products round otherwise in batches of another size.
     whole = model.statistics(tokens=tokens).collect(data, batch_tokens=32)
     left = pc.Statistics(12, tokens=tokens).collect(data[:2], model=model, batch_tokens=32)
@@ -73,7 +75,7 @@ def test_windows_are_angles_between_hidden_states(model: pc.Model, data: pc.Data
             assert value == pytest.approx(wanted, rel=2e-5)
 
 
-def test_misuse_is_refused(model: pc.Model, data: pc.Data) -> None:
+def test_statistics_used_wrongly_are_refused(model: pc.Model, data: pc.Data) -> None:
     empty = pc.Statistics(12)
     with pytest.raises(pc.DataError):
         empty.scores()
@@ -94,7 +96,7 @@ def test_misuse_is_refused(model: pc.Model, data: pc.Data) -> None:
         pc.Statistics(12, tokens="first")  # type: ignore[arg-type]
 
 
-def test_failure_adds_nothing(model: pc.Model, data: pc.Data) -> None:
+def test_failed_update_of_statistics_adds_nothing(model: pc.Model, data: pc.Data) -> None:
     statistics = model.statistics(data)
     before = statistics.scores()
     with pytest.raises(pc.Cancelled):

@@ -30,6 +30,10 @@ typedef struct prune_options {
 typedef struct prune_time {
     double prefill, decode;
 } prune_time;
+/* A host says its size. */
+typedef struct prune_comparison {
+    double before_l1;
+} prune_comparison;
 prune_status prune_model_run(const prune_model *model, const prune_options *options, double *out);
 void prune_model_release(prune_model *model);
 """
@@ -104,6 +108,7 @@ def test_change_of_what_was_released_is_named(
     "change",
     [
         ("prune_step_fn on_step;", "prune_step_fn on_step;\n    double ridge;"),
+        ("double before_l1;", "double before_l1, before_max;"),
         ("int32_t reserved;", "int32_t looks;"),
         ("PRUNE_OK = 0,", "PRUNE_OK = 0, PRUNE_ERR_DATA = 7,"),
         ("double *out)", "double *out_loss)"),
@@ -112,7 +117,14 @@ def test_change_of_what_was_released_is_named(
             "void prune_library_close(void);\nvoid prune_model_release",
         ),
     ],
-    ids=["appended field", "reserved field", "enum value", "parameter's name", "function"],
+    ids=[
+        "appended field",
+        "field of sized struct",
+        "reserved field",
+        "enum value",
+        "parameter's name",
+        "function",
+    ],
 )
 def test_addition_passes(tmp_path: Path, change: tuple[str, str]) -> None:
     result = check(tmp_path, change)

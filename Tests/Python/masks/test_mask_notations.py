@@ -59,7 +59,7 @@ PER_LAYER = (
         (PER_LAYER, "per_layer_config", None, ["attn.8", "attn.11", "ffn.11"]),
     ],
 )  # fmt: skip
-def test_what_other_tools_write(
+def test_notations_read_what_other_tools_write(
     text: str, notation: str, n_blocks: int | None, removed: list[str], tmp_path: Path
 ) -> None:
     found = pc.Mask.read(text, notation, n_blocks)
@@ -101,7 +101,7 @@ def test_what_we_write_is_what_the_tools_read() -> None:
 
 
 @pytest.mark.parametrize("notation", NOTATIONS)
-def test_there_and_back(notation: str) -> None:
+def test_masks_come_back_from_every_notation(notation: str) -> None:
     whole = notation in ("mergekit", "prune_layers")
     for removed in (["block.0"], ["block.4"], ["block.1", "block.2"], ["attn.0", "ffn.4"]):
         mask = pc.Mask.remove(removed, 5)
@@ -112,7 +112,7 @@ def test_there_and_back(notation: str) -> None:
         assert pc.Mask.read(mask.write(notation, model="m"), notation, 5) == mask
 
 
-def test_nothing_removed() -> None:
+def test_notations_can_say_that_nothing_is_removed() -> None:
     for notation in set(NOTATIONS) - {"prune_layers"}:
         whole = pc.Mask.all(3)
         assert pc.Mask.read(whole.write(notation, model="m"), notation, 3) == whole
@@ -148,7 +148,7 @@ def test_nothing_removed() -> None:
         (EVOPRESS, None, 0, pc.ArgumentError, "at least 1"),
     ],
 )  # fmt: skip
-def test_what_is_wrong_is_said(
+def test_wrong_notations_are_refused_with_the_fault(
     text: str, notation: str | None, n_blocks: int | None, kind: type[pc.Error], words: str
 ) -> None:
     with pytest.raises(kind, match=words):

@@ -25,13 +25,13 @@ def test_lowest_go_first_and_ties_go_to_the_lower_index(scores: pc.Scores) -> No
     assert scores.prune(1).removed == ["ffn.1"]
 
 
-def test_only_one_kind_goes(scores: pc.Scores) -> None:
+def test_pruning_only_one_kind_keeps_the_other(scores: pc.Scores) -> None:
     assert scores.order(only="attention") == ["attn.2", "attn.1", "attn.0"]
     assert scores.prune(2, only="attention").removed == ["attn.1", "attn.2"]
     assert scores.prune(2, "mine", only="feed-forward").removed == ["ffn.0", "ffn.1"]
 
 
-def test_blocks_go_whole() -> None:
+def test_pruning_blocks_removes_both_sublayers() -> None:
     scores = pc.Scores({"a": [2.0, 1.0, 1.0]}, "block", 3)
     assert scores.unit_names == ("block.0", "block.1", "block.2")
     assert scores.prune(1).removed == ["attn.1", "ffn.1"]
@@ -42,7 +42,7 @@ def test_blocks_go_whole() -> None:
         assert single.prune(1, only=granularity).removed == [f"{prefix}.1"]
 
 
-def test_start_from_a_mask(scores: pc.Scores) -> None:
+def test_pruning_starts_from_a_mask(scores: pc.Scores) -> None:
     start = pc.Mask.remove("ffn.1", 3)
     assert scores.prune(1, mask=start).removed == ["ffn.1", "attn.2"]
     under = pc.Scores({"mine": VALUES}, "sublayer", 3, mask=start)

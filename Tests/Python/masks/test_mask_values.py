@@ -58,7 +58,7 @@ def test_what_is_no_mask_is_refused(keep: object) -> None:
 @pytest.mark.parametrize(
     "name", ["attn", "attn.", "attn.x", "mlp.1", "attn.3", "ffn.-1", "attn.1.2", "attn.²", ""]
 )
-def test_unknown_names_are_refused(name: str) -> None:
+def test_unknown_names_of_sublayers_are_refused(name: str) -> None:
     with pytest.raises(pc.ArgumentError, match="attn|ffn|block"):
         pc.Mask.remove(["ffn.0", name], 3)
 
@@ -75,7 +75,7 @@ def test_json_has_the_documented_fields() -> None:
 
 
 @pytest.mark.parametrize("removed", [[], ["attn.0"], [f"block.{i}" for i in range(40)]])
-def test_json_comes_back(removed: list[str], tmp_path: Path) -> None:
+def test_mask_comes_back_from_json(removed: list[str], tmp_path: Path) -> None:
     provenance = {"text": 'quotes " and \\ and é and 語', "deep": {"a": [1, 2.5, None, True]}}
     mask = pc.Mask.remove(removed, 40, provenance)
     path = tmp_path / "mask.json"
@@ -85,7 +85,7 @@ def test_json_comes_back(removed: list[str], tmp_path: Path) -> None:
         assert again.provenance == provenance
 
 
-def test_provenance_must_be_json() -> None:
+def test_provenance_of_a_mask_must_be_json() -> None:
     for wrong in ({"a": object()}, {"a": float("nan")}):
         with pytest.raises(pc.ArgumentError, match="provenance"):
             pc.Mask([1, 1], wrong)
@@ -108,7 +108,7 @@ def test_provenance_must_be_json() -> None:
         "a\0b",
     ],
 )
-def test_damaged_json_is_refused(text: str, tmp_path: Path) -> None:
+def test_damaged_json_of_a_mask_is_refused(text: str, tmp_path: Path) -> None:
     with pytest.raises(pc.FormatError):
         pc.Mask.from_json(text)
     path = tmp_path / "mask.json"
@@ -124,6 +124,6 @@ def test_masks_of_another_version_are_refused(tmp_path: Path) -> None:
         pc.Mask.load(path)
 
 
-def test_missing_file_is_named(tmp_path: Path) -> None:
+def test_missing_file_of_a_mask_is_named(tmp_path: Path) -> None:
     with pytest.raises(pc.FileError, match=r"gone\.json cannot be read"):
         pc.Mask.load(tmp_path / "gone.json")

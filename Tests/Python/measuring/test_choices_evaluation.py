@@ -108,7 +108,7 @@ def test_length_matters_to_the_mean_alone() -> None:
     assert summarise(data["mean"], sums).choice_loss == pytest.approx(math.log(1 + math.exp(-1)))
 
 
-def test_arithmetic_of_accuracy() -> None:
+def test_accuracy_of_choices_is_counted_by_hand() -> None:
     # Subject a: 3 of 4 right; b: 0 of 2; the two averages differ.
     answers = [0, 0, 0, 0, 1, 1]
     better = [0, 0, 0, 1, 0, 0]
@@ -165,7 +165,7 @@ def test_calls_that_do_not_know_of_choices_see_the_right_answers(
     )
 
 
-def test_parts_of_the_questions(model: pc.Model, questions: pc.ChoiceSet) -> None:
+def test_choices_in_parts_add_up_to_the_whole(model: pc.Model, questions: pc.ChoiceSet) -> None:
     data = pc.Data.from_choices(questions, model, "sum")
     whole = model.evaluate_choices(data)
     parts = [data[:5], data[5:]]
@@ -219,7 +219,7 @@ def test_mask_of_the_model_and_progress(model: pc.Model, questions: pc.ChoiceSet
         model.evaluate_choices(data, progress=lambda *_: True)
 
 
-def test_wrong_data_is_refused(model: pc.Model, questions: pc.ChoiceSet) -> None:
+def test_evaluate_choices_refuses_wrong_data(model: pc.Model, questions: pc.ChoiceSet) -> None:
     with pytest.raises(pc.ArgumentError, match=r"make it with Data\.from_choices"):
         model.evaluate_choices(pc.Data([[1, 2, 3]]))
     with pytest.raises(pc.DataError, match="vocabulary"):

@@ -88,7 +88,9 @@ def test_losses_of_adapter_gradients(model: pc.Model, text: pc.Data, adapters: p
     assert found.loss == pytest.approx(model.evaluate(text, adapters=adapters).loss, abs=1e-5)
 
 
-def test_wrong_uses(model: pc.Model, text: pc.Data, adapters: pc.Adapters) -> None:
+def test_gradients_used_wrongly_are_refused(
+    model: pc.Model, text: pc.Data, adapters: pc.Adapters
+) -> None:
     states = model.hidden_states(text, 3)
     with pytest.raises(pc.ArgumentError, match="states have the shape"):
         model.vjp(text, 3, states[1:], states)

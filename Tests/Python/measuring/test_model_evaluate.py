@@ -53,7 +53,7 @@ def test_losses_are_those_of_the_logits(model: pc.Model, data: pc.Data, removed:
     assert evaluation.weight == data.n_tokens - 4
 
 
-def test_weights_count(model: pc.Model, data: pc.Data) -> None:
+def test_token_weights_count_in_evaluations(model: pc.Model, data: pc.Data) -> None:
     weights = np.random.default_rng(0).random(data.n_tokens).astype(np.float32)
     weights[:40] = 0  # all of the first sequence
     weighted = pc.Data(data.sequences, token_weights=weights)

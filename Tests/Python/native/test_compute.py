@@ -87,7 +87,7 @@ def test_the_variable_decides_where_the_program_does_not(
             used()
 
 
-def test_other_names_are_refused(tales_dir: Path) -> None:
+def test_unknown_compute_types_are_refused(tales_dir: Path) -> None:
     for wrong in ("bf16", "automatic", "", 1):
         with pytest.raises(pc.ArgumentError, match=f"compute is '{wrong}'.*float32 or bfloat16"):
             pc.open(tales_dir, wrong)  # type: ignore[arg-type]

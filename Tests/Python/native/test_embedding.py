@@ -55,7 +55,7 @@ def run(program: Path, script: Path) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
-def test_both_doors_score_alike(program: Path, repository_root: Path) -> None:
+def test_embedded_python_and_c_score_alike(program: Path, repository_root: Path) -> None:
     done = run(program, repository_root / "examples" / "c" / "numpy_decoder.py")
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()

@@ -42,7 +42,9 @@ def test_progress_is_told_from_start_to_end(tales: pc.Model, data: pc.Data) -> N
 
 
 @pytest.mark.parametrize("call", ["score", "evaluate", "token_losses", "logits"])
-def test_a_true_result_cancels(tales: pc.Model, data: pc.Data, call: str) -> None:
+def test_true_result_of_progress_cancels_the_call(
+    tales: pc.Model, data: pc.Data, call: str
+) -> None:
     with pytest.raises(pc.Cancelled) as caught:
         getattr(tales, call)(data, progress=lambda *_: 1)
     assert caught.value.status_name == "PRUNE_ERR_CANCELLED"

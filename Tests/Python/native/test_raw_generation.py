@@ -121,7 +121,9 @@ def test_what_is_not_understood_is_refused(generator: ModuleType, text: str, rea
         generator.declarations(text)
 
 
-def test_version_is_the_headers(generator: ModuleType, repository_root: Path) -> None:
+def test_version_of_the_raw_layer_is_the_headers(
+    generator: ModuleType, repository_root: Path
+) -> None:
     import prunecore
 
     found = generator.header_version(repository_root / "include" / "prunecore.h")

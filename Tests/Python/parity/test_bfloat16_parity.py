@@ -41,7 +41,9 @@ def model(subject: Subject) -> Iterator[pc.Model]:
         yield opened
 
 
-def test_logits_and_losses(subject: Subject, model: pc.Model, keep: np.ndarray | None) -> None:
+def test_bfloat16_logits_and_losses_are_near_those_of_transformers(
+    subject: Subject, model: pc.Model, keep: np.ndarray | None
+) -> None:
     wanted: Run = subject.oracle.run(subject.sequences, keep)
     found = model.logits(subject.data, mask=keep)
     error = np.square(found - wanted.logits).mean() / np.square(wanted.logits).mean()

@@ -87,7 +87,9 @@ def log_likelihoods(subject: Subject, item: Item, keep: np.ndarray) -> list[np.n
 
 
 @pytest.mark.parametrize("mask", MASKS)
-def test_choices(subject: Subject, model: Any, mask: str) -> None:
+def test_log_likelihoods_of_choices_are_those_of_pytorch(
+    subject: Subject, model: Any, mask: str
+) -> None:
     whole = np.ones(2 * subject.n_blocks, dtype=np.uint8)
     keep = whole if mask == "none" else masks(subject.n_blocks)[mask]
     items = choice_items(subject)

@@ -63,7 +63,9 @@ def random_weights(lengths: list[int]) -> np.ndarray:
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("reference", ["whole", "random-1"])
 @pytest.mark.parametrize("kind", DISTANCES)
-def test_distances(subject: Subject, model: Any, kind: str, reference: str, weighted: bool) -> None:
+def test_distances_of_logits_are_those_of_pytorch(
+    subject: Subject, model: Any, kind: str, reference: str, weighted: bool
+) -> None:
     lengths = subject.lengths
     weights = random_weights(lengths) if weighted else np.ones(sum(lengths), dtype=np.float32)
     data = token_data(subject.sequences, weights if weighted else None)
@@ -83,7 +85,7 @@ def test_distances(subject: Subject, model: Any, kind: str, reference: str, weig
         assert (found <= np.log(2)).all()
 
 
-def test_loss(subject: Subject, model: Any) -> None:
+def test_losses_of_masks_are_those_of_transformers(subject: Subject, model: Any) -> None:
     weights = random_weights(subject.lengths)
     counted = weights.astype(np.float64) * predicted(subject.lengths)
     keep = every_mask(subject)
@@ -102,7 +104,7 @@ def test_masks_together_are_the_masks_alone(subject: Subject, model: Any, kind: 
     assert np.array_equal(alone, together)
 
 
-def test_a_cap(subject: Subject, model: Any) -> None:
+def test_cap_bounds_each_damage(subject: Subject, model: Any) -> None:
     keep, data = every_mask(subject), token_data(subject.sequences)
     free = damages(model, data, keep, "LOSS")
     cap = float(np.median(free)) + 1e-3

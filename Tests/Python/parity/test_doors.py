@@ -171,7 +171,7 @@ def near(found: np.ndarray, wanted: np.ndarray, tolerance: float = CLOSE) -> Non
     np.testing.assert_allclose(found, wanted, rtol=0, atol=tolerance * np.abs(wanted).max())
 
 
-def test_metrics(doors: Doors) -> None:
+def test_metrics_are_the_same_through_every_door(doors: Doors) -> None:
     names = ["cosine", "angular", "l1", "l2", "relative_l1", "relative_l2"]
     for granularity in ("sublayer", "block"):
         found, wanted = (model.score(doors.data, names, granularity) for model in doors.both)
@@ -179,7 +179,7 @@ def test_metrics(doors: Doors) -> None:
             near(found[name], wanted[name])
 
 
-def test_leave_one_out(doors: Doors) -> None:
+def test_leave_one_out_is_the_same_through_every_door(doors: Doors) -> None:
     names = ["leave_one_out_loss", "leave_one_out_logit_l2"]
     found, wanted = (model.score(doors.data, names) for model in doors.both)
     for name in names:
@@ -187,7 +187,7 @@ def test_leave_one_out(doors: Doors) -> None:
 
 
 @pytest.mark.parametrize("measure", ["loss", "kl"])
-def test_shapley_values(doors: Doors, measure: str) -> None:
+def test_shapley_values_are_the_same_through_every_door(doors: Doors, measure: str) -> None:
     options = {"measure": measure, "estimator": "stratified", "budget": 40, "seed": 3}
     found, wanted = (model.shapley(doors.data, **options) for model in doors.both)
     near(found.values, wanted.values)
@@ -195,7 +195,7 @@ def test_shapley_values(doors: Doors, measure: str) -> None:
 
 
 @pytest.mark.parametrize("inputs", ["normed", "raw"])
-def test_closed_form_adapters(doors: Doors, inputs: str) -> None:
+def test_closed_form_adapters_are_the_same_through_every_door(doors: Doors, inputs: str) -> None:
     mask = np.ones(2 * doors.opened.shape.n_blocks, dtype=np.uint8)
     mask[[1, 4]] = 0
     for kind in pc.ADAPTER_KINDS:
@@ -213,7 +213,7 @@ def test_closed_form_adapters(doors: Doors, inputs: str) -> None:
 
 
 @pytest.mark.parametrize("objective", ["mse", "ce", "kl", "js"])
-def test_trained_adapters(doors: Doors, objective: str) -> None:
+def test_trained_adapters_are_the_same_through_every_door(doors: Doors, objective: str) -> None:
     mask = np.ones(2 * doors.opened.shape.n_blocks, dtype=np.uint8)
     mask[[2, 5]] = 0
     options = {"objective": objective, "rank": 4, "start": "zero", "steps": 5, "step_tokens": 64}

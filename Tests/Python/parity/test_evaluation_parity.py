@@ -36,7 +36,7 @@ def random_weights(lengths: list[int]) -> np.ndarray:
     return weights
 
 
-def test_token_weights(subject: Subject) -> None:
+def test_loss_with_token_weights_is_that_of_transformers(subject: Subject) -> None:
     lengths, keep = subject.lengths, masks(subject.n_blocks)["random-0"]
     weights = random_weights(lengths)
     rows = np.split(weights, np.cumsum(lengths)[:-1])
@@ -89,7 +89,7 @@ def test_many_masks_at_once_are_the_masks_one_by_one(subject: Subject) -> None:
 
 
 @pytest.mark.parametrize("batch_tokens", [1, 100, 161, 10_000])
-def test_batches_do_not_matter(subject: Subject, batch_tokens: int) -> None:
+def test_loss_does_not_depend_on_batches(subject: Subject, batch_tokens: int) -> None:
     keep = masks(subject.n_blocks)["random-1"]
     wanted = subject.model.evaluate(subject.data, mask=keep)
     found = subject.model.evaluate(subject.data, mask=keep, batch_tokens=batch_tokens)
@@ -100,7 +100,7 @@ def test_batches_do_not_matter(subject: Subject, batch_tokens: int) -> None:
         np.testing.assert_allclose(cut_up[metric], scores[metric], SAME, err_msg=metric)
 
 
-def test_threads_do_not_matter(subject: Subject, threads: None) -> None:
+def test_loss_does_not_depend_on_threads(subject: Subject, threads: None) -> None:
     keep = masks(subject.n_blocks)["random-1"]
     losses, scores = [], []
     for count in (1, 2, 3, 0):

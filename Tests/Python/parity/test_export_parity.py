@@ -111,7 +111,9 @@ def check_files(directory: Path, mask: pc.Mask) -> None:
 
 
 @pytest.mark.parametrize("name", PLAIN)
-def test_whole_blocks(subjects: Subjects, name: str, tmp_path: Path) -> None:
+def test_export_of_whole_blocks_computes_the_same(
+    subjects: Subjects, name: str, tmp_path: Path
+) -> None:
     subject = subjects(name)
     removed = ["block.0", "block.2"] if subject.n_blocks > 3 else ["block.1"]
     mask = pc.Mask.remove(removed, subject.n_blocks)
@@ -129,7 +131,7 @@ def test_whole_blocks(subjects: Subjects, name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", CUSTOM)
 @pytest.mark.parametrize("kind", [None, "bias", "low_rank", "linear"])
-def test_sublayers_and_adapters(
+def test_export_of_sublayers_and_adapters_computes_the_same(
     subjects: Subjects, name: str, kind: str | None, tmp_path: Path
 ) -> None:
     subject = subjects(name)
@@ -183,7 +185,7 @@ def lost(name: str) -> bool:
 
 
 @pytest.mark.parametrize("name", DECI)
-def test_nemotron_nas(subjects: Subjects, name: str, tmp_path: Path) -> None:
+def test_deci_export_is_a_nemotron_nas_model(subjects: Subjects, name: str, tmp_path: Path) -> None:
     subject = subjects(name)
     mask = pc.Mask.remove(["attn.1", "ffn.1", "ffn.0", "attn.2"], subject.n_blocks)
     out = subject.model.export(tmp_path / "out", mask, format="deci")
@@ -209,7 +211,9 @@ def test_nemotron_nas(subjects: Subjects, name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["qwen2-window-float32", "tales-12l"])
-def test_no_attention_at_all(subjects: Subjects, name: str, tmp_path: Path) -> None:
+def test_export_without_any_attention_loads_and_computes(
+    subjects: Subjects, name: str, tmp_path: Path
+) -> None:
     subject = subjects(name)
     mask = pc.Mask.remove([f"attn.{block}" for block in range(subject.n_blocks)], subject.n_blocks)
     out = subject.model.export(tmp_path / "out", mask)
@@ -234,7 +238,7 @@ def test_biases_fold_where_the_model_has_biases(subjects: Subjects, tmp_path: Pa
         subject.model.export(tmp_path / "first", adapters=adapters, format="hf_plain")
 
 
-def test_the_cache_shrinks(subjects: Subjects, tmp_path: Path) -> None:
+def test_cache_of_an_exported_model_shrinks(subjects: Subjects, tmp_path: Path) -> None:
     """By what `Model.cost` says, in the types of the cache."""
     subject = subjects("tales-12l")
     mask = pc.Mask.remove(["attn.0", "attn.5", "attn.11"], 12)
@@ -252,7 +256,7 @@ def test_the_cache_shrinks(subjects: Subjects, tmp_path: Path) -> None:
     assert pruned * model.cost().kv_bytes == whole * model.cost(mask).kv_bytes
 
 
-def test_a_batch_with_padding(subjects: Subjects, tmp_path: Path) -> None:
+def test_exported_model_computes_a_batch_with_padding(subjects: Subjects, tmp_path: Path) -> None:
     """Padded to the left, as transformers generates in batches: each row is as if alone."""
     subject = subjects("qwen2-window-float32")
     mask = pc.Mask.remove(["attn.0", "ffn.3", "attn.3"], subject.n_blocks)

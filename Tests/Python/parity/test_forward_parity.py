@@ -17,6 +17,8 @@ from oracle import Run, mean_loss, predicted, sequence_perplexity
 from random_models import CHECKPOINTS, masks
 from subjects import REAL, Subject, Subjects
 
+pytestmark = pytest.mark.kernels
+
 LOGITS = 2e-4  # of the largest logit
 STATES = 1e-5  # of the largest value of the state
 TOKEN_LOSS = 2e-4  # nats
@@ -39,21 +41,27 @@ def wanted(subject: Subject, keep: np.ndarray | None) -> Run:
     return subject.oracle.run(subject.sequences, keep)
 
 
-def test_logits(subject: Subject, keep: np.ndarray | None, wanted: Run) -> None:
+def test_logits_are_those_of_transformers(
+    subject: Subject, keep: np.ndarray | None, wanted: Run
+) -> None:
     found = subject.model.logits(subject.data, mask=keep)
     assert found.dtype == np.float32
     assert found.shape == wanted.logits.shape
     assert np.abs(found - wanted.logits).max() <= LOGITS * np.abs(wanted.logits).max()
 
 
-def test_token_losses(subject: Subject, keep: np.ndarray | None, wanted: Run) -> None:
+def test_token_losses_are_those_of_transformers(
+    subject: Subject, keep: np.ndarray | None, wanted: Run
+) -> None:
     found = subject.model.token_losses(subject.data, mask=keep)
     assert found.shape == wanted.token_losses.shape
     assert np.abs(found - wanted.token_losses).max() <= TOKEN_LOSS
     assert (found[predicted(subject.lengths) == 0] == 0).all()
 
 
-def test_evaluation(subject: Subject, keep: np.ndarray | None, wanted: Run) -> None:
+def test_evaluation_is_that_of_transformers(
+    subject: Subject, keep: np.ndarray | None, wanted: Run
+) -> None:
     weights = predicted(subject.lengths)
     loss = mean_loss(wanted.token_losses, weights)
     found = subject.model.evaluate(subject.data, mask=keep)
@@ -64,7 +72,9 @@ def test_evaluation(subject: Subject, keep: np.ndarray | None, wanted: Run) -> N
     assert found.tokens == weights.sum()
 
 
-def test_hidden_states(subject: Subject, keep: np.ndarray | None, wanted: Run) -> None:
+def test_hidden_states_are_those_of_transformers(
+    subject: Subject, keep: np.ndarray | None, wanted: Run
+) -> None:
     for sublayer, state in enumerate(wanted.states):
         found = subject.model.hidden_states(subject.data, sublayer, mask=keep)
         assert found.shape == state.shape

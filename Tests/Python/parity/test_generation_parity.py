@@ -77,7 +77,9 @@ def check(subject: Subject, prompts: list[np.ndarray], count: int, keep: np.ndar
 
 @pytest.mark.parametrize("name", REAL)
 @pytest.mark.parametrize("kept", ["none", "random-0", "random-1"])
-def test_real_models(subjects: Subjects, name: str, kept: str) -> None:
+def test_greedy_text_of_real_models_is_that_of_transformers(
+    subjects: Subjects, name: str, kept: str
+) -> None:
     subject = subjects(name)
     keep = None if kept == "none" else masks(subject.n_blocks)[kept]
     prompts = [row[:length] for row, length in zip(subject.sequences, (1, 9, 40), strict=False)]
@@ -86,7 +88,9 @@ def test_real_models(subjects: Subjects, name: str, kept: str) -> None:
 
 @pytest.mark.parametrize("name", RANDOM)
 @pytest.mark.parametrize("kept", ["none", "random-0", "only-attention", "only-feed-forward"])
-def test_random_models(subjects: Subjects, name: str, kept: str) -> None:
+def test_greedy_text_of_random_models_is_that_of_transformers(
+    subjects: Subjects, name: str, kept: str
+) -> None:
     subject = subjects(name)
     keep = None if kept == "none" else masks(subject.n_blocks)[kept]
     prompts = [row for row in subject.sequences if len(row) < 100]

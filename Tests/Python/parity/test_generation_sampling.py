@@ -34,7 +34,9 @@ def warped(logits: np.ndarray, options: dict[str, float]) -> np.ndarray:
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
-def test_draws_follow_the_warpers(subjects: Subjects, options: dict[str, float]) -> None:
+def test_sampled_tokens_follow_the_warpers_of_transformers(
+    subjects: Subjects, options: dict[str, float]
+) -> None:
     subject = subjects("tales-12l")
     text = subject.sequences[0][:10]
     rows = subject.oracle.run([text]).logits

@@ -92,7 +92,7 @@ def test_rotary_rules_are_those_of_transformers(name: str, subjects: Subjects) -
     assert rotary.attention_factor == pytest.approx(factor, rel=1e-12)
 
 
-def test_windows_limit_the_context(subjects: Subjects, tmp_path: Path) -> None:
+def test_gguf_of_a_windowed_model_limits_its_context(subjects: Subjects, tmp_path: Path) -> None:
     model = subjects("qwen2-window-float32").model
     windows = {s.block: s.window for s in model.sublayers if s.window}
     assert windows == {2: 31, 3: 31}
@@ -105,7 +105,9 @@ def test_windows_limit_the_context(subjects: Subjects, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["auto", "F16", "BF16", "Q8_0"])
-def test_types_of_numbers(dtype: str, subjects: Subjects, tmp_path: Path) -> None:
+def test_gguf_of_every_type_of_numbers_is_near_the_model(
+    dtype: str, subjects: Subjects, tmp_path: Path
+) -> None:
     subject = subjects("llama-llama3-bfloat16")
     made = export_gguf(subject.model, tmp_path / "m.gguf", pc.Mask.remove("attn.1", 4), dtype=dtype)
     decoder = GGUFDecoder(made.path)

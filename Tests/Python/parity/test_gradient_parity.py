@@ -17,6 +17,8 @@ from random_models import CHECKPOINTS, masks
 from raw_calls import array, check, opened, token_data
 from subjects import Subject, Subjects
 
+pytestmark = pytest.mark.kernels
+
 ERROR = 1e-4
 KINDS = {"BIAS": 1, "LOW_RANK": 2, "LINEAR": 3}
 CHECKED = [name for name in CHECKPOINTS if name.endswith("float32")]
@@ -45,7 +47,7 @@ def buffer(values: np.ndarray) -> Any:
 
 
 @pytest.mark.parametrize("name", CHECKED)
-def test_every_sublayers_pullback(
+def test_pullback_of_every_sublayer_is_that_of_autograd(
     name: str, subjects: Subjects, oracles: dict[str, GradientOracle]
 ) -> None:
     subject = subjects(name)
@@ -79,7 +81,7 @@ def test_every_sublayers_pullback(
     # The divergence of a whole model from itself has no slope.
     [("CE", "none"), *((what, f"random-{i}") for what in ("CE", "KL", "JS") for i in (0, 1))],
 )
-def test_from_end_to_end(
+def test_gradients_from_end_to_end_are_those_of_autograd(
     name: str, what: str, mask: str, subjects: Subjects, oracles: dict[str, GradientOracle]
 ) -> None:
     subject = subjects(name)
@@ -152,7 +154,7 @@ def part(handle: Any, sublayer: int, which: int, shape: tuple[int, ...]) -> torc
 @pytest.mark.parametrize("name", LIVE)
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("what", ["CE", "KL", "JS", "MSE"])
-def test_adapters(
+def test_gradients_of_adapters_are_those_of_autograd(
     name: str, kind: str, what: str, subjects: Subjects, oracles: dict[str, GradientOracle]
 ) -> None:
     subject = subjects(name)

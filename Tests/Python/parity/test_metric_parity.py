@@ -49,7 +49,7 @@ def keep(request: pytest.FixtureRequest, subject: Subject) -> np.ndarray:
 @pytest.mark.parametrize("granularity", GRANULARITIES)
 @pytest.mark.parametrize("tokens", ["all", "last"])
 @pytest.mark.parametrize("relative_to", ["input", "output"])
-def test_static_metrics(
+def test_static_metrics_are_those_of_numpy(
     subject: Subject, keep: np.ndarray, granularity: str, tokens: str, relative_to: str
 ) -> None:
     states = subject.oracle.run(subject.sequences, keep).states
@@ -90,7 +90,9 @@ def test_angular_distance_of_windows(subject: Subject, keep: np.ndarray, tokens:
 
 
 @pytest.mark.parametrize("granularity", GRANULARITIES)
-def test_magnitude(subject: Subject, granularity: str) -> None:
+def test_magnitude_is_that_of_the_weights_in_transformers(
+    subject: Subject, granularity: str
+) -> None:
     sums = matrix_sums(subject)
     wanted = [sums[list(unit)].sum() for unit in reference.units(granularity, subject.n_blocks)]
     found = subject.model.score(metrics=["magnitude"], granularity=granularity)
@@ -114,7 +116,9 @@ def matrix_sums(subject: Subject) -> np.ndarray:
 
 
 @pytest.mark.parametrize("granularity", GRANULARITIES)
-def test_leave_one_out(subject: Subject, keep: np.ndarray, granularity: str) -> None:
+def test_leave_one_out_is_the_difference_of_losses_in_transformers(
+    subject: Subject, keep: np.ndarray, granularity: str
+) -> None:
     weights, rows = predicted(subject.lengths), predicting(subject.lengths) > 0
 
     def loss_increase(whole: Run, less: Run) -> float:

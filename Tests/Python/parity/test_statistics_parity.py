@@ -26,7 +26,7 @@ def subject(request: pytest.FixtureRequest, subjects: Subjects) -> Subject:
 
 @pytest.mark.parametrize("tokens", ["all", "last"])
 @pytest.mark.parametrize(("batch_tokens", "tolerance"), [(1, SAME_BATCHES), (None, OTHER_BATCHES)])
-def test_merged_parts_are_the_whole(
+def test_merged_statistics_are_those_of_the_whole(
     subject: Subject, tokens: str, batch_tokens: int | None, tolerance: float
 ) -> None:
     keep = masks(subject.n_blocks)["random-2"]
@@ -48,7 +48,7 @@ def test_merged_parts_are_the_whole(
 
 
 @pytest.mark.parametrize(("batch_tokens", "tolerance"), [(1, SAME_BATCHES), (None, OTHER_BATCHES)])
-def test_data_can_come_in_parts(
+def test_statistics_of_data_in_parts_are_those_of_the_whole(
     subject: Subject, batch_tokens: int | None, tolerance: float
 ) -> None:
     whole, parts = subject.model.statistics(), subject.model.statistics()

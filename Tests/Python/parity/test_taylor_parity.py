@@ -65,7 +65,7 @@ def autograd_taylor(
 
 
 @pytest.mark.parametrize("granularity", GRANULARITIES)
-def test_equals_autograd(subject: Subject, granularity: str) -> None:
+def test_taylor_is_that_of_autograd(subject: Subject, granularity: str) -> None:
     keep = np.ones(2 * subject.n_blocks, dtype=np.uint8)
     ones = [np.ones(len(ids), dtype=np.float32) for ids in subject.sequences]
     wanted = autograd_taylor(subject.oracle, subject.sequences, keep, ones)
@@ -85,7 +85,7 @@ def test_under_a_mask_with_weights_and_batches(subject: Subject, name: str) -> N
     np.testing.assert_allclose(found, wanted, RELATIVE)
 
 
-def test_bfloat16_is_near(subjects: Subjects) -> None:
+def test_taylor_in_bfloat16_is_near_that_of_autograd(subjects: Subjects) -> None:
     subject = subjects("tales-12l")
     try:
         model = pc.open(subject.directory, compute="bfloat16")

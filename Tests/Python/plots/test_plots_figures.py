@@ -122,7 +122,7 @@ def test_panels_by_metric_and_lines_by_granularity() -> None:
     assert len(looks) == len(pc.METRICS)
 
 
-def test_texts_do_not_overlap() -> None:
+def test_texts_of_a_figure_do_not_overlap() -> None:
     for figure in (
         importance(scores_of(), pc.METRICS),
         importance(scores_of("block"), ["cosine"]),
@@ -173,7 +173,7 @@ def test_the_same_figure_gives_the_same_bytes(tmp_path: Path) -> None:
         assert first == second and len(first) > 1000
 
 
-def test_wrong_wishes_are_refused(tmp_path: Path) -> None:
+def test_plots_refuse_wrong_options(tmp_path: Path) -> None:
     with pytest.raises(pc.ArgumentError, match=r"\.png, \.svg, \.pdf"):
         scores_of().plot(tmp_path / "a.bmp")
     with pytest.raises(pc.FileError, match="cannot be written"):

@@ -117,7 +117,7 @@ def test_one_panel_for_each_pair_of_tasks() -> None:
     ("n_tasks", "granularity"), [(2, "block"), (3, "attention"), (4, "sublayer")]
 )
 @pytest.mark.parametrize("kind", ["spearman", "damage", "pareto"])
-def test_texts_do_not_overlap(kind: str, n_tasks: int, granularity: str) -> None:
+def test_texts_of_task_figures_do_not_overlap(kind: str, n_tasks: int, granularity: str) -> None:
     found = comparison_of(n_tasks, granularity)
     figure = found.plot(kind=kind)  # type: ignore[arg-type]
     canvas = FigureCanvasAgg(figure)
@@ -170,7 +170,7 @@ def test_files_are_the_same_bytes_every_time(tmp_path: Path) -> None:
         assert first == second and len(first) > 1000
 
 
-def test_wrong_wishes_are_refused() -> None:
+def test_task_plots_refuse_wrong_options() -> None:
     found = comparison_of(2)
     with pytest.raises(pc.ArgumentError, match="kind is 'pie'"):
         found.plot(kind="pie")  # type: ignore[arg-type]

@@ -127,7 +127,7 @@ def test_attached_models_keep_what_they_have(
         _ = low_rank.summary
 
 
-def test_arrays_can_be_replaced(low_rank: pc.Adapters) -> None:
+def test_arrays_of_an_adapter_can_be_replaced(low_rank: pc.Adapters) -> None:
     digest = low_rank.digest
     values = np.random.default_rng(0).normal(size=(4, 128)).astype(np.float32)
     low_rank.set(6, "down", values)
@@ -165,7 +165,7 @@ def test_saved_adapters_are_the_same_again(
     json.dumps(again.to_dict(), allow_nan=False)
 
 
-def test_safetensors_reads_the_file(low_rank: pc.Adapters, tmp_path: Path) -> None:
+def test_safetensors_reads_adapter_files(low_rank: pc.Adapters, tmp_path: Path) -> None:
     safetensors = pytest.importorskip("safetensors.numpy")
     low_rank.save(tmp_path)
     found = safetensors.load_file(tmp_path / "adapters.safetensors")
@@ -174,7 +174,9 @@ def test_safetensors_reads_the_file(low_rank: pc.Adapters, tmp_path: Path) -> No
     np.testing.assert_array_equal(found["ffn.5.up.weight"], low_rank.get("ffn.5", "up"))
 
 
-def test_damaged_and_missing_files(low_rank: pc.Adapters, tmp_path: Path) -> None:
+def test_damaged_and_missing_adapter_files_are_refused(
+    low_rank: pc.Adapters, tmp_path: Path
+) -> None:
     with pytest.raises(pc.FileError, match="nowhere"):
         pc.Adapters.load(tmp_path / "nowhere")
     low_rank.save(tmp_path / "one")
@@ -226,6 +228,6 @@ def test_biases_fold_into_the_sublayer_before(model: pc.Model, text: pc.Data) ->
     np.testing.assert_array_equal(rest.get("attn.0", "bias"), biases.get("attn.0", "bias"))
 
 
-def test_matrices_do_not_fold(low_rank: pc.Adapters) -> None:
+def test_matrices_of_adapters_do_not_fold(low_rank: pc.Adapters) -> None:
     rows, rest = low_rank.fold()
     assert not rows.any() and rest.digest == low_rank.digest

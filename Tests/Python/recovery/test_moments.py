@@ -24,7 +24,7 @@ def text(model: pc.Model, tales_dir: Path) -> pc.Data:
     return pc.Data.from_text(tales_dir / "stories.jsonl", model, 128)[:16]
 
 
-def test_parts_merged_are_the_whole(model: pc.Model, text: pc.Data) -> None:
+def test_moments_of_parts_merge_to_the_whole(model: pc.Model, text: pc.Data) -> None:
     whole = pc.Moments(model, MASK).collect(text).solve(ridge=1e-3)
     first = pc.Moments(model, MASK).collect(text[:5]).collect(text[5:8])
     with pc.Moments(model, MASK).collect(text[8:]) as second:
@@ -56,7 +56,7 @@ def test_linear_adapters_are_ridge_regressions(model: pc.Model, text: pc.Data) -
         np.testing.assert_allclose(found.get(name, "bias"), bias, atol=1e-3 * np.abs(bias).max())
 
 
-def test_recover_solves_the_same(model: pc.Model, text: pc.Data) -> None:
+def test_recover_solves_what_moments_solve(model: pc.Model, text: pc.Data) -> None:
     with pc.Moments(model, MASK).collect(text) as moments:
         solved = moments.solve(rank=8, ridge=1e-3)
     held_out = text[:2]
@@ -66,7 +66,7 @@ def test_recover_solves_the_same(model: pc.Model, text: pc.Data) -> None:
         assert np.linalg.norm(a - b) < 1e-4 * np.linalg.norm(a)
 
 
-def test_held_out_moments_choose(model: pc.Model, text: pc.Data) -> None:
+def test_held_out_moments_choose_ridge_and_rank(model: pc.Model, text: pc.Data) -> None:
     moments = pc.Moments(model, MASK).collect(text[:12])
     held_out = pc.Moments(model, MASK).collect(text[12:])
     found = moments.solve(held_out, rank="auto")
@@ -76,14 +76,14 @@ def test_held_out_moments_choose(model: pc.Model, text: pc.Data) -> None:
         moments.solve(rank="auto")
 
 
-def test_a_bias_keeps_no_matrices(model: pc.Model, text: pc.Data) -> None:
+def test_moments_for_a_bias_keep_no_matrices(model: pc.Model, text: pc.Data) -> None:
     moments = pc.Moments(model, MASK, kind="bias").collect(text)
     assert {adapter.kind for adapter in moments.solve()} == {"bias"}
     with pytest.raises(pc.ArgumentError):
         moments.solve(kind="low_rank")
 
 
-def test_wrong_uses(model: pc.Model, text: pc.Data) -> None:
+def test_moments_used_wrongly_are_refused(model: pc.Model, text: pc.Data) -> None:
     with pytest.raises(pc.ArgumentError, match="remove"):
         pc.Moments(model)
     empty = pc.Moments(model, MASK)

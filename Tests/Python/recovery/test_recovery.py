@@ -115,7 +115,7 @@ def test_training_lowers_its_objective(
         assert worth == pytest.approx(summary.held_out_best, abs=1e-4)
 
 
-def test_the_seed_decides(model: pc.Model, text: pc.Data) -> None:
+def test_seed_decides_what_a_training_draws(model: pc.Model, text: pc.Data) -> None:
     def digest(seed: int) -> str:
         return model.recover(
             MASK, text, rank=2, objective="ce", start="zero", steps=2, step_tokens=256, seed=seed
@@ -167,7 +167,7 @@ def test_a_stopped_training_goes_on_with_the_same_bits(
         model.recover(MASK, text, checkpoint=file, **options)
 
 
-def test_callbacks_stop_and_raise(model: pc.Model, text: pc.Data) -> None:
+def test_callbacks_of_a_training_stop_it_and_raise(model: pc.Model, text: pc.Data) -> None:
     with pytest.raises(pc.Cancelled):
         model.recover(MASK, text, progress=lambda *_: True)
 
@@ -178,7 +178,7 @@ def test_callbacks_stop_and_raise(model: pc.Model, text: pc.Data) -> None:
         model.recover(MASK, text, objective="ce", start="zero", steps=2, on_step=fail)
 
 
-def test_masks_that_remove_nothing(model: pc.Model, text: pc.Data) -> None:
+def test_recovery_refuses_masks_that_remove_nothing(model: pc.Model, text: pc.Data) -> None:
     for mask in (None, pc.Mask.all(12)):
         with pytest.raises(pc.ArgumentError, match="remove"):
             model.recover(mask, text)
@@ -187,7 +187,7 @@ def test_masks_that_remove_nothing(model: pc.Model, text: pc.Data) -> None:
 
 
 @pytest.mark.parametrize("objective", ["ce", "kl"])
-def test_too_little_data(model: pc.Model, text: pc.Data, objective: Any) -> None:
+def test_recovery_refuses_too_little_data(model: pc.Model, text: pc.Data, objective: Any) -> None:
     with pytest.raises(pc.DataError):
         pc.Data([])
     with pytest.raises(pc.DataError):
@@ -222,12 +222,14 @@ def test_too_little_data(model: pc.Model, text: pc.Data, objective: Any) -> None
         ({"checkpoint": ""}, "checkpoint"),
     ],
 )
-def test_wrong_options(model: pc.Model, text: pc.Data, options: dict[str, Any], words: str) -> None:
+def test_recovery_refuses_wrong_options(
+    model: pc.Model, text: pc.Data, options: dict[str, Any], words: str
+) -> None:
     with pytest.raises(pc.ArgumentError, match=words):
         model.recover(MASK, text, **options)
 
 
-def test_no_bound_on_gradients(model: pc.Model, text: pc.Data) -> None:
+def test_training_without_a_bound_on_gradients(model: pc.Model, text: pc.Data) -> None:
     found = model.recover(
         MASK, text, rank=2, objective="ce", steps=1, step_tokens=256, clip_norm=float("inf")
     )

@@ -130,7 +130,7 @@ def test_strategies_that_choose_without_damages(model: pc.Model) -> None:
         assert len(removed) == 4
 
 
-def test_windows_are_the_best_run(model: pc.Model) -> None:
+def test_window_strategy_finds_the_best_run_of_blocks(model: pc.Model) -> None:
     damages = Damages(1)
     search = run(pc.Search(model, "window", remove=5), damages)
     runs = np.ones((SUBLAYERS - 4, SUBLAYERS))
@@ -150,7 +150,7 @@ def test_windows_are_the_best_run(model: pc.Model) -> None:
 
 
 @pytest.mark.parametrize("strategy", ["greedy", "evolutionary", "window"])
-def test_order_and_batches_do_not_matter(model: pc.Model, strategy: str) -> None:
+def test_search_does_not_depend_on_order_and_batches(model: pc.Model, strategy: str) -> None:
     damages = Damages(2)
     whole = run(pc.Search(model, strategy, remove=4, seed=7), damages, 1000)
     pieces = pc.Search(model, strategy, remove=4, seed=7)
@@ -199,7 +199,7 @@ def test_shares_of_the_data_are_told(model: pc.Model) -> None:
     assert search.state.damage == pytest.approx(damages.best(BY_BLOCK, 3)[0], abs=0.02)
 
 
-def test_states_and_handles(model: pc.Model) -> None:
+def test_search_says_its_state_until_it_is_closed(model: pc.Model) -> None:
     search = pc.Search(model, "default", remove=1)
     assert "greedy" in repr(search) and search.n_blocks == BLOCKS
     state = search.state
@@ -246,7 +246,7 @@ def test_wrong_tellings_take_nothing_in(model: pc.Model) -> None:
     assert search.mask == run(pc.Search(model, remove=2), damages).mask
 
 
-def test_damaged_bytes_are_refused(model: pc.Model) -> None:
+def test_damaged_bytes_of_a_search_are_refused(model: pc.Model) -> None:
     saved = run(pc.Search(model, "tail", remove=2), Damages(0)).save()
     for wrong in (b"", b"nothing", saved[:-1], saved + b"!", bytes([saved[0] ^ 1]) + saved[1:]):
         with pytest.raises((pc.FormatError, pc.UnsupportedError)):

@@ -57,7 +57,7 @@ def test_bounds_on_costs_are_met_by_as_little_as_it_takes(
         assert cost(before.mask) > most
 
 
-def test_both_bounds_hold(model: pc.Model, data: pc.Data) -> None:
+def test_search_keeps_both_bounds_of_a_budget(model: pc.Model, data: pc.Data) -> None:
     whole = model.cost(pc.Mask.all(12))
     found = model.search(
         data, "evolutionary", kv_bytes=whole.kv_bytes * 3 // 4, remove_parameters=0.2,
@@ -115,7 +115,7 @@ def test_protected_and_missing_sublayers(model: pc.Model, data: pc.Data) -> None
     assert more.provenance["start_removed"] == ["attn.3", "ffn.3"]
 
 
-def test_every_granularity(model: pc.Model, data: pc.Data) -> None:
+def test_search_keeps_budgets_at_every_granularity(model: pc.Model, data: pc.Data) -> None:
     for granularity, names in (
         ("block", {"attn", "ffn"}),
         ("attention", {"attn"}),
@@ -177,14 +177,14 @@ def test_every_granularity(model: pc.Model, data: pc.Data) -> None:
         ({"remove": 1, "cap": "default"}, "cap"),
     ],
 )
-def test_wrong_options_are_named(
+def test_wrong_options_of_a_search_are_named(
     model: pc.Model, data: pc.Data, options: dict[str, Any], words: str
 ) -> None:
     with pytest.raises(pc.ArgumentError, match=words):
         model.search(data, **options)
 
 
-def test_wrong_scores_are_named(model: pc.Model, data: pc.Data) -> None:
+def test_wrong_scores_of_a_search_are_named(model: pc.Model, data: pc.Data) -> None:
     bad = np.ones(24)
     bad[5] = np.nan
     with pytest.raises(pc.NonFiniteError, match=r"ffn\.2"):
@@ -199,7 +199,7 @@ def test_wrong_scores_are_named(model: pc.Model, data: pc.Data) -> None:
         model.search(data, "one_shot", "block", remove=1, scores=foreign)
 
 
-def test_times_of_tokens(model: pc.Model) -> None:
+def test_search_keeps_bounds_on_token_times(model: pc.Model) -> None:
     found = model.token_times(repetitions=1, prompt_tokens=32, context=16)
     assert found.n_blocks == 12
     assert found.prefill() == pytest.approx(found.prefill_ms.sum())
@@ -235,14 +235,14 @@ def test_times_of_tokens(model: pc.Model) -> None:
         (["a"] * 3, [1.0] * 3, "not a list of numbers"),
     ],
 )
-def test_wrong_times_are_told(prefill: Any, decode: Any, words: str) -> None:
+def test_wrong_token_times_are_named(prefill: Any, decode: Any, words: str) -> None:
     with pytest.raises(pc.ArgumentError, match=words):
         pc.TokenTimes(prefill, decode)
     with pytest.raises(pc.FormatError):
         pc.TokenTimes.from_dict({"prefill_ms": prefill, "decode_ms": decode})
 
 
-def test_times_of_another_depth(model: pc.Model, data: pc.Data) -> None:
+def test_search_refuses_times_of_another_depth(model: pc.Model, data: pc.Data) -> None:
     times = pc.TokenTimes([1.0] * 9, [1.0] * 9)
     with pytest.raises(pc.ArgumentError, match="4 blocks, but the model has 12"):
         model.search(data, decode_ms=1.0, times=times)

@@ -124,7 +124,9 @@ def test_search_by_hand_finds_the_same(model: pc.Model, data: pc.Data) -> None:
 
 
 @pytest.mark.parametrize("metric", ["cosine", "l1", "leave_one_out_loss", None])
-def test_metrics_of_one_shot(model: pc.Model, data: pc.Data, metric: str | None) -> None:
+def test_one_shot_search_removes_by_the_metric(
+    model: pc.Model, data: pc.Data, metric: str | None
+) -> None:
     found = model.search(data, "one_shot", "attention", remove=4, metric=metric)
     scores = model.score(data, metric or "cosine", "attention")
     assert found.mask == scores.prune(4)
@@ -200,7 +202,7 @@ def test_measured_times_are_part_of_the_result(model: pc.Model, data: pc.Data, f
     assert less.provenance["budget"]["times"] == times.to_dict()
 
 
-def test_results_as_json(model: pc.Model, data: pc.Data, tmp_path: Path) -> None:
+def test_search_result_comes_back_from_json(model: pc.Model, data: pc.Data, tmp_path: Path) -> None:
     for strategy in ("greedy", "tail"):
         found = model.search(data, strategy, "block", remove=2)
         found.save(tmp_path / "found.json")
@@ -268,7 +270,7 @@ def test_stopped_runs_end_with_the_same_result(
     assert again.to_dict() == whole.to_dict() and file.read_bytes() == content
 
 
-def test_checkpoint_is_of_its_model_data_and_options(
+def test_checkpoint_of_a_search_is_of_its_model_data_and_options(
     model: pc.Model, data: pc.Data, file: Path
 ) -> None:
     options: dict[str, Any] = {"granularity": "block", "remove": 1, "checkpoint": file}
@@ -325,7 +327,7 @@ def test_failing_writes_stop_the_search(
         model.search(data, granularity="block", remove=2, checkpoint=file)
 
 
-def test_callbacks_stop_searches(model: pc.Model, data: pc.Data) -> None:
+def test_callbacks_of_a_search_stop_it(model: pc.Model, data: pc.Data) -> None:
     def fail(*_: Any) -> None:
         raise Stop
 
@@ -344,7 +346,7 @@ def test_callbacks_stop_searches(model: pc.Model, data: pc.Data) -> None:
             assert model.search(data, search=search).mask == whole.mask
 
 
-def test_pictures(model: pc.Model, data: pc.Data, tmp_path: Path) -> None:
+def test_search_result_draws_its_path(model: pc.Model, data: pc.Data, tmp_path: Path) -> None:
     found = model.search(data, remove=3)
     figure = found.plot(tmp_path / "path.png")
     left, right = figure.axes
@@ -375,7 +377,7 @@ class AddingHost(pc.Host):
         return 1 + (1 - np.asarray(keep_masks, dtype=np.float64)) @ self.damages
 
 
-def test_searches_of_hosts() -> None:
+def test_search_over_a_host_is_that_of_the_model() -> None:
     text = pc.Data([[1, 2, 3]])
     with pc.from_host(AddingHost()) as model:
         for strategy in ("greedy", "evolutionary"):

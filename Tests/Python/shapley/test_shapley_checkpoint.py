@@ -59,7 +59,7 @@ def test_other_runs_are_refused_with_what_differs(
     assert RunFile(file, RUN).load() == b"game"
 
 
-def test_every_truncation_is_seen(file: Path) -> None:
+def test_every_truncation_of_a_checkpoint_is_seen(file: Path) -> None:
     checkpoint = RunFile(file, RUN)
     checkpoint.save(b"the bytes\nof a game")
     content = file.read_bytes()
@@ -84,7 +84,9 @@ def test_every_truncation_is_seen(file: Path) -> None:
         (b'{"format": "prunecore.checkpoint", "version": 1, "run": {}}\n', pc.FormatError),
     ],
 )
-def test_other_files_are_refused(file: Path, content: bytes, kind: type[pc.Error]) -> None:
+def test_files_that_are_not_checkpoints_are_refused(
+    file: Path, content: bytes, kind: type[pc.Error]
+) -> None:
     file.write_bytes(content)
     with pytest.raises(kind, match=r"game\.checkpoint"):
         RunFile(file, RUN).load()
@@ -171,7 +173,7 @@ def test_stopped_runs_end_with_the_same_numbers(
     assert same(again, whole) and again.provenance == whole.provenance
 
 
-def test_checkpoint_is_of_its_model_data_and_options(
+def test_checkpoint_of_a_game_is_of_its_model_data_and_options(
     model: pc.Model, data: pc.Data, file: Path, tales_dir: Path
 ) -> None:
     options: dict[str, Any] = {"granularity": "block", "budget": 20, "checkpoint": file}

@@ -154,7 +154,7 @@ def test_closed_games_say_so(game: pc.Game) -> None:
             act()
 
 
-def test_names_of_players() -> None:
+def test_games_check_the_names_of_players() -> None:
     game = play(pc.Game(["left", "right"], "exact"), TableGame([0, 1, 2, 4]))
     assert game.names == game.result().names == ("left", "right")
     assert game.players == 2

@@ -13,7 +13,7 @@ from games import SAMPLING, TableGame, play
 SEEDS = range(8)
 
 
-def test_default_is_the_surrogate() -> None:
+def test_default_estimator_is_the_surrogate() -> None:
     assert pc.Game(5).state.estimator == "surrogate"
     assert pc.Game(5, "default").state.estimator == "surrogate"
     for name in pc.ESTIMATORS:
@@ -84,7 +84,7 @@ def test_estimates_that_are_efficient_by_construction(estimator: str) -> None:
 
 
 @pytest.mark.parametrize("estimator", pc.ESTIMATORS)
-def test_same_seed_same_coalitions(estimator: str) -> None:
+def test_same_seed_asks_for_the_same_coalitions(estimator: str) -> None:
     def asked(seed: int) -> list[list[bool]]:
         rows: list[list[bool]] = []
         table = TableGame.layered(7, 0)
@@ -106,7 +106,7 @@ ORDERED = [name for name in pc.ESTIMATORS if name != "truncated"]
 
 @pytest.mark.parametrize("estimator", ORDERED)
 @pytest.mark.parametrize("batch", [1, 7, 1000])
-def test_order_and_batches_do_not_matter(estimator: str, batch: int) -> None:
+def test_estimates_do_not_depend_on_order_and_batches(estimator: str, batch: int) -> None:
     table = TableGame.layered(7, 3)
     one = play(
         pc.Game(7, estimator, seed=5, budget=50 if estimator != "exact" else None), table, 16
@@ -186,7 +186,7 @@ def test_done_when_the_least_players_are_certain() -> None:
     assert unsure.state.told > sure.state.told  # players 1 and 4 are too close to each other
 
 
-def test_budget_is_kept() -> None:
+def test_estimators_keep_their_budget() -> None:
     table = TableGame.layered(8, 6)
     for estimator in (*SAMPLING, "banzhaf", "random_subnetworks"):
         for budget in (1, 30, 31):

@@ -70,14 +70,14 @@ def test_strata_are_means_by_size_and_add_up_to_the_value() -> None:
     np.testing.assert_allclose(share + strata.sum(1) / players, game.values, rtol=0, atol=1e-12)
 
 
-def test_one_player_has_everything() -> None:
+def test_only_player_has_the_whole_worth() -> None:
     game = play(pc.Game(1, "exact"), TableGame([1.5, 4.0]))
     assert game.values.tolist() == [2.5]
     assert game.strata().shape == (1, 0)
     assert game.interactions().tolist() == [[0.0]]
 
 
-def test_axioms_of_the_value() -> None:
+def test_exact_values_keep_the_axioms() -> None:
     masks = all_masks(5)
     one, two = TableGame.random(5, 6), TableGame.random(5, 7)
 
@@ -95,7 +95,7 @@ def test_axioms_of_the_value() -> None:
     assert values(swapped)[0] == pytest.approx(values(swapped)[1], abs=1e-12)
 
 
-def test_every_player_left_out_once() -> None:
+def test_leave_one_out_leaves_every_player_out_once() -> None:
     table = TableGame.random(7, 8)
     game = play(pc.Game(7, "leave_one_out"), table)
     assert game.state.told == 8

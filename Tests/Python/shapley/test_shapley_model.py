@@ -139,7 +139,7 @@ def test_cap_bounds_damages(model: pc.Model, data: pc.Data) -> None:
             model.damages(data, masks, cap=wrong)
 
 
-def test_cap_of_a_game(model: pc.Model, data: pc.Data) -> None:
+def test_cap_bounds_the_damages_of_a_game(model: pc.Model, data: pc.Data) -> None:
     options: dict[str, Any] = {"players": SIX, "estimator": "exact"}
     default = model.shapley(data, **options)
     ceiling = math.log(model.shape.vocabulary_size)
@@ -372,7 +372,7 @@ def test_sublayer_budget_ends_the_game(model: pc.Model, data: pc.Data) -> None:
         ({"reference": np.ones(22)}, "22"),
     ],
 )
-def test_wrong_options_are_named(
+def test_wrong_options_of_a_game_are_named(
     model: pc.Model, data: pc.Data, options: dict[str, Any], words: str
 ) -> None:
     if "game" in options:

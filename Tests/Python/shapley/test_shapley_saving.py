@@ -44,7 +44,7 @@ def test_outstanding_coalitions_are_asked_for_again() -> None:
     assert same(play(game, TABLE), play(again, TABLE, 3))
 
 
-def test_options_are_saved() -> None:
+def test_saved_games_keep_their_options() -> None:
     game = pc.Game(7, "banzhaf", seed=4, budget=50, keep_probability=0.8)
     again = pc.Game.load(game.save())
     assert again.state.to_dict() == game.state.to_dict()
@@ -54,7 +54,7 @@ def test_options_are_saved() -> None:
     assert told == play(tight, TABLE).state.told < 100
 
 
-def test_same_game_same_bytes() -> None:
+def test_same_game_is_saved_as_the_same_bytes() -> None:
     one = play(pc.Game(7, budget=40), TABLE, 4).save()
     two = play(pc.Game(7, budget=40), TABLE, 40).save()
     assert one == two and one != pc.Game(7, budget=40).save()
@@ -65,7 +65,7 @@ def saved() -> bytes:
     return play(pc.Game(7, "surrogate", seed=1, budget=60), TABLE, 12, 1).save()
 
 
-def test_every_truncation_is_seen(saved: bytes) -> None:
+def test_every_truncation_of_a_saved_game_is_seen(saved: bytes) -> None:
     for length in range(len(saved)):
         with pytest.raises(pc.FormatError):
             pc.Game.load(saved[:length])
@@ -73,7 +73,7 @@ def test_every_truncation_is_seen(saved: bytes) -> None:
         pc.Game.load(saved + b"\0")
 
 
-def test_every_flipped_bit_is_seen(saved: bytes) -> None:
+def test_every_flipped_bit_of_a_saved_game_is_seen(saved: bytes) -> None:
     rng = np.random.default_rng(0)
     for place in range(len(saved)):
         damaged = bytearray(saved)
@@ -82,7 +82,7 @@ def test_every_flipped_bit_is_seen(saved: bytes) -> None:
             pc.Game.load(bytes(damaged))
 
 
-def test_foreign_bytes_are_refused(saved: bytes) -> None:
+def test_bytes_that_are_not_a_game_are_refused(saved: bytes) -> None:
     rng = np.random.default_rng(1)
     for length in (0, 1, 8, 64, 500, 5000):
         with pytest.raises(pc.FormatError, match="game"):

@@ -78,7 +78,9 @@ def test_name_says_what_was_estimated(estimator: str, name: str) -> None:
 
 @pytest.mark.parametrize("players", [None, GROUPS, granularity_players("attention", 12)])
 @pytest.mark.parametrize("estimator", ["surrogate", "exact"])
-def test_json_holds_everything(tmp_path: Path, players: Players | None, estimator: str) -> None:
+def test_json_of_shapley_scores_holds_everything(
+    tmp_path: Path, players: Players | None, estimator: str
+) -> None:
     scores = made(players, estimator=estimator, efficiency_gap=math.nan)
     file = tmp_path / "scores.json"
     scores.save(file)
@@ -140,7 +142,7 @@ def test_files_of_scores_are_scores_of_the_metric_shapley(tmp_path: Path) -> Non
         lambda r: r.update(provenance=[1, 2]),
     ],
 )
-def test_damaged_files_are_refused(tmp_path: Path, damage: Any) -> None:
+def test_damaged_files_of_shapley_scores_are_refused(tmp_path: Path, damage: Any) -> None:
     record = made().to_dict()
     damage(record)
     file = tmp_path / "scores.json"
@@ -149,7 +151,7 @@ def test_damaged_files_are_refused(tmp_path: Path, damage: Any) -> None:
         pc.ShapleyScores.load(file)
 
 
-def test_other_files_are_refused(tmp_path: Path) -> None:
+def test_files_that_are_not_shapley_scores_are_refused(tmp_path: Path) -> None:
     with pytest.raises(pc.FileError, match="gone"):
         pc.ShapleyScores.load(tmp_path / "gone.json")
     for content in (b"", b"{", b"\xff\xfe", b"[]", b"3", b"[" * 100_000):
@@ -159,7 +161,7 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
                 read(tmp_path / "odd.json")
 
 
-def test_pruning_is_that_of_scores() -> None:
+def test_pruning_by_shapley_scores_is_that_of_scores() -> None:
     scores = made()
     plain = pc.Scores({"shapley": scores.values}, "sublayer", 12)
     start = pc.Mask.remove(["attn.2", "ffn.9"], 12)
@@ -179,7 +181,7 @@ def test_pruning_is_that_of_scores() -> None:
         made(granularity_players("block", 12)).prune(1, only="attention")
 
 
-def test_groups_are_pruned_whole() -> None:
+def test_shapley_scores_of_groups_prune_them_whole() -> None:
     scores = made(GROUPS)
     assert scores.granularity == "players" and scores.removed_granularity() == "players"
     order = scores.order()
@@ -199,7 +201,7 @@ def test_groups_are_pruned_whole() -> None:
         scores.as_scores()
 
 
-def test_curves_take_them(tales: pc.Model, tales_dir: Path) -> None:
+def test_curves_take_shapley_scores(tales: pc.Model, tales_dir: Path) -> None:
     data = pc.Data.from_text(tales_dir / "plays.jsonl", tales, 32, limit=1)
     scores = made()
     curve = tales.curve(data, scores, max_removed=4, only="feed_forward")

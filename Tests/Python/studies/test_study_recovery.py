@@ -29,7 +29,9 @@ def study(tales_dir: Path) -> pc.RecoveryStudy:
         )  # fmt: skip
 
 
-def test_every_method_at_every_removal(study: pc.RecoveryStudy, tales: pc.Model) -> None:
+def test_recovery_study_has_every_method_at_every_removal(
+    study: pc.RecoveryStudy, tales: pc.Model
+) -> None:
     assert study.methods == ["pruned", *(method.name for method in METHODS)]
     removals = [("attention", 1), ("attention", 2), ("block", 1), ("block", 2)]
     assert study.removals == removals
@@ -65,7 +67,7 @@ def test_losses_are_those_of_the_library(
     assert point.loss < study.at("attention", 2, "bias").loss
 
 
-def test_saved_studies_are_the_same_again(study: pc.RecoveryStudy, tmp_path: Path) -> None:
+def test_recovery_study_comes_back_from_its_file(study: pc.RecoveryStudy, tmp_path: Path) -> None:
     study.save(tmp_path / "study.json")
     assert pc.RecoveryStudy.load(tmp_path / "study.json") == study
     record = study.to_dict()
@@ -77,7 +79,7 @@ def test_saved_studies_are_the_same_again(study: pc.RecoveryStudy, tmp_path: Pat
         pc.RecoveryStudy.from_dict({**record, "points": [{}]})
 
 
-def test_markdown_has_every_number(study: pc.RecoveryStudy) -> None:
+def test_markdown_of_the_recovery_study_has_every_number(study: pc.RecoveryStudy) -> None:
     lines = study_markdown(study).splitlines()
     rows = [line for line in lines if line.startswith("| 2 block ")]
     assert len(rows) == 2
@@ -86,7 +88,7 @@ def test_markdown_has_every_number(study: pc.RecoveryStudy) -> None:
     assert {line.count("|") for line in lines if line.startswith("|")} == {11, 10, 5}
 
 
-def test_figures(study: pc.RecoveryStudy) -> None:
+def test_recovery_study_draws_its_numbers(study: pc.RecoveryStudy) -> None:
     figure = recovery_losses(study)
     assert len(figure.axes) == 4  # losses and shares of two granularities
     pruned = figure.axes[0].lines[0]
@@ -102,14 +104,16 @@ def test_figures(study: pc.RecoveryStudy) -> None:
         recovery_losses(pc.RecoveryStudy(1.0, ()))
 
 
-def test_wrong_uses(tales: pc.Model, tales_dir: Path) -> None:
+def test_recovery_study_refuses_wrong_options(tales: pc.Model, tales_dir: Path) -> None:
     text = pc.Data.from_text(tales_dir / "stories.jsonl", tales, 128)[:4]
     for granularities, counts in (([], [1]), (["block"], []), (["block"], [0]), (["heads"], [1])):
         with pytest.raises(pc.ArgumentError):
             pc.study_recovery(tales, text, text, granularities, counts)
 
 
-def test_documents_are_on_one_side(tales: pc.Model, tales_dir: Path, tmp_path: Path) -> None:
+def test_recovery_study_keeps_documents_on_one_side(
+    tales: pc.Model, tales_dir: Path, tmp_path: Path
+) -> None:
     path = tales_dir / "plays.jsonl"
     learnt, held_out = split_by_document([path], tales, None)
     assert (len(learnt), len(held_out)) == (200, 40)

@@ -41,7 +41,7 @@ def study(tales_dir: Path, text: pc.Data) -> pc.SearchStudy:
         )
 
 
-def test_every_method_at_every_removal(
+def test_search_study_has_every_method_at_every_removal(
     study: pc.SearchStudy, text: pc.Data, tales: pc.Model
 ) -> None:
     assert study.methods == ["exhaustive", *(method.name for method in SOME)]
@@ -75,14 +75,16 @@ def test_costs_are_counted_with_scores(study: pc.SearchStudy) -> None:
     assert study.at("block", 3, "by cosine").sublayers == 24 + 18
 
 
-def test_random_is_a_mean(study: pc.SearchStudy, text: pc.Data, tales: pc.Model) -> None:
+def test_random_in_the_search_study_is_a_mean(
+    study: pc.SearchStudy, text: pc.Data, tales: pc.Model
+) -> None:
     found = [tales.search(text[:2], "random", "block", remove=3, seed=seed) for seed in (0, 1)]
     point = study.at("block", 3, "random")
     assert point.damage == pytest.approx(np.mean([each.damage for each in found]), abs=1e-6)
     assert list(point.removed) == found[0].removed
 
 
-def test_saved_studies_are_the_same_again(study: pc.SearchStudy, tmp_path: Path) -> None:
+def test_search_study_comes_back_from_its_file(study: pc.SearchStudy, tmp_path: Path) -> None:
     study.save(tmp_path / "study.json")
     assert pc.SearchStudy.load(tmp_path / "study.json") == study
     record = study.to_dict()
@@ -94,7 +96,7 @@ def test_saved_studies_are_the_same_again(study: pc.SearchStudy, tmp_path: Path)
         pc.SearchStudy.from_dict({**record, "points": [{}]})
 
 
-def test_markdown_has_every_number(study: pc.SearchStudy) -> None:
+def test_markdown_of_the_search_study_has_every_number(study: pc.SearchStudy) -> None:
     rows = [line for line in study_markdown(study).splitlines() if line.startswith("| greedy |")]
     assert len(rows) == 4  # losses and costs, of blocks and of sublayers
     cells = [cell.strip() for cell in rows[0].strip("|").split("|")][1:]
@@ -103,7 +105,7 @@ def test_markdown_has_every_number(study: pc.SearchStudy) -> None:
     assert cells == [f"{study.at('sublayer', n, 'greedy').sublayers:,.0f}" for n in (1, 3)]
 
 
-def test_figure(study: pc.SearchStudy) -> None:
+def test_search_study_draws_its_numbers(study: pc.SearchStudy) -> None:
     figure = search_losses(study)
     assert len(figure.axes) == 4
     greedy = next(line for line in figure.axes[0].lines if line.get_label() == "greedy")
@@ -115,7 +117,7 @@ def test_figure(study: pc.SearchStudy) -> None:
         search_losses(pc.SearchStudy(1.0, 1.0, ()))
 
 
-def test_wrong_uses(tales: pc.Model, text: pc.Data) -> None:
+def test_search_study_refuses_wrong_options(tales: pc.Model, text: pc.Data) -> None:
     for granularities, counts in (([], [1]), (["block"], []), (["block"], [13]), (["heads"], [1])):
         with pytest.raises(pc.ArgumentError):
             pc.study_search(tales, text[:1], text[:1], granularities, counts)

@@ -99,7 +99,7 @@ def test_combined_orders_are_those_of_the_weighted_sums(
     assert all(mask.removed == [] for mask in made.combined_masks[0])
 
 
-def test_front_is_not_dominated(found: pc.TaskComparison) -> None:
+def test_front_of_tasks_is_not_dominated(found: pc.TaskComparison) -> None:
     sizes = set()
     for count in range(6):
         points, front = found.compromises(count), found.front(count)
@@ -121,7 +121,7 @@ def test_front_is_not_dominated(found: pc.TaskComparison) -> None:
     )
 
 
-def test_json(found: pc.TaskComparison, tmp_path: Path) -> None:
+def test_comparison_of_tasks_is_saved_as_json(found: pc.TaskComparison, tmp_path: Path) -> None:
     found.save(tmp_path / "tasks.json")
     record = json.loads((tmp_path / "tasks.json").read_text())
     assert record == json.loads(json.dumps(found.to_dict(), allow_nan=False))
@@ -182,7 +182,7 @@ def test_pairs_of_data_and_questions_are_tasks(model: pc.Model, texts: dict[str,
     assert made.provenance["held_out"]["questions"]["n_sequences"] == 3
 
 
-def test_wrong_wishes_are_refused(
+def test_comparison_of_tasks_refuses_wrong_options(
     model: pc.Model, texts: dict[str, pc.Data], found: pc.TaskComparison
 ) -> None:
     with pytest.raises(pc.ArgumentError, match="at least 2 tasks are needed"):

@@ -48,7 +48,9 @@ def data() -> pc.Data:
 
 @pytest.mark.parametrize("compute", ["float32", "bfloat16"])
 @pytest.mark.parametrize("name", NAMES)
-def test_as_the_saved_model(name: str, compute: Any, data: pc.Data, tmp_path: Path) -> None:
+def test_from_torch_computes_what_the_saved_model_does(
+    name: str, compute: Any, data: pc.Data, tmp_path: Path
+) -> None:
     if compute == "bfloat16" and not pc.runtime_info().bf16_kernels:
         pytest.skip("this CPU has no instructions for bfloat16")
     module = made(name)
@@ -73,7 +75,9 @@ def test_as_the_saved_model(name: str, compute: Any, data: pc.Data, tmp_path: Pa
 
 
 @pytest.mark.parametrize("name", NAMES[::3])
-def test_adapters_of_the_saved_model(name: str, data: pc.Data, tmp_path: Path) -> None:
+def test_from_torch_makes_the_adapters_of_the_saved_model(
+    name: str, data: pc.Data, tmp_path: Path
+) -> None:
     module = made(name)
     module.save_pretrained(tmp_path)
     options: dict[str, Any] = {"kind": "low_rank", "rank": 4}
@@ -90,7 +94,7 @@ def test_adapters_of_the_saved_model(name: str, data: pc.Data, tmp_path: Path) -
             assert repr(recovered) == f"RecoveredModel('{type(module).__name__}', 4 blocks)"
 
 
-def test_changes_are_seen(data: pc.Data) -> None:
+def test_from_torch_sees_changed_weights(data: pc.Data) -> None:
     module = made("llama-llama3-float32")
     model = pc.from_torch(module)
     losses = {model.evaluate(data).loss}
@@ -152,7 +156,7 @@ def test_generates_as_the_module(data: pc.Data) -> None:
         assert ended.tokens[0][-1] == got[5] and len(ended.tokens[0]) <= 6
 
 
-def test_what_is_refused() -> None:
+def test_from_torch_refuses_what_it_cannot_read() -> None:
     gpt2 = transformers.GPT2LMHeadModel(
         transformers.GPT2Config(n_layer=1, n_embd=16, n_head=2, vocab_size=32, n_positions=16)
     )
@@ -173,7 +177,7 @@ def test_what_is_refused() -> None:
             pc.from_torch(thing)
 
 
-def test_no_weight_is_copied() -> None:
+def test_from_torch_copies_no_weight() -> None:
     """Over a model of 1 GB, making and using a model takes next to nothing."""
     script = textwrap.dedent(
         """

@@ -86,7 +86,7 @@ def test_modules_train_and_are_saved_as_modules_are() -> None:
         AdapterModule(16, "lora")
 
 
-def test_missing_files(tmp_path: Path) -> None:
+def test_load_adapters_refuses_missing_files(tmp_path: Path) -> None:
     from prunecore.torch import load_adapters
 
     with pytest.raises(pc.FileError):

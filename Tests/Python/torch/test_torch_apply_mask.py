@@ -65,7 +65,7 @@ def masks_of(name: str) -> list[Any]:
 
 
 @pytest.mark.parametrize("name", [*CONFIGURATIONS, *OTHERS])
-def test_applied_and_restored(name: str) -> None:
+def test_mask_applied_to_a_module_is_undone(name: str) -> None:
     module = eager(name)
     model = wrap(module)
     before, logits = everything(module), own_logits(module, sequences())
@@ -176,7 +176,7 @@ def test_generate_of_the_model_itself() -> None:
                 model.generate(prompt, mask=mask)
 
 
-def test_only_one_mask_at_a_time() -> None:
+def test_only_one_mask_is_applied_to_a_module_at_a_time() -> None:
     module = eager("llama")
     data = pc.Data(sequences())
     model = wrap(module)

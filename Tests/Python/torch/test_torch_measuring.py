@@ -56,7 +56,7 @@ def predicting() -> np.ndarray:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_losses_and_distances(name: str) -> None:
+def test_losses_and_distances_of_a_wrapped_model_are_those_of_pytorch(name: str) -> None:
     module = eager(name)
     keep = random_masks(1)[0]
     reference = own_logits(module, sequences())
@@ -86,7 +86,7 @@ def test_losses_and_distances(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["gpt2", "gpt_neox", "gemma2"])
-def test_static_metrics(name: str) -> None:
+def test_static_metrics_of_a_wrapped_model_are_those_of_pytorch(name: str) -> None:
     """From the states that the model's own forward shows to hooks between the blocks."""
     module = eager(name)
     states: list[Any] = [[] for _ in range(BLOCKS)]
@@ -244,7 +244,7 @@ def test_gradients_are_those_of_autograd(name: str, objective: Any) -> None:
 
 
 @pytest.mark.parametrize("name", ["phi3", "gpt2", "opt", "gemma2"])
-def test_a_vector_jacobian_product(name: str) -> None:
+def test_vjp_of_a_wrapped_model_is_that_of_autograd(name: str) -> None:
     """By central differences of what the sublayer makes of a state."""
     module = eager(name)
     text = pc.Data(sequences((4, 6)))
@@ -296,7 +296,7 @@ def test_gradients_of_adapters_where_the_feed_forward_reads_the_blocks_input(
 
 
 @pytest.mark.parametrize("name", ["llama", "gemma3", "phi3", "olmo2", "gpt2"])
-def test_norms_before_sublayers(name: str) -> None:
+def test_wrapped_model_gives_norms_before_sublayers(name: str) -> None:
     module = eager(name)
     with wrap(module) as model:
         for sublayer in (0, 3):
@@ -315,7 +315,7 @@ def test_norms_before_sublayers(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["opt", "gpt_neox", "gemma2"])
-def test_recovery_wins_back_a_part(name: str) -> None:
+def test_recovery_of_a_wrapped_model_wins_back_a_part(name: str) -> None:
     """Architectures that the engine does not know: closed form, and a short training after it."""
     module = eager(name)
     mask = pc.Mask.remove(["attn.1", "ffn.2"], BLOCKS)

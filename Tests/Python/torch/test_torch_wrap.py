@@ -56,7 +56,7 @@ def test_logits_with_and_without_sublayers(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["llama", "gemma3", "opt", "gpt_neox"])
-def test_eager_attention(name: str) -> None:
+def test_wrap_computes_with_eager_attention(name: str) -> None:
     module = tiny(name, attention="eager")
     keep = random_masks(1)[0] | 1
     keep[3] = 0
@@ -100,7 +100,7 @@ def test_blocks_of_a_known_architecture() -> None:
 
 
 @pytest.mark.parametrize("name", ["qwen2", "gpt2"])
-def test_bfloat16_is_kept(name: str) -> None:
+def test_wrap_keeps_bfloat16(name: str) -> None:
     module = tiny(name, torch.bfloat16)
     with wrap(module) as model:
         assert model.shape.element_type == "bf16"
@@ -135,7 +135,7 @@ def test_positions_that_depend_on_the_length_of_a_sequence() -> None:
         assert apart(found, own_logits(stretched, sequences(lengths))) < CLOSE
 
 
-def test_what_it_says_of_itself() -> None:
+def test_wrapped_model_says_what_it_is() -> None:
     module = tiny("mistral", torch.float16)
     with wrap(module, name="mine") as model:
         shape, parameters = model.shape, sum(p.numel() for p in module.parameters())
@@ -155,7 +155,7 @@ def test_what_it_says_of_itself() -> None:
         assert len(model.provenance["config_sha256"]) == 64
 
 
-def test_refusals() -> None:
+def test_wrap_refuses_what_it_cannot_split() -> None:
     module = tiny("llama")
     with pytest.raises(pc.ArgumentError, match="causal language model"):
         wrap(torch.nn.Linear(2, 2))
@@ -201,7 +201,7 @@ def test_weights_may_change_between_calls() -> None:
         assert apart(model.logits(data()), own_logits(module, sequences())) < CLOSE
 
 
-def test_two_threads() -> None:
+def test_wrapped_model_computes_in_two_threads() -> None:
     from concurrent.futures import ThreadPoolExecutor
 
     module = tiny("gpt_neox")
@@ -222,7 +222,7 @@ def test_two_threads() -> None:
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA GPU here")
 @pytest.mark.parametrize("name", CONFIGURATIONS)
-def test_on_a_gpu(name: str) -> None:
+def test_wrap_computes_on_a_gpu(name: str) -> None:
     module = tiny(name, attention="eager" if name == "gemma2" else "sdpa")
     masks = random_masks(3)
     with wrap(module) as model:

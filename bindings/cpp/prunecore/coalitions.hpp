@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /// \file coalitions.hpp
-/// What sets of kept sublayers are worth: damages. Part of prunecore.hpp, which is what programs include.
+/// Damages of masks: options and results. Part of prunecore.hpp, which is what programs include.
 #ifndef PRUNECORE_COALITIONS_HPP
 #define PRUNECORE_COALITIONS_HPP
 
@@ -14,7 +14,7 @@
 
 namespace prune {
 
-/// Quantities of a masked model, each a damage: lower = better. Definitions: docs/shapley.md.
+/// Quantities of a masked model; lower = better. Definitions: docs/shapley.md.
 enum class Measure : prune_measure {
   loss = PRUNE_MEASURE_LOSS,                 ///< mean negative log-likelihood per predicted token, nats
   logit_l2 = PRUNE_MEASURE_LOGIT_L2,         ///< mean L2 distance of the logits from the reference's
@@ -24,7 +24,7 @@ enum class Measure : prune_measure {
   choice_loss = PRUNE_MEASURE_CHOICE_LOSS    ///< mean over items of -log softmax over the scores, at the answer
 };
 
-/// Values of CoalitionOptions::cap that are no cap.
+/// Values of CoalitionOptions::cap that stand for no number.
 inline constexpr double cap_default = PRUNE_CAP_DEFAULT; ///< ln(vocabulary_size) for Shapley of the loss; else none
 inline constexpr double cap_none = PRUNE_CAP_NONE;       ///< values as they are
 

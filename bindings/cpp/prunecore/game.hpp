@@ -48,7 +48,7 @@ public:
   Coalitions(std::vector<std::uint8_t> bytes, std::size_t players) : bytes_(std::move(bytes)), players_(players) {
     if (players == 0 || bytes_.size() % players != 0) {
       throw Error(PRUNE_ERR_ARGUMENT,
-                  std::to_string(bytes_.size()) + " bytes are no rows of " + std::to_string(players) + " players");
+                  std::to_string(bytes_.size()) + " bytes are not rows of " + std::to_string(players) + " players");
     }
   }
 
@@ -122,7 +122,7 @@ public:
     return Game(handle, detail::Adopted{});
   }
 
-  /// Takes over a handle made in C. Throws Error, and leaves the handle to the caller, if it is no game.
+  /// Takes over a handle made in C. Throws Error, and leaves the handle to the caller, if it is not a game.
   static Game adopt(prune_game *handle) { return Game(handle, players_of(handle), detail::Adopted{}); }
 
   /// Number of players.

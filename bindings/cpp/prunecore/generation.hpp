@@ -20,7 +20,7 @@ namespace prune {
 
 /// Why a sequence ended.
 enum class End : prune_end {
-  none = PRUNE_END_NONE,        ///< it goes on; in results never
+  none = PRUNE_END_NONE,        ///< it continues; never in results
   stop = PRUNE_END_STOP,        ///< a stop token was written; it is the last of the new tokens
   length = PRUNE_END_LENGTH,    ///< max_new_tokens were written
   context = PRUNE_END_CONTEXT,  ///< the model's context is full
@@ -34,8 +34,8 @@ using Token = prune_token;
 struct GenerateOptions : detail::Options<prune_generate_options> {
   std::vector<std::int32_t> stop_tokens = {}; ///< a sequence ends with any of these
 
-  /// Told every token on the calling thread. Returns true to end its sequence. An exception thrown in it ends the call,
-  /// and comes out of it unchanged.
+  /// Called with every token, on the calling thread. Returns true to end its sequence. An exception thrown in it ends
+  /// the call, and comes out of it unchanged.
   std::function<bool(const Token &)> on_token = {};
   Progress progress = {};
 };

@@ -58,8 +58,8 @@ struct HostNorm {
   float epsilon;
 };
 
-/// An adapter to apply (prune_host_adapter): h + bias, or h + bias + up (down x), or h + bias + matrix x, with x = h, or
-/// norm_gain * h / sqrt(mean(h^2) + norm_epsilon). Row-major, valid during the call.
+/// An adapter to apply (prune_host_adapter): h + bias, or h + bias + up (down x), or h + bias + matrix x, with x = h,
+/// or norm_gain * h / sqrt(mean(h^2) + norm_epsilon). Row-major, valid during the call.
 struct HostAdapter {
   AdapterKind kind;
   std::int64_t sublayer; ///< in whose place it stands
@@ -91,20 +91,20 @@ struct NoState {};
 ///
 /// What is overridden is seen at compile time, in the class that from_host() is given a pointer to.
 ///
-/// **States** are values of the program's own type State, which can be moved. Every one that is returned is moved to memory
-/// of its own and destroyed there when nothing needs it any more: before the call that made it returns, whether it succeeds
-/// or not. They may be used many times, and are const to whoever gets them. A type that shares memory with its copies
-/// (std::shared_ptr) makes it cheap to return a state again.
+/// **States** are values of the program's own type State, which can be moved. Every one that is returned is moved to
+/// memory of its own and destroyed there when nothing needs it any more: before the call that made it returns, whether
+/// it succeeds or not. They may be used many times, and are const to whoever gets them. A type that shares memory with
+/// its copies (std::shared_ptr) makes it cheap to return a state again.
 ///
-/// **Exceptions** of these functions stop the call of prune::Model that led to them, and come out of it unchanged: the same
-/// object. Destructors of states must not throw.
+/// **Exceptions** of these functions stop the call of prune::Model that led to them, and come out of it unchanged: the
+/// same object. Destructors of states must not throw.
 ///
-/// **Threads.** Functions are called on the thread of the call that needs them, so by several at once where several threads
-/// use the model. They may use the library, this model too. The host's destructor must not: the last user that lets go of
-/// the model may be the library itself. A host that holds its own Model is never let go.
+/// **Threads.** Functions are called on the thread of the call that needs them, so by several at once where several
+/// threads use the model. They may use the library, this model too. The host's destructor must not: the library itself
+/// may be the last user of the model. A host that holds its own Model is never destroyed.
 ///
-/// Runs are fp32, row after row, and borrowed for the call; those to fill in come filled with NaN, which is refused if it
-/// stays. Rows are numbered within the state's batch, one per token.
+/// Runs are fp32, row after row, and borrowed for the call; those to fill in come filled with NaN, which is refused if
+/// it stays. Rows are numbered within the state's batch, one per token.
 template <typename State = NoState> class Host {
 public:
   using StateType = State;
@@ -123,8 +123,8 @@ public:
   /// States after a sublayer, each from the one before it. They are of one batch or of several.
   virtual std::vector<State> apply(std::int64_t /*sublayer*/, States<State> /*states*/) { throw not_offered("apply"); }
 
-  /// -log p(tokens[i] | the tokens up to rows[i]) in nats, from a state after the last sublayer: final norm and head are
-  /// the host's. Rows ascend, and may repeat.
+  /// -log p(tokens[i] | the tokens up to rows[i]) in nats, from a state after the last sublayer: final norm and head
+  /// are the host's. Rows ascend, and may repeat.
   virtual void token_losses(const State & /*state*/, span<std::int64_t> /*rows*/, span<std::int32_t> /*tokens*/,
                             mutable_span<float> /*losses*/) {
     throw not_offered("token_losses");
@@ -162,14 +162,14 @@ public:
     throw not_offered("apply_adapter");
   }
 
-  /// Gradients with respect to the states before a sublayer, from those with respect to the states after it, residual path
-  /// included. Gradients are states.
+  /// Gradients with respect to the states before a sublayer, from those with respect to the states after it, residual
+  /// path included. Gradients are states.
   virtual std::vector<State> vjp(std::int64_t /*sublayer*/, States<State> /*states*/, States<State> /*gradients*/) {
     throw not_offered("vjp");
   }
 
-  /// Losses of some ascending rows of a state after the last sublayer, and the gradient of sum(weights[i] * losses[i]) with
-  /// respect to it.
+  /// Losses of some ascending rows of a state after the last sublayer, and the gradient of sum(weights[i] * losses[i])
+  /// with respect to it.
   /// \param objective  ce, kl or js
   /// \param reference  nullptr for ce
   /// \param tokens     empty for kl and js
@@ -179,8 +179,8 @@ public:
     throw not_offered("head_vjp");
   }
 
-  /// The loss of all of a data set under each of some masks, in nats: the mean over its predicted tokens by their weights.
-  /// Used where neither token_losses() nor logits() is offered.
+  /// The loss of all of a data set under each of some masks, in nats: the mean over its predicted tokens by their
+  /// weights. Used where neither token_losses() nor logits() is offered.
   /// \param batch          all of its sequences
   /// \param token_weights  one per token, as in Data; empty = all 1
   /// \param keep_masks     2 * n_blocks bytes each

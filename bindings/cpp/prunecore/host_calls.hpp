@@ -39,7 +39,7 @@ inline prune_status told_to_c(const std::exception_ptr &thrown) noexcept {
   } catch (const std::exception &error) {
     prune_host_error_set(error.what());
   } catch (...) {
-    prune_host_error_set("it threw an exception that is no std::exception");
+    prune_host_error_set("it threw an exception that is not a std::exception");
   }
   return PRUNE_ERR_HOST;
 }

@@ -33,7 +33,8 @@ template <typename State> struct HeldState {
     const std::unique_ptr<HeldState> held(static_cast<HeldState *>(handle));
   }
 
-  /// Holds states that were made of others, all of them or none. Throws Error with PRUNE_ERR_HOST if they are not as many.
+  /// Holds states that were made of others, all of them or none. Throws Error with PRUNE_ERR_HOST if they are not as
+  /// many.
   static void hold_all(std::vector<State> &&states, const prune_host_state *made_of, std::size_t count,
                        const char *name, prune_host_state *out) {
     if (states.size() != count) {

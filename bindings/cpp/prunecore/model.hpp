@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /// \file model.hpp
-/// A model, and everything that is done with one. Part of prunecore.hpp, which is what programs include.
+/// A model, and what can be done with one. Part of prunecore.hpp, which is what programs include.
 #ifndef PRUNECORE_MODEL_HPP
 #define PRUNECORE_MODEL_HPP
 
@@ -51,8 +51,8 @@ enum class Compute : prune_compute {
 /// How a model over memory of the program is made (prune_model_options).
 struct LendOptions {
   Compute compute = Compute::automatic;
-  /// Called once that nothing uses the memory any more, on whichever thread lets the last user go; not if the model cannot
-  /// be made. Must neither throw nor use the library.
+  /// Called once, when nothing uses the memory any longer, on the thread of the last user; not called if the model
+  /// cannot be made. It must neither throw nor use the library.
   std::function<void()> on_close;
 };
 
@@ -78,7 +78,7 @@ struct ModelShape {
   bool can_generate;      ///< Model::generate() works
   bool has_gradients;     ///< training and gradients work, and the taylor metric of models that are not a host's
   bool removes_sublayers; ///< sublayers can be removed one by one; without it, both of a block or none
-  bool runs_sublayers;    ///< it runs sublayer by sublayer; without it, only losses of whole masks can be had
+  bool runs_sublayers;    ///< it runs sublayer by sublayer; without it, only losses of whole masks are available
 };
 
 /// A decoder-only language model. In every function below that takes a `mask`, an empty one stands for the mask that
@@ -90,10 +90,11 @@ public:
   explicit Model(const std::string &directory, Compute compute = Compute::automatic)
       : Owner(open(directory, compute)) {}
 
-  /// A model over weights that the program holds; nothing is copied (prune_model_from_tensors). The memory must stay until
-  /// on_close tells that nothing uses it: calls under way, and models attached to this one, use it beyond this object.
+  /// A model over weights that the program holds; nothing is copied (prune_model_from_tensors). The memory must stay
+  /// until on_close tells that nothing uses it: calls under way, and models attached to this one, use it beyond this
+  /// object.
   ///   config_json  the text of the model's config.json
-  ///   tensors      named as in a checkpoint; the objects themselves are done with on return
+  ///   tensors      named as in a checkpoint; the objects themselves are not used after the call
   /// Throws Error: as for a directory; PRUNE_ERR_ARGUMENT for a tensor that cannot be.
   static Model from_tensors(const std::string &config_json, span<Tensor> tensors, const LendOptions &options = {}) {
     const std::vector<prune_tensor> c = detail::to_c(tensors);
@@ -102,8 +103,9 @@ public:
     });
   }
 
-  /// The same from DLPack tensors on the CPU (prune_model_from_dlpack). The model owns them from then on; if this throws,
-  /// they stay the caller's. Throws Error with PRUNE_ERR_ARGUMENT too if there are not as many names as tensors.
+  /// The same from DLPack tensors on the CPU (prune_model_from_dlpack). The model owns them from then on; if this
+  /// throws, they stay the caller's. Throws Error with PRUNE_ERR_ARGUMENT too if there are not as many names as
+  /// tensors.
   static Model from_dlpack(const std::string &config_json, span<std::string> names,
                            span<DLManagedTensorVersioned *> tensors, const LendOptions &options = {}) {
     if (names.size() != tensors.size()) {
@@ -118,9 +120,10 @@ public:
     });
   }
 
-  /// A model that the program runs (prune_model_from_host). It offers what HostType overrides of Host. The host is shared
-  /// for as long as calls under way, and models attached to this one, use it. Throws Error with PRUNE_ERR_ARGUMENT for a
-  /// size out of range and for a function that is needed but not overridden; and what Host::shape() throws.
+  /// A model that the program runs (prune_model_from_host). It offers what HostType overrides of Host. The host is
+  /// shared for as long as calls under way, and models attached to this one, use it. Throws Error with
+  /// PRUNE_ERR_ARGUMENT for a size out of range and for a function that is needed but not overridden; and what
+  /// Host::shape() throws.
   template <typename HostType> static Model from_host(std::shared_ptr<HostType> host) {
     return adopt(detail::model_of_host(std::move(host)));
   }
@@ -269,8 +272,8 @@ public:
     return result;
   }
 
-  /// Plays a game on the model until it is done, from where it stands (prune_model_shapley). The game is whole after
-  /// every error, and may be continued.
+  /// Plays a game on the model until it is done, from where it stands (prune_model_shapley). After every error the
+  /// game is consistent and can be resumed.
   void shapley(const Data &data, Game &game, const GameRunOptions &options = {}) const {
     detail::GameProgressBridge bridge(options.on_batch);
     detail::ProgressBridge coalitions_bridge(options.coalitions.progress);
@@ -280,8 +283,8 @@ public:
     detail::check(bridge.status(coalitions_bridge.status(status)));
   }
 
-  /// Runs a search on the model until it is done, from where it stands (prune_model_search). The search is whole after every
-  /// error, and may be continued.
+  /// Runs a search on the model until it is done, from where it stands (prune_model_search). After every error the
+  /// search is consistent and can be resumed.
   void search(const Data &data, Search &search, const SearchRunOptions &options = {}) const {
     detail::SearchProgressBridge bridge(options.on_batch);
     detail::ProgressBridge coalitions_bridge(options.coalitions.progress);
@@ -311,13 +314,13 @@ public:
   std::vector<float> vjp(const Data &data, std::int64_t sublayer, span<float> states, span<float> gradients,
                          const EvaluateOptions &options = {}) const;
 
-  /// The gradient of an objective with respect to the hidden states before a sublayer (prune_model_gradient). Defined in
-  /// gradients.hpp.
+  /// The gradient of an objective with respect to the hidden states before a sublayer (prune_model_gradient). Defined
+  /// in gradients.hpp.
   Gradient gradient(const Data &data, Objective objective, std::int64_t sublayer, span<std::uint8_t> mask = {},
                     const EvaluateOptions &options = {}) const;
 
-  /// Writes a model, opened from a directory, without what a mask removes (prune_model_export). The directory appears when
-  /// it is whole; whatever stops the call leaves what was there before. Defined in exporting.hpp.
+  /// Writes a model, opened from a directory, without what a mask removes (prune_model_export). The directory appears
+  /// when it is whole; whatever stops the call leaves what was there before. Defined in exporting.hpp.
   void export_to(const std::string &directory, span<std::uint8_t> mask = {}, const ExportOptions &options = {}) const;
 
   /// The same with adapters in the places of what their mask removes. This must be the full model.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /// \file moments.hpp
-/// What the closed form of adapters learns from, gathered in parts. Part of prunecore.hpp, which is what programs include.
+/// Sums that the closed form of adapters is solved from. Part of prunecore.hpp, which is what programs include.
 #ifndef PRUNECORE_MOMENTS_HPP
 #define PRUNECORE_MOMENTS_HPP
 

@@ -15,9 +15,9 @@ namespace prune {
 
 namespace detail {
 
-/// Options of C with their defaults. A struct that derives from it has every field of the C struct, so that a new number
-/// in prunecore.h needs no line of C++. It declares only the fields that C++ writes differently: enums, arrays, strings
-/// and callbacks. Such a field hides the one of C that has its name, and its to_c() copies it.
+/// Options of C with their defaults. A struct that derives from it has every field of the C struct, so that a new
+/// number in prunecore.h needs no line of C++. It declares only the fields that C++ writes differently: enums, arrays,
+/// strings and callbacks. Such a field hides the one of C that has its name, and its to_c() copies it.
 template <typename COptions> struct Options : COptions {
   Options() noexcept : COptions{} { this->struct_size = static_cast<std::uint32_t>(sizeof(COptions)); }
 };

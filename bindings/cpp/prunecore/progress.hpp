@@ -12,8 +12,8 @@
 
 namespace prune {
 
-/// Told of progress on the calling thread. Returns true to stop: the call then throws Error with PRUNE_ERR_CANCELLED.
-/// An exception thrown in it also stops the call, and comes out of it unchanged.
+/// Called with progress on the calling thread. Returns true to stop: the call then throws Error with
+/// PRUNE_ERR_CANCELLED. An exception thrown in it also stops the call, and comes out of it unchanged.
 using Progress = std::function<bool(const prune_progress &)>;
 
 namespace detail {

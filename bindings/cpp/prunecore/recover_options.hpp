@@ -41,7 +41,7 @@ enum class Start : prune_start {
   zero = PRUNE_START_ZERO
 };
 
-/// How a training stands, told after every step.
+/// Where a training stands, after a step.
 using TrainingProgress = prune_training_progress;
 
 class Adapters;
@@ -55,10 +55,10 @@ struct RecoverOptions : detail::Options<prune_recover_options> {
   BlockSlot block_slot = BlockSlot::attention;
   Start start = Start::closed_form;  ///< of trained objectives
   const Data *held_out = nullptr;    ///< borrowed for the call; nullptr = a share of the data
-  const Adapters *initial = nullptr; ///< borrowed for the call; adapters to train on from
-  std::string checkpoint = {};       ///< a file for the state of training, continued from; "" = none
+  const Adapters *initial = nullptr; ///< borrowed for the call; adapters that training starts from
+  std::string checkpoint = {};       ///< file that saves the state of training, and from which it resumes; "" = none
 
-  /// Told on the calling thread after every step. Returns true to stop: the call then throws Error with
+  /// Called on the calling thread after every step. Returns true to stop: the call then throws Error with
   /// PRUNE_ERR_CANCELLED. An exception thrown in it also stops the call, and comes out of it unchanged.
   std::function<bool(const TrainingProgress &)> on_step = {};
   Progress progress = {}; ///< of the closed form

@@ -112,7 +112,7 @@ public:
     return Model::adopt(handle);
   }
 
-  /// The gradient of an objective with respect to the parameters of one of them, all in place (prune_adapters_gradient).
+  /// The gradient of an objective with respect to one adapter, all in place (prune_adapters_gradient).
   /// \param model  the full model
   Gradient gradient(const Model &model, const Data &data, Objective objective, std::int64_t sublayer,
                     const EvaluateOptions &options = {}) const;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /// \file search.hpp
-/// What to remove under a budget, by ask and tell. Part of prunecore.hpp, which is what programs include.
+/// Searches for what to remove under a budget, by ask and tell. Part of prunecore.hpp, which is what programs include.
 #ifndef PRUNECORE_SEARCH_HPP
 #define PRUNECORE_SEARCH_HPP
 
@@ -23,7 +23,7 @@
 
 namespace prune {
 
-/// How a search goes about it. Definitions beside PRUNE_STRATEGY_* in prunecore.h.
+/// How a search chooses. Definitions beside PRUNE_STRATEGY_* in prunecore.h.
 enum class Strategy : prune_strategy {
   by_default = PRUNE_STRATEGY_DEFAULT,
   one_shot = PRUNE_STRATEGY_ONE_SHOT,
@@ -113,8 +113,8 @@ inline prune_search_options to_c(const SearchOptions &options) {
 
 } // namespace detail
 
-/// A search under way: it hands out masks, is told the damage that each does, and ends with the one that it would choose.
-/// Model::search() does it all on one model.
+/// A search under way: it hands out masks, is told the damage that each does, and ends with the one that it would
+/// choose. Model::search() does it all on one model.
 class Search : public detail::Owner<prune_search, prune_search_release> {
 public:
   /// Makes a search for a model (prune_search_create).
@@ -132,16 +132,17 @@ public:
     return Search(handle, detail::Adopted{});
   }
 
-  /// Takes over a handle made in C. Throws Error, and leaves the handle to the caller, if it is no search.
+  /// Takes over a handle made in C. Throws Error, and leaves the handle to the caller, if it is not a search.
   static Search adopt(prune_search *handle) { return Search(handle, sublayers_of(handle), detail::Adopted{}); }
 
   /// Entries of a mask: 2 * n_blocks.
   std::size_t n_sublayers() const noexcept { return sublayers_; }
 
-  /// At most `most` masks whose damage is wanted next, on all data (prune_search_ask). None if the search is done or waits.
+  /// At most `most` masks whose damage is wanted next, on all data (prune_search_ask). None if the search is done or
+  /// waits.
   std::vector<Mask> ask(std::size_t most) { return ask(most, nullptr); }
 
-  /// The same, where damages on the first part of the data can be had too: the masks are to be evaluated on `share` of it.
+  /// The same for callers that can evaluate on the first part of the data: evaluate the masks on `share` of it.
   AskedMasks ask_with_share(std::size_t most) {
     double share = 1.0;
     std::vector<Mask> masks = ask(most, &share);
@@ -240,7 +241,7 @@ private:
   std::size_t sublayers_;
 };
 
-/// Told after every batch of masks: where the search stands.
+/// Where a search stands, after a batch of masks.
 struct SearchProgress {
   explicit SearchProgress(const prune_search &search) : state(detail::state_of(&search)) {}
 
@@ -252,8 +253,8 @@ struct SearchRunOptions : detail::Options<prune_search_run_options> {
   CoalitionOptions coalitions = {};
   Metric metric = {}; ///< what scores are made of that the search lacks; none = the usual one of its strategy
 
-  /// Told on the calling thread after every batch. Returns true to stop: the call then throws Error with
-  /// PRUNE_ERR_CANCELLED, and the search can be continued or saved. It may save the search itself.
+  /// Called on the calling thread after every batch. Returns true to stop: the call then throws Error with
+  /// PRUNE_ERR_CANCELLED, and the search can be resumed or saved. It may save the search itself.
   /// An exception thrown in it also stops the call, and comes out of it unchanged.
   std::function<bool(const SearchProgress &)> on_batch = {};
 };

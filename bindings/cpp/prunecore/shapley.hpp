@@ -19,7 +19,7 @@
 
 namespace prune {
 
-/// How a game of a model stands, told after every batch of coalitions. The spans are valid during the callback.
+/// Where a game of a model stands, after a batch of coalitions. The spans are valid during the callback.
 struct GameProgress {
   explicit GameProgress(const prune_game_progress &c)
       : state(detail::from_c(*c.state)), has_estimate(c.has_estimate != 0),
@@ -27,7 +27,7 @@ struct GameProgress {
         standard_errors(c.standard_errors, values.size()), seconds(c.seconds) {}
 
   GameState state;
-  bool has_estimate;            ///< false = values and standard_errors are empty as yet
+  bool has_estimate;            ///< false = values and standard_errors are empty
   span<double> values;          ///< one per player
   span<double> standard_errors; ///< one per player
   double seconds;               ///< since the call began
@@ -39,8 +39,8 @@ struct GameRunOptions : detail::Options<prune_game_run_options> {
   std::vector<std::int32_t> sublayer_players = {}; ///< a player per sublayer, or -1 = kept in every coalition
   CoalitionOptions coalitions = {};
 
-  /// Told on the calling thread after every batch. Returns true to stop: the call then throws Error with
-  /// PRUNE_ERR_CANCELLED, and the game can be continued or saved. It may save the game itself.
+  /// Called on the calling thread after every batch. Returns true to stop: the call then throws Error with
+  /// PRUNE_ERR_CANCELLED, and the game can be resumed or saved. It may save the game itself.
   /// An exception thrown in it also stops the call, and comes out of it unchanged.
   std::function<bool(const GameProgress &)> on_batch = {};
 };

@@ -44,8 +44,8 @@ public:
     detail::check(bridge.status(prune_statistics_collect(get(), model.get(), data.get(), &c)));
   }
 
-  /// Adds some tokens of one unit, as they were before it and after it (prune_statistics_update): for runtimes of which
-  /// no more can be had than activations. On failure nothing is added.
+  /// Adds some tokens of one unit, as they were before it and after it (prune_statistics_update): for runtimes that
+  /// give no more than activations. On failure nothing is added.
   /// \param unit  counted as `granularity` says; a block's scores come from its own rows only
   void update(Granularity granularity, std::int64_t unit, const Rows &before, const Rows &after) {
     const prune_rows h = detail::to_c(before), g = detail::to_c(after);

@@ -37,9 +37,9 @@ class EnumGroup:
 
     @property
     def named(self) -> tuple[EnumValue, ...]:
-        """The values that stand for themselves: single bits of a bit set, and no defaults."""
+        """The values that stand for themselves: no defaults, and no bits that stand for several."""
         if self.is_bit_set:
-            return tuple(each for each in self.values if each.value & (each.value - 1) == 0)
+            return tuple(each for each in self.values if each.name.split("_")[0] != "all")
         return tuple(each for each in self.values if each.name not in SPECIAL_NAMES)
 
     @property

@@ -37,7 +37,7 @@ class Choice(Generic[Name]):
     ) -> None:
         self.what = what
         self.names = tuple(values)
-        self.special = tuple(special)
+        self.special = dict(special)
         self.texts = dict(texts)
         self._numbers: dict[Name, int] = {**values, **special}
 
@@ -65,17 +65,17 @@ class Choice(Generic[Name]):
             There is no such name; the text lists them.
         """
         wanted = str(given).strip().replace("-", "_")
-        for name in self._numbers:
-            if name == wanted:
-                return name
         allowed = self.allowed
+        for name in self._numbers:
+            if name == wanted and name in allowed:
+                return name
         known = f"{', '.join(allowed[:-1])} or {allowed[-1]}"
         raise ArgumentError(f"{option or self.what} is '{given}', but must be {known}")
 
     def value(self, given: object) -> int:
         """The header's number for a name; None is "automatic" where there is that."""
         if given is None and "automatic" in self.special:
-            given = "automatic"
+            return int(self.special["automatic"])
         return self._numbers[self.parse(given)]
 
     def name(self, value: int) -> Name:
