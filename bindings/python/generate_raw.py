@@ -24,6 +24,7 @@ from prunecore_header.plain import plain_fields  # noqa: E402
 from prunecore_header.preprocessing import (  # noqa: E402
     HeaderError,
     declarations,
+    evaluate_integer,
     function_names,
     integer_macros,
     real_macros,
@@ -40,6 +41,7 @@ __all__ = [
     "declarations",
     "default_header",
     "enum_groups",
+    "evaluate_integer",
     "function_names",
     "generate",
     "header_version",

@@ -102,17 +102,18 @@ def _read(name: str, option: Option, value: Any) -> Any:
         return option.group.parse(value, name)
     if option.given_as != "auto" or value is None:
         return value
-    return number_or(f"--{name.replace('_', '-')}", value, "auto", int)
+    return number_or(("auto",), f"--{name.replace('_', '-')}", value, int)
 
 
-def number_or(flag: str, given: str, word: str, kind: type[int] | type[float]) -> Any:
-    """A number, or the word that may stand in its place."""
-    if given == word:
-        return word
+def number_or(words: tuple[str, ...], flag: str, given: str, kind: type[int] | type[float]) -> Any:
+    """A number, or one of the words that may stand in its place."""
+    if given in words:
+        return given
     try:
         return kind(given)
     except ValueError as error:
-        raise ArgumentError(f"{flag} is '{given}', but must be a number or {word}") from error
+        known = ", ".join(["a number", *words[:-1]]) + f" or {words[-1]}"
+        raise ArgumentError(f"{flag} is '{given}', but must be {known}") from error
 
 
 def expanded(command: Command) -> Command:

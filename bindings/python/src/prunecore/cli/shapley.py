@@ -47,7 +47,7 @@ def shapley(
 ) -> None:
     """Estimate the Shapley value of every unit: how much damage keeping it averts."""
     on.check("the game is played on it")
-    most = None if cap == "none" else number_or("--cap", cap, "default", float)
+    most = number_or(("none", "default"), "--cap", cap, float)
     with machine.open(model) as opened:
         text = on.read_either(opened)
         if checkpoint is not None:
@@ -56,7 +56,7 @@ def shapley(
         with GameBar(most_coalitions(options["estimator"], n_units, options["budget"])) as bar:
             found = opened.shapley(
                 text,
-                cap=most,
+                cap=None if most == "none" else most,
                 seed=on.seed or 0,
                 checkpoint=checkpoint,
                 progress=bar.game,
