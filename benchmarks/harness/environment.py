@@ -11,7 +11,7 @@ from typing import Any
 
 # The first makes OpenBLAS use other kernels than those that fit the CPU, the second makes models
 # compute in another type than the one that is measured.
-UNSET = ("OPENBLAS_CORETYPE", "PRUNECORE_COMPUTE")
+UNSET = ("OPENBLAS_CORETYPE", "PRUNECORE_COMPUTE", "PRUNECORE_LOOPS")
 
 
 def machine() -> dict[str, Any]:

@@ -12,8 +12,10 @@ from typing import Any
 import prunecore as pc
 import pytest
 
-# MMLU and ARC do not come with the code; tests of them are skipped where the variable is not set.
-PUBLISHED = Path(os.environ.get("PRUNECORE_REFERENCE_DATA", ""))
+# MMLU and ARC do not come with the code. Tests of them are skipped where the folder is missing.
+PUBLISHED = Path(
+    os.environ.get("PRUNECORE_REFERENCE_DATA", Path(__file__).resolve().parents[4] / "shared/data")
+)
 
 SKY = {"question": "Which is blue?", "choices": ["grass", "the sky", "coal"]}
 Write = Callable[[str, Any], Path]

@@ -21,8 +21,11 @@ if TYPE_CHECKING:
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 TALES = REPOSITORY / "examples" / "models" / "tales-12l"
-# Models that do not come with the code; tests of them are skipped where the variable is not set.
-OUTSIDE = {"stories260K": Path(os.environ.get("PRUNECORE_REFERENCE_MODELS", "")) / "stories260K"}
+# Models that do not come with the code. Tests of them are skipped where the folder is missing.
+REFERENCE_MODELS = Path(
+    os.environ.get("PRUNECORE_REFERENCE_MODELS", REPOSITORY.parent / "shared" / "models")
+)
+OUTSIDE = {"stories260K": REFERENCE_MODELS / "stories260K"}
 REAL = ("tales-12l", *OUTSIDE)
 
 
