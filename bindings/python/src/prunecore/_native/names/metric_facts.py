@@ -39,7 +39,9 @@ def _read_facts() -> dict[str, MetricFacts]:
         facts = new_struct("prune_metric_facts")
         _check(lib.prune_metric_info(index, facts))
         name = text(facts.name)
-        found[name] = MetricFacts(name, facts.bit, text(facts.formula), facts.facts)
+        found[name] = MetricFacts(
+            name=name, bit=facts.bit, formula=text(facts.formula), flags=facts.facts
+        )
     return found
 
 
