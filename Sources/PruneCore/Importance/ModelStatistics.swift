@@ -87,7 +87,8 @@ public struct ModelStatistics: Sendable {
                 throw PruneError(.data, "no tokens of \(name) were gathered; collect data, or add rows of it")
             }
             guard let value = own.value(metric, relativeTo) else {
-                throw PruneError(.argument, "\(metric.facts.name) does not come from hidden states; score the model for it")
+                throw PruneError(
+                    .argument, "\(metric.facts.name) does not come from hidden states; score the model for it")
             }
             scores.append(value)
         }

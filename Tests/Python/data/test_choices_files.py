@@ -80,7 +80,10 @@ def test_text_of_a_choice_that_is_also_a_letter(write: Write) -> None:
             {"question": "Which?", "choices": ["a", " "], "answer": 0},
             "choice 1 is not text, or empty",
         ),
-        ({"question": "Which?", "choices": ["a", 2], "answer": 0}, "choice 1 is not text, or empty"),
+        (
+            {"question": "Which?", "choices": ["a", 2], "answer": 0},
+            "choice 1 is not text, or empty",
+        ),
         (
             {"question": " ", "choices": ["a", "b"], "answer": 0},
             "the question is not text, or empty",

@@ -8,7 +8,7 @@ import dataclasses
 from prunecore._native.library import _check, lib, new_struct, text
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class MetricFacts:
     """What the library says about one of its metrics."""
 
