@@ -891,11 +891,11 @@ typedef struct prune_search_options {
     int64_t parameter_bytes;
     /* Largest number of bytes of keys and values per token that may remain. 0 = no such bound. */
     int64_t kv_bytes;
-    /* Upper bound on milliseconds per prompt token, as the sum of `times` over what remains. 0 = no
-       such bound. */
+    /* Upper bound on milliseconds per prompt token. It holds for the sum of `times` over what
+       remains. 0 = no such bound. */
     double prefill_ms;
-    /* Upper bound on milliseconds per generated token, as the sum of `times` over what remains.
-       0 = no such bound. */
+    /* Upper bound on milliseconds per generated token. It holds for the sum of `times` over what
+       remains. 0 = no such bound. */
     double decode_ms;
     /* Measured time per token of each sublayer, and of embeddings and head together. `prefill_ms`
        and `decode_ms` need it. NULL = none. The array is laid out as prune_model_times() writes

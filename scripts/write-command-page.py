@@ -52,7 +52,12 @@ def page() -> str:
 
 def summary(command: Any) -> str:
     """The first paragraph of a command's help."""
-    return " ".join(command.help.split("\n\n")[0].split())
+    return paragraphs(command)[0]
+
+
+def paragraphs(command: Any) -> list[str]:
+    """The paragraphs of a command's help."""
+    return [" ".join(part.split()) for part in command.help.split("\n\n")]
 
 
 def section(name: str, command: Any) -> str:
@@ -64,9 +69,10 @@ def section(name: str, command: Any) -> str:
     usage = " ".join([name, *(argument(each) for each in arguments), *needed, "[OPTIONS]"])
     rows = [(argument(each), text(each)) for each in arguments]
     rows += [(f"{flags(each)} {each.metavar or ''}".strip(), text(each)) for each in shown]
+    described = "\n\n".join(paragraphs(command))
     table = "".join(f"| `{left}` | {right} |\n" for left, right in rows)
     return (
-        f"\n## {name}\n\n{summary(command)}\n\n```\n{usage}\n```\n\n"
+        f"\n## {name}\n\n{described}\n\n```\n{usage}\n```\n\n"
         f"| Option | Meaning |\n|---|---|\n{table}"
     )
 

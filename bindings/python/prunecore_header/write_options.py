@@ -80,18 +80,18 @@ def _classes(kind: str, fields: list[PlainField], groups: tuple[EnumGroup, ...])
 
 def _type(field: PlainField, special: dict[str, list[str]]) -> str:
     if field.kind == "choice":
-        others = special[field.group]
+        others = [name for name in special[field.group] if name != "automatic"]
         literal = f" | Literal[{', '.join(map(quoted, others))}]" if others else ""
-        return camel(field.group) + literal
+        return camel(field.group) + literal + (" | None" if field.default == "automatic" else "")
     auto = ' | Literal["auto"]' if field.given_as == "auto" else ""
     optional = "" if field.kind in ("seed", "switch") else " | None"
     return _TYPES[field.kind] + auto + optional
 
 
 def _declared(field: PlainField, type_: str) -> str:
-    value = {"choice": quoted(field.default), "seed": "0", "switch": "False"}.get(
-        field.kind, "None"
-    )
+    value = {"seed": "0", "switch": "False"}.get(field.kind, "None")
+    if field.kind == "choice" and field.default != "automatic":
+        value = quoted(field.default)
     return f"    {field.name}: {type_} = {value}\n"
 
 

@@ -91,7 +91,7 @@ class Options:
         """An option as C takes it."""
         option, value = self.OPTIONS[name], getattr(self, name)
         if option.group is not None:
-            return option.group.value(option.group.parse(value, name))
+            return option.group.value(self.normal(name))
         if value is None or (name in self.ZEROS and value == 0):
             return 0
         if (option.given_as, value) in (("auto", "auto"), ("inf", math.inf)):
@@ -107,11 +107,13 @@ class Options:
                 return checked_positive(name, value)
         return number
 
+    def normal(self, name: str) -> Any:
+        """An option as records hold it: a choice by the name that the header has for it."""
+        option, value = self.OPTIONS[name], getattr(self, name)
+        if option.group is None or value is None:
+            return value
+        return option.group.parse(value, name)
+
     def to_dict(self) -> dict[str, Any]:
-        """The plain options, for JSON; choices by the names that the header has for them."""
-        return {
-            name: getattr(self, name)
-            if option.group is None
-            else option.group.parse(getattr(self, name), name)
-            for name, option in self.OPTIONS.items()
-        }
+        """The plain options, for JSON."""
+        return {name: self.normal(name) for name in self.OPTIONS}

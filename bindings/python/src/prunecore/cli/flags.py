@@ -88,9 +88,7 @@ def help_text(option: Option, default: Any) -> str:
 def _type(option: Option, parameter: inspect.Parameter) -> Any:
     if option.kind == "switch":
         return bool
-    if option.kind == "choice":
-        return str
-    kind: Any = {"count": int, "number": float, "seed": int}[option.kind]
+    kind: Any = {"count": int, "number": float, "seed": int, "choice": str}[option.kind]
     if option.given_as == "auto":
         kind = str
     return kind if parameter.default is not None else kind | None
@@ -98,7 +96,7 @@ def _type(option: Option, parameter: inspect.Parameter) -> Any:
 
 def _read(name: str, option: Option, value: Any) -> Any:
     """A value as Python's calls take it: a number or "auto" came as text."""
-    if option.group is not None:
+    if option.group is not None and value is not None:
         return option.group.parse(value, name)
     if option.given_as != "auto" or value is None:
         return value

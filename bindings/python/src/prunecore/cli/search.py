@@ -74,7 +74,11 @@ def search(
     plot: PlotOption = None,
     machine: Machine,
 ) -> None:
-    """Find what to remove under a budget, and write it as a mask."""
+    """Find what to remove under a budget, and write it as a mask.
+
+    Bounds on milliseconds count times that are measured first, on this machine. The measures
+    choice_error and choice_loss need --choices.
+    """
     on.check("damages are measured on it")
     if plot is not None:
         checked_suffix(plot)  # before hours of work

@@ -45,7 +45,10 @@ def shapley(
     out: OutFileOption = None,
     machine: Machine,
 ) -> None:
-    """Estimate the Shapley value of every unit: how much damage keeping it averts."""
+    """Estimate the Shapley value of every unit: how much damage keeping it averts.
+
+    The measures choice_error and choice_loss need --choices.
+    """
     on.check("the game is played on it")
     most = number_or(("none", "default"), "--cap", cap, float)
     with machine.open(model) as opened:

@@ -131,11 +131,12 @@ class SearchOptions(options_generated.SearchOptions):
         scores = self.score_table(n_blocks)
         plain = {name: value for name, value in self.to_dict().items() if name not in BUDGET}
         made: dict[str, Any] = {
-            **plain,
-            "budget": self.budget(),
-            "protected": [] if protected is None else Mask(1 - protected).removed,
-            "start_removed": [] if start is None else Mask(start).removed,
+            name: plain.pop(name) for name in ("strategy", "granularity", "seed")
         }
+        made["budget"] = self.budget()
+        made["protected"] = [] if protected is None else Mask(1 - protected).removed
+        made["start_removed"] = [] if start is None else Mask(start).removed
+        made |= plain
         if scores is not None:
             made["scores_sha256"] = hashlib.sha256(scores.astype("<f8").tobytes()).hexdigest()
         return made
