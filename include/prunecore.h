@@ -125,11 +125,11 @@
  *   Process       The library never prints, exits, traps, or changes signal handlers or the
  *                 environment. It changes the thread count of BLAS, which is process-wide, only
  *                 inside calls and restores it.
- *   Environment   The library reads two variables. PRUNECORE_COMPUTE is the default of prune_compute.
- *                 PRUNECORE_LOOPS (baseline, avx2 or avx512; read once) holds the library's own
- *                 loops, and bf16 products, below what the CPU has. A value that is unknown, or that
- *                 the CPU lacks, is refused when a model is opened or made. OpenBLAS reads its own
- *                 variable, OPENBLAS_CORETYPE: see prune_runtime.
+ *   Environment   The library reads two variables. PRUNECORE_COMPUTE is the default of
+ *                 prune_compute. PRUNECORE_LOOPS (baseline, avx2 or avx512; read once) holds the
+ *                 library's own loops, and bf16 products, below what the CPU has. A value that is
+ *                 unknown, or that the CPU lacks, is refused when a model is opened or made.
+ *                 OpenBLAS reads a variable of its own, OPENBLAS_CORETYPE: see prune_runtime.
  */
 #ifndef PRUNECORE_H
 #define PRUNECORE_H
