@@ -22,7 +22,7 @@ func chosenMetrics(_ bits: UInt64, of allowed: [Metric], _ argument: String) thr
     }
     let unknown = asked & ~allowed.reduce(0) { $0 | $1.rawValue }
     guard unknown == 0 else {
-        throw PruneError(.argument, "\(argument) is \(bits); the bits \(unknown) are no metrics of this call")
+        throw PruneError(.argument, "\(argument) is \(bits); the bits \(unknown) are not metrics of this call")
     }
     return allowed.filter { asked & $0.rawValue != 0 }
 }

@@ -257,8 +257,8 @@ step "first_light.c: no model" refuses "PRUNE_ERR_FILE: .*no/such" "$out/first_l
 step "first_light.cpp: no model" refuses "PRUNE_ERR_FILE: .*no/such" "$out/first_light_cpp" no/such "$tokens"
 step "first_light.c: no tokens" refuses "no/such: cannot be" "$out/first_light_c" "$model" no/such
 step "first_light.cpp: no tokens" refuses "no/such: cannot be" "$out/first_light_cpp" "$model" no/such
-step "first_light.c: bad tokens" refuses "no token id" "$out/first_light_c" "$model" "$model/config.json"
-step "first_light.cpp: bad tokens" refuses "no token id" "$out/first_light_cpp" "$model" "$model/config.json"
+step "first_light.c: bad tokens" refuses "not a token id" "$out/first_light_c" "$model" "$model/config.json"
+step "first_light.cpp: bad tokens" refuses "not a token id" "$out/first_light_cpp" "$model" "$model/config.json"
 # Adapters win back some of what four attention layers cost.
 step "recover.c compiles" compile_c "$out/recover_c" "$root/examples/c/recover.c"
 recovery() {

@@ -114,7 +114,7 @@ static int read_tokens(const char *path, token_file *tokens)
         errno = 0;
         id = strtol(at, &end, 10);
         if (end == at || errno != 0 || id < 0 || id > INT32_MAX) {
-            fprintf(stderr, "%s: sequence %lu has something that is no token id\n", path,
+            fprintf(stderr, "%s: sequence %lu has something that is not a token id\n", path,
                     (unsigned long)tokens->n_sequences);
             goto fail;
         }

@@ -29,7 +29,7 @@ double number(const std::string &json, const std::string &key, std::size_t from 
   try {
     return std::stod(json.substr(place_of(json, key, from), 32));
   } catch (const std::logic_error &) {
-    throw std::runtime_error(key + " is no number");
+    throw std::runtime_error(key + " is not a number");
   }
 }
 

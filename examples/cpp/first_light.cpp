@@ -33,7 +33,7 @@ static std::vector<std::vector<std::int32_t>> read_tokens(const std::string &pat
     std::vector<std::int32_t> ids;
     for (std::int32_t id; words >> id;) ids.push_back(id);
     if (!words.eof()) {
-      throw std::runtime_error(path + ": line " + std::to_string(number) + " has something that is no token id");
+      throw std::runtime_error(path + ": line " + std::to_string(number) + " has something that is not a token id");
     }
     if (!ids.empty()) sequences.push_back(ids);
   }

@@ -93,7 +93,7 @@ def write(directory: Path, output: Path, kind: str) -> None:
         or rope.get("rope_type", "default") != "default"
     ):
         raise SystemExit(
-            f"{directory} is no Llama with plain rotary embeddings; use llama.cpp's converter"
+            f"{directory} is not a Llama with plain rotary embeddings; use llama.cpp's converter"
         )
     heads = config["num_attention_heads"]
     kv_heads = config.get("num_key_value_heads", heads)

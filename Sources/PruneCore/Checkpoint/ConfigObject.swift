@@ -9,7 +9,7 @@ struct ConfigObject {
     let prefix: String
     private let members: [String: JSONValue]
 
-    /// Errors: `.format` if the text is no JSON object.
+    /// Errors: `.format` if the text is not a JSON object.
     static func parse(_ json: [UInt8], path: String) throws(PruneError) -> ConfigObject {
         guard case .object(let members) = try JSONValue.parse(json, source: path) else {
             throw PruneError(.format, "\(path): the file must hold a JSON object")

@@ -11,7 +11,7 @@ struct ConfigText {
 
     private var members: [Member]
 
-    /// Errors: `.format`, naming `source`, if the text is no JSON object.
+    /// Errors: `.format`, naming `source`, if the text is not a JSON object.
     init(_ text: [UInt8], source: String) throws(PruneError) {
         // Checked as a whole first: what is cut apart below is known to be JSON.
         guard case .object = try JSONValue.parse(text, source: source) else {

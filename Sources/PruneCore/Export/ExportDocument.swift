@@ -12,7 +12,7 @@ enum ExportDocument {
     private static let format = "prunecore.export"
     private static let version = 1
 
-    /// Errors: `.format` if the provenance is no JSON object.
+    /// Errors: `.format` if the provenance is not a JSON object.
     static func write(
         _ plan: ExportPlan, _ subject: ExportSubject, _ options: ExportOptions, files: [StagedDirectory.StagedFile]
     ) throws(PruneError) -> String {

@@ -138,7 +138,7 @@ static void caps(const fixture *f)
     middle = 0.5 * (plain[0] + plain[4]);
     options.cap = PRUNE_CAP_NONE;
     CHECK_OK(prune_model_damages(f->model, f->data, masks[0], 6, 4, &options, values, NULL));
-    CHECK(memcmp(values, plain, sizeof plain) == 0); /* here the default is no cap, other than in Shapley calls */
+    CHECK(memcmp(values, plain, sizeof plain) == 0); /* here the default is no cap, unlike in Shapley calls */
     options.cap = middle;
     CHECK_OK(prune_model_damages(f->model, f->data, masks[0], 6, 4, &options, values, NULL));
     for (m = 0; m < 6; m++) {

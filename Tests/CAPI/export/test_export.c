@@ -76,7 +76,7 @@ static void whole_blocks(const char *type, int tied)
     tiny_model_free(&weights);
 }
 
-/* What the configuration says of each block is cut, and what is no business of ours keeps its digits. */
+/* What the configuration says of each block is cut, and what does not concern us keeps its digits. */
 static void configuration_of_the_export(void)
 {
     static const char config[] =

@@ -93,7 +93,7 @@ static void arguments(const fixture *f)
     prune_adapters_release(adapters);
 }
 
-/* Adapters of another model with other weights; models that are no checkpoint. */
+/* Adapters of another model with other weights; models that are not checkpoints. */
 static void models(const fixture *f)
 {
     fixture other;

@@ -83,7 +83,7 @@ static void tell_refusals(void)
         REFUSED(game, two, values, 1, PRUNE_ERR_ARGUMENT, "0 or 1");
         two[i] = was;
     }
-    CHECK_OK(prune_game_tell(game, asked, values, 0)); /* nothing to tell is no error */
+    CHECK_OK(prune_game_tell(game, asked, values, 0)); /* nothing to tell is not an error */
     values[0] = worth_of(&table, asked + 3 * N);
     values[1] = worth_of(&table, asked + 4 * N);
     CHECK_OK(prune_game_tell(game, asked + 3 * N, values, 2)); /* after all this, what is right is taken */
@@ -191,7 +191,7 @@ static void game_option_refusals(void)
     OPTION(truncation, NAN);
 }
 
-/* The largest budgets, and as many players as there may be, are no trap. */
+/* The largest budgets, and as many players as there may be, do not trap. */
 static void games_of_many_players(void)
 {
     prune_game_options options = PRUNE_GAME_OPTIONS_INIT;

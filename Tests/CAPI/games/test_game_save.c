@@ -139,7 +139,7 @@ static void options_are_saved(void)
 
 static int n_accepted;
 
-/* Bytes that are no game. A handful of failures is printed, not thousands. */
+/* Bytes that are not a game. A handful of failures is printed, not thousands. */
 static void refuse(const unsigned char *bytes, size_t n_bytes, const char *what, size_t at)
 {
     prune_game *game = (prune_game *)(uintptr_t)0x10;

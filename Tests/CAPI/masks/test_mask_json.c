@@ -39,7 +39,7 @@ static void provenance_is_kept(void)
     CHECK_FAILS(prune_mask_to_json(keep, 2, "[1]", text, sizeof text, NULL), PRUNE_ERR_FORMAT, "provenance");
     CHECK_FAILS(prune_mask_to_json(keep, 2, "{\"a\":", text, sizeof text, NULL), PRUNE_ERR_FORMAT, "provenance");
     CHECK_FAILS(prune_mask_to_json(keep, 2, "", text, sizeof text, NULL), PRUNE_ERR_FORMAT, "provenance");
-    /* Bytes that are no UTF-8 never reach a file: they become replacement characters. */
+    /* Bytes that are not UTF-8 never reach a file: they become replacement characters. */
     CHECK_OK(prune_mask_to_json(keep, 2, "{\"a\": \"\xFF\"}", text, sizeof text, NULL));
     CHECK(strchr(text, '\xFF') == NULL && strstr(text, "\xEF\xBF\xBD") != NULL);
 }

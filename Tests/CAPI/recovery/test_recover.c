@@ -387,7 +387,7 @@ static void default_options(void)
     prune_adapters_release(adapters);
 }
 
-/* A weight that is no number: told with the layer, whatever is done with the model. */
+/* A weight that is not a number: told with the layer, whatever is done with the model. */
 static void weights_that_are_not_finite(void)
 {
     prune_objective objective;

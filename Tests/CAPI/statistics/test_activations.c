@@ -136,7 +136,7 @@ static void units_of_each_granularity(void)
     CHECK_OK(prune_statistics_update(statistics, PRUNE_GRANULARITY_FEED_FORWARD, 2, &before, &after));
     options.granularity = PRUNE_GRANULARITY_FEED_FORWARD;
     CHECK_FAILS(prune_statistics_scores(statistics, &options, out, 36, NULL), PRUNE_ERR_DATA, "ffn.0");
-    before.n_rows = after.n_rows = 0; /* no rows are no tokens */
+    before.n_rows = after.n_rows = 0; /* no rows, no tokens */
     before.data = NULL;
     CHECK_OK(prune_statistics_update(statistics, PRUNE_GRANULARITY_FEED_FORWARD, 0, &before, &after));
     CHECK_FAILS(prune_statistics_scores(statistics, &options, out, 36, NULL), PRUNE_ERR_DATA, "ffn.0");

@@ -8,7 +8,7 @@ import Testing
     /// Equal logits are exactly 0 apart, whatever the loops are compiled for: PRUNECORE_LOOPS chooses their level.
     @Test(arguments: ComputeType.allCases.filter(\.isSupported), [LogitDistance.l2, .kl, .js])
     func equalStatesAreExactlyZeroApart(_ compute: ComputeType, _ kind: LogitDistance) throws {
-        // More entries than a tile has, and a last tile that is no multiple of any vector.
+        // More entries than a tile has, and a last tile that is not a multiple of any vector.
         let model = try randomModel("LlamaForCausalLM", ["vocab_size": "2051"], compute: compute)
         let tokens = (0..<60).map { Int32($0 * 31 % 2051) }
         let data = try TokenData(tokens: tokens, lengths: [60], weights: nil)

@@ -46,7 +46,7 @@ import Testing
         var config = try text(#"{"types": ["a,b", "c", 1.0, [2, 3]], "other": [1, 2], "word": "[x]", "none": []}"#)
         for key in ["types", "other", "word", "none", "missing"] { config.cut(key, to: [0, 3], of: 4) }
         #expect(config.value("types") == #"["a,b", [2, 3]]"#)
-        // Of another length it is no list of blocks.
+        // Of another length it is not a list of blocks.
         #expect(config.value("other") == "[1, 2]")
         #expect(config.value("word") == #""[x]""#)
         #expect(config.value("none") == "[]")

@@ -7,7 +7,7 @@ import Testing
     import Glibc
 #endif
 
-/// Metrics and leave-one-out on a model that is no engine of ours: they need nothing but the protocol.
+/// Metrics and leave-one-out on a model that is not an engine of ours: they need nothing but the protocol.
 @Suite struct ImportanceTests {
     let model = HandModel(updates: [[3, 0, 0, 0], [0, 4, 0, 0], [0, 0, 0, 0], [0, 0, 2, -1]])
     let all = KeepMask(blocks: 2)

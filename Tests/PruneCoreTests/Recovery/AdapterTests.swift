@@ -178,7 +178,7 @@ struct RecoveredModelTests {
         #expect(sample.count == 12 * 7)
         let whole = KeepMask(blocks: 12).removing(unit: 3, .attention)
         _ = try RecoveredModel(real, adapters(whole, [6: Adapter(.bias, width: 128)], sample: sample, width: 128))
-        // What storing weights in another type does to them is no other model; another sign is.
+        // What storing weights in another type does to them does not make another model; another sign is.
         let rounded = sample.map { $0 * 1.003 }
         _ = try RecoveredModel(real, adapters(whole, [:], sample: rounded, width: 128))
         var other = sample

@@ -104,7 +104,7 @@ import Testing
             $0.protected[3] = true
         }
         #expect(search.mask.removed == [0, 1, 6] && search.state.removed == 2)
-        // A block of which the start lacks a part, or a part is protected, is no unit.
+        // A block of which the start lacks a part, or a part is protected, is not a unit.
         let blocks = try Self.ended(.tail, .block) {
             $0.budget.remove = 2
             $0.start = KeepMask(blocks: 4).removing(unit: 7, .sublayer)

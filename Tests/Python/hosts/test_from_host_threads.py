@@ -75,7 +75,7 @@ def test_exceptions_come_back_in_other_threads() -> None:
 
     with pc.from_host(Failing(DECODER)) as model, ThreadPoolExecutor(1) as pool:
         assert pool.submit(model.evaluate, DATA).exception(HANG) is error
-        # It is no concern of this thread's calls, nor of that one's next.
+        # It is not a concern of this thread's calls, nor of that one's next.
         with pytest.raises(pc.ArgumentError):
             model.evaluate(DATA, [1])
         with pytest.raises(pc.ArgumentError):

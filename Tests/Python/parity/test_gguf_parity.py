@@ -113,7 +113,7 @@ def test_gguf_of_every_type_of_numbers_is_near_the_model(
     decoder = GGUFDecoder(made.path)
     wanted = {"auto": "BF16"}.get(dtype, dtype)
     for tensor, values in decoder.tensors.items():
-        # Rows of 168 are no whole blocks of Q8_0; those of 64 and 32 are.
+        # Rows of 168 are not whole blocks of Q8_0; those of 64 and 32 are.
         fits = dtype != "Q8_0" or values.shape[-1] % 32 == 0
         kind = "F32" if values.ndim == 1 else wanted if fits else "F16"
         assert decoder.types[tensor].name == kind, tensor

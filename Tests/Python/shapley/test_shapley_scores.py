@@ -253,7 +253,7 @@ def test_picture_shows_values_and_their_margins(tmp_path: Path) -> None:
         assert (low, high) == pytest.approx(
             (scores.values[unit] - margin, scores.values[unit] + margin)
         )
-    # A margin that is not known is no bar, but a hollow marker.
+    # A margin that is not known is not a bar, but a hollow marker.
     assert np.ptp(feed_forward.lines[2][0].get_segments()[-1][:, 1]) == 0
     white = [line for line in panel.lines if line.get_markerfacecolor() == "white"]
     (hollow,) = [line for line in white if len(line.get_ydata())]

@@ -102,7 +102,7 @@ def compiler(language: str) -> str:
 
 
 def checked(code: str, language: str, folder: Path, *flags: str) -> None:
-    """Compiles code that is no whole program, without a warning, to nothing."""
+    """Compiles code that is not a whole program, without a warning, to nothing."""
     source = folder / f"block.{language}"
     source.write_text(code, encoding="utf-8")
     output_of([*_command(language, flags), "-fsyntax-only", source], folder)

@@ -11,7 +11,7 @@ from prunecore_header.write_names import constant
 from prunecore_header.writing import assigned, camel, heading, quoted
 
 HAND_WRITTEN = {
-    "prune_coalition_options": ("cap",),  # None is no cap there, and each call has a default
+    "prune_coalition_options": ("cap",),  # None is not a cap there, and each call has a default
     "prune_export_options": ("format",),  # Python writes formats that C does not
 }
 """Plain options that are nevertheless written by hand."""

@@ -37,7 +37,7 @@ class Adapter(nn.Module):
         elif kind == "linear":
             self.linear = nn.Linear(hidden_size, hidden_size, bias=False)
         elif kind != "bias":
-            raise ValueError(f"{kind!r} is no kind of adapter; this modelling file is too old")
+            raise ValueError(f"{kind!r} is not a kind of adapter; this modelling file is too old")
         self.kind = kind
 
     def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:

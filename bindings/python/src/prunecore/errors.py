@@ -118,7 +118,7 @@ class NonFiniteError(Error, ArithmeticError):
     status_name = "PRUNE_ERR_NONFINITE"
 
 
-class Cancelled(Error):  # noqa: N818  stopping is no error of anybody
+class Cancelled(Error):  # noqa: N818  stopping is nobody's error
     """The progress function asked to stop."""
 
     status_name = "PRUNE_ERR_CANCELLED"

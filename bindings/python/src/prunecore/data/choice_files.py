@@ -129,7 +129,7 @@ def _field(record: dict[str, Any], *names: str) -> Any:
 def _answer(answer: Any, choices: tuple[str, ...]) -> Any:
     """Index of the right choice, given as an index, as a letter, or as the choice's text."""
     if not isinstance(answer, str):
-        return answer  # ChoiceItem says if it is no index
+        return answer  # ChoiceItem says if it is not an index
     named = {index for index, choice in enumerate(choices) if choice == answer}
     letter = answer.strip()
     if len(letter) == 1 and letter in LETTERS[: len(choices)]:

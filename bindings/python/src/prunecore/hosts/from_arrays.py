@@ -130,7 +130,7 @@ class Tensors:
 
 
 def _view(what: str, tensor: Any) -> TensorView:
-    """Where a tensor lies. `view_of` copies what is no whole elements apart: not here."""
+    """Where a tensor lies. `view_of` copies what is not whole elements apart: not here."""
     if isinstance(tensor, np.ndarray) and any(s % tensor.itemsize for s in tensor.strides):
         raise UnsupportedError(
             f"{what} has strides of {tensor.strides} bytes, no multiples of its elements: "

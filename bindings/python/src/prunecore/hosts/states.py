@@ -18,7 +18,7 @@ class StateTable:
 
     def __init__(self) -> None:
         self._states: dict[int, tuple[Any, int]] = {}
-        self._numbers = itertools.count(1)  # 0 is NULL, which is no state
+        self._numbers = itertools.count(1)  # 0 is NULL, which is not a state
 
     def __len__(self) -> int:
         return len(self._states)
