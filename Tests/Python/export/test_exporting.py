@@ -95,4 +95,4 @@ def test_other_export_formats_can_be_added(
     monkeypatch.setitem(EXPORT_FORMATS, "mine", asked.append)
     tales.export(tmp_path / "out", format="mine", replace=True, shard_bytes=7)
     assert asked[0].model is tales and asked[0].path == tmp_path / "out"
-    assert asked[0].replace and asked[0].shard_bytes == 7
+    assert asked[0].options.replace and asked[0].options.shard_bytes == 7
