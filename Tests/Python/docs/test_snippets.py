@@ -25,15 +25,7 @@ from prunecore.cli import main
 # Code that is run before the blocks of a page and a language, or before one of them, by its number
 # from 0. Of C and C++: the parameters that the page takes for granted; its blocks are then bodies.
 Key = tuple[str, str] | tuple[str, str, int]
-BEFORE: dict[Key, str] = {
-    ("docs/export.md", "python"): "from pathlib import Path\nPath('out').mkdir()",
-    # The second block called transformers' model as the first called ours.
-    ("docs/export.md", "python", 2): """
-model = pc.open("examples/models/tales-12l")
-_text = pc.Data.from_text(f"{model.directory}/maths.jsonl", model, 64, limit=4)
-adapters = model.recover(mask, _text, kind="bias")
-""",
-}
+BEFORE: dict[Key, str] = {}
 
 # Blocks of a page and a language, or one of them, that cannot be run, and why.
 NOT_RUN: dict[Key, str] = {
