@@ -110,6 +110,7 @@ from prunecore.studies.study_search import study_search
 from prunecore.studies.task_comparison import Compromise, TaskComparison
 
 __version__ = _header_version()
+del _header_version
 
 __all__ = [
     "ADAPTER_KINDS",
