@@ -55,6 +55,7 @@ func searchOptions(
     result.offspring = chosen(given.offspring)
     result.generations = chosen(given.generations)
     result.patience = chosen(given.patience)
+    result.maxRounds = chosen(given.max_rounds)
     return result
 }
 
