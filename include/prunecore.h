@@ -560,8 +560,6 @@ enum {
     PRUNE_METRIC_LEAVE_ONE_OUT_LOGIT_L2 = 256,
     /* Sum over the unit's matrices of |w * d(loss)/dw|: a forward and a backward pass. */
     PRUNE_METRIC_TAYLOR = 512,
-    /* ||u||_2^2 / ||h||_2^2, or / ||g||_2^2. */
-    PRUNE_METRIC_RELATIVE_L2_SQUARED = 1024,
     /* The bits below stand for several metrics, those included that the library has and this header
        does not know. prune_metric_info() names them. */
     /* All that come from hidden states: cosine to relative_l2. One forward pass computes them. */

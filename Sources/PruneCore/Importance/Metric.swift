@@ -15,7 +15,6 @@ public enum Metric: UInt64, CaseIterable, Sendable {
     case leaveOneOutLoss = 128
     case leaveOneOutLogitL2 = 256
     case taylor = 512
-    case relativeL2Squared = 1024
 
     /// Name, formula and source. In the formulas h is the hidden state before the unit, g the one after it, u = g - h.
     public var facts: MetricFacts {
@@ -28,8 +27,6 @@ public enum Metric: UInt64, CaseIterable, Sendable {
         case .l2: MetricFacts("l2", "||u||_2", .states)
         case .relativeL1: MetricFacts("relative_l1", "||u||_1 / ||h||_1, or / ||g||_1", .statesRelative)
         case .relativeL2: MetricFacts("relative_l2", "||u||_2 / ||h||_2, or / ||g||_2", .statesRelative)
-        case .relativeL2Squared:
-            MetricFacts("relative_l2_squared", "||u||_2^2 / ||h||_2^2, or / ||g||_2^2", .statesRelative)
         // Shortened LLaMA, arXiv 2402.02834.
         case .magnitude: MetricFacts("magnitude", "sum of |w| over the unit's matrices", .weights)
         case .leaveOneOutLoss:
@@ -54,7 +51,6 @@ public enum Metric: UInt64, CaseIterable, Sendable {
         case .l2: token.update.squares.squareRoot()
         case .relativeL1: token.update.absolutes / token.divisor.absolutes
         case .relativeL2: (token.update.squares / token.divisor.squares).squareRoot()
-        case .relativeL2Squared: token.update.squares / token.divisor.squares
         case .magnitude, .leaveOneOutLoss, .leaveOneOutLogitL2, .taylor: .nan
         }
     }

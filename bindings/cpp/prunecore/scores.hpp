@@ -31,7 +31,6 @@ enum class Metric : prune_metrics {
   leave_one_out_loss = PRUNE_METRIC_LEAVE_ONE_OUT_LOSS,
   leave_one_out_logit_l2 = PRUNE_METRIC_LEAVE_ONE_OUT_LOGIT_L2,
   taylor = PRUNE_METRIC_TAYLOR,
-  relative_l2_squared = PRUNE_METRIC_RELATIVE_L2_SQUARED,
   all_of_states = PRUNE_METRIC_ALL_OF_STATES,
   all_static = PRUNE_METRIC_ALL_STATIC,
   all = PRUNE_METRIC_ALL

@@ -37,7 +37,6 @@ SERIES: tuple[Series, ...] = (
     Series("#999999", "<", (0, (3, 3))),
     Series("#0072B2", ">", (0, (5, 1, 1, 1, 1, 1))),
     Series("#D55E00", "*", (0, (8, 2))),
-    Series("#009E73", "h", (0, (1, 3))),
 )
 
 GRANULARITY_SERIES: Mapping[str, Series] = {
@@ -60,7 +59,6 @@ def words(name: str) -> str:
         "l2": "L2",
         "relative_l1": "relative L1",
         "relative_l2": "relative L2",
-        "relative_l2_squared": "relative L2, squared",
         "leave_one_out_loss": "leave-one-out loss",
         "leave_one_out_logit_l2": "leave-one-out logit L2",
         "leave_one_out": "leave-one-out",
