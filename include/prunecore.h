@@ -937,13 +937,10 @@ typedef struct prune_search_options {
     /* Evolutionary: number of generations without a better parent after which the search ends.
        0 = no such end. */
     int64_t patience;
-
-    /* Greedy: largest number of rounds of exchanges in all. 0 = no such bound. */
-    int64_t max_rounds;
 } prune_search_options;
 #define PRUNE_SEARCH_OPTIONS_INIT                                                                \
     { sizeof(prune_search_options), 0, 0, 0, 0, 0, 0, 0, 0.0, 0, 0, 0.0, 0.0, NULL, 0, 0.0, 0.0, \
-        NULL, 0, NULL, 0, NULL, 0, 0, 0, 0, 0, 0, 0 }
+        NULL, 0, NULL, 0, NULL, 0, 0, 0, 0, 0, 0 }
 
 /*
  * Makes a search.

@@ -55,7 +55,6 @@ func searchOptions(
     result.offspring = chosen(given.offspring)
     result.generations = chosen(given.generations)
     result.patience = chosen(given.patience)
-    result.maxRounds = chosen(given.max_rounds)
     return result
 }
 

@@ -32,15 +32,10 @@ struct GreedyStrategy: SearchStrategy {
 
     /// Rounds in a row without a better mask after which exchanges end.
     private let mostFruitless: Int
-    /// Rounds of exchanges that may still follow.
-    private var roundsLeft: Int
 
-    /// - Parameters:
-    ///   - exchanges: rounds in a row without a better mask after which they end; 0 = none.
-    ///   - mostRounds: rounds in all, at most.
-    init(_ space: SearchSpace, order: [Int]?, candidates: Int?, exchanges: Int, mostRounds: Int) {
+    /// - Parameter exchanges: rounds in a row without a better mask after which they end; 0 = none.
+    init(_ space: SearchSpace, order: [Int]?, candidates: Int?, exchanges: Int) {
         mostFruitless = exchanges
-        roundsLeft = mostRounds
         self.space = space
         self.order = order
         self.candidates = candidates
@@ -109,12 +104,11 @@ struct GreedyStrategy: SearchStrategy {
         _ known: KnownDamages, _ recorded: SearchWave?, fruitless: Int = 0, isStuck: Bool = false,
         hasImproved: Bool = false
     ) -> SearchWave? {
-        if fruitless < mostFruitless, roundsLeft > 0 {
+        if fruitless < mostFruitless {
             let proposals =
                 recorded.map(\.proposals)
                 ?? space.proposals(around: chosen, known.damages(on: 1), count: roundSize)
             if !proposals.isEmpty {
-                roundsLeft -= 1
                 phase = .exchanging(
                     proposals: proposals, fruitless: fruitless, isStuck: isStuck, hasImproved: hasImproved)
                 return SearchWave(removals: proposals, isProposed: true)

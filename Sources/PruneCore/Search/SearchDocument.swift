@@ -20,9 +20,9 @@ public enum SearchDocument {
         for score in options.scores ?? [] { out.add(score) }
         // 0 = the usual, -1 = none.
         out.add(Int64(options.exchanges.map { $0 == 0 ? -1 : $0 } ?? 0))
-        for number in [
-            options.candidates, options.offspring, options.generations, options.patience, options.maxRounds,
-        ] { out.add(bound: number) }
+        for number in [options.candidates, options.offspring, options.generations, options.patience] {
+            out.add(bound: number)
+        }
 
         out.add(UInt8(search.takesShares.map { $0 ? 2 : 1 } ?? 0))
         out.add(UInt8(search.isDone ? 1 : 0))
@@ -130,7 +130,6 @@ public enum SearchDocument {
         options.offspring = try reader.bound()
         options.generations = try reader.bound()
         options.patience = try reader.bound()
-        options.maxRounds = try reader.bound()
         return options
     }
 

@@ -28,8 +28,6 @@ public struct SearchOptions: Sendable {
     /// Of `.greedy`: rounds of exchanges in a row without a better mask after which they end; 0 = no exchanges, nil =
     /// `usualExchanges`.
     public var exchanges: Int?
-    /// Of `.greedy`: rounds of exchanges in all, at most; nil = no such bound.
-    public var maxRounds: Int?
     /// Of `.evolutionary`: offspring of a generation; nil = `usualOffspring`.
     public var offspring: Int?
     /// Of `.evolutionary`; nil = as many as the size of the search asks for.
@@ -89,11 +87,7 @@ public struct SearchOptions: Sendable {
                 .argument,
                 "options.exchanges is \(exchanges); it must be at most \(Self.mostOffspring), and not negative")
         }
-        if let maxRounds, maxRounds < 1 {
-            throw PruneError(.argument, "options.max_rounds is \(maxRounds); it must be at least 1")
-        }
-        for (name, value) in [("candidates", candidates), ("exchanges", exchanges), ("max_rounds", maxRounds)]
-        where strategy != .greedy {
+        for (name, value) in [("candidates", candidates), ("exchanges", exchanges)] where strategy != .greedy {
             guard let value else { continue }
             throw PruneError(.argument, "options.\(name) is \(value), but only greedy searches have it")
         }

@@ -89,7 +89,7 @@ extension SearchOptions {
         case .greedy:
             GreedyStrategy(
                 space, order: candidates == nil ? nil : lowestFirst(space), candidates: candidates,
-                exchanges: exchanges ?? Self.usualExchanges, mostRounds: maxRounds ?? .max)
+                exchanges: exchanges ?? Self.usualExchanges)
         case .window: try WindowStrategy(space, scores: scores)
         case .evolutionary: EvolutionaryStrategy(space, self, takesShares: takesShares)
         }
