@@ -46,13 +46,17 @@ struct UnitStatistics: Sendable {
         tokens += 1
         var token = TokenNorms(before: h, after: g, update: update)
         let kinds = Kind.all
-        for index in kinds.indices {
-            if let relativeTo = kinds[index].relativeTo {
-                token.divisor = relativeTo == .input ? h : g
-                guard token.divisor.squares > 0 else { continue }
+        // Safe: there is a mean for each kind.
+        means.withUnsafeMutableBufferPointer { means in
+            for index in 0..<means.count {
+                let kind = kinds[index]
+                if let relativeTo = kind.relativeTo {
+                    token.divisor = relativeTo == .input ? h : g
+                    guard token.divisor.squares > 0 else { continue }
+                }
+                means[index].tokens += 1
+                means[index].sum += kind.metric.value(token)
             }
-            means[index].tokens += 1
-            means[index].sum += kinds[index].metric.value(token)
         }
     }
 
