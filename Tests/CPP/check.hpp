@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * What the C++ tests share: checks that something throws, the fixture's tokens as prune::Data, and how a program runs its
- * tests. Include after prunecore.hpp.
+ * What the C++ tests share: checks that something throws, the fixture's tokens as prune::Data, and how a program runs
+ * its tests. Include after prunecore.hpp.
  */
 #ifndef CHECK_HPP
 #define CHECK_HPP
