@@ -28,7 +28,7 @@ PARITY = PYTHON_TESTS / "parity"  # where the marked tests are
 NUMERIC = (
     "parity",
     "importance",
-    "measuring",
+    "measures",
     "recovery",
     "generation",
     "hosts",

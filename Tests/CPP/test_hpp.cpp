@@ -344,9 +344,7 @@ void generating() {
 
 int main() {
   fixture f;
-  fixture_open(&f, "tiny");
-  REQUIRE(f.model != nullptr && f.data != nullptr);
-  try {
+  return run_with_fixture(f, "tiny", [] {
     library();
     spans();
     ownership();
@@ -358,9 +356,5 @@ int main() {
     evaluating();
     progress();
     generating();
-  } catch (const std::exception &error) {
-    check_count(0, __FILE__, __LINE__, error.what());
-  }
-  fixture_close(&f);
-  return check_report();
+  });
 }

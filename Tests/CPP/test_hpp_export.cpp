@@ -7,30 +7,9 @@
 #include <string>
 #include <vector>
 
-#include "check.h"
-
-extern "C" {
-#include "fixture.h"
-}
+#include "check.hpp"
 
 namespace {
-
-// Runs `body`, which must throw prune::Error with this status and a text that has `part` in it.
-template <typename Body> void check_throws(prune_status expected, const std::string &part, int line, Body &&body) {
-  try {
-    body();
-    check_count(0, __FILE__, line, "nothing was thrown");
-  } catch (const prune::Error &error) {
-    const bool fine = error.status() == expected && std::string(error.what()).find(part) != std::string::npos;
-    check_count(fine ? 1 : 0, __FILE__, line, "the wrong error was thrown");
-    if (!fine) std::printf("    %s: %s\n", error.name(), error.what());
-  }
-}
-#define CHECK_THROWS(expected, part, ...) check_throws((expected), (part), __LINE__, [&] { __VA_ARGS__; })
-
-prune::Data fixture_data() {
-  return prune::Data(prune::span<std::int32_t>(fixture_ids), prune::span<std::int64_t>(fixture_lengths));
-}
 
 const prune::Mask block0(std::vector<std::uint8_t>{0, 0, 1, 1});
 const prune::Mask half(std::vector<std::uint8_t>{1, 0, 0, 1});

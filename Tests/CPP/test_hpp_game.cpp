@@ -236,18 +236,12 @@ void shapley() {
 
 int main() {
   fixture f;
-  fixture_open(&f, "tiny");
-  REQUIRE(f.model != nullptr && f.data != nullptr);
-  try {
+  return run_with_fixture(f, "tiny", [] {
     ask_and_tell();
     options();
     saving_and_ownership();
     damages();
     choices();
     shapley();
-  } catch (const std::exception &error) {
-    check_count(0, __FILE__, __LINE__, error.what());
-  }
-  fixture_close(&f);
-  return check_report();
+  });
 }

@@ -316,14 +316,12 @@ void refusals() {
 } // namespace
 
 int main() {
-  fixture_open(&f, "tiny");
-  REQUIRE(f.model != nullptr && f.data != nullptr);
-  everything_offered();
-  what_is_overridden_is_offered();
-  evaluate_alone();
-  lifetimes();
-  results_that_cannot_be();
-  refusals();
-  fixture_close(&f);
-  return check_report();
+  return run_with_fixture(f, "tiny", [] {
+    everything_offered();
+    what_is_overridden_is_offered();
+    evaluate_alone();
+    lifetimes();
+    results_that_cannot_be();
+    refusals();
+  });
 }

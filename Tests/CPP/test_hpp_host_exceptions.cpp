@@ -331,12 +331,10 @@ void threads() {
 } // namespace
 
 int main() {
-  fixture_open(&f, "tiny");
-  REQUIRE(f.model != nullptr && f.data != nullptr);
-  exceptions_of_every_function();
-  exceptions_as_c_sees_them();
-  nested();
-  threads();
-  fixture_close(&f);
-  return check_report();
+  return run_with_fixture(f, "tiny", [] {
+    exceptions_of_every_function();
+    exceptions_as_c_sees_them();
+    nested();
+    threads();
+  });
 }

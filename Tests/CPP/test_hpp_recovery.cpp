@@ -186,14 +186,11 @@ int main() {
   tiny_model_make(&weights, tiny_default_shape(), 2407);
   tiny_model_write(&weights, "tiny_hpp");
   tiny_model_free(&weights);
-  try {
+  run_tests([] {
     values_and_files();
     training();
     options();
     moments_and_gradients();
-  } catch (const std::exception &error) {
-    std::printf("%s\n", error.what());
-    CHECK(false);
-  }
+  });
   return check_report();
 }

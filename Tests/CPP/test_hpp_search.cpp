@@ -7,28 +7,12 @@
 #include <type_traits>
 #include <vector>
 
-#include "check.h"
-
-extern "C" {
-#include "fixture.h"
-}
+#include "check.hpp"
 
 static_assert(!std::is_copy_constructible_v<prune::Search> && std::is_nothrow_move_constructible_v<prune::Search>);
 static_assert(std::is_nothrow_move_assignable_v<prune::Search>);
 
 namespace {
-
-template <typename Body> void check_throws(prune_status expected, const std::string &part, int line, Body &&body) {
-  try {
-    body();
-    check_count(0, __FILE__, line, "nothing was thrown");
-  } catch (const prune::Error &error) {
-    const bool fine = error.status() == expected && std::string(error.what()).find(part) != std::string::npos;
-    check_count(fine ? 1 : 0, __FILE__, line, "the wrong error was thrown");
-    if (!fine) std::printf("    %s: %s\n", error.name(), error.what());
-  }
-}
-#define CHECK_THROWS(expected, part, ...) check_throws((expected), (part), __LINE__, [&] { __VA_ARGS__; })
 
 // Sublayer u does u + 1, but 3 does nothing.
 double damage(const prune::Mask &mask) {
@@ -131,12 +115,9 @@ void on_a_model(const prune::Model &model, const prune::Data &data) {
 
 int main() {
   fixture f;
-  fixture_open(&f, "model");
-  REQUIRE(f.model != nullptr && f.data != nullptr);
-  const prune::Model model("model");
-  const prune::Data data{prune::span<std::int32_t>(fixture_ids), prune::span<std::int64_t>(fixture_lengths)};
-  ask_and_tell(model);
-  on_a_model(model, data);
-  fixture_close(&f);
-  return check_report();
+  return run_with_fixture(f, "model", [] {
+    const prune::Model model("model");
+    ask_and_tell(model);
+    on_a_model(model, fixture_data());
+  });
 }

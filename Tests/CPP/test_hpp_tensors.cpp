@@ -167,16 +167,14 @@ void from_dlpack() {
 } // namespace
 
 int main() {
-  fixture_open(&f, "tiny");
-  REQUIRE(f.model != nullptr && f.data != nullptr);
-  char *text = read_file("tiny", "config.json", nullptr);
-  config = text;
-  std::free(text);
-  from_tensors();
-  attached();
-  strided();
-  refusals();
-  from_dlpack();
-  fixture_close(&f);
-  return check_report();
+  return run_with_fixture(f, "tiny", [] {
+    char *text = read_file("tiny", "config.json", nullptr);
+    config = text;
+    std::free(text);
+    from_tensors();
+    attached();
+    strided();
+    refusals();
+    from_dlpack();
+  });
 }

@@ -38,6 +38,15 @@ def tales(tales_dir: Path) -> Iterator[pc.Model]:
         yield model
 
 
+@pytest.fixture(scope="module")
+def model(tales_dir: Path) -> Iterator[pc.Model]:
+    """The embedded model, opened for one module."""
+    import prunecore
+
+    with prunecore.open(tales_dir) as opened:
+        yield opened
+
+
 @pytest.fixture
 def folder(tales_dir: Path, tmp_path: Path) -> Path:
     """Where commands run; `model`, `text.jsonl` and `other.jsonl` lead to the embedded model."""

@@ -5,35 +5,13 @@
 #include "check.h"
 #include "fixture.h"
 #include "game.h"
+#include "game_run.h"
 
 enum {
     U = FIXTURE_SUBLAYERS
 };
 
 static fixture f;
-
-static prune_game_run_options in_batches(int64_t coalitions)
-{
-    prune_game_run_options options = PRUNE_GAME_RUN_OPTIONS_INIT;
-    options.batch_coalitions = coalitions;
-    return options;
-}
-
-static prune_game *fresh(prune_estimator estimator)
-{
-    prune_game *game = new_game(U, estimator, 6, 0);
-    REQUIRE(game != NULL);
-    return game;
-}
-
-static prune_game *uninterrupted(prune_estimator estimator)
-{
-    prune_game_run_options options = in_batches(3);
-    prune_game *game = fresh(estimator);
-    CHECK_OK(prune_model_shapley(f.model, f.data, game, &options));
-    CHECK(state_of(game).done);
-    return game;
-}
 
 typedef struct witness {
     prune_game *game;
@@ -85,7 +63,7 @@ static prune_status watched(prune_game *game, witness *w)
 
 static void batch_callbacks(void)
 {
-    prune_game *whole = uninterrupted(PRUNE_ESTIMATOR_EXACT), *game = fresh(PRUNE_ESTIMATOR_EXACT);
+    prune_game *whole = played_game(&f, PRUNE_ESTIMATOR_EXACT), *game = fresh_game(PRUNE_ESTIMATOR_EXACT);
     witness w = { 0 };
     double values[U];
     CHECK_OK(watched(game, &w));
@@ -108,10 +86,10 @@ static void stopped_anywhere(void)
                                                   PRUNE_ESTIMATOR_TRUNCATED, PRUNE_ESTIMATOR_RANDOM_SUBNETWORKS };
     size_t e;
     for (e = 0; e < sizeof estimators / sizeof estimators[0]; e++) {
-        prune_game *whole = uninterrupted(estimators[e]);
+        prune_game *whole = played_game(&f, estimators[e]);
         int at, calls = 2, failures = check_n_failed;
         for (at = 1; at < calls; at++) {
-            prune_game *game = fresh(estimators[e]), *loaded = NULL;
+            prune_game *game = fresh_game(estimators[e]), *loaded = NULL;
             witness w = { 0 }, on = { 0 }, count = { 0 };
             unsigned char *after;
             size_t n_after;
@@ -152,11 +130,11 @@ static int32_t stop_after(void *user_data, const prune_progress *progress)
 /* Stopped while a batch is evaluated: its coalitions are evaluated again, and all ends alike. */
 static void stopped_within(void)
 {
-    prune_game *whole = uninterrupted(PRUNE_ESTIMATOR_SURROGATE);
+    prune_game *whole = played_game(&f, PRUNE_ESTIMATOR_SURROGATE);
     int stops = 0, at;
     for (at = 0; at < 60; at++) {
         prune_game_run_options options = in_batches(3);
-        prune_game *game = fresh(PRUNE_ESTIMATOR_SURROGATE);
+        prune_game *game = fresh_game(PRUNE_ESTIMATOR_SURROGATE);
         int left = at;
         prune_coalition_options coalitions = PRUNE_COALITION_OPTIONS_INIT;
         prune_status status;
@@ -183,7 +161,7 @@ static void stopped_within(void)
 /* The game given back while it is played: the call keeps it alive. */
 static void released_within(void)
 {
-    prune_game *game = fresh(PRUNE_ESTIMATOR_EXACT);
+    prune_game *game = fresh_game(PRUNE_ESTIMATOR_EXACT);
     prune_game_state state = PRUNE_GAME_STATE_INIT;
     witness w = { 0 };
     w.release_at = 2;
@@ -195,7 +173,7 @@ static void released_within(void)
 /* Coalitions that the host asked for and never told are no reason to wait for ever. */
 static void asked_before(void)
 {
-    prune_game *whole = uninterrupted(PRUNE_ESTIMATOR_EXACT), *game = fresh(PRUNE_ESTIMATOR_EXACT);
+    prune_game *whole = played_game(&f, PRUNE_ESTIMATOR_EXACT), *game = fresh_game(PRUNE_ESTIMATOR_EXACT);
     uint8_t masks[5 * U];
     size_t count = 0;
     CHECK_OK(prune_game_ask(game, 5, masks, &count));
@@ -220,7 +198,7 @@ static void *play_alone(void *unused)
 /* One model, several games at once. */
 static void games_in_several_threads(void)
 {
-    prune_game *whole = uninterrupted(PRUNE_ESTIMATOR_SURROGATE);
+    prune_game *whole = played_game(&f, PRUNE_ESTIMATOR_SURROGATE);
     pthread_t thread[4];
     int i;
     for (i = 0; i < 4; i++) {

@@ -3,6 +3,7 @@
 #include "check.h"
 #include "fixture.h"
 #include "game.h"
+#include "game_run.h"
 
 enum {
     U = FIXTURE_SUBLAYERS,
@@ -13,39 +14,16 @@ static fixture f;          /* 2 blocks, 3 sequences */
 static fixture deep;       /* 4 blocks */
 static prune_data *single; /* one sequence: one batch of tokens */
 
-static prune_game_run_options in_batches(int64_t coalitions)
-{
-    prune_game_run_options options = PRUNE_GAME_RUN_OPTIONS_INIT;
-    options.batch_coalitions = coalitions;
-    return options;
-}
-
-static prune_game *fresh(prune_estimator estimator)
-{
-    prune_game *game = new_game(U, estimator, 6, 0);
-    REQUIRE(game != NULL);
-    return game;
-}
-
-static prune_game *played(prune_estimator estimator)
-{
-    prune_game_run_options options = in_batches(3);
-    prune_game *game = fresh(estimator);
-    CHECK_OK(prune_model_shapley(f.model, f.data, game, &options));
-    CHECK(state_of(game).done);
-    return game;
-}
-
 /* How many coalitions are evaluated together changes nothing but the work. */
 static void batch_sizes_change_only_the_work(void)
 {
-    prune_game *whole = played(PRUNE_ESTIMATOR_SURROGATE);
+    prune_game *whole = played_game(&f, PRUNE_ESTIMATOR_SURROGATE);
     static const int64_t sizes[] = { 0, 16, 8, 4, 2, 1 }; /* each but the first splits the one before it */
     int64_t least = 0;
     size_t i;
     for (i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
         prune_game_run_options options = in_batches(sizes[i]);
-        prune_game *game = fresh(PRUNE_ESTIMATOR_SURROGATE);
+        prune_game *game = fresh_game(PRUNE_ESTIMATOR_SURROGATE);
         CHECK_OK(prune_model_shapley(f.model, f.data, game, &options));
         CHECK(same_values(whole, game, U));
         CHECK(state_of(game).sublayers_naive == state_of(whole).sublayers_naive);
@@ -94,12 +72,12 @@ static void sublayer_counters(void)
 /* A bound on the work: never passed, and the game can be played on afterwards. */
 static void sublayer_budget(void)
 {
-    prune_game *whole = played(PRUNE_ESTIMATOR_EXACT);
+    prune_game *whole = played_game(&f, PRUNE_ESTIMATOR_EXACT);
     int64_t full = state_of(whole).sublayers_computed, budget;
     CHECK(full > 15);
     for (budget = 1; budget <= full + 5; budget += 4) {
         prune_game_run_options options = in_batches(3);
-        prune_game *game = fresh(PRUNE_ESTIMATOR_EXACT);
+        prune_game *game = fresh_game(PRUNE_ESTIMATOR_EXACT);
         options.sublayer_budget = budget;
         CHECK_OK(prune_model_shapley(f.model, f.data, game, &options));
         CHECK(state_of(game).sublayers_computed <= budget && state_of(game).outstanding == 0);
@@ -150,7 +128,7 @@ static void run_option_refusals(void)
 {
     static const int32_t high[U] = { 0, 1, 2, 4 }, low[U] = { 0, -2, 1, 2 }, nobody[U] = { 0, 1, 3, 3 },
                          none[U] = { -1, -1, -1, -1 };
-    prune_game *game = fresh(PRUNE_ESTIMATOR_EXACT), *three = new_game(3, PRUNE_ESTIMATOR_EXACT, 0, 0);
+    prune_game *game = fresh_game(PRUNE_ESTIMATOR_EXACT), *three = new_game(3, PRUNE_ESTIMATOR_EXACT, 0, 0);
     unsigned char *before, *after;
     size_t n_before, n_after;
     static const int32_t wrong[2] = { 999, 1 };

@@ -4,13 +4,12 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import prunecore as pc
 import pytest
+from commands import only_json, run
 
 LETTERS = "ABCD"
 
@@ -40,24 +39,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory, tales_dir: Path) -> Path:
     return root
 
 
-def run(folder: Path, arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "prunecore", *arguments.split()],
-        check=False,
-        capture_output=True,
-        text=True,
-        cwd=folder,
-    )
-
-
-def only_json(folder: Path, arguments: str) -> Any:
-    done = run(folder, f"{arguments} --json")
-    assert (done.returncode, done.stderr) == (0, "")
-    return json.loads(done.stdout)
+def record_of(folder: Path, arguments: str) -> Any:
+    return only_json(run(folder, f"{arguments} --json"))
 
 
 def test_choices_command_reads_an_mmlu_directory_with_shots(folder: Path, tales: pc.Model) -> None:
-    record = only_json(folder, "evaluate model --choices mmlu --shots 2 --mask mask.json")
+    record = record_of(folder, "evaluate model --choices mmlu --shots 2 --mask mask.json")
     data = pc.Data.from_choices(folder / "mmlu", tales, shots=2)
     found = tales.evaluate_choices(data, pc.Mask.load(folder / "mask.json"))
     shown = record["choices"]
@@ -73,7 +60,7 @@ def test_choices_command_reads_an_mmlu_directory_with_shots(folder: Path, tales:
 
 @pytest.mark.parametrize("scoring", ["sum", "mean"])
 def test_questions_and_text_in_one_go(folder: Path, tales: pc.Model, scoring: str) -> None:
-    record = only_json(
+    record = record_of(
         folder,
         f"evaluate model --choices sums.jsonl --scoring {scoring} --limit 5 --seed 2"
         " --data text.jsonl --sequence-length 32",
@@ -95,7 +82,7 @@ def test_questions_and_text_in_one_go(folder: Path, tales: pc.Model, scoring: st
 
 
 def test_choices_command_takes_examples_from_a_file(folder: Path, tales: pc.Model) -> None:
-    record = only_json(
+    record = record_of(
         folder,
         "evaluate model --choices sums.jsonl --examples shown.jsonl --shots 1 --out o/r.json",
     )
@@ -107,7 +94,7 @@ def test_choices_command_takes_examples_from_a_file(folder: Path, tales: pc.Mode
 
 def test_choices_command_prints_a_table(folder: Path, tales: pc.Model) -> None:
     done = run(folder, "evaluate model --choices mmlu --data text.jsonl --limit 6")
-    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stderr == ""
     data = pc.Data.from_choices(folder / "mmlu", tales, limit=6)
     found = tales.evaluate_choices(data)
     assert f"{100 * found.accuracy:.1f} +- {100 * (found.standard_error or 0):.1f} %" in done.stdout
@@ -132,7 +119,7 @@ def test_choices_command_prints_a_table(folder: Path, tales: pc.Model) -> None:
     ],
 )
 def test_bad_input_of_choices_gives_one_sentence(folder: Path, arguments: str, words: str) -> None:
-    done = run(folder, f"evaluate model {arguments}")
-    assert (done.returncode, done.stdout) == (2, "")
+    done = run(folder, f"evaluate model {arguments}", 2)
+    assert done.stdout == ""
     assert done.stderr.startswith("prunecore: ") and words in done.stderr
     assert len(done.stderr.splitlines()) == 1

@@ -6,16 +6,15 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import prunecore as pc
 import pytest
+from commands import COMMAND, only_json, run
 from processes import HANG, begun, wait_until
 
-COMMAND = [sys.executable, "-m", "prunecore"]
 MASK = pc.Mask.remove(["attn.6", "attn.8"], 12)
 
 
@@ -32,22 +31,13 @@ def files(tales_dir: Path, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def run(folder: Path, line: str, code: int = 0) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(
-        [*COMMAND, *line.split()], check=False, capture_output=True, encoding="utf-8", cwd=folder
-    )
-    assert done.returncode == code, done.stderr
-    return done
-
-
 def recover(folder: Path, options: str) -> dict[str, Any]:
     done = run(
         folder,
         "recover model --mask mask.json --data text.jsonl --limit 16 --sequence-length 128 --json "
         + options,
     )
-    assert done.stderr == ""
-    return dict(json.loads(done.stdout))
+    return dict(only_json(done))
 
 
 def test_closed_form_is_that_of_the_library(files: Path, tales: pc.Model) -> None:

@@ -4,18 +4,16 @@
 from __future__ import annotations
 
 import json
-import random
 import re
 import signal
 from pathlib import Path
 
 import prunecore as pc
 import pytest
-from commands import on_terminal, only_json, run, stopped
+from checkpoints import killed, told_of
+from commands import SMALL, on_terminal, only_json, run, stopped, write_questions
 from PIL import Image
 from prunecore.cli.app import main
-
-SMALL = "--data text.jsonl --sequence-length 24 --limit 2"
 
 
 def test_search_command_writes_the_mask_of_the_library(folder: Path, tales: pc.Model) -> None:
@@ -95,11 +93,7 @@ def test_search_command_takes_scores_and_masks_of_other_commands(folder: Path) -
 
 
 def test_search_command_takes_questions(folder: Path) -> None:
-    questions = [
-        {"question": "What is two and two?", "choices": ["three", "four", "five"], "answer": 1},
-        {"question": "What colour is the sky?", "choices": ["blue", "red"], "answer": 0},
-    ]
-    (folder / "q.jsonl").write_text("".join(json.dumps(row) + "\n" for row in questions))
+    write_questions(folder)
     base = "search model --choices q.jsonl --granularity block --remove 1 --json"
     found = only_json(run(folder, f"{base} --measure choice_loss --scoring mean"))
     assert found["provenance"]["measure"] == "choice_loss" and found["state"]["damage"] > 0
@@ -141,27 +135,11 @@ def test_bad_input_of_the_search_command_is_one_sentence(
 LONG = "--data text.jsonl --sequence-length 64 --limit 6 --remove 5 --threads 1 --seed 1"
 
 
-def told_of(file: Path) -> int:
-    """Damages that a checkpoint holds; 0 if it is not there."""
-    if not file.exists():
-        return 0
-    with pc.Search.load(file.read_bytes().partition(b"\n")[2]) as search:
-        return search.state.told
-
-
 def test_killed_searches_end_with_the_same_mask(folder: Path) -> None:
     arguments = f"search model {LONG}"
     whole = only_json(run(folder, f"{arguments} --json"))
     arguments += " --checkpoint kept --out parts.json"
-    rng, told = random.Random(1), [0]
-    for _ in range(3):
-        code = stopped(folder, arguments, signal.SIGKILL, rng.randint(5, 8)).returncode
-        if code == 0:
-            break
-        assert code == -signal.SIGKILL and not (folder / "parts.json").exists()
-        told.append(told_of(folder / "kept"))
-        assert told[-1] > told[-2]
-    assert len(told) > 1, "the command wrote too few checkpoints to be killed at one"
+    killed(folder, arguments, folder / "kept", pc.Search, seed=1)
     parts = only_json(run(folder, f"{arguments} --json"))
     assert parts == whole
     assert pc.Mask.load(folder / "parts.json").removed == whole["removed"]
@@ -171,10 +149,10 @@ def test_ctrl_c_ends_the_search_command_with_130_and_keeps_the_checkpoint(folder
     arguments = f"search model {LONG} --checkpoint kept --out mask.json"
     done = stopped(folder, arguments, signal.SIGINT, 5)
     assert (done.returncode, done.stderr) == (130, "prunecore: cancelled\n")
-    told = told_of(folder / "kept")
+    told = told_of(folder / "kept", pc.Search)
     assert told > 0 and not (folder / "mask.json").exists()
     run(folder, arguments)
-    assert told_of(folder / "kept") > told and (folder / "mask.json").exists()
+    assert told_of(folder / "kept", pc.Search) > told and (folder / "mask.json").exists()
     wrong = run(folder, arguments.replace("--remove 5", "--remove 4"), 2).stderr
     assert "another run" in wrong and "budget" in wrong
 

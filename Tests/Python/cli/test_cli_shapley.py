@@ -4,16 +4,14 @@
 from __future__ import annotations
 
 import json
-import random
 import signal
 from pathlib import Path
 
 import numpy as np
 import prunecore as pc
 import pytest
-from commands import on_terminal, only_json, run, stopped
-
-SMALL = "--data text.jsonl --sequence-length 24 --limit 2"
+from checkpoints import killed, told_of
+from commands import SMALL, on_terminal, only_json, run, stopped, write_questions
 
 
 def test_shapley_command_writes_the_scores_of_the_library(folder: Path, tales: pc.Model) -> None:
@@ -93,11 +91,7 @@ def test_prune_and_curve_commands_take_shapley_scores(folder: Path, tales: pc.Mo
 
 
 def test_shapley_command_takes_questions(folder: Path) -> None:
-    questions = [
-        {"question": "What is two and two?", "choices": ["three", "four", "five"], "answer": 1},
-        {"question": "What colour is the sky?", "choices": ["blue", "red"], "answer": 0},
-    ]
-    (folder / "q.jsonl").write_text("".join(json.dumps(row) + "\n" for row in questions))
+    write_questions(folder)
     base = "shapley model --choices q.jsonl --granularity block --estimator leave_one_out --json"
     loss = only_json(run(folder, f"{base} --measure choice_loss --scoring mean"))
     assert loss["provenance"]["measure"] == "choice_loss" and loss["provenance"]["cap"] is None
@@ -165,29 +159,12 @@ def test_shapley_command_refuses_the_checkpoint_of_another_run(folder: Path) -> 
 LONG = "--data text.jsonl --sequence-length 64 --limit 6 --budget 400 --threads 1"
 
 
-def told_of(file: Path) -> int:
-    """Worths that a checkpoint holds; 0 if it is not there."""
-    if not file.exists():
-        return 0
-    with pc.Game.load(file.read_bytes().partition(b"\n")[2]) as game:
-        return game.state.told
-
-
 @pytest.mark.parametrize("estimator", ["surrogate", "truncated"])
 def test_killed_runs_end_with_the_same_numbers(folder: Path, estimator: str) -> None:
     arguments = f"shapley model {LONG} --estimator {estimator}"
     run(folder, f"{arguments} --out whole.json")
     arguments += " --checkpoint game --out parts.json"
-    rng, kills, told = random.Random(estimator), 0, [0]
-    for _ in range(3):
-        code = stopped(folder, arguments, signal.SIGKILL, rng.randint(5, 8)).returncode
-        if code == 0:
-            break
-        assert code == -signal.SIGKILL and not (folder / "parts.json").exists()
-        kills += 1
-        told.append(told_of(folder / "game"))
-        assert told[-1] > told[-2]
-    assert kills > 0, "the command wrote too few checkpoints to be killed at one"
+    told = killed(folder, arguments, folder / "game", pc.Game, seed=estimator)
     assert told[1] < 400
     run(folder, arguments)
     whole, parts = (json.loads((folder / f"{n}.json").read_text()) for n in ("whole", "parts"))
@@ -198,10 +175,10 @@ def test_ctrl_c_ends_the_shapley_command_with_130_and_keeps_the_checkpoint(folde
     arguments = f"shapley model {LONG} --checkpoint game --out scores.json"
     done = stopped(folder, arguments, signal.SIGINT, 5)
     assert (done.returncode, done.stderr) == (130, "prunecore: cancelled\n")
-    assert 0 < told_of(folder / "game") < 400
+    assert 0 < told_of(folder / "game", pc.Game) < 400
     assert not (folder / "scores.json").exists()
     run(folder, arguments)
-    assert told_of(folder / "game") == 400 and (folder / "scores.json").exists()
+    assert told_of(folder / "game", pc.Game) == 400 and (folder / "scores.json").exists()
 
 
 def test_shapley_command_shows_how_the_estimate_settles(folder: Path) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import prunecore as pc
 import pytest
+from commands import only_json, run
 from PIL import Image
 
 RUNS_BLOCKS_OF = {"docs/tasks.md": ("python", "sh")}
@@ -25,16 +26,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory, tales_dir: Path) -> Path:
     root = tmp_path_factory.mktemp("tasks")
     (root / "model").symlink_to(tales_dir)
     return root
-
-
-def run(folder: Path, arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "prunecore", "tasks", "model", *arguments.split()],
-        check=False,
-        capture_output=True,
-        text=True,
-        cwd=folder,
-    )
 
 
 ALL_DATA = " ".join(f"--data {text}=model/{text}.jsonl" for text in TEXTS)
@@ -51,16 +42,8 @@ def whole(folder: Path, page: str, repository_root: Path) -> dict[str, Any]:
     """What the command of the documentation writes."""
     (command,) = re.findall(r"^prunecore tasks (.*?)\n```", page, re.DOTALL | re.MULTILINE)
     (folder / "examples").symlink_to(repository_root / "examples")
-    arguments = command.replace("\\\n", " ").split()
-    done = subprocess.run(
-        [sys.executable, "-m", "prunecore", "tasks", *arguments, "--json"],
-        check=False,
-        capture_output=True,
-        text=True,
-        cwd=folder,
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    record: dict[str, Any] = json.loads(done.stdout)
+    arguments = command.replace("\\\n", " ")
+    record: dict[str, Any] = only_json(run(folder, f"tasks {arguments} --json"))
     return record
 
 
@@ -137,11 +120,10 @@ def test_help_lists_the_tasks_command(folder: Path) -> None:
 def test_tasks_command_writes_what_the_call_returns(folder: Path, tales: pc.Model) -> None:
     done = run(
         folder,
-        f"{ALL_DATA} {SMALL} --granularity attention --metric cosine --remove 3"
+        f"tasks model {ALL_DATA} {SMALL} --granularity attention --metric cosine --remove 3"
         " --combine importance --steps 3 --out small --json",
     )
-    assert (done.returncode, done.stderr) == (0, "")
-    record = json.loads(done.stdout)
+    record = only_json(done)
     data = {text: pc.Data.from_text(tales.directory / f"{text}.jsonl", tales, 64) for text in TEXTS}
     found = pc.compare_tasks(
         tales,
@@ -177,8 +159,9 @@ def test_tasks_command_writes_three_pictures(folder: Path, whole: dict[str, Any]
 
 def test_tasks_command_prints_tables_within_80_columns(folder: Path) -> None:
     pair = "--data a=model/stories.jsonl --data b=model/maths.jsonl --data a=model/plays.jsonl"
-    done = run(folder, f"{pair} {SMALL} --metric cosine --granularity block --remove 2 --out t")
-    assert (done.returncode, done.stderr) == (0, "")
+    options = f"{SMALL} --metric cosine --granularity block --remove 2 --out t"
+    done = run(folder, f"tasks model {pair} {options}")
+    assert done.stderr == ""
     record = json.loads((folder / "t" / "tasks.json").read_text())
     assert record["tasks"] == ["a", "b"]  # two files are one task
     for words in (
@@ -212,8 +195,8 @@ def test_tasks_command_prints_tables_within_80_columns(folder: Path) -> None:
 def test_bad_input_of_the_tasks_command_gives_one_sentence_and_exit_code_2(
     folder: Path, arguments: str, words: str
 ) -> None:
-    done = run(folder, arguments)
-    assert (done.returncode, done.stdout) == (2, "")
+    done = run(folder, f"tasks model {arguments}", 2)
+    assert done.stdout == ""
     assert done.stderr.startswith("prunecore: ") and words in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert not (folder / "o").exists()

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +22,6 @@ SHORT = pc.Data(np.random.default_rng(1).integers(0, 2048, (2, 24)))
 @pytest.fixture(scope="module", autouse=True)
 def _one_thread() -> None:
     torch.set_num_threads(1)  # the model is small: a second thread costs more than it brings
-
-
-@pytest.fixture(scope="module")
-def model(tales_dir: Path) -> Iterator[pc.Model]:
-    with pc.open(tales_dir) as opened:
-        yield opened
 
 
 @pytest.fixture(scope="module")

@@ -14,11 +14,6 @@ Array = npt.NDArray[np.float64]
 
 
 @pytest.fixture(scope="module")
-def model(tales_dir: Path) -> pc.Model:
-    return pc.open(tales_dir)
-
-
-@pytest.fixture(scope="module")
 def data(model: pc.Model, tales_dir: Path) -> pc.Data:
     text = pc.Data.from_text(tales_dir / "plays.jsonl", model, sequence_length=48, limit=3)
     return pc.Data([row[: 48 - 7 * i] for i, row in enumerate(text.sequences)])

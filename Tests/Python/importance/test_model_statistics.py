@@ -13,11 +13,6 @@ STATIC = tuple(name for name in pc.STATIC_METRICS if name != "magnitude")
 
 
 @pytest.fixture(scope="module")
-def model(tales_dir: Path) -> pc.Model:
-    return pc.open(tales_dir)
-
-
-@pytest.fixture(scope="module")
 def data(model: pc.Model, tales_dir: Path) -> pc.Data:
     return pc.Data.from_text(tales_dir / "maths.jsonl", model, sequence_length=32, limit=6)
 

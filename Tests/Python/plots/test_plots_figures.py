@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import prunecore as pc
 import pytest
+from figures import check_texts_are_apart, texts
 from matplotlib.figure import Figure
 from prunecore.plots import heat_map, importance, pruning_curves, save_figure
 
@@ -35,12 +36,6 @@ def curve_of(metric: str, granularity: str) -> pc.Curve:
         tuple(scores.prune(n) for n in points),
         tuple(pc.Cost(n, 1000 - 100 * n, 2000, 30) for n in points),
     )
-
-
-def texts(figure: Figure) -> list[str]:
-    from matplotlib.text import Text
-
-    return [text.get_text() for text in figure.findobj(Text) if text.get_text()]
 
 
 def test_importance_shows_shares_of_the_largest() -> None:
@@ -130,39 +125,7 @@ def test_texts_of_a_figure_do_not_overlap() -> None:
         pruning_curves([curve_of(metric, "block") for metric in pc.METRICS]),
         heat_map(scores_of(), pc.METRICS),
     ):
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-        canvas = FigureCanvasAgg(figure)
-        canvas.draw()
-        renderer = canvas.get_renderer()
-        boxes = []
-        for panel in figure.axes:
-            if not panel.get_visible():
-                continue
-            artists = [panel.title, panel.xaxis.label, panel.yaxis.label]
-            for axis in (panel.xaxis, panel.yaxis):
-                low, high = sorted(axis.get_view_interval())  # matplotlib draws no others
-                ticks = [tick for tick in axis.get_major_ticks() if low <= tick.get_loc() <= high]
-                artists += [tick.label1 for tick in ticks if tick.label1.get_visible()]
-            boxes += [
-                (artist.get_text(), artist.get_window_extent(renderer))
-                for artist in artists
-                if artist.get_text() and artist.get_visible()
-            ]
-        boxes += [("legend", legend.get_window_extent(renderer)) for legend in figure.legends]
-        assert len(boxes) > 8
-        width, height = canvas.get_width_height()
-        for index, (name, box) in enumerate(boxes):
-            assert box.x0 >= -1 and box.y0 >= -1, name
-            assert box.x1 <= width + 1 and box.y1 <= height + 1, name
-            for other_name, other in boxes[index + 1 :]:
-                apart = (
-                    box.x1 <= other.x0 + 1
-                    or other.x1 <= box.x0 + 1
-                    or box.y1 <= other.y0 + 1
-                    or other.y1 <= box.y0 + 1
-                )
-                assert apart, (name, other_name)
+        check_texts_are_apart(figure)
 
 
 def test_the_same_figure_gives_the_same_bytes(tmp_path: Path) -> None:

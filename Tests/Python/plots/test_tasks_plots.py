@@ -9,9 +9,7 @@ from pathlib import Path
 import numpy as np
 import prunecore as pc
 import pytest
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.text import Text
+from figures import check_texts_are_apart, texts
 
 N_BLOCKS = 8
 NAMES = ("stories", "school maths", "plays", "a rather long name")
@@ -51,10 +49,6 @@ def comparison_of(n_tasks: int, granularity: str = "block") -> pc.TaskComparison
         combined_losses=combined,
         provenance={},
     )
-
-
-def texts(figure: Figure) -> list[str]:
-    return [text.get_text() for text in figure.findobj(Text) if text.get_text()]
 
 
 def test_correlations_are_written_into_their_cells() -> None:
@@ -119,46 +113,7 @@ def test_one_panel_for_each_pair_of_tasks() -> None:
 @pytest.mark.parametrize("kind", ["spearman", "damage", "pareto"])
 def test_texts_of_task_figures_do_not_overlap(kind: str, n_tasks: int, granularity: str) -> None:
     found = comparison_of(n_tasks, granularity)
-    figure = found.plot(kind=kind)  # type: ignore[arg-type]
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    renderer = canvas.get_renderer()
-    boxes = []
-    for panel in figure.axes:
-        if not panel.get_visible():
-            continue
-        artists = [panel.title, panel.xaxis.label, panel.yaxis.label, *panel.texts]
-        for axis in (panel.xaxis, panel.yaxis):
-            low, high = sorted(axis.get_view_interval())  # matplotlib draws no others
-            ticks = [tick for tick in axis.get_major_ticks() if low <= tick.get_loc() <= high]
-            for tick in ticks:
-                artists += [
-                    label
-                    for label in (tick.label1, tick.label2)  # a colour bar's are at its right
-                    if label.get_visible()
-                ]
-        boxes += [
-            (artist.get_text(), artist.get_window_extent(renderer))
-            for artist in artists
-            if artist.get_text() and artist.get_visible()
-        ]
-    boxes += [("legend", legend.get_window_extent(renderer)) for legend in figure.legends]
-    title = figure.get_suptitle()
-    if title:
-        boxes.append((title, figure._suptitle.get_window_extent(renderer)))
-    assert len(boxes) > 8
-    width, height = canvas.get_width_height()
-    for index, (name, box) in enumerate(boxes):
-        assert box.x0 >= -1 and box.y0 >= -1, name
-        assert box.x1 <= width + 1 and box.y1 <= height + 1, name
-        for other_name, other in boxes[index + 1 :]:
-            apart = (
-                box.x1 <= other.x0 + 1
-                or other.x1 <= box.x0 + 1
-                or box.y1 <= other.y0 + 1
-                or other.y1 <= box.y0 + 1
-            )
-            assert apart, (name, other_name)
+    check_texts_are_apart(found.plot(kind=kind))  # type: ignore[arg-type]
 
 
 def test_files_are_the_same_bytes_every_time(tmp_path: Path) -> None:

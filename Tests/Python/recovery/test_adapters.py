@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +12,6 @@ import prunecore as pc
 import pytest
 
 MASK = pc.Mask.remove(["attn.3", "ffn.5", "block.8"], 12)
-
-
-@pytest.fixture(scope="module")
-def model(tales_dir: Path) -> Iterator[pc.Model]:
-    with pc.open(tales_dir) as opened:
-        yield opened
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +12,6 @@ import pytest
 
 MASK = pc.Mask.remove(["attn.6", "attn.8"], 12)
 SMALL: dict[str, Any] = {"rank": 4, "step_tokens": 256, "seed": 3, "ridge": 1e-3}
-
-
-@pytest.fixture(scope="module")
-def model(tales_dir: Path) -> Iterator[pc.Model]:
-    with pc.open(tales_dir) as opened:
-        yield opened
 
 
 @pytest.fixture(scope="module")

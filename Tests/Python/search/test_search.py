@@ -6,7 +6,6 @@ from __future__ import annotations
 import pickle
 from collections.abc import Callable
 from itertools import combinations
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -45,11 +44,6 @@ class Damages:
 
 
 BY_BLOCK = [[2 * block, 2 * block + 1] for block in range(BLOCKS)]
-
-
-@pytest.fixture(scope="module")
-def model(tales_dir: Path) -> pc.Model:
-    return pc.open(tales_dir)
 
 
 def run(search: pc.Search, damages: Callable[[Array], Array], batch: int = 64) -> pc.Search:

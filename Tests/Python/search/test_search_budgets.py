@@ -12,11 +12,6 @@ import pytest
 
 
 @pytest.fixture(scope="module")
-def model(tales_dir: Path) -> pc.Model:
-    return pc.open(tales_dir)
-
-
-@pytest.fixture(scope="module")
 def data(model: pc.Model, tales_dir: Path) -> pc.Data:
     return pc.Data.from_text(tales_dir / "maths.jsonl", model, 24, limit=2)
 

@@ -7,21 +7,17 @@ import itertools
 import json
 import math
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import prunecore as pc
 import pytest
-from PIL import Image
-from prunecore._native.run_file import RunFile
+from checkpoints import Stop, fill_the_disk, run_in_parts
+from figures import check_picture
 
 BLOCKS = 12
-
-
-@pytest.fixture(scope="module")
-def model(tales_dir: Path) -> pc.Model:
-    return pc.open(tales_dir)
 
 
 @pytest.fixture(scope="module")
@@ -228,10 +224,6 @@ def test_search_result_comes_back_from_json(model: pc.Model, data: pc.Data, tmp_
             pc.SearchResult.load(tmp_path / "wrong.json")
 
 
-class Stop(Exception):
-    """Stands for whatever ends a run."""
-
-
 @pytest.mark.parametrize(
     "options",
     [
@@ -246,23 +238,12 @@ def test_stopped_runs_end_with_the_same_result(
 ) -> None:
     options = {**options, "batch_masks": 10, "seed": 2}
     whole = model.search(data, **options)
-    told = [0]
 
-    def progress(found: pc.SearchProgress) -> None:
-        assert found.state.told > told[-1]  # what was done before is not done again
+    def check(found: pc.SearchProgress) -> None:
         assert found.mask.n_blocks == BLOCKS and found.seconds >= 0
-        told.append(found.state.told)
-        if len(told) % 2 == 0:
-            raise Stop
 
-    for runs in itertools.count(1):  # noqa: B007  used after the loop
-        try:
-            found = model.search(data, **options, checkpoint=file, progress=progress)
-            break
-        except Stop:
-            held = file.read_bytes().partition(b"\n")[2]
-            assert pc.Search.load(held).state.told == told[-1]
-    assert runs > 2
+    call = partial(model.search, data, **options)
+    found = run_in_parts(call, file, pc.Search, each=check)
     assert found.to_dict() == whole.to_dict()
     content = file.read_bytes()
     # A run that is over is read, not run again.
@@ -315,14 +296,7 @@ def test_checkpoint_of_a_search_is_of_its_model_data_and_options(
 def test_failing_writes_stop_the_search(
     model: pc.Model, data: pc.Data, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    saved = RunFile.save
-
-    def save(self: RunFile, held: bytes) -> None:
-        if self.path.exists():
-            raise pc.FileError("the disk is full")
-        saved(self, held)
-
-    monkeypatch.setattr(RunFile, "save", save)
+    fill_the_disk(monkeypatch)
     with pytest.raises(pc.FileError, match="the disk is full"):
         model.search(data, granularity="block", remove=2, checkpoint=file)
 
@@ -356,8 +330,7 @@ def test_search_result_draws_its_path(model: pc.Model, data: pc.Data, tmp_path: 
     kept = [100 * step.parameters / start for step in found.path]
     np.testing.assert_allclose(np.asarray(right.lines[0].get_ydata()), kept)
     assert len(right.lines) == 2 and "sublayers" in left.get_xlabel()
-    with Image.open(tmp_path / "path.png") as image:
-        assert image.width > 500 and len(image.convert("L").getcolors() or []) > 8
+    check_picture(tmp_path / "path.png")
     drawn = model.search(data, "evolutionary", "block", remove=3, generations=4)
     axes = drawn.plot().axes[0]
     assert list(axes.lines[0].get_xdata()) == [step.told for step in drawn.path]

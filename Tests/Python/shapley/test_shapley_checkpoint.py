@@ -5,12 +5,14 @@ from __future__ import annotations
 
 import json
 import os
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import prunecore as pc
 import pytest
+from checkpoints import fill_the_disk, run_in_parts
 from prunecore._native.run_file import RunFile
 
 RUN = {"data_sha256": "a" * 64, "cap": 7.5, "seed": 0, "budget": None}
@@ -118,11 +120,6 @@ def test_failed_write_leaves_the_file_as_it_was(
 
 
 @pytest.fixture(scope="module")
-def model(tales_dir: Path) -> pc.Model:
-    return pc.open(tales_dir)
-
-
-@pytest.fixture(scope="module")
 def data(model: pc.Model, tales_dir: Path) -> pc.Data:
     return pc.Data.from_text(tales_dir / "maths.jsonl", model, 24, limit=2)
 
@@ -136,10 +133,6 @@ def same(one: pc.ShapleyScores, two: pc.ShapleyScores) -> bool:
     )
 
 
-class Stop(Exception):
-    """Stands for whatever ends a run."""
-
-
 @pytest.mark.parametrize("estimator", ["surrogate", "truncated", "random_subnetworks", "exact"])
 def test_stopped_runs_end_with_the_same_numbers(
     model: pc.Model, data: pc.Data, file: Path, estimator: str
@@ -151,23 +144,8 @@ def test_stopped_runs_end_with_the_same_numbers(
         "batch_coalitions": 8,
     }
     whole = model.shapley(data, **options)
-    runs, told = 0, [0]
-
-    def progress(found: pc.GameProgress) -> None:
-        assert found.state.told > told[-1]  # what was done before is not done again
-        told.append(found.state.told)
-        if len(told) % 2 == 0:
-            raise Stop
-
-    while True:
-        runs += 1
-        try:
-            found = model.shapley(data, **options, checkpoint=file, progress=progress)
-            break
-        except Stop:
-            held = file.read_bytes().partition(b"\n")[2]
-            assert pc.Game.load(held).state.told == told[-1]
-    assert runs > 2 and same(found, whole)
+    found = run_in_parts(partial(model.shapley, data, **options), file, pc.Game)
+    assert same(found, whole)
     # A run that is over is read, not played again.
     again = model.shapley(data, **options, checkpoint=file, progress=lambda _: pytest.fail("told"))
     assert same(again, whole) and again.provenance == whole.provenance
@@ -226,13 +204,6 @@ def test_places_that_cannot_be_written_are_known_at_once(
 def test_failing_writes_stop_the_game(
     model: pc.Model, data: pc.Data, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    saved = RunFile.save
-
-    def save(self: RunFile, game: bytes) -> None:
-        if self.path.exists():
-            raise pc.FileError("the disk is full")
-        saved(self, game)
-
-    monkeypatch.setattr(RunFile, "save", save)
+    fill_the_disk(monkeypatch)
     with pytest.raises(pc.FileError, match="the disk is full"):
         model.shapley(data, granularity="block", budget=20, checkpoint=file)

@@ -18,11 +18,6 @@ SIX = [["block.0", "block.1"], ["attn.2", "ffn.3"], ["ffn.2"], ["block.5", 9], [
 
 
 @pytest.fixture(scope="module")
-def model(tales_dir: Path) -> pc.Model:
-    return pc.open(tales_dir)
-
-
-@pytest.fixture(scope="module")
 def data(model: pc.Model, tales_dir: Path) -> pc.Data:
     return pc.Data.from_text(tales_dir / "maths.jsonl", model, 24, limit=3)
 

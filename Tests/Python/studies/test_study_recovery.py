@@ -3,20 +3,16 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 
 import prunecore as pc
 import pytest
-from PIL import Image
 from prunecore.cli.recovery_tables import study_markdown
 from prunecore.data.text import documents, load_tokenizer, tokenize
 from prunecore.data.text_split import split_by_document
 from prunecore.plots import recovery_losses
 from prunecore.studies.study_recovery import METHODS
+from study_checks import check_file, written_by_command
 
 
 @pytest.fixture(scope="module")
@@ -68,15 +64,7 @@ def test_losses_are_those_of_the_library(
 
 
 def test_recovery_study_comes_back_from_its_file(study: pc.RecoveryStudy, tmp_path: Path) -> None:
-    study.save(tmp_path / "study.json")
-    assert pc.RecoveryStudy.load(tmp_path / "study.json") == study
-    record = study.to_dict()
-    with pytest.raises(pc.FormatError, match="format"):
-        pc.RecoveryStudy.from_dict({})
-    with pytest.raises(pc.UnsupportedError, match="version 2"):
-        pc.RecoveryStudy.from_dict({**record, "version": 2})
-    with pytest.raises(pc.FormatError, match="damaged"):
-        pc.RecoveryStudy.from_dict({**record, "points": [{}]})
+    check_file(study, tmp_path / "study.json")
 
 
 def test_markdown_of_the_recovery_study_has_every_number(study: pc.RecoveryStudy) -> None:
@@ -129,25 +117,6 @@ def test_recovery_study_keeps_documents_on_one_side(
 
 
 def test_the_command_writes_table_json_and_figure(tmp_path: Path) -> None:
-    options = (
-        "study recovery --quick --most 2 --steps 2 --step-tokens 256 --granularity attention,block "
-        "--rank 4 --out made --json"
-    )
-    done = subprocess.run(
-        [sys.executable, "-m", "prunecore", *options.split()],
-        check=False,
-        capture_output=True,
-        encoding="utf-8",
-        cwd=tmp_path,
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    record: dict[str, Any] = json.loads(done.stdout)
-    made = tmp_path / "made"
-    assert json.loads((made / "recovery.json").read_text()) == record
-    assert pc.RecoveryStudy.load(made / "recovery.json").methods == [
-        "pruned", "bias", "closed_form", "kl_from_zero", "kl",
-    ]  # fmt: skip
-    names = {"recovery.json", "recovery.md", "recovery.png", "recovery.svg"}
-    assert {path.name for path in made.iterdir()} == names
-    with Image.open(made / "recovery.png") as image:
-        assert image.width > 500 and len(image.convert("L").getcolors() or []) > 8
+    options = "--quick --most 2 --steps 2 --step-tokens 256 --granularity attention,block --rank 4"
+    found = written_by_command(tmp_path, "recovery", options, pc.RecoveryStudy)
+    assert found.methods == ["pruned", "bias", "closed_form", "kl_from_zero", "kl"]

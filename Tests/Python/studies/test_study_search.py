@@ -3,20 +3,17 @@
 
 from __future__ import annotations
 
-import json
 import math
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import prunecore as pc
 import pytest
-from PIL import Image
+from commands import run
 from prunecore.cli.search_tables import study_markdown
 from prunecore.plots import search_losses
 from prunecore.studies.study_search import METHODS, SearchMethod
+from study_checks import check_file, written_by_command
 
 SOME = [
     SearchMethod("greedy", "greedy"),
@@ -85,15 +82,7 @@ def test_random_in_the_search_study_is_a_mean(
 
 
 def test_search_study_comes_back_from_its_file(study: pc.SearchStudy, tmp_path: Path) -> None:
-    study.save(tmp_path / "study.json")
-    assert pc.SearchStudy.load(tmp_path / "study.json") == study
-    record = study.to_dict()
-    with pytest.raises(pc.FormatError, match="format"):
-        pc.SearchStudy.from_dict({})
-    with pytest.raises(pc.UnsupportedError, match="version 2"):
-        pc.SearchStudy.from_dict({**record, "version": 2})
-    with pytest.raises(pc.FormatError, match="damaged"):
-        pc.SearchStudy.from_dict({**record, "points": [{}]})
+    check_file(study, tmp_path / "study.json")
 
 
 def test_markdown_of_the_search_study_has_every_number(study: pc.SearchStudy) -> None:
@@ -125,31 +114,9 @@ def test_search_study_refuses_wrong_options(tales: pc.Model, text: pc.Data) -> N
 
 
 def test_the_command_writes_tables_json_and_figure(tmp_path: Path) -> None:
-    options = "study search --quick --sequences 2 --sequence-length 32 --out made --json"
-    done = subprocess.run(
-        [sys.executable, "-m", "prunecore", *options.split()],
-        check=False,
-        capture_output=True,
-        encoding="utf-8",
-        cwd=tmp_path,
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    record: dict[str, Any] = json.loads(done.stdout)
-    made = tmp_path / "made"
-    assert json.loads((made / "search.json").read_text()) == record
-    found = pc.SearchStudy.load(made / "search.json")
+    options = "--quick --sequences 2 --sequence-length 32"
+    found = written_by_command(tmp_path, "search", options, pc.SearchStudy)
     assert found.removals == [("block", 2), ("sublayer", 2)]
     assert {"exhaustive", "greedy", "window, loss", "tail"} < set(found.methods)
-    names = {"search.json", "search.md", "search.png", "search.svg"}
-    assert {path.name for path in made.iterdir()} == names
-    with Image.open(made / "search.png") as image:
-        assert image.width > 500 and len(image.convert("L").getcolors() or []) > 8
     for wrong, words in (("--remove two", "--remove is 'two'"), ("--sequences 0", "--sequences")):
-        refused = subprocess.run(
-            [sys.executable, "-m", "prunecore", "study", "search", *wrong.split()],
-            check=False,
-            capture_output=True,
-            encoding="utf-8",
-            cwd=tmp_path,
-        )
-        assert refused.returncode == 2 and words in refused.stderr
+        assert words in run(tmp_path, f"study search {wrong}", 2).stderr

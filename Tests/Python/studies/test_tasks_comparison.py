@@ -16,11 +16,6 @@ TEXTS = ("stories", "maths", "plays")
 
 
 @pytest.fixture(scope="module")
-def model(tales_dir: Path) -> pc.Model:
-    return pc.open(tales_dir)
-
-
-@pytest.fixture(scope="module")
 def texts(model: pc.Model, tales_dir: Path) -> dict[str, pc.Data]:
     return {
         text: pc.Data.from_text(tales_dir / f"{text}.jsonl", model, 64, limit=7) for text in TEXTS

@@ -18,11 +18,18 @@ from processes import HANG, begun
 
 COMMAND = [sys.executable, "-m", "prunecore"]
 
+SMALL = "--data text.jsonl --sequence-length 24 --limit 2"
+"""A few tokens of the text in `folder`."""
+
 
 def run(folder: Path, arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
     """Runs a command in a folder; it must end with `code`."""
     done = subprocess.run(
-        [*COMMAND, *arguments.split()], check=False, capture_output=True, text=True, cwd=folder
+        [*COMMAND, *arguments.split()],
+        check=False,
+        capture_output=True,
+        encoding="utf-8",
+        cwd=folder,
     )
     assert done.returncode == code, done.stderr
     return done
@@ -32,6 +39,15 @@ def only_json(done: subprocess.CompletedProcess[str]) -> Any:
     """What a command printed, which must be one JSON object and nothing else."""
     assert done.stderr == ""  # no terminal: no progress
     return json.loads(done.stdout, parse_constant=lambda name: pytest.fail(name))
+
+
+def write_questions(folder: Path) -> None:
+    """Writes two multiple-choice questions to q.jsonl."""
+    questions = [
+        {"question": "What is two and two?", "choices": ["three", "four", "five"], "answer": 1},
+        {"question": "What colour is the sky?", "choices": ["blue", "red"], "answer": 0},
+    ]
+    (folder / "q.jsonl").write_text("".join(json.dumps(row) + "\n" for row in questions))
 
 
 def stopped(

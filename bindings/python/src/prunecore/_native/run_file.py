@@ -5,14 +5,16 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from prunecore.errors import ArgumentError, FileError, FormatError, UnsupportedError
+from prunecore.errors import ArgumentError, Error, FileError, FormatError, UnsupportedError
 
 FORMAT = "prunecore.checkpoint"
 LONGEST_HEADER = 1 << 20
+
+Run = TypeVar("Run")
 
 
 class RunFile:
@@ -69,6 +71,19 @@ class RunFile:
         self._compare(record["run"])
         self.notes = record.get("notes", {})
         return game
+
+    def resume(self, load: Callable[[bytes], Run]) -> Run | None:
+        """The saved game, as `load` makes it from its bytes; None if there is no file.
+
+        Raises what `load` says, with the file's name before it, and what the method `load` raises.
+        """
+        saved = self.load()
+        if saved is None:
+            return None
+        try:
+            return load(saved)
+        except Error as error:
+            raise type(error)(f"the checkpoint {self.path} cannot be read: {error}") from error
 
     def _header(self, line: bytes) -> dict[str, Any]:
         try:

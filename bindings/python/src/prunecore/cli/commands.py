@@ -17,6 +17,7 @@ from prunecore._native.options_generated import ScoreOptions
 from prunecore._native.runtime import runtime_info
 from prunecore.cli import tables
 from prunecore.cli.flags import Generated, expanded
+from prunecore.cli.line import Bar
 from prunecore.cli.options import (
     AdaptersOption,
     DataOption,
@@ -34,10 +35,11 @@ from prunecore.cli.options import (
     read_mask,
     save_result,
 )
-from prunecore.cli.output import Bar, count, make_folder, wrote
+from prunecore.cli.output import count, make_folder, wrote
+from prunecore.cli.pictures import save_pictures
 from prunecore.errors import ArgumentError
 from prunecore.importance.scores import Scores
-from prunecore.plots import pruning_curves, save_figure
+from prunecore.plots import pruning_curves
 from prunecore.shapley.scores import ShapleyScores, read_scores
 
 
@@ -222,11 +224,9 @@ def curve(
         "version": 1,
         "curves": [made.to_dict() for made in curves],
     }
-    files = [out / "curves.json", out / "curves.png", out / "curves.svg"]
-    files[0].write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-    figure = pruning_curves(curves)
-    for file in files[1:]:
-        save_figure(figure, file)
+    file = out / "curves.json"
+    file.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    files = [file, *save_pictures(pruning_curves(curves), out / "curves")]
     machine.answer(record, tables.curves(curves), *[wrote(file) for file in files])
 
 

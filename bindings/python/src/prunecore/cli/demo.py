@@ -10,7 +10,6 @@ import numpy as np
 import typer
 from rich.console import Group
 
-from prunecore._native.progress import ProgressFunction
 from prunecore.cli import recovery_tables, tables
 from prunecore.cli.demonstration import (
     CALIBRATION_SEQUENCES,
@@ -22,10 +21,11 @@ from prunecore.cli.demonstration import (
     find_example_model,
 )
 from prunecore.cli.flags import expanded
+from prunecore.cli.line import Bar
 from prunecore.cli.options import (
     Machine,
 )
-from prunecore.cli.output import Bar, table, titled, wrote
+from prunecore.cli.output import table, titled, wrote
 from prunecore.plots.style import words
 
 
@@ -47,14 +47,8 @@ def demo(
 ) -> None:
     """Score, prune, measure and recover the repository's small model, with pictures."""
     directory = model or find_example_model()
-    with Bar() as bar:
-
-        def step(label: str) -> ProgressFunction:
-            bar.label = label
-            return bar
-
-        with machine.open(directory) as opened:
-            found = demonstrate(opened, out, step)
+    with Bar() as bar, machine.open(directory) as opened:
+        found = demonstrate(opened, out, bar.stage)
     machine.answer(
         found.to_dict(),
         f"{directory.name}: scored on {CALIBRATION_SEQUENCES} and measured on {HELD_OUT_SEQUENCES} "

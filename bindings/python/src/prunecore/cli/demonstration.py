@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from prunecore._native.progress import ProgressFunction
+from prunecore.cli.pictures import save_pictures
 from prunecore.data.data import Data
 from prunecore.errors import ArgumentError, FileError
 from prunecore.importance.curve import Curve
@@ -19,7 +20,7 @@ from prunecore.importance.scores import Scores
 from prunecore.masks.mask import Mask
 from prunecore.measures.evaluation import Evaluation
 from prunecore.model import Model
-from prunecore.plots import pruning_curves, save_figure
+from prunecore.plots import pruning_curves
 from prunecore.shape import Cost
 from prunecore.shapley.scores import ShapleyScores
 from prunecore.shapley.watch import GameProgress
@@ -366,7 +367,5 @@ def _write(
         "recovery": recovery.plot(),
     }
     for name, figure in pictures.items():
-        for suffix in (".png", ".svg"):
-            save_figure(figure, out / f"{name}{suffix}")
-            files.append(out / f"{name}{suffix}")
+        files += save_pictures(figure, out / name)
     return files

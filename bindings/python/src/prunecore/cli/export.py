@@ -10,6 +10,7 @@ import typer
 
 from prunecore._native.options_generated import ExportOptions
 from prunecore.cli.flags import Generated, expanded
+from prunecore.cli.line import Bar
 from prunecore.cli.options import (
     AdaptersOption,
     ComparedDataOption,
@@ -20,7 +21,7 @@ from prunecore.cli.options import (
     read_adapters,
     read_mask,
 )
-from prunecore.cli.output import Bar, count, make_folder, table, titled, wrote
+from prunecore.cli.output import count, make_folder, table, titled, wrote
 from prunecore.errors import ArgumentError, LoadError
 from prunecore.export.formats import EXPORT_FORMATS
 from prunecore.export.verification import Verification

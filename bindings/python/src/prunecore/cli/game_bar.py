@@ -21,7 +21,8 @@ class GameBar(Line):
     """
 
     def __init__(self, coalitions: int) -> None:
-        super().__init__(coalitions)
+        super().__init__()
+        self._coalitions = coalitions
         self._told = 0
         self._error = math.nan
 
@@ -39,7 +40,8 @@ class GameBar(Line):
 
     def _tell(self, share: float) -> None:
         error = f"{self._error:.3g}" if math.isfinite(self._error) else "unknown"
-        self.show(f"{self._told} coalitions, largest error {error}, batch {share:.0%}", self._told)
+        line = f"{self._told} coalitions, largest error {error}, batch {share:.0%}"
+        self._show(line, self._told, self._coalitions)
 
 
 def most_coalitions(estimator: str, players: int, budget: int | None) -> int:

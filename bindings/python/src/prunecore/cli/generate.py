@@ -12,6 +12,7 @@ import numpy as np
 import typer
 
 from prunecore.cli.flags import Generated, expanded
+from prunecore.cli.line import Bar
 from prunecore.cli.options import (
     AdaptersOption,
     Machine,
@@ -20,7 +21,7 @@ from prunecore.cli.options import (
     read_adapters,
     read_mask,
 )
-from prunecore.cli.output import Bar, Output, count, make_folder, wrote
+from prunecore.cli.output import Output, count, make_folder, wrote
 from prunecore.data.text import documents, load_tokenizer
 from prunecore.errors import ArgumentError
 from prunecore.generation.generate import GenerateOptions

@@ -3,10 +3,9 @@
 
 from __future__ import annotations
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, ProgressColumn, TimeRemainingColumn
 
-from prunecore.cli.output import Bar
+from prunecore.cli.line import Bar
 from prunecore.recovery.options import TrainingProgress
 
 
@@ -17,32 +16,23 @@ class RecoveryBar(Bar):
     `progress`, and `step` as `on_step`.
     """
 
+    _training = False
+
     def step(self, told: TrainingProgress) -> bool:
         """Told after every step."""
-        if not self._wanted:
-            return False
-        if self._progress is None or not self._training:
-            if self._progress is not None:
-                self._progress.stop()
+        if not self._training:
             self._training = True
-            self._progress = Progress(
-                TextColumn("{task.description}"),
-                BarColumn(bar_width=16),
-                TimeRemainingColumn(),
-                console=Console(stderr=True),
-                transient=True,
-            )
-            self._progress.add_task("", total=told.steps)
-            self._progress.start()
-        self._progress.update(
-            self._progress.task_ids[0],
-            description=(
-                f"step {told.step} of {told.steps}, loss {told.loss:.4f}, held out "
-                f"{told.held_out_loss:.4f} (best {told.best_loss:.4f}), "
-                f"{told.tokens_per_second:,.0f} tokens/s"
-            ),
-            completed=told.step,
+            self._stop()
+        self._show_now(
+            f"step {told.step} of {told.steps}, loss {told.loss:.4f}, held out "
+            f"{told.held_out_loss:.4f} (best {told.best_loss:.4f}), "
+            f"{told.tokens_per_second:,.0f} tokens/s",
+            told.step,
+            told.steps,
         )
         return False
 
-    _training = False
+    def _columns(self) -> list[ProgressColumn]:
+        if not self._training:
+            return super()._columns()
+        return [BarColumn(bar_width=16), TimeRemainingColumn()]

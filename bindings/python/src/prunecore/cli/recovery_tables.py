@@ -8,12 +8,12 @@ from collections.abc import Sequence
 import numpy as np
 from rich.console import Group
 
+from prunecore.cli import study_tables
 from prunecore.cli.output import count, table, titled
+from prunecore.cli.study_tables import Rows, StudyTable
 from prunecore.plots.style import words
 from prunecore.recovery.adapters import Adapters
 from prunecore.studies.recovery_study import RecoveryStudy
-
-Rows = list[list[str]]
 
 _UNITS = {"attention": "attn", "feed_forward": "ffn", "block": "block", "sublayer": "sublayer"}
 """Short, so that the table of all methods fits into 80 columns."""
@@ -54,29 +54,15 @@ def recovered(losses: dict[str, float], share: float, found: Adapters, measured_
 
 def study(found: RecoveryStudy) -> Group:
     """Losses, shares won back, and what each method took."""
-    parts: list[object] = []
-    for title, columns, rows in _study(found):
-        made = table(*columns)
-        made.pad_edge = False
-        for row in rows:
-            made.add_row(*row)
-        parts += [titled(title, made), ""]
-    return Group(*parts[:-1])  # type: ignore[arg-type]  # each is one that rich can show
+    return study_tables.shown(_study(found))
 
 
 def study_markdown(found: RecoveryStudy) -> str:
     """The tables of a study as Markdown."""
-    lines: list[str] = []
-    for title, columns, rows in _study(found):
-        heads = [column.replace("\n", " ") or " " for column in columns]
-        lines += [f"{title}:", ""]
-        for row in (heads, ["---", *["---:"] * (len(heads) - 1)], *rows):
-            lines.append(f"| {' | '.join(row)} |")
-        lines.append("")
-    return "\n".join(lines)
+    return study_tables.markdown(_study(found))
 
 
-def _study(found: RecoveryStudy) -> list[tuple[str, list[str], Rows]]:
+def _study(found: RecoveryStudy) -> list[StudyTable]:
     """Titles, columns and rows of its tables."""
     methods = [method for method in found.methods if method != "pruned"]
     heads = [words(method).replace(" ", "\n") for method in methods]
@@ -101,13 +87,13 @@ def _study(found: RecoveryStudy) -> list[tuple[str, list[str], Rows]]:
             ]
         )
     return [
-        (
+        StudyTable(
             f"Held-out loss by what is removed (full model: {found.loss:.3f}), rank {rank}",
             ["", "pruned", *heads],
             losses,
         ),
-        ("Share of the lost loss won back, by what is removed", ["", *heads], shares),
-        (
+        StudyTable("Share of the lost loss won back, by what is removed", ["", *heads], shares),
+        StudyTable(
             "What the methods take",
             ["method", "parameters", "tokens\nlearnt from", "seconds\n(mean)"],
             cost,

@@ -16,7 +16,7 @@ class SearchBar(Line):
     """
 
     def __init__(self) -> None:
-        super().__init__(None)
+        super().__init__()
         self._told = 0
         self._found = "nothing removed yet"
 
@@ -35,4 +35,4 @@ class SearchBar(Line):
         return False
 
     def _tell(self, stage: str, share: float) -> None:
-        self.show(f"{self._told} masks, {self._found}, {stage} {share:.0%}", self._told)
+        self._show(f"{self._told} masks, {self._found}, {stage} {share:.0%}", self._told, None)

@@ -7,13 +7,13 @@ import math
 
 from rich.console import Group
 
+from prunecore.cli import study_tables
 from prunecore.cli.output import count, table, titled
+from prunecore.cli.study_tables import StudyTable
 from prunecore.plots.style import words
 from prunecore.search.result import SearchResult
 from prunecore.search.state import SearchStep
 from prunecore.studies.search_study import SearchPoint, SearchStudy
-
-Rows = list[list[str]]
 
 LONGEST_PATH = 40
 """Rows of a path shown at most: the last ones."""
@@ -53,26 +53,12 @@ def search(found: SearchResult) -> Group:
 
 def study(found: SearchStudy) -> Group:
     """Losses, and what each strategy takes."""
-    parts: list[object] = []
-    for title, columns, rows in _study(found):
-        made = table(*columns)
-        made.pad_edge = False
-        for row in rows:
-            made.add_row(*row)
-        parts += [titled(title, made), ""]
-    return Group(*parts[:-1])  # type: ignore[arg-type]  # each is one that rich can show
+    return study_tables.shown(_study(found))
 
 
 def study_markdown(found: SearchStudy) -> str:
     """The tables of a study as Markdown."""
-    lines: list[str] = []
-    for title, columns, rows in _study(found):
-        lines += [f"{title}:", ""]
-        heads = [column or " " for column in columns]
-        for row in (heads, ["---", *["---:"] * (len(heads) - 1)], *rows):
-            lines.append(f"| {' | '.join(row)} |")
-        lines.append("")
-    return "\n".join(lines)
+    return study_tables.markdown(_study(found))
 
 
 def _what(step: SearchStep, first: bool) -> str:
@@ -85,9 +71,9 @@ def _number(value: float, digits: int) -> str:
     return f"{value:.{digits}f}" if math.isfinite(value) else "not evaluated"
 
 
-def _study(found: SearchStudy) -> list[tuple[str, list[str], Rows]]:
+def _study(found: SearchStudy) -> list[StudyTable]:
     """Titles, columns and rows of its tables: one for each granularity."""
-    tables: list[tuple[str, list[str], Rows]] = []
+    tables: list[StudyTable] = []
     granularities = list(dict.fromkeys(granularity for granularity, _ in found.removals))
     for granularity in granularities:
         counts = [removed for name, removed in found.removals if name == granularity]
@@ -100,13 +86,13 @@ def _study(found: SearchStudy) -> list[tuple[str, list[str], Rows]]:
                 costs.append([method, *(_cost(points.get(n)) for n in counts)])
         heads = [f"{n} {unit}" for n in counts]
         tables += [
-            (
+            StudyTable(
                 f"Held-out loss by number of {unit} removed (full model: {found.loss:.3f}); in "
                 "brackets the loss on the data of the search, less that of the best subset of all",
                 ["strategy", *heads],
                 losses,
             ),
-            ("Sublayer evaluations that it took", ["strategy", *heads], costs),
+            StudyTable("Sublayer evaluations that it took", ["strategy", *heads], costs),
         ]
     return tables
 

@@ -8,21 +8,18 @@ from typing import Annotated
 
 import typer
 
-from prunecore._native.progress import ProgressFunction
 from prunecore.cli import recovery_tables, study_search
-from prunecore.cli.demonstration import TEXTS, find_example_model
 from prunecore.cli.flags import expanded
+from prunecore.cli.line import Bar
 from prunecore.cli.options import (
     Machine,
     StudiedDataOption,
     StudiedHeldOutOption,
     StudiedModelArgument,
 )
-from prunecore.cli.output import Bar, make_folder, wrote
-from prunecore.cli.study_data import read_parts
+from prunecore.cli.output import wrote
+from prunecore.cli.study_files import read_parts, studied_files, write_study
 from prunecore.errors import ArgumentError
-from prunecore.plots import save_figure
-from prunecore.studies.recovery_study import RecoveryStudy
 from prunecore.studies.study_recovery import METHODS, STUDIED, study_recovery
 
 QUICK_METHODS = ("bias", "closed_form", "kl_from_zero", "kl")
@@ -96,14 +93,8 @@ def recovery(
     machine: Machine,
 ) -> None:
     """Measure what each kind of adapter wins back, by how much was removed."""
-    directory = model or find_example_model()
-    files = data or [directory / f"{text}.jsonl" for text in TEXTS]
+    directory, files = studied_files(model, data)
     with machine.open(directory) as opened, Bar() as bar:
-
-        def step(label: str) -> ProgressFunction:
-            bar.label = label
-            return bar
-
         n_blocks = opened.shape.n_blocks
         highest = max(1, n_blocks // 3) if most is None else most
         if not 1 <= highest <= n_blocks:  # before anything is measured
@@ -124,20 +115,9 @@ def recovery(
             step_tokens=step_tokens,
             learning_rate=learning_rate,
             seed=seed,
-            step=step,
+            step=bar.stage,
         )
-    written = _write(found, make_folder(out))
+    written = write_study(found, out, "recovery", recovery_tables.study_markdown(found))
     machine.answer(
         found.to_dict(), recovery_tables.study(found), "", *[wrote(path) for path in written]
     )
-
-
-def _write(found: RecoveryStudy, out: Path) -> list[Path]:
-    files = [out / "recovery.json", out / "recovery.md"]
-    found.save(files[0])
-    files[1].write_text(recovery_tables.study_markdown(found), encoding="utf-8")
-    figure = found.plot()
-    for suffix in (".png", ".svg"):
-        files.append(out / f"recovery{suffix}")
-        save_figure(figure, files[-1])
-    return files

@@ -9,22 +9,19 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from prunecore._native.progress import ProgressFunction
 from prunecore.cli import search_tables
-from prunecore.cli.demonstration import TEXTS, find_example_model
 from prunecore.cli.flags import expanded
+from prunecore.cli.line import Bar
 from prunecore.cli.options import (
     Machine,
     StudiedDataOption,
     StudiedHeldOutOption,
     StudiedModelArgument,
 )
-from prunecore.cli.output import Bar, make_folder, wrote
-from prunecore.cli.study_data import read_parts
+from prunecore.cli.output import wrote
+from prunecore.cli.study_files import read_parts, studied_files, write_study
 from prunecore.data.data import Data
 from prunecore.errors import ArgumentError
-from prunecore.plots import save_figure
-from prunecore.studies.search_study import SearchStudy
 from prunecore.studies.study_search import COUNTS, METHODS, STUDIED, study_search
 
 QUICK_COUNTS = (2,)
@@ -89,15 +86,9 @@ def search(
     machine: Machine,
 ) -> None:
     """Measure what each strategy finds at the same number of removals, and what it takes."""
-    directory = model or find_example_model()
-    files = data or [directory / f"{text}.jsonl" for text in TEXTS]
+    directory, files = studied_files(model, data)
     counts = (QUICK_COUNTS if quick else COUNTS) if remove is None else _numbers(remove)
     with machine.open(directory) as opened, Bar() as bar:
-
-        def step(label: str) -> ProgressFunction:
-            bar.label = label
-            return bar
-
         searched, measured = read_parts(files, held_out, opened, sequence_length)
         most = sequences if sequences is not None else QUICK_SEQUENCES if quick else SEQUENCES
         found = study_search(
@@ -107,9 +98,9 @@ def search(
             [name.strip() for name in granularity.split(",")],
             counts,
             methods=[m for m in METHODS if not quick or m.name in QUICK_METHODS],
-            step=step,
+            step=bar.stage,
         )
-    written = _write(found, make_folder(out))
+    written = write_study(found, out, "search", search_tables.study_markdown(found))
     machine.answer(
         found.to_dict(), search_tables.study(found), "", *[wrote(path) for path in written]
     )
@@ -131,14 +122,3 @@ def _some(data: Data, most: int) -> Data:
     taken = min(most, data.n_sequences)
     mixed = np.random.default_rng(0).permutation(taken)
     return data.select(data.n_sequences * int(place) // taken for place in mixed)
-
-
-def _write(found: SearchStudy, out: Path) -> list[Path]:
-    files = [out / "search.json", out / "search.md"]
-    found.save(files[0])
-    files[1].write_text(search_tables.study_markdown(found), encoding="utf-8")
-    figure = found.plot()
-    for suffix in (".png", ".svg"):
-        files.append(out / f"search{suffix}")
-        save_figure(figure, files[-1])
-    return files

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from prunecore._native.names.tables import GRANULARITIES
 from prunecore.cli.flags import expanded
+from prunecore.cli.line import Bar
 from prunecore.cli.options import (
     LengthOption,
     Machine,
@@ -21,9 +22,9 @@ from prunecore.cli.options import (
     OutFolderOption,
     read_data,
 )
-from prunecore.cli.output import Bar, make_folder, table, titled, wrote
+from prunecore.cli.output import make_folder, table, titled, wrote
+from prunecore.cli.pictures import save_pictures
 from prunecore.errors import ArgumentError
-from prunecore.plots import save_figure
 from prunecore.plots.style import words
 from prunecore.studies.compare_tasks import compare_tasks
 from prunecore.studies.task_comparison import TaskComparison
@@ -158,10 +159,7 @@ def _write(found: TaskComparison, out: Path) -> list[Path]:
     written = [out / "tasks.json"]
     found.save(written[0])
     for kind in ("spearman", "damage", "pareto"):
-        figure = found.plot(kind=kind)
-        for suffix in (".png", ".svg"):
-            written.append(out / f"tasks-{kind}{suffix}")
-            save_figure(figure, written[-1])
+        written += save_pictures(found.plot(kind=kind), out / f"tasks-{kind}")
     return written
 
 

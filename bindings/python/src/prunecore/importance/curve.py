@@ -3,17 +3,16 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from prunecore._native.draw import draw
+from prunecore._native.json_files import SavedResult
 from prunecore._native.progress import ProgressFunction
 from prunecore.errors import ArgumentError
 from prunecore.masks.mask import Mask
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Curve:
+class Curve(SavedResult):
     """Loss of a model as the least important units go, one after the other.
 
     Attributes
@@ -86,10 +85,6 @@ class Curve:
             "points": points,
             "provenance": self.provenance,
         }
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes the curve as JSON to a file."""
-        Path(path).write_text(json.dumps(self.to_dict(), indent=2) + "\n", encoding="utf-8")
 
     def plot(
         self, path: str | os.PathLike[str] | None = None, *, others: Sequence[Curve] = ()

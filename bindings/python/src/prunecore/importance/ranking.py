@@ -4,18 +4,16 @@
 from __future__ import annotations
 
 import copy
-import json
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from prunecore.errors import ArgumentError, FormatError, UnsupportedError
+from prunecore._native.json_files import LoadedResult, check_format
+from prunecore.errors import ArgumentError, FormatError
 from prunecore.masks.mask import Mask
 
 if TYPE_CHECKING:
@@ -25,7 +23,7 @@ if TYPE_CHECKING:
 Values = npt.NDArray[np.float64]
 
 
-class Ranking(ABC):
+class Ranking(LoadedResult, ABC):
     """The importance of the units of a model, and the masks that follow from it.
 
     `Scores` and `ShapleyScores` are its kinds.
@@ -34,7 +32,6 @@ class Ranking(ABC):
     FORMAT: ClassVar[str] = "prunecore.scores"
     """What a file of scores says that it is."""
 
-    _may_hold_nan: ClassVar[bool] = True
     _n_blocks: int
     _provenance: dict[str, Any]
 
@@ -104,11 +101,6 @@ class Ranking(ABC):
                 f"but the model has {model.shape.n_blocks}"
             )
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes the scores as JSON to a file."""
-        text = json.dumps(self.to_dict(), indent=2, allow_nan=self._may_hold_nan)
-        Path(path).write_text(text + "\n", encoding="utf-8")
-
     def _pruned(self, keep: npt.NDArray[np.uint8], n: int, metric: str, granularity: str) -> Mask:
         """The mask that pruning arrived at, which says where it comes from."""
         provenance = {
@@ -124,12 +116,7 @@ class Ranking(ABC):
     @contextmanager
     def _reading(cls, record: Any) -> Iterator[None]:
         """Checks that a record is one of scores; what fails inside is named as damage to it."""
-        if not isinstance(record, dict) or record.get("format") != cls.FORMAT:
-            raise FormatError(f'no scores: "format" is not "{cls.FORMAT}"')
-        if record.get("version") != 1:
-            raise UnsupportedError(
-                f"scores of version {record.get('version')}, but this version reads only 1"
-            )
+        check_format(record, cls.FORMAT, "scores", "scores")
         try:
             yield
         except KeyError as error:

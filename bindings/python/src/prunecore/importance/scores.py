@@ -11,7 +11,6 @@ import numpy as np
 import numpy.typing as npt
 
 from prunecore._native.draw import draw
-from prunecore._native.json_files import read_json_file
 from prunecore._native.library import _check, ffi, lib
 from prunecore._native.names.tables import GRANULARITY, Granularity
 from prunecore._native.names.units import parse_only, sublayer_name, unit_count, unit_names
@@ -21,6 +20,7 @@ from prunecore.masks.mask import Mask, as_keep
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from typing_extensions import Self
 
     from prunecore.masks.mask import MaskLike
 
@@ -214,7 +214,7 @@ class Scores(Ranking):
         }
 
     @classmethod
-    def from_dict(cls, record: Any) -> Scores:
+    def from_dict(cls, record: Any) -> Self:
         """Reads scores from what `to_dict` gives.
 
         Raises
@@ -236,11 +236,6 @@ class Scores(Ranking):
                 mask,
                 record.get("provenance", {}),
             )
-
-    @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Scores:
-        """Reads scores from a file that `save` wrote."""
-        return read_json_file(path, cls.from_dict)
 
     def plot(
         self,

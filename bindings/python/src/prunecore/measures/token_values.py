@@ -37,16 +37,8 @@ def token_losses(
     array of float32, shape (n_tokens,)
         All sequences one after the other.
     """
-    rows = _rows(
-        self,
-        data,
-        mask,
-        width=1,
-        function=lib.prune_model_token_losses,
-        batch_tokens=batch_tokens,
-        progress=progress,
-    )
-    return rows.reshape(-1)
+    call = _Call(self, data, mask, batch_tokens, progress)
+    return call.rows(lib.prune_model_token_losses, 1).reshape(-1)
 
 
 def logits(
@@ -64,15 +56,8 @@ def logits(
     array of float32, shape (n_tokens, vocabulary_size)
         Row t predicts what follows token t.
     """
-    return _rows(
-        self,
-        data,
-        mask,
-        width=self.shape.vocabulary_size,
-        function=lib.prune_model_logits,
-        batch_tokens=batch_tokens,
-        progress=progress,
-    )
+    call = _Call(self, data, mask, batch_tokens, progress)
+    return call.rows(lib.prune_model_logits, self.shape.vocabulary_size)
 
 
 def hidden_states(
@@ -95,42 +80,37 @@ def hidden_states(
     last = 2 * self.shape.n_blocks
     if not 0 <= sublayer <= last:
         raise ArgumentError(f"sublayer is {sublayer}, but must be from 0 to {last}")
-    return _rows(
+    call = _Call(self, data, mask, batch_tokens, progress)
+    return call.rows(lib.prune_model_hidden_states, self.shape.hidden_size, sublayer)
+
+
+class _Call:
+    """A call that runs a model on data under a mask, and writes floats for every token."""
+
+    def __init__(
         self,
-        data,
-        mask,
-        width=self.shape.hidden_size,
-        function=lib.prune_model_hidden_states,
-        sublayer=sublayer,
-        batch_tokens=batch_tokens,
-        progress=progress,
-    )
+        model: OpenModel,
+        data: Data,
+        mask: MaskLike | None,
+        batch_tokens: int | None,
+        progress: ProgressFunction | None,
+    ) -> None:
+        self._model = model
+        self._data = data
+        self._keep = as_keep(mask, model.shape.n_blocks)
+        self._watch = Watch(progress)
+        self._options = evaluate_options(batch_tokens, self._watch)
 
+    def rows(self, function: Any, width: int, *place: int) -> npt.NDArray[np.float32]:
+        """What a C function writes: `width` floats per token. `place` says where, if it asks that.
 
-def _rows(
-    model: OpenModel,
-    data: Data,
-    mask: MaskLike | None,
-    *,
-    width: int,
-    function: Any,
-    sublayer: int | None = None,
-    batch_tokens: int | None,
-    progress: ProgressFunction | None,
-) -> npt.NDArray[np.float32]:
-    """Calls a function that writes `width` floats per token: losses, logits, hidden states.
-
-    Returns
-    -------
-    array of float32, shape (n_tokens, width)
-    """
-    keep = as_keep(mask, model.shape.n_blocks)
-    pointer, n_keep = keep_pointer(keep)
-    result = np.empty((data.n_tokens, width), dtype=np.float32)
-    out = ffi.from_buffer("float[]", result)
-    watch = Watch(progress)
-    options = evaluate_options(batch_tokens, watch)
-    position = [] if sublayer is None else [sublayer]
-    arguments = [model.handle, data.handle, pointer, n_keep, *position, options]
-    watch.check(function(*arguments, out, result.size, ffi.NULL))
-    return result
+        Returns
+        -------
+        array of float32, shape (n_tokens, width)
+        """
+        result = np.empty((self._data.n_tokens, width), dtype=np.float32)
+        out = ffi.from_buffer("float[]", result)
+        given = self._model.handle, self._data.handle, *keep_pointer(self._keep)
+        status = function(*given, *place, self._options, out, result.size, ffi.NULL)
+        self._watch.check(status)
+        return result

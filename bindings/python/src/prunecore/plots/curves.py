@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 from prunecore.errors import ArgumentError
+from prunecore.plots.panels import UNITS, draw_line, legend_above, whole_numbers
 from prunecore.plots.style import (
     FONT_SIZE,
     GRANULARITY_SERIES,
@@ -72,15 +73,7 @@ def pruning_curves(
     elif len(metrics) == 1:
         panels[0].set_title(_how(metrics[0]), fontsize=FONT_SIZE)
     panels[0].set_ylabel("loss (nats per token)", fontsize=FONT_SIZE)
-    handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(
-        handles,
-        labels,
-        loc="outside upper center",
-        ncols=min(4 if len(labels) < 10 else 3, len(labels)),  # ten names in four are too wide
-        fontsize=FONT_SIZE,
-        frameon=False,
-    )
+    legend_above(figure, [panels[0]], 4 if len(groups[0]) < 10 else 3)  # ten in four are too wide
     return figure
 
 
@@ -95,16 +88,7 @@ def _draw(panel: Axes, curve: Curve, style: Series, label: str, by: str) -> None
         if by == "n_removed"
         else [100.0 * (whole - cost.parameters) / whole for cost in curve.cost]
     )
-    panel.plot(
-        along,
-        curve.losses,
-        color=style.colour,
-        marker=style.marker,
-        linestyle=style.line,
-        markersize=4,
-        linewidth=1.3,
-        label=label,
-    )
+    draw_line(panel, along, curve.losses, style, label)
 
 
 def _dress(panel: Axes, curves: Sequence[Curve], by: str, granularities: Sequence[str]) -> None:
@@ -120,11 +104,9 @@ def _dress(panel: Axes, curves: Sequence[Curve], by: str, granularities: Sequenc
     panel.yaxis.set_minor_locator(NullLocator())
     panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     if by == "n_removed":
-        panel.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
-        unit = f"{words(granularities[0])}s" if len(granularities) == 1 else "units"
-        unit = {"attentions": "attention layers", "feed-forwards": "feed-forward layers"}.get(
-            unit, unit
-        )
+        whole_numbers(panel)
+        only = granularities[0] if len(granularities) == 1 else None
+        unit = "units" if only is None else UNITS.get(only, f"{words(only)}s")
         panel.set_xlabel(f"{unit} removed", fontsize=FONT_SIZE)
     else:
         panel.set_xlabel("parameters removed (%)", fontsize=FONT_SIZE)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from prunecore.plots.panels import draw_line, legend_above, whole_numbers
 from prunecore.plots.style import FONT_SIZE, GRANULARITY_SERIES, new_figure, tidy, words
 
 if TYPE_CHECKING:
@@ -34,8 +35,6 @@ def importance(scores: Scores, metrics: Sequence[str]) -> Figure:
     metrics : sequence of str
         One panel each; its title says what the largest value is.
     """
-    from matplotlib.ticker import MaxNLocator
-
     columns = min(3, len(metrics))
     rows = math.ceil(len(metrics) / columns)
     figure = new_figure(3.1 * columns + 0.6, 2.2 * rows + 0.8)
@@ -45,21 +44,13 @@ def importance(scores: Scores, metrics: Sequence[str]) -> Figure:
         largest = float(np.max(np.abs(values)))
         for granularity, series in _series(scores, values):
             style = GRANULARITY_SERIES[granularity]
-            panel.plot(
-                range(len(series)),
-                series / largest if largest > 0 else series,
-                color=style.colour,
-                marker=style.marker,
-                linestyle=style.line,
-                markersize=4,
-                linewidth=1.2,
-                label=words(granularity),
-            )
+            shares = series / largest if largest > 0 else series
+            draw_line(panel, range(len(series)), shares, style, words(granularity), width=1.2)
         amount = f"{largest:,.0f}" if largest >= 1000 else f"{largest:.3g}"
         panel.set_title(
             f"{words(metric)}\nlargest: {amount} {_TITLE_UNITS.get(metric, '')}", fontsize=FONT_SIZE
         )
-        panel.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
+        whole_numbers(panel)
         _scale(panel, values / largest if largest > 0 else values)
         tidy(panel)
     for panel in panels.flat[len(metrics) :]:
@@ -69,10 +60,7 @@ def importance(scores: Scores, metrics: Sequence[str]) -> Figure:
         panel.tick_params(labelbottom=True)
     figure.supylabel("importance, as a share of the largest", fontsize=FONT_SIZE)
     if scores.granularity == "sublayer":
-        handles, labels = panels.flat[0].get_legend_handles_labels()
-        figure.legend(
-            handles, labels, loc="outside upper center", ncols=2, fontsize=FONT_SIZE, frameon=False
-        )
+        legend_above(figure, [panels.flat[0]], 2)
     else:
         figure.suptitle(f"Importance of each {words(scores.granularity)}", fontsize=FONT_SIZE + 1)
     return figure

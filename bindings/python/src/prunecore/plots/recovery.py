@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from prunecore.errors import ArgumentError
+from prunecore.plots.panels import UNITS, draw_line, legend_above, whole_numbers
 from prunecore.plots.style import FONT_SIZE, SERIES, Series, new_figure, tidy, words
 
 if TYPE_CHECKING:
@@ -25,12 +26,6 @@ METHOD_SERIES: dict[str, Series] = {
     "ce": Series("#D55E00", "X", "-"),
     "kl_from_zero": Series("#0072B2", "o", "--"),
     "kl": Series("#0072B2", "*", "-"),
-}
-_UNITS = {
-    "attention": "attention layers",
-    "feed_forward": "feed-forward layers",
-    "block": "blocks",
-    "sublayer": "sublayers",
 }
 
 
@@ -54,14 +49,14 @@ def recovery_losses(study: RecoveryStudy) -> Figure:
             style = _style(method, position)
             points = [study.at(granularity, count, method) for count in counts]
             losses = [point.loss for point in points]
-            _line(upper, [0, *counts], [study.loss, *losses], style, words(method))
+            draw_line(upper, [0, *counts], [study.loss, *losses], style, words(method))
             if method != "pruned":
                 shares = [100 * point.share for point in points]
-                _line(lower, counts, shares, style, words(method))
+                draw_line(lower, counts, shares, style, words(method))
         upper.set_title(words(granularity), fontsize=FONT_SIZE)
-        lower.set_xlabel(f"{_UNITS[granularity]} removed", fontsize=FONT_SIZE)
+        lower.set_xlabel(f"{UNITS[granularity]} removed", fontsize=FONT_SIZE)
         for panel in (upper, lower):
-            _whole_numbers(panel)
+            whole_numbers(panel)
             tidy(panel)
     panels[0][0].set_ylabel("held-out loss (nats per token)", fontsize=FONT_SIZE)
     panels[1][0].set_ylabel("lost loss won back (%)", fontsize=FONT_SIZE)
@@ -90,7 +85,7 @@ def _bars(study: RecoveryStudy) -> Figure:
         axes.bar_label(bars, fmt="%.0f", fontsize=FONT_SIZE - 2, padding=1)
     axes.set_xticks(
         range(len(study.removals)),
-        [f"{count} {_UNITS[name]}" for name, count in study.removals],
+        [f"{count} {UNITS[name]}" for name, count in study.removals],
         fontsize=FONT_SIZE - 1,
     )
     axes.set_ylabel("lost loss won back (%)", fontsize=FONT_SIZE)
@@ -105,32 +100,5 @@ def _style(method: str, position: int) -> Series:
     return METHOD_SERIES.get(method, SERIES[position % len(SERIES)])
 
 
-def _line(panel: Axes, along: list[int], values: list[float], style: Series, label: str) -> None:
-    panel.plot(
-        along,
-        values,
-        color=style.colour,
-        marker=style.marker,
-        linestyle=style.line,
-        markersize=4,
-        linewidth=1.3,
-        label=label,
-    )
-
-
-def _whole_numbers(panel: Axes) -> None:
-    from matplotlib.ticker import MaxNLocator
-
-    panel.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
-
-
 def _legend(figure: Figure, axes: Axes) -> None:
-    handles, labels = axes.get_legend_handles_labels()
-    figure.legend(
-        handles,
-        labels,
-        loc="outside upper center",
-        ncols=min(len(labels), max(2, int(figure.get_figwidth() / 1.6))),
-        fontsize=FONT_SIZE,
-        frameon=False,
-    )
+    legend_above(figure, [axes], max(2, int(figure.get_figwidth() / 1.6)))

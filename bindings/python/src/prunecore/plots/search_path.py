@@ -5,10 +5,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from prunecore.plots.style import FONT_SIZE, SERIES, Series, new_figure, tidy, words
+from prunecore.plots.panels import UNITS, draw_line, legend_above, whole_numbers
+from prunecore.plots.style import FONT_SIZE, SERIES, new_figure, tidy, words
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from prunecore.search.result import SearchResult
@@ -20,12 +20,6 @@ _DAMAGES = {
     "js": "JS divergence (nats)",
     "choice_error": "share of wrong answers",
     "choice_loss": "loss of the answers (nats per question)",
-}
-_UNITS = {
-    "attention": "attention layers",
-    "feed_forward": "feed-forward layers",
-    "block": "blocks",
-    "sublayer": "sublayers",
 }
 
 
@@ -40,49 +34,22 @@ def search_path(found: SearchResult) -> Figure:
     counts = [step.n_removed for step in found.path]
     rising = 2 * len(set(counts)) > len(counts)
     along = counts if rising else [step.told for step in found.path]
-    _line(axes, along, [step.damage for step in found.path], SERIES[0], "damage")
+    draw_line(axes, along, [step.damage for step in found.path], SERIES[0], "damage")
     measure = str(found.provenance.get("measure", "damage"))
     axes.set_ylabel(_DAMAGES.get(measure, words(measure)), fontsize=FONT_SIZE)
-    units = _UNITS.get(str(found.provenance.get("granularity")), "units")
+    units = UNITS.get(str(found.provenance.get("granularity")), "units")
     axes.set_xlabel(f"{units} removed" if rising else "masks evaluated", fontsize=FONT_SIZE)
     tidy(axes)
     beside = axes.twinx()
     start = found.path[0]
     kept = [100 * step.parameters / max(1, start.parameters) for step in found.path]
     cache = [100 * step.kv_bytes / max(1, start.kv_bytes) for step in found.path]
-    _line(beside, along, kept, SERIES[1], "parameters left")
-    _line(beside, along, cache, SERIES[2], "key-value cache left")
+    draw_line(beside, along, kept, SERIES[1], "parameters left")
+    draw_line(beside, along, cache, SERIES[2], "key-value cache left")
     beside.set_ylim(0, 105)
     beside.set_ylabel("left, of the start (%)", fontsize=FONT_SIZE)
     beside.spines["top"].set_visible(False)
     beside.tick_params(labelsize=FONT_SIZE - 1)
-    _whole_numbers(axes)
-    lines = [*axes.lines, *beside.lines]
-    figure.legend(
-        lines,
-        [str(line.get_label()) for line in lines],
-        loc="outside upper center",
-        ncols=3,
-        fontsize=FONT_SIZE,
-        frameon=False,
-    )
+    whole_numbers(axes)
+    legend_above(figure, [axes, beside], 3)
     return figure
-
-
-def _line(axes: Axes, along: list[int], values: list[float], style: Series, label: str) -> None:
-    axes.plot(
-        along,
-        values,
-        color=style.colour,
-        marker=style.marker,
-        linestyle=style.line,
-        markersize=4,
-        linewidth=1.3,
-        label=label,
-    )
-
-
-def _whole_numbers(axes: Axes) -> None:
-    from matplotlib.ticker import MaxNLocator
-
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))

@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from prunecore.errors import ArgumentError
+from prunecore.plots.panels import UNITS, draw_line, legend_above, whole_numbers
 from prunecore.plots.style import FONT_SIZE, SERIES, Series, new_figure, tidy, words
 
 if TYPE_CHECKING:
@@ -28,12 +29,6 @@ METHOD_SERIES: dict[str, Series] = {
     "window, angular": Series("#CC79A7", "X", "--"),
     "tail": Series("#E69F00", ">", "-."),
     "random": Series("#999999", "*", (0, (3, 3))),
-}
-_UNITS = {
-    "attention": "attention layers",
-    "feed_forward": "feed-forward layers",
-    "block": "blocks",
-    "sublayer": "sublayers",
 }
 
 
@@ -58,15 +53,17 @@ def search_losses(study: SearchStudy) -> Figure:
                 if (point.granularity, point.method) == (granularity, method)
             ]
             counts = [point.n_removed for point in points]
-            _line(upper, counts, [point.loss for point in points], style, words(method))
+            # A method without a point here has no line in the legend either.
+            label = words(method) if points else "_none"
+            draw_line(upper, counts, [point.loss for point in points], style, label)
             costs = [point.sublayers for point in points]
             if costs and min(costs) > 0:
-                _line(lower, counts, costs, style, words(method))
+                draw_line(lower, counts, costs, style, label)
         upper.axhline(study.loss, color="#999999", linewidth=0.8)
-        upper.set_title(_UNITS[granularity], fontsize=FONT_SIZE)
-        lower.set_xlabel(f"{_UNITS[granularity]} removed", fontsize=FONT_SIZE)
+        upper.set_title(UNITS[granularity], fontsize=FONT_SIZE)
+        lower.set_xlabel(f"{UNITS[granularity]} removed", fontsize=FONT_SIZE)
         for panel in (upper, lower):
-            _whole_numbers(panel)
+            whole_numbers(panel)
             tidy(panel)
     panels[0][0].set_ylabel("held-out loss (nats per token)", fontsize=FONT_SIZE)
     panels[1][0].set_ylabel("sublayer evaluations", fontsize=FONT_SIZE)
@@ -74,29 +71,8 @@ def search_losses(study: SearchStudy) -> Figure:
     panels[1][0].set_yscale("log")
     # The column with most methods: not every granularity has an exhaustive optimum.
     fullest = max(panels[0], key=lambda panel: len(panel.get_legend_handles_labels()[1]))
-    handles, labels = fullest.get_legend_handles_labels()
-    figure.legend(
-        handles,
-        labels,
-        loc="outside upper center",
-        ncols=min(len(labels), 3),
-        fontsize=FONT_SIZE,
-        frameon=False,
-    )
+    legend_above(figure, [fullest], 3)
     return figure
-
-
-def _line(panel: Axes, along: list[int], values: list[float], style: Series, label: str) -> None:
-    panel.plot(
-        along,
-        values,
-        color=style.colour,
-        marker=style.marker,
-        linestyle=style.line,
-        markersize=4,
-        linewidth=1.3,
-        label=label if values else "_none",
-    )
 
 
 def _scale_losses(panel: Axes) -> None:
@@ -106,9 +82,3 @@ def _scale_losses(panel: Axes) -> None:
     panel.yaxis.set_major_locator(MaxNLocator(nbins=8))
     panel.yaxis.set_minor_locator(NullLocator())
     panel.yaxis.set_major_formatter(ScalarFormatter())
-
-
-def _whole_numbers(panel: Axes) -> None:
-    from matplotlib.ticker import MaxNLocator
-
-    panel.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))

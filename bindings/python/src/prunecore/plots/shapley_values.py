@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from prunecore.errors import ArgumentError
+from prunecore.plots.panels import legend_above
 from prunecore.plots.style import FONT_SIZE, GRANULARITY_SERIES, Series, new_figure, tidy, words
 
 if TYPE_CHECKING:
@@ -75,10 +76,7 @@ def shapley_values(
     _label_units(panels[-1], found)
     panels[0].set_title(_title(found), fontsize=FONT_SIZE + 1)
     if found.granularity == "sublayer":
-        handles, labels = panels[0].get_legend_handles_labels()
-        figure.legend(
-            handles, labels, loc="outside upper center", ncols=2, fontsize=FONT_SIZE, frameon=False
-        )
+        legend_above(figure, [panels[0]], 2)
     return figure
 
 

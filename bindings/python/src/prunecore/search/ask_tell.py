@@ -3,21 +3,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from prunecore._native.handle import Handle, Owner
+from prunecore._native.ask_tell import AskTell, AskTellCalls
 from prunecore._native.library import _check, ffi, lib, new_struct
 from prunecore._native.numbers import checked_count
 from prunecore._native.signatures import takes
-from prunecore.errors import ArgumentError
 from prunecore.masks.mask import Mask
 from prunecore.measures.token_times import TokenTimes
 from prunecore.search.options import Protected, ScoresLike, SearchOptions
 from prunecore.search.state import SearchState, SearchStep, read_state, read_steps
-from prunecore.shapley.coalitions import told_worths
 
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
@@ -29,12 +27,9 @@ if TYPE_CHECKING:
 
 Keeps = npt.NDArray[np.bool_]
 
-ASKED_BYTES = 1 << 24
-"""Masks are fetched in pieces of this size, however many are asked for."""
-
 
 @takes(SearchOptions)
-class Search(Owner):
+class Search(AskTell):
     """A search under way: it asks for the damages of masks, is told them, and chooses.
 
     Masks can be evaluated anywhere and told in any order: the same seed and the same damages give
@@ -73,6 +68,17 @@ class Search(Owner):
         A score is NaN or infinite.
     """
 
+    _calls = AskTellCalls(
+        noun="search",
+        row="mask",
+        value="damage",
+        ask=lib.prune_search_ask,
+        tell=lib.prune_search_tell,
+        save=lib.prune_search_save,
+        load=lib.prune_search_load,
+        release=lib.prune_search_release,
+    )
+
     def __init__(
         self,
         model: OpenModel,
@@ -109,9 +115,8 @@ class Search(Owner):
         struct, _alive = options.struct(model.shape.n_blocks)
         self._begin(lambda out: int(lib.prune_search_create(model.handle, struct, out)))
 
-    def _begin(self, make: Any) -> None:
-        self._handle = Handle("search", "prune_search", make, lib.prune_search_release)
-        self._sublayers = 2 * self.state.n_blocks
+    def _row_width(self) -> int:
+        return 2 * self.state.n_blocks
 
     def __repr__(self) -> str:
         if self.closed:
@@ -125,7 +130,7 @@ class Search(Owner):
     @property
     def n_blocks(self) -> int:
         """Blocks of the model that it is about."""
-        return self._sublayers // 2
+        return self._width // 2
 
     @property
     def state(self) -> SearchState:
@@ -142,7 +147,7 @@ class Search(Owner):
     @property
     def mask(self) -> Mask:
         """The mask that it would choose now."""
-        keep = np.empty(self._sublayers, dtype=np.uint8)
+        keep = np.empty(self._width, dtype=np.uint8)
         out = ffi.from_buffer("uint8_t[]", keep)
         _check(lib.prune_search_mask(self.handle, out, len(keep), ffi.NULL))
         return Mask(keep)
@@ -152,7 +157,7 @@ class Search(Owner):
         """The way to the mask: the start, then each removal, or each generation's parent."""
         capacity = self.state.steps
         steps = ffi.new("prune_search_step[]", capacity)
-        keeps = np.empty((capacity, self._sublayers), dtype=np.uint8)
+        keeps = np.empty((capacity, self._width), dtype=np.uint8)
         count = ffi.new("size_t *")
         out = ffi.from_buffer("uint8_t[]", keeps)
         _check(lib.prune_search_path(self.handle, steps, out, capacity, count))
@@ -172,14 +177,7 @@ class Search(Owner):
             m <= most; True = kept. There are none if the search is done, or waits for damages that
             it asked for before.
         """
-        left = checked_count("most", most, 0)
-        found: list[npt.NDArray[np.uint8]] = []
-        while True:
-            rows = self._asked(left, ffi.NULL)
-            found.append(rows)
-            left -= len(rows)
-            if left == 0 or len(rows) < self._piece:
-                return np.concatenate(found).astype(np.bool_)
+        return self._ask(most, ffi.NULL)
 
     def ask_with_share(self, most: int) -> tuple[Keeps, float]:
         """Asks for masks, and for the share of the data to evaluate them on.
@@ -201,19 +199,9 @@ class Search(Owner):
             Of the data, its first sequences: the same for all of these masks.
         """
         share = ffi.new("double *", 1.0)
-        return self._asked(checked_count("most", most, 0), share).astype(np.bool_), float(share[0])
-
-    @property
-    def _piece(self) -> int:
-        return max(1, ASKED_BYTES // self._sublayers)
-
-    def _asked(self, most: int, share: Any) -> npt.NDArray[np.uint8]:
-        """The masks of one call: `most`, but no more than a piece."""
-        rows = np.empty((min(most, self._piece), self._sublayers), dtype=np.uint8)
-        count = ffi.new("size_t *")
-        out = ffi.from_buffer("uint8_t[]", rows)
-        _check(lib.prune_search_ask(self.handle, len(rows), out, count, share))
-        return rows[: int(count[0])]
+        return self._ask_once(checked_count("most", most, 0), share).astype(np.bool_), float(
+            share[0]
+        )
 
     def tell(self, masks: npt.ArrayLike, damages: npt.ArrayLike) -> None:
         """Tells damages of masks that were asked for, in any order.
@@ -234,28 +222,7 @@ class Search(Owner):
         NonFiniteError
             A damage is NaN or infinite.
         """
-        rows, values = told_worths(masks, damages, self._sublayers, ("mask", "damage"))
-        _check(
-            lib.prune_search_tell(
-                self.handle,
-                ffi.from_buffer("uint8_t[]", rows),
-                ffi.from_buffer("double[]", values),
-                len(values),
-            )
-        )
-
-    def save(self) -> bytes:
-        """The search as bytes: versioned, checksummed, the same on every machine.
-
-        Masks that are outstanding are asked for again after loading.
-        """
-        needed = ffi.new("size_t *")
-        status = lib.prune_search_save(self.handle, ffi.NULL, 0, needed)
-        if status != lib.PRUNE_ERR_BUFFER:
-            _check(status)
-        out = ffi.new("uint8_t[]", needed[0])
-        _check(lib.prune_search_save(self.handle, out, needed[0], needed))
-        return bytes(ffi.buffer(out, needed[0]))
+        self._tell(masks, damages)
 
     @classmethod
     def load(cls, data: bytes) -> Self:
@@ -268,18 +235,4 @@ class Search(Owner):
         UnsupportedError
             They were written by a later version.
         """
-        if not isinstance(data, (bytes, bytearray, memoryview)):
-            raise ArgumentError(f"a saved search is bytes, but this is {type(data).__name__}")
-        given = bytes(data)
-        search = cls.__new__(cls)
-        search._begin(
-            lambda out: int(lib.prune_search_load(ffi.from_buffer(given), len(given), out))
-        )
-        return search
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _loaded, (type(self), self.save())
-
-
-def _loaded(kind: type[Search], data: bytes) -> Search:
-    return kind.load(data)
+        return cls._loaded(data)

@@ -4,32 +4,31 @@
 from __future__ import annotations
 
 import copy
-import json
 import os
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prunecore._native.draw import draw
-from prunecore._native.json_files import read_json_file
-from prunecore.errors import ArgumentError, FormatError, UnsupportedError
+from prunecore._native.json_files import LoadedResult, check_format
+from prunecore.errors import ArgumentError, FormatError
 from prunecore.masks.mask import Mask
 from prunecore.search.state import SearchState, SearchStep
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from typing_extensions import Self
 
 FORMAT = "prunecore.search"
 
 
 @dataclass(frozen=True)
-class SearchResult:
+class SearchResult(LoadedResult):
     """What a search of a model found: an immutable value. `Model.search` makes it.
 
     Attributes
     ----------
     mask : Mask
-        What to keep; its provenance says how it was found.
+        What to keep; its provenance says how it was found. `mask.save` writes it alone.
     path : tuple of SearchStep
         The way to it: the start, then each removal, or each generation's parent.
     state : SearchState
@@ -37,6 +36,8 @@ class SearchResult:
     provenance : dict
         Model, data, strategy, budget and options, as JSON values.
     """
+
+    _may_hold_nan = False
 
     mask: Mask
     path: tuple[SearchStep, ...]
@@ -72,7 +73,7 @@ class SearchResult:
         }
 
     @classmethod
-    def from_dict(cls, record: Any) -> SearchResult:
+    def from_dict(cls, record: Any) -> Self:
         """Reads a result from what `to_dict` gives.
 
         Raises
@@ -82,12 +83,7 @@ class SearchResult:
         UnsupportedError
             It is of another version.
         """
-        if not isinstance(record, dict) or record.get("format") != FORMAT:
-            raise FormatError(f'no result of a search: "format" is not "{FORMAT}"')
-        if record.get("version") != 1:
-            raise UnsupportedError(
-                f"a search of version {record.get('version')}, but this version reads only 1"
-            )
+        check_format(record, FORMAT, "result of a search", "a search")
         try:
             n_blocks = record["n_blocks"]
             provenance = dict(record.get("provenance", {}))
@@ -99,16 +95,6 @@ class SearchResult:
             )
         except (ArgumentError, KeyError, TypeError, ValueError) as error:
             raise FormatError(f"a damaged result of a search: {error}") from error
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes the result as JSON to a file; `mask.save` writes the mask alone."""
-        text = json.dumps(self.to_dict(), indent=2, allow_nan=False)
-        Path(path).write_text(text + "\n", encoding="utf-8")
-
-    @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> SearchResult:
-        """Reads a result from a file that `save` wrote."""
-        return read_json_file(path, cls.from_dict)
 
     def plot(self, path: str | os.PathLike[str] | None = None) -> Figure:
         """Draws the damage along the path, and what is left of parameters and key-value cache.

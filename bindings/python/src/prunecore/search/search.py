@@ -8,11 +8,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from prunecore._native.library import header_version, lib
+from prunecore._native.library import lib
 from prunecore._native.names.metric_facts import METRIC_FACTS, METRICS
 from prunecore._native.names.tables import (
     GRANULARITY,
-    MEASURE,
     STRATEGY,
     Granularity,
     Measure,
@@ -27,10 +26,11 @@ from prunecore._native.options_generated import (
 from prunecore._native.progress import ProgressFunction, Watch
 from prunecore._native.run_file import RunFile
 from prunecore._native.signatures import takes
-from prunecore.errors import ArgumentError, Error
+from prunecore.errors import ArgumentError
 from prunecore.importance.scores import Scores
 from prunecore.masks.mask import Mask
 from prunecore.measures.options import CoalitionOptions
+from prunecore.measures.run_record import resumable, run_provenance
 from prunecore.measures.token_times import TokenTimes, token_times
 from prunecore.search.ask_tell import Search
 from prunecore.search.options import Protected, ScoresLike, SearchOptions, SearchRunOptions
@@ -143,17 +143,11 @@ def search(
     struct.coalitions = coalitions
     if metric is not None and scores is None:
         struct.metric = METRIC_FACTS[_checked_metric(chosen)].bit
+    number = None if cap is None else checked_positive("cap", cap)
     provenance: dict[str, Any] = {
         "method": "search",
-        "library": f"prunecore {header_version()}",
-        "model": self.provenance,
-        "measure": MEASURE.parse(measure),
-        "cap": None if cap is None else checked_positive("cap", cap),
-        "reference_removed": [] if kept is None else Mask(kept).removed,
+        **run_provenance(self, data, measured, cap=number, reference=kept),
         "metric": _metric_of(chosen, self.shape.can_read_states),
-        "data_sha256": data.digest,
-        "n_sequences": data.n_sequences,
-        "n_tokens": data.n_tokens,
     }
     if isinstance(scores, (Scores, ShapleyScores)):
         provenance["scores"] = scores.provenance
@@ -162,8 +156,9 @@ def search(
     if found is None:
         given = chosen.record(n_blocks)
         if checkpoint is not None:
-            file = RunFile(checkpoint, _run(provenance, given, measured, run))
-            found = _continued(file)
+            own = {"metric": provenance["metric"], **run.to_dict(), **given}
+            file = RunFile(checkpoint, resumable(provenance, measured, own))
+            found = file.resume(Search.load)
             if "times" in file.notes:
                 given["budget"]["times"] = file.notes["times"]
         if found is None:
@@ -221,38 +216,6 @@ def _metric_of(options: SearchOptions, reads_states: bool) -> str | None:
         return "cosine"
     of_blocks = GRANULARITY.parse(options.granularity) == "block"
     return "angular" if of_blocks and reads_states else None
-
-
-def _run(
-    provenance: Mapping[str, Any],
-    given: Mapping[str, Any],
-    measured: CoalitionOptions,
-    run: SearchRunOptions,
-) -> dict[str, Any]:
-    """What the numbers of a run depend on: all of this must be the same to resume it."""
-    return {
-        "model_config_sha256": provenance["model"]["config_sha256"],
-        "compute": provenance["model"]["compute"],
-        "data_sha256": provenance["data_sha256"],
-        "measure": provenance["measure"],
-        "cap": provenance["cap"],
-        "reference_removed": provenance["reference_removed"],
-        "metric": provenance["metric"],
-        "batch_tokens": measured.batch_tokens,
-        **run.to_dict(),
-        **given,
-    }
-
-
-def _continued(file: RunFile) -> Search | None:
-    """The search that a checkpoint holds; None if there is no file."""
-    saved = file.load()
-    if saved is None:
-        return None
-    try:
-        return Search.load(saved)
-    except Error as error:
-        raise type(error)(f"the checkpoint {file.path} cannot be read: {error}") from error
 
 
 def _result(found: Search, provenance: Mapping[str, Any]) -> SearchResult:

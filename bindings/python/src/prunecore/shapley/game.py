@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from prunecore._native.handle import Handle, Owner
+from prunecore._native.ask_tell import AskTell, AskTellCalls
 from prunecore._native.library import _check, ffi, lib, new_struct
-from prunecore._native.numbers import checked_count, checked_positive
+from prunecore._native.numbers import checked_positive
 from prunecore._native.signatures import takes
-from prunecore.errors import ArgumentError
-from prunecore.shapley.coalitions import player_names, told_worths
 from prunecore.shapley.options import GameOptions
+from prunecore.shapley.player_names import player_names
 from prunecore.shapley.state import GameState, ShapleyValues, Values, read_state
 
 if TYPE_CHECKING:
@@ -24,12 +23,9 @@ if TYPE_CHECKING:
     from prunecore._native.names.tables import Estimator
     from prunecore._native.options_generated import GameArguments
 
-ASKED_BYTES = 1 << 24
-"""Coalitions are fetched in pieces of this size, however many are asked for."""
-
 
 @takes(GameOptions)
-class Game(Owner):
+class Game(AskTell):
     """A game under way: it asks for the worths of coalitions, is told them, and estimates.
 
     Coalitions can be evaluated anywhere and told in any order: the same seed and the same worths
@@ -53,6 +49,18 @@ class Game(Owner):
         An option is out of range, or unknown.
     """
 
+    _calls = AskTellCalls(
+        noun="game",
+        row="coalition",
+        value="worth",
+        ask=lib.prune_game_ask,
+        tell=lib.prune_game_tell,
+        save=lib.prune_game_save,
+        load=lib.prune_game_load,
+        release=lib.prune_game_release,
+    )
+    _names: tuple[str, ...]
+
     def __init__(
         self,
         players: int | Sequence[str],
@@ -61,25 +69,22 @@ class Game(Owner):
     ) -> None:
         names = player_names(players)
         struct = GameOptions(estimator=estimator, **options).new()
-        self._begin(
-            lambda out: int(lib.prune_game_create(len(names), struct, out)), lambda _: names
-        )
+        self._begin(lambda out: int(lib.prune_game_create(len(names), struct, out)))
+        self._names = names
 
-    def _begin(self, make: Any, names: Any) -> None:
-        self._handle = Handle("game", "prune_game", make, lib.prune_game_release)
-        self._players = self.state.n_players
-        self._names: tuple[str, ...] = names(self._players)
+    def _row_width(self) -> int:
+        return self.state.n_players
 
     def __repr__(self) -> str:
         if self.closed:
-            return f"Game(players={self._players}, closed)"
+            return f"Game(players={self.players}, closed)"
         state = self.state
-        return f"Game(players={self._players}, '{state.estimator}', told={state.told})"
+        return f"Game(players={self.players}, '{state.estimator}', told={state.told})"
 
     @property
     def players(self) -> int:
         """How many players there are."""
-        return self._players
+        return self._width
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -117,22 +122,7 @@ class Game(Owner):
             m <= most; True = in the coalition. There are none if the game is done, or waits for
             worths that it asked for before.
         """
-        left = checked_count("most", most, 0)
-        piece = max(1, ASKED_BYTES // self._players)
-        found: list[npt.NDArray[np.uint8]] = []
-        count = ffi.new("size_t *")
-        while left > 0:
-            rows = np.empty((min(left, piece), self._players), dtype=np.uint8)
-            out = ffi.from_buffer("uint8_t[]", rows)
-            _check(lib.prune_game_ask(self.handle, len(rows), out, count))
-            found.append(rows[: int(count[0])])
-            left -= int(count[0])
-            if int(count[0]) < len(rows):
-                break
-        if not found:
-            self.handle  # noqa: B018  raises if the game is closed
-            return np.empty((0, self._players), dtype=np.bool_)
-        return np.concatenate(found).astype(np.bool_)
+        return self._ask(most)
 
     def tell(self, masks: npt.ArrayLike, values: npt.ArrayLike) -> None:
         """Tells worths of coalitions that were asked for, in any order.
@@ -153,15 +143,7 @@ class Game(Owner):
         NonFiniteError
             A worth is NaN or infinite.
         """
-        rows, worths = told_worths(masks, values, self._players)
-        _check(
-            lib.prune_game_tell(
-                self.handle,
-                ffi.from_buffer("uint8_t[]", rows),
-                ffi.from_buffer("double[]", worths),
-                len(worths),
-            )
-        )
+        self._tell(masks, values)
 
     def result(self) -> ShapleyValues:
         """Reads the estimate.
@@ -171,14 +153,14 @@ class Game(Owner):
         DataError
             What was told does not do for one; the text says what is missing.
         """
-        values = np.empty(self._players)
-        errors = np.empty(self._players)
+        values = np.empty(self.players)
+        errors = np.empty(self.players)
         _check(
             lib.prune_game_result(
                 self.handle,
                 ffi.from_buffer("double[]", values),
                 ffi.from_buffer("double[]", errors),
-                self._players,
+                self.players,
                 ffi.NULL,
             )
         )
@@ -207,7 +189,7 @@ class Game(Owner):
         array of float, shape (players, players - 1)
             Row i, column k - 1; NaN where either mean has no coalition.
         """
-        return self._table(lib.prune_game_strata, self._players - 1)
+        return self._table(lib.prune_game_strata, self.players - 1)
 
     def interactions(self) -> Values:
         """The interactions of pairs, symmetric, 0 on the diagonal.
@@ -224,10 +206,10 @@ class Game(Owner):
         UnsupportedError
             The estimator is another one.
         """
-        return self._table(lib.prune_game_interactions, self._players)
+        return self._table(lib.prune_game_interactions, self.players)
 
     def _table(self, function: Any, columns: int) -> Values:
-        table = np.empty((self._players, columns))
+        table = np.empty((self.players, columns))
         _check(function(self.handle, ffi.from_buffer("double[]", table), table.size, ffi.NULL))
         return table
 
@@ -245,23 +227,10 @@ class Game(Owner):
             The estimator is another one.
         """
         chance = checked_positive("keep_probability", keep_probability, below=1)
-        values = np.empty(self._players)
+        values = np.empty(self.players)
         out = ffi.from_buffer("double[]", values)
-        _check(lib.prune_game_banzhaf(self.handle, chance, out, self._players, ffi.NULL))
+        _check(lib.prune_game_banzhaf(self.handle, chance, out, self.players, ffi.NULL))
         return values
-
-    def save(self) -> bytes:
-        """The game as bytes: versioned, checksummed, the same on every machine.
-
-        Coalitions that are outstanding are asked for again after loading.
-        """
-        needed = ffi.new("size_t *")
-        status = lib.prune_game_save(self.handle, ffi.NULL, 0, needed)
-        if status != lib.PRUNE_ERR_BUFFER:
-            _check(status)
-        out = ffi.new("uint8_t[]", needed[0])
-        _check(lib.prune_game_save(self.handle, out, needed[0], needed))
-        return bytes(ffi.buffer(out, needed[0]))
 
     @classmethod
     def load(cls, data: bytes, players: Sequence[str] | None = None) -> Self:
@@ -281,19 +250,9 @@ class Game(Owner):
         UnsupportedError
             They were written by a later version.
         """
-        if not isinstance(data, (bytes, bytearray, memoryview)):
-            raise ArgumentError(f"a saved game is bytes, but this is {type(data).__name__}")
-        given = bytes(data)
-        game = cls.__new__(cls)
-        game._begin(
-            lambda out: int(lib.prune_game_load(ffi.from_buffer(given), len(given), out)),
-            lambda count: player_names(count if players is None else players, count),
-        )
+        game = cls._loaded(data)
+        game._names = player_names(game.players if players is None else players, game.players)
         return game
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _loaded, (type(self), self.save(), self._names)
-
-
-def _loaded(kind: type[Game], data: bytes, names: tuple[str, ...]) -> Game:
-    return kind.load(data, names)
+        return type(self).load, (self.save(), self._names)

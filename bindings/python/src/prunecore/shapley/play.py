@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from prunecore._native.library import ffi, header_version, lib
+from prunecore._native.library import ffi, lib
 from prunecore._native.names.tables import MEASURE, Estimator, Granularity, Measure
 from prunecore._native.options_generated import (
     CoalitionArguments,
@@ -18,9 +18,9 @@ from prunecore._native.options_generated import (
 from prunecore._native.progress import ProgressFunction, Watch
 from prunecore._native.run_file import RunFile
 from prunecore._native.signatures import takes
-from prunecore.errors import ArgumentError, DataError, Error, UnsupportedError
-from prunecore.masks.mask import Mask
+from prunecore.errors import ArgumentError, DataError, UnsupportedError
 from prunecore.measures.options import CoalitionOptions
+from prunecore.measures.run_record import resumable, run_provenance
 from prunecore.shapley.game import Game
 from prunecore.shapley.options import GameOptions, GameRunOptions
 from prunecore.shapley.players import Players, granularity_players, grouped_players
@@ -119,31 +119,26 @@ def shapley(
     struct.n_sublayer_players = len(player_of)
     coalitions, kept = measured.struct(n_blocks, watch)
     struct.coalitions = coalitions
-    name = MEASURE.parse(measure)
     played = game or Game(who.names, **estimation.to_dict())
-    provenance: dict[str, Any] = {
-        "library": f"prunecore {header_version()}",
-        "model": self.provenance,
-        "measure": name,
-        "cap": _number_of(cap, name, self.shape.vocabulary_size),
-        "reference_removed": [] if kept is None else Mask(kept).removed,
-        "data_sha256": data.digest,
-        "n_sequences": data.n_sequences,
-        "n_tokens": data.n_tokens,
-    }
+    number = _number_of(cap, MEASURE.parse(measure), self.shape.vocabulary_size)
+    provenance = run_provenance(self, data, measured, cap=number, reference=kept)
     if game is None:
         chosen = {**estimation.to_dict(), "estimator": played.state.estimator}
         provenance["options"] = chosen
     file: RunFile | None = None
     if checkpoint is not None:
-        state = _run(provenance, player_of.tolist(), measured, run)
-        file = RunFile(checkpoint, state)
-        saved = file.load()
-        if saved is None:
+        own = {
+            "player_of_sublayer": player_of.tolist(),
+            "batch_coalitions": run.batch_coalitions,
+            **provenance["options"],
+        }
+        file = RunFile(checkpoint, resumable(provenance, measured, own))
+        resumed = file.resume(lambda saved: Game.load(saved, who.names))
+        if resumed is None:
             file.save(played.save())  # a file that cannot be written is better known now
         else:
             played.close()
-            played = _continued(file, saved, who)
+            played = resumed
     tell = watch_game(progress, played, file, watch)
     struct.on_batch = tell.callback
     try:
@@ -160,34 +155,6 @@ def _number_of(cap: float | str | None, measure: str, vocabulary: int) -> float 
         # A host that evaluates whole masks alone may not say how large its vocabulary is.
         return math.log(vocabulary) if measure == "loss" and vocabulary > 0 else None
     return None if cap is None else float(cap)
-
-
-def _run(
-    provenance: Mapping[str, Any],
-    player_of_sublayer: list[int],
-    measured: CoalitionOptions,
-    run: GameRunOptions,
-) -> dict[str, Any]:
-    """What the numbers of a run depend on: all of this must be the same to resume it."""
-    return {
-        "model_config_sha256": provenance["model"]["config_sha256"],
-        "compute": provenance["model"]["compute"],
-        "data_sha256": provenance["data_sha256"],
-        "measure": provenance["measure"],
-        "cap": provenance["cap"],
-        "reference_removed": provenance["reference_removed"],
-        "player_of_sublayer": player_of_sublayer,
-        "batch_tokens": measured.batch_tokens,
-        "batch_coalitions": run.batch_coalitions,
-        **provenance["options"],
-    }
-
-
-def _continued(file: RunFile, saved: bytes, who: Players) -> Game:
-    try:
-        return Game.load(saved, who.names)
-    except Error as error:
-        raise type(error)(f"the checkpoint {file.path} cannot be read: {error}") from error
 
 
 def _scores(

@@ -23,6 +23,7 @@ from prunecore.shapley.state import GameState, Values
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from typing_extensions import Self
 
     from prunecore.masks.mask import MaskLike
 
@@ -255,7 +256,7 @@ class ShapleyScores(Ranking):
         }
 
     @classmethod
-    def from_dict(cls, record: Any) -> ShapleyScores:
+    def from_dict(cls, record: Any) -> Self:
         """Reads scores from what `to_dict` gives.
 
         Raises
@@ -267,11 +268,6 @@ class ShapleyScores(Ranking):
         """
         with cls._reading(record):
             return cls(**read_fields(record))
-
-    @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> ShapleyScores:
-        """Reads scores from a file that `save` wrote."""
-        return read_json_file(path, cls.from_dict)
 
     def plot(
         self,

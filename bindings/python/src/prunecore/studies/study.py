@@ -3,14 +3,11 @@
 
 from __future__ import annotations
 
-import json
-import os
 from dataclasses import asdict, fields
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 
-from prunecore._native.json_files import read_json_file
-from prunecore.errors import ArgumentError, FormatError, UnsupportedError
+from prunecore._native.json_files import LoadedResult, check_format
+from prunecore.errors import ArgumentError, FormatError
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -34,7 +31,7 @@ class StudyPoint(Protocol):
 Point = TypeVar("Point", bound=StudyPoint)
 
 
-class Study(Generic[Point]):
+class Study(LoadedResult, Generic[Point]):
     """The base of a study, which is a dataclass of numbers, `points` and `provenance`.
 
     Attributes
@@ -83,12 +80,7 @@ class Study(Generic[Point]):
     @classmethod
     def from_dict(cls, record: Any) -> Self:
         """Reads a study from what `to_dict` gives."""
-        if not isinstance(record, dict) or record.get("format") != cls.format:
-            raise FormatError(f'no {cls.noun}: "format" is not "{cls.format}"')
-        if record.get("version") != 1:
-            raise UnsupportedError(
-                f"a {cls.noun} of version {record.get('version')}, but this version reads 1"
-            )
+        check_format(record, cls.format, cls.noun, f"a {cls.noun}")
         try:
             points = tuple(
                 cls.point(**{**point, "removed": tuple(point["removed"])})
@@ -104,12 +96,3 @@ class Study(Generic[Point]):
     @classmethod
     def _numbers(cls) -> list[str]:
         return [one.name for one in fields(cls) if one.name not in ("points", "provenance")]
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes the study as JSON to a file."""
-        Path(path).write_text(json.dumps(self.to_dict(), indent=2) + "\n", encoding="utf-8")
-
-    @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Self:
-        """Reads a study from a file that `save` wrote."""
-        return read_json_file(path, cls.from_dict)

@@ -3,19 +3,18 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from prunecore._native.draw import draw
+from prunecore._native.json_files import SavedResult
 from prunecore.errors import ArgumentError
 from prunecore.importance.scores import Scores
 from prunecore.masks.mask import Mask
@@ -51,7 +50,7 @@ class Compromise:
 
 
 @dataclass(frozen=True, eq=False)
-class TaskComparison:
+class TaskComparison(SavedResult):
     """Tasks, compared by what a model needs for them. `compare_tasks` makes it.
 
     T tasks; n_removed = 0 .. K units; W weightings of the tasks. Definitions: docs/tasks.md.
@@ -187,10 +186,6 @@ class TaskComparison:
             ],
             "provenance": self.provenance,
         }
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes the comparison as JSON to a file."""
-        Path(path).write_text(json.dumps(self.to_dict(), indent=2) + "\n", encoding="utf-8")
 
     def plot(
         self,

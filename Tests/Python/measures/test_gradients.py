@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +11,6 @@ import prunecore as pc
 import pytest
 
 MASK = pc.Mask.remove(["attn.6", "ffn.8"], 12)
-
-
-@pytest.fixture(scope="module")
-def model(tales_dir: Path) -> Iterator[pc.Model]:
-    with pc.open(tales_dir) as opened:
-        yield opened
 
 
 @pytest.fixture(scope="module")

@@ -11,11 +11,6 @@ import pytest
 
 
 @pytest.fixture(scope="module")
-def model(tales_dir: Path) -> pc.Model:
-    return pc.open(tales_dir)
-
-
-@pytest.fixture(scope="module")
 def data(model: pc.Model, tales_dir: Path) -> pc.Data:
     text = pc.Data.from_text(tales_dir / "stories.jsonl", model, sequence_length=40, limit=4)
     return pc.Data([row[: 40 - 9 * i] for i, row in enumerate(text.sequences)])

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
 import numpy as np
 import prunecore as pc
@@ -13,11 +12,6 @@ from prunecore.measures.choice_evaluation import SubjectAccuracy, summarise
 
 WORDS = ["the boy", "a red ball", "seven apples", "nothing at all", "his mother", "home"]
 NONE_LEFT = [f"block.{i}" for i in range(12)]
-
-
-@pytest.fixture(scope="module")
-def model(tales_dir: Path) -> pc.Model:
-    return pc.open(tales_dir)
 
 
 @pytest.fixture(scope="module")
