@@ -13,8 +13,9 @@ import pytest
 if TYPE_CHECKING:
     import prunecore as pc
 
-# References are computed in fp32. Tests of other types name them when they open a model.
-os.environ["PRUNECORE_COMPUTE"] = "float32"
+# References are computed in fp32. Tests of other types name them when they open a model;
+# scripts/test-kernels.py runs tests that need no reference in another one.
+os.environ["PRUNECORE_COMPUTE"] = os.environ.get("PRUNECORE_TEST_COMPUTE", "float32")
 
 
 @pytest.fixture(scope="session")
