@@ -37,7 +37,10 @@ scripts/build-library.sh
 
 # The package is installed in place, so it is installed again only if what it is made of changed.
 stamp=.venv/.prunecore-installed
-if [ ! -e "$stamp" ] || [ -n "$(find bindings/python/pyproject.toml bindings/python/*.py include/prunecore.h -newer "$stamp")" ]; then
+if [ ! -e "$stamp" ] || [ -n "$(find bindings/python/pyproject.toml bindings/python/*.py bindings/python/prunecore_header include/prunecore.h \( -name '*.py' -o -name '*.toml' -o -name '*.h' \) -newer "$stamp")" ]; then
     .venv/bin/python -m pip install -q --disable-pip-version-check -e bindings/python
     touch "$stamp"
 fi
+
+# The binary interface of this build, for machines to read; scripts/check-abi.py says what it holds.
+.venv/bin/python scripts/check-abi.py --out build/prunecore.abi.json
