@@ -59,7 +59,7 @@ test-capi:
 
 ## The Python package, the command, and the documentation's examples; files side by side.
 test-python:
-	$(BIN)/python -m pytest -q -n auto --dist loadfile Tests/Python
+	$(BIN)/python -m pytest -q -n auto --dist loadfile --no-loadscope-reorder Tests/Python
 
 ## The numeric tests with every kind of kernels that this machine's OpenBLAS and our own loops can be made to use.
 test-kernels:
