@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import inspect
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -74,3 +76,11 @@ def test_a_call_without_a_section_of_parameters_is_refused() -> None:
         @takes(GameOptions)
         def call(**_options: Any) -> None:
             """Does nothing."""
+
+
+def test_the_package_works_without_docstrings() -> None:
+    code = "import inspect, prunecore as pc; print(*inspect.signature(pc.Model.search).parameters)"
+    command = [sys.executable, "-OO", "-c", code]
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", check=False)
+    assert done.returncode == 0, done.stderr
+    assert {"exchanges", "remove", "batch_tokens"} <= set(done.stdout.split())

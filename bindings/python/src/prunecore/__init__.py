@@ -40,7 +40,7 @@ Modules are named by one rule. A call stands in the module of its verb (`importa
 (`measures.damages`), one module holds both. No two names differ by an underscore alone.
 """
 
-from prunecore._native.library import header_version as _header_version
+from prunecore._native.library import __version__
 from prunecore._native.names.metric_facts import METRICS, STATIC_METRICS
 from prunecore._native.names.tables import (
     ADAPTER_KINDS,
@@ -108,9 +108,6 @@ from prunecore.studies.search_study import SearchPoint, SearchStudy
 from prunecore.studies.study_recovery import study_recovery
 from prunecore.studies.study_search import study_search
 from prunecore.studies.task_comparison import Compromise, TaskComparison
-
-__version__ = _header_version()
-del _header_version
 
 __all__ = [
     "ADAPTER_KINDS",

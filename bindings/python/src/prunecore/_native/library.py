@@ -25,17 +25,22 @@ except ModuleNotFoundError as error:  # only in a checkout that was never instal
 
 __all__ = [
     "LIBRARY_PATH",
+    "__version__",
     "_check",
     "bound_functions",
     "candidates",
     "ffi",
-    "header_version",
     "lib",
     "new_struct",
     "open_library",
     "real_macro",
     "text",
 ]
+
+__version__ = ".".join(
+    str(ffi.integer_const(f"PRUNE_VERSION_{part}")) for part in ("MAJOR", "MINOR", "PATCH")
+)
+"""Version of the header that this package was generated from, "major.minor.patch"."""
 
 FILE_NAME = "libprunecore.so.1"
 ENVIRONMENT_VARIABLE = "PRUNECORE_LIBRARY"
@@ -86,12 +91,6 @@ def open_library(paths: Iterable[Path]) -> tuple[Any, Path]:
     return library, path
 
 
-def header_version() -> str:
-    """Version of the header that this package was generated from, "major.minor.patch"."""
-    parts = ("MAJOR", "MINOR", "PATCH")
-    return ".".join(str(ffi.integer_const(f"PRUNE_VERSION_{part}")) for part in parts)
-
-
 def _check_version(library: Any, path: Path) -> None:
     missing = [name for name in FUNCTION_NAMES if not _has(library, name)]
     if missing:
@@ -99,7 +98,7 @@ def _check_version(library: Any, path: Path) -> None:
             f"{path} is not the PruneCore library of this package: it lacks {', '.join(missing)}"
         )
     abi, wanted_abi = int(library.prune_abi_version()), ffi.integer_const("PRUNE_ABI_VERSION")
-    version, wanted = ffi.string(library.prune_version()).decode(), header_version()
+    version, wanted = ffi.string(library.prune_version()).decode(), __version__
     if abi != wanted_abi or version != wanted:
         raise LoadError(
             f"{path} is PruneCore {version} (ABI {abi}), but this package needs {wanted} "

@@ -92,9 +92,14 @@ def _unknown(function: str, given: str, known: list[str]) -> str:
 
 def completed_docstring(
     described: Any, function: Callable[..., Any], kinds: tuple[type[Options], ...]
-) -> str:
-    """The docstring of `described`, with every option that it leaves out under "Parameters"."""
-    text = inspect.cleandoc(described.__doc__ or "")
+) -> str | None:
+    """The docstring of `described`, with every option that it leaves out under "Parameters".
+
+    None under `python -OO`, which takes docstrings away.
+    """
+    if described.__doc__ is None:
+        return None
+    text = inspect.cleandoc(described.__doc__)
     shown = inspect.signature(function).parameters
     entries = [
         entry_of(name, option, shown[name])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from prunecore._native.library import ffi, header_version, lib
+from prunecore._native.library import __version__, ffi, lib
 from prunecore._native.names.metric_facts import METRIC_FACTS, METRICS
 from prunecore._native.names.metric_sets import metric_bits, parse_metrics
 from prunecore._native.names.tables import GRANULARITY, Granularity
@@ -94,7 +94,7 @@ def score(
     handle = ffi.NULL if data is None else data.handle
     watch.check(lib.prune_model_score(self.handle, handle, struct, out, table.size, ffi.NULL))
     provenance: dict[str, Any] = {
-        "library": f"prunecore {header_version()}",
+        "library": f"prunecore {__version__}",
         "model": self.provenance,
         "metrics": list(names),
         "relative_to": given.relative_to,

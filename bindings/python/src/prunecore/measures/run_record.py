@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from prunecore._native.library import header_version
+from prunecore._native.library import __version__
 from prunecore._native.names.tables import MEASURE
 from prunecore.masks.mask import Keep, Mask
 
@@ -36,7 +36,7 @@ def run_provenance(
         The reference in use; None = everything kept.
     """
     return {
-        "library": f"prunecore {header_version()}",
+        "library": f"prunecore {__version__}",
         "model": model.provenance,
         "measure": MEASURE.parse(measured.measure),
         "cap": cap,

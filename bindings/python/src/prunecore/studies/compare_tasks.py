@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from prunecore._native.library import header_version
+from prunecore._native.library import __version__
 from prunecore._native.names.metric_sets import parse_metrics
 from prunecore._native.names.tables import GRANULARITY, Granularity
 from prunecore._native.progress import ProgressFunction
@@ -129,7 +129,7 @@ def compare_tasks(
         combined_masks=tuple(zip(*combined, strict=True)),
         combined_losses=_table(combined, losses),
         provenance={
-            "library": f"prunecore {header_version()}",
+            "library": f"prunecore {__version__}",
             "model": model.provenance,
             "mask": start.removed,
             "seed": seed,

@@ -9,7 +9,7 @@ from typing import Any
 
 import gguf
 
-from prunecore._native.library import header_version
+from prunecore._native.library import __version__
 from prunecore.export.gguf.architecture import Architecture
 from prunecore.export.gguf.layers import ZERO_WIDTH, Layer
 from prunecore.export.gguf.operations import Attention, Linear
@@ -76,7 +76,7 @@ def add_provenance(
 
     llama.cpp reads over keys that it does not know.
     """
-    writer.add_string("prunecore.version", header_version())
+    writer.add_string("prunecore.version", __version__)
     for name, record in records.items():
         writer.add_string(f"prunecore.{name}", json.dumps(record, ensure_ascii=False))
     writer.add_string("prunecore.layers", json.dumps([layer.describe() for layer in layers]))
