@@ -73,7 +73,7 @@ test-kernels-quick:
 test-instructions:
 	$(BIN)/python -m benchmarks.instructions.instructions
 
-## Every benchmark, also those after one that misses its bar. Some 65 minutes on a machine that does nothing else; writes
+## Every benchmark, also those after one that misses its bar. Some 70 minutes on a machine that does nothing else; writes
 ## benchmarks/results/ and docs/images/. ONLY=NAME runs one, HELD_OUT=FILE measures recovery on text that people wrote.
 bench: setup-test
 	$(BIN)/python benchmarks/run.py $(if $(ONLY),--only $(ONLY)) $(if $(HELD_OUT),--held-out $(HELD_OUT))

@@ -138,7 +138,7 @@ mkdir -p "$out"
 
 # Support code, compiled once.
 objects=()
-for source in tiny_model reference fixture metrics game host; do
+for source in tiny_model reference fixture metrics game host host_states host_gradients; do
     step "compile $source" "$CC" "${c_flags[@]}" -c "$support/$source.c" -o "$out/$source.o" || exit 1
     objects+=("$out/$source.o")
 done

@@ -113,16 +113,12 @@ def main() -> int:
     for name, most in (("C", C_MOST), ("Python", PYTHON_MOST)):
         values = [answer["value"] for answer in answers[name]]
         record.judge(f"a call of a host in {name}", values, "{:.2f} us", most=most)
-    results = {
+    results = record.results(
         **environment_notes(),
-        "blocks": blocks,
-        "rounds": arguments.rounds,
-        "library": f"prunecore {pc.__version__}",
-        "rows": record.rows,
-        "timings": record.timings,
-        "sides": record.sides,
-        "notes": record.notes,
-    }
+        blocks=blocks,
+        rounds=arguments.rounds,
+        library=f"prunecore {pc.__version__}",
+    )
     lines = [
         "# Callbacks",
         "",

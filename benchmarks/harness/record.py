@@ -76,6 +76,11 @@ class Record:
         self.timings[name] = summary(taken)
         return taken
 
+    def results(self, **settings: Any) -> dict[str, Any]:
+        """What is written as JSON: the settings, then all that was found."""
+        found = {"rows": self.rows, "timings": self.timings, "sides": self.sides}
+        return {**settings, **found, "notes": self.notes}
+
     @property
     def missed(self) -> list[dict[str, Any]]:
         """Rows below their bar."""

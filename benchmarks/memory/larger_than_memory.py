@@ -157,16 +157,13 @@ def main() -> int:
     finally:
         if not arguments.keep:
             shutil.rmtree(directory, ignore_errors=True)
-    results = {
+    results = record.results(
         **notes,
-        "threads": arguments.threads,
-        "blocks": arguments.blocks,
-        "file_bytes": size,
-        "memory_bytes": int(arguments.memory),
-        "sides": record.sides,
-        "rows": record.rows,
-        "notes": record.notes,
-    }
+        threads=arguments.threads,
+        blocks=arguments.blocks,
+        file_bytes=size,
+        memory_bytes=int(arguments.memory),
+    )
     return report.publish("larger_than_memory", results, markdown(results), arguments.out)
 
 

@@ -182,14 +182,11 @@ def main() -> int:
     search_blocks(record, rows)
     search_sublayers(record, rows)
     count_work(record)
-    results = {
+    results = record.results(
         **notes,
-        "library": f"prunecore {pc.__version__}",
-        "rows": record.rows,
-        "rows_found": rows,
-        "sides": record.sides,
-        "notes": record.notes,
-    }
+        library=f"prunecore {pc.__version__}",
+        rows_found=rows,
+    )
     return report.publish("search", results, markdown(results), arguments.out)
 
 

@@ -121,16 +121,13 @@ def main() -> int:
             measure(bench, arguments.prompt, arguments.new)
         except (MeasurementError, OSError, subprocess.SubprocessError) as error:
             record.fail("a pruned model", str(error))
-    results = {
+    results = record.results(
         **notes,
-        "threads": arguments.threads,
-        "rounds": arguments.rounds,
-        "prompt": arguments.prompt,
-        "new": arguments.new,
-        "sides": record.sides,
-        "rows": record.rows,
-        "notes": record.notes,
-    }
+        threads=arguments.threads,
+        rounds=arguments.rounds,
+        prompt=arguments.prompt,
+        new=arguments.new,
+    )
     return report.publish("pruned_speed", results, markdown(results), arguments.out)
 
 

@@ -112,17 +112,13 @@ def main() -> int:
         bench = Bench(place, arguments.threads, arguments.rounds, Record())
         measure(bench, sections)
     record = bench.record
-    results = {
+    results = record.results(
         **notes,
-        "threads": arguments.threads,
-        "rounds": arguments.rounds,
-        "sections": sections,
-        "models": ["246M", "1.1B"],
-        "sides": record.sides,
-        "rows": record.rows,
-        "timings": record.timings,
-        "notes": record.notes,
-    }
+        threads=arguments.threads,
+        rounds=arguments.rounds,
+        sections=sections,
+        models=["246M", "1.1B"],
+    )
     return report.publish(arguments.name, results, markdown(results), arguments.out)
 
 

@@ -70,21 +70,9 @@ struct ConfigText {
         var parts: [ArraySlice<UInt8>] = []
         var depth = 0
         var begin = text.startIndex
-        var isInString = false
-        var isEscaped = false
-        for (index, byte) in text.enumerated() {
-            if isInString {
-                if isEscaped {
-                    isEscaped = false
-                } else if byte == UInt8(ascii: "\\") {
-                    isEscaped = true
-                } else if byte == UInt8(ascii: "\"") {
-                    isInString = false
-                }
-                continue
-            }
+        var strings = JSONStringTracker()
+        for (index, byte) in text.enumerated() where !strings.takes(byte) {
             switch byte {
-            case UInt8(ascii: "\""): isInString = true
             case UInt8(ascii: "{"), UInt8(ascii: "["):
                 depth += 1
                 if depth == 1 { begin = index + 1 }
@@ -102,16 +90,9 @@ struct ConfigText {
 
     /// Where the first string of a text has ended: the index behind its closing quote.
     private static func end(ofStringIn text: ArraySlice<UInt8>) -> Int? {
-        guard let begin = text.firstIndex(of: UInt8(ascii: "\"")) else { return nil }
-        var isEscaped = false
-        for index in text[(begin + 1)...].indices {
-            if isEscaped {
-                isEscaped = false
-            } else if text[index] == UInt8(ascii: "\\") {
-                isEscaped = true
-            } else if text[index] == UInt8(ascii: "\"") {
-                return index + 1
-            }
+        var strings = JSONStringTracker()
+        for index in text.indices where strings.takes(text[index]) && strings.didEndString {
+            return index + 1
         }
         return nil
     }

@@ -51,25 +51,17 @@ enum JSONText {
     private static func countCommas(_ text: [UInt8], source: String) throws(PruneError) -> Int {
         var commas = 0
         var depth = 0
-        var isInString = false
-        var isEscaped = false
+        var strings = JSONStringTracker()
         /// The last byte that is not white space.
         var previous = UInt8(ascii: " ")
         for (position, byte) in text.enumerated() {
-            if isInString {
-                if isEscaped {
-                    isEscaped = false
-                } else if byte == UInt8(ascii: "\\") {
-                    isEscaped = true
-                } else if byte == UInt8(ascii: "\"") {
-                    isInString = false
-                }
+            if strings.takes(byte) {
+                previous = byte
                 continue
             }
             var problem: String?
             switch byte {
             case UInt8(ascii: " "), UInt8(ascii: "\n"), UInt8(ascii: "\r"), UInt8(ascii: "\t"): continue
-            case UInt8(ascii: "\""): isInString = true
             case UInt8(ascii: ","): commas += 1
             case UInt8(ascii: "{"), UInt8(ascii: "["):
                 depth += 1
