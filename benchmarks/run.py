@@ -48,6 +48,7 @@ BENCHMARKS = {
     "torch_door": Benchmark("doors.torch_door"),
     "search": Benchmark("search.search"),
     "pruned_speed": Benchmark("speed.pruned_speed"),
+    "demo": Benchmark("speed.demo", keeps_core_type=True),
     "estimators": Benchmark("estimators.estimators"),
     "estimators_sublayers": Benchmark(
         "estimators.estimators", of_all=False, options=("--sublayers",)
