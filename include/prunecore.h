@@ -285,6 +285,29 @@ enum {
    must not call the library. */
 typedef void (*prune_close_fn)(void *user_data);
 
+/*
+ * Where the weights of a model that is opened from a directory are.
+ *
+ * MAPPED suits files that stay as they are while the model is open. A file that another takes the
+ * place of (by rename), or that is deleted, does no harm: the model keeps the old one. If a file
+ * is written over or cut short in place, the calls that read its weights fail with PRUNE_ERR_FILE,
+ * which names it; open the model again. They look at size and time of each file before and after
+ * every sublayer. Two things go unseen. A file that is cut short while a sublayer is computed,
+ * between two looks, still ends the process (SIGBUS), as the library leaves signal handlers
+ * alone. And a file that is written over within the clock tick in which it was last written, a few
+ * milliseconds, has the time that it had.
+ *
+ * MEMORY closes both gaps: choose it for network file systems, and for files that programs write
+ * over in place. It takes as much memory as the files are large.
+ */
+typedef int32_t prune_weights;
+enum {
+    /* Mapped: read when they are needed, and not copied. */
+    PRUNE_WEIGHTS_MAPPED = 0,
+    /* Read into memory when the model is opened; the files may then change, or go. */
+    PRUNE_WEIGHTS_MEMORY = 1
+};
+
 /* How a model is opened. */
 typedef struct prune_model_options {
     uint32_t struct_size;
@@ -299,15 +322,19 @@ typedef struct prune_model_options {
     prune_close_fn on_close;
     /* Argument of `on_close`. */
     void *user_data;
+    /* Where the weights are: 0 = mapped files, 1 = memory, which files that change or go cannot
+       harm. Only for prune_model_open(). */
+    prune_weights weights;
+    int32_t reserved; /* 0 */
 } prune_model_options;
-#define PRUNE_MODEL_OPTIONS_INIT { sizeof(prune_model_options), 0, NULL, NULL }
+#define PRUNE_MODEL_OPTIONS_INIT { sizeof(prune_model_options), 0, NULL, NULL, 0, 0 }
 
 /*
  * Opens a Hugging Face model directory: `config.json` and `model.safetensors`, or the shards that
  * `model.safetensors.index.json` names. Weights stay memory-mapped in their stored type (bf16, fp16
- * or fp32) and must not be changed while the model is open. Architectures: LlamaForCausalLM,
- * MistralForCausalLM, Qwen2ForCausalLM, Qwen3ForCausalLM, with rotary embeddings of type default,
- * linear, llama3 or yarn.
+ * or fp32), unless the options have them read into memory; see prune_weights for what files may do
+ * while the model is open. Architectures: LlamaForCausalLM, MistralForCausalLM, Qwen2ForCausalLM,
+ * Qwen3ForCausalLM, with rotary embeddings of type default, linear, llama3 or yarn.
  *   directory   path
  *   options     NULL = defaults
  *   out_model   receives the handle; give it to prune_model_release()

@@ -37,15 +37,39 @@ struct CloseNotice: @unchecked Sendable {
     func tell() { callback?(userData) }
 }
 
-/// The options of a model. Its compute type is nil where the library chooses. Errors: `.argument`.
+/// The options of a model, checked. Its compute type is nil where the library chooses.
+struct ModelOptions {
+    let compute: ComputeType?
+    let notice: CloseNotice
+    let residence: FileResidence
+
+    /// Errors: `.argument`.
+    init(_ options: UnsafePointer<prune_model_options>?) throws(PruneError) {
+        let options = try readStruct(options, prune_model_options(), least: modelOptionsSize, "options")
+        try checkReserved(options?.reserved ?? 0, "options")
+        compute = try computeType(options?.compute ?? 0, "options.compute")
+        notice = CloseNotice(callback: options?.on_close, userData: options?.user_data)
+        switch Int(options?.weights ?? 0) {
+        case PRUNE_WEIGHTS_MAPPED: residence = .mapped
+        case PRUNE_WEIGHTS_MEMORY: residence = .memory
+        case let value:
+            throw PruneError(.argument, "options.weights is \(value), which is none of PRUNE_WEIGHTS_*")
+        }
+    }
+}
+
+/// The options of a model over tensors that the host lends. Errors: `.argument`.
 func readModelOptions(
     _ options: UnsafePointer<prune_model_options>?
 ) throws(PruneError) -> (compute: ComputeType?, notice: CloseNotice) {
-    let options = try readStruct(options, prune_model_options(), least: modelOptionsSize, "options")
-    return (
-        try computeType(options?.compute ?? 0, "options.compute"),
-        CloseNotice(callback: options?.on_close, userData: options?.user_data)
-    )
+    let options = try ModelOptions(options)
+    guard options.residence == .mapped else {
+        throw PruneError(
+            .argument,
+            "options.weights is of models that are opened from a directory; these weights are the host's, in its memory"
+        )
+    }
+    return (options.compute, options.notice)
 }
 
 @c @implementation
@@ -57,13 +81,14 @@ public func prune_model_open(
     return guarded { () throws(PruneError) in
         let directory = String(cString: try need(directory, "directory"))
         let out = try need(out_model, "out_model")
-        let (compute, notice) = try readModelOptions(options)
-        guard notice.callback == nil else {
+        let options = try ModelOptions(options)
+        guard options.notice.callback == nil else {
             throw PruneError(
                 .argument,
                 "options.on_close is of models over tensors that the host lends; a directory has none to give back")
         }
-        out.pointee = HandleTable.add(ModelHandle(try NativeModel(directory: directory, compute: compute)))
+        out.pointee = HandleTable.add(
+            ModelHandle(try NativeModel(directory: directory, compute: options.compute, options.residence)))
     }
 }
 

@@ -6,7 +6,7 @@ struct CheckpointSource: Sendable {
     let configuration: [UInt8]
 }
 
-/// A Hugging Face model directory, opened: its configuration and its tensors, which stay mapped and are not copied.
+/// A Hugging Face model directory, opened: its configuration and its tensors.
 public struct Checkpoint: Sendable {
     let config: ModelConfig
     let tensors: TensorTable
@@ -17,21 +17,26 @@ public struct Checkpoint: Sendable {
     /// Whether the tensors fit the configuration is checked when they are asked for.
     /// Errors: `.file` if something is missing or unreadable; `.format` if it is damaged or contradicts itself;
     /// `.unsupported` if the model is one that this version does not compute.
-    public static func open(directory: String) throws(PruneError) -> Checkpoint {
+    /// - Parameter residence: where the tensors are; mapped ones are not copied.
+    public static func open(
+        directory: String, _ residence: FileResidence = .mapped
+    ) throws(PruneError) -> Checkpoint {
         try MappedFile.requireDirectory(directory)
         let configPath = join(directory, "config.json")
         let json = try MappedFile.read(configPath, limit: ModelConfig.sizeLimit)
         let config = try ModelConfig.parse(json, path: configPath)
-        let tensors = try openTensors(directory)
+        let tensors = try openTensors(directory, residence)
         return Checkpoint(
             config: try config.tied(asStoredIn: tensors), tensors: tensors,
             source: CheckpointSource(directory: directory, configuration: json))
     }
 
-    private static func openTensors(_ directory: String) throws(PruneError) -> TensorTable {
+    private static func openTensors(
+        _ directory: String, _ residence: FileResidence
+    ) throws(PruneError) -> TensorTable {
         let whole = join(directory, "model.safetensors")
         if MappedFile.exists(whole) {
-            let file = try SafetensorsFile.open(whole)
+            let file = try SafetensorsFile.open(whole, residence)
             return TensorTable(source: directory, tensors: file.tensors, unsupported: file.unsupported)
         }
         let index = join(directory, "model.safetensors.index.json")
@@ -43,16 +48,20 @@ public struct Checkpoint: Sendable {
             throw PruneError(
                 .file, "\(directory): neither model.safetensors nor model.safetensors.index.json is there\(advice)")
         }
-        return try openShards(try ShardIndex.read(index), directory)
+        return try openShards(try ShardIndex.read(index), directory, residence)
     }
 
-    private static func openShards(_ index: ShardIndex, _ directory: String) throws(PruneError) -> TensorTable {
+    private static func openShards(
+        _ index: ShardIndex, _ directory: String, _ residence: FileResidence
+    ) throws(PruneError) -> TensorTable {
         var shards: [String: SafetensorsFile] = [:]
         var tensors: [String: StoredTensor] = [:]
         var unsupported: [String: String] = [:]
         // Sorted, so that of several faults the same one is reported every time.
         for (name, fileName) in index.files.sorted(by: { $0.key < $1.key }) {
-            if shards[fileName] == nil { shards[fileName] = try SafetensorsFile.open(join(directory, fileName)) }
+            if shards[fileName] == nil {
+                shards[fileName] = try SafetensorsFile.open(join(directory, fileName), residence)
+            }
             if let tensor = shards[fileName]?.tensors[name] {
                 tensors[name] = tensor
             } else if let type = shards[fileName]?.unsupported[name] {

@@ -11,7 +11,7 @@ struct ConfigObject {
 
     /// Errors: `.format` if the text is not a JSON object.
     static func parse(_ json: [UInt8], path: String) throws(PruneError) -> ConfigObject {
-        guard case .object(let members) = try JSONValue.parse(json, source: path) else {
+        guard case .object(let members) = try JSONValue.parse(json, source: path, nonFinite: .read) else {
             throw PruneError(.format, "\(path): the file must hold a JSON object")
         }
         return ConfigObject(path: path, prefix: "", members: members)
@@ -61,8 +61,8 @@ struct ConfigObject {
         for element in try array(key) {
             switch element {
             case .integer(let value): numbers.append(Double(value))
-            case .number(let value): numbers.append(value)
-            default: throw wrongType(key, element, "an array of numbers")
+            case .number(let value) where value.isFinite: numbers.append(value)
+            default: throw wrongType(key, element, "an array of finite numbers")
             }
         }
         return numbers
@@ -111,8 +111,8 @@ struct ConfigObject {
         switch value(key) {
         case nil: return nil
         case .integer(let value): return Double(value)
-        case .number(let value): return value
-        case .some(let value): throw wrongType(key, value, "a number")
+        case .number(let value) where value.isFinite: return value
+        case .some(let value): throw wrongType(key, value, "a finite number")
         }
     }
 

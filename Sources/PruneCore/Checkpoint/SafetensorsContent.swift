@@ -1,90 +1,59 @@
 // SPDX-License-Identifier: Apache-2.0
 /// The JSON of a safetensors header as written: an object with one member per tensor, of which nothing is checked yet
-/// but that dtype is a string and that `__metadata__` holds strings alone.
-struct SafetensorsContent: JSONContent {
+/// but the types of its members, and that `__metadata__` holds strings alone.
+struct SafetensorsContent {
+    /// What is said of a tensor; nil = missing. Members that the format does not name are left room for.
     struct Entry {
         let name: String
-        let members: Members
-    }
-
-    /// What is said of a tensor; nil = missing.
-    struct Members: JSONContent {
         let dtype: String?
-        let shape: Numbers?
-        let offsets: Numbers?
-        let commaCount: Int
-    }
-
-    /// An array of integers, or what stands in the place of one.
-    enum Numbers {
-        case integers([Int])
-        case other(JSONValue)
+        let shape: [JSONValue]?
+        let offsets: [JSONValue]?
     }
 
     /// Sorted by name, so that of several faults the same one is reported every time.
     let entries: [Entry]
-    let commaCount: Int
 
-    init(from decoder: any Decoder) throws {
-        let tensors = try decoder.container(keyedBy: JSONKey.self)
+    /// - Parameter source: what error texts call the text.
+    /// Errors: `.format`, naming the member at fault.
+    static func parse(_ text: [UInt8], source: String) throws(PruneError) -> SafetensorsContent {
+        let tensors = try object(try JSONValue.parse(text, source: source), "the JSON", source)
         var entries: [Entry] = []
-        let keys = tensors.allKeys.sorted { $0.stringValue < $1.stringValue }
-        var commaCount = max(keys.count - 1, 0)
-        for key in keys {
-            if key.stringValue == "__metadata__" {
-                commaCount += max(try tensors.decode([String: String].self, forKey: key).count - 1, 0)
-            } else {
-                let members = try tensors.decode(Members.self, forKey: key)
-                commaCount += members.commaCount
-                entries.append(Entry(name: key.stringValue, members: members))
+        entries.reserveCapacity(tensors.count)
+        for (name, value) in tensors.sorted(by: { $0.key < $1.key }) {
+            let members = try object(value, name.quoted, source)
+            guard name != "__metadata__" else {
+                _ = try members.strings { (key, _) in wrong("\(name).\(key)".quoted, "a string", source) }
+                continue
             }
-        }
-        (self.entries, self.commaCount) = (entries, commaCount)
-    }
-}
-
-extension SafetensorsContent.Members {
-    init(from decoder: any Decoder) throws {
-        let members = try decoder.container(keyedBy: JSONKey.self)
-        var dtype: String?
-        var shape: SafetensorsContent.Numbers?
-        var offsets: SafetensorsContent.Numbers?
-        let keys = members.allKeys
-        var commaCount = max(keys.count - 1, 0)
-        for key in keys {
-            switch key.stringValue {
-            case "dtype":
-                dtype = try members.decode(String.self, forKey: key)
-            case "shape":
-                let numbers = try members.decode(SafetensorsContent.Numbers.self, forKey: key)
-                commaCount += numbers.commaCount
-                shape = numbers
-            case "data_offsets":
-                let numbers = try members.decode(SafetensorsContent.Numbers.self, forKey: key)
-                commaCount += numbers.commaCount
-                offsets = numbers
-            default:
-                // The format leaves room for more.
-                commaCount += try members.decode(JSONValue.self, forKey: key).commaCount
+            var dtype: String?
+            if let value = members["dtype"] {
+                guard case .string(let text) = value else { throw wrong("\(name).dtype".quoted, "a string", source) }
+                dtype = text
             }
+            entries.append(
+                Entry(
+                    name: name, dtype: dtype, shape: try array("shape", of: members, name, source),
+                    offsets: try array("data_offsets", of: members, name, source)))
         }
-        (self.dtype, self.shape, self.offsets, self.commaCount) = (dtype, shape, offsets, commaCount)
-    }
-}
-
-extension SafetensorsContent.Numbers: JSONContent {
-    init(from decoder: any Decoder) throws {
-        if let integers = try? [Int](from: decoder) {
-            self = .integers(integers)
-        } else {
-            self = .other(try JSONValue(from: decoder))
-        }
+        return SafetensorsContent(entries: entries)
     }
 
-    var commaCount: Int {
-        switch self {
-        case .integers(let integers): max(integers.count - 1, 0)
-        case .other(let value): value.commaCount
-        }
+    private static func object(
+        _ value: JSONValue, _ what: String, _ source: String
+    ) throws(PruneError) -> [String: JSONValue] {
+        guard case .object(let members) = value else { throw wrong(what, "an object", source) }
+        return members
+    }
+
+    private static func array(
+        _ key: String, of members: [String: JSONValue], _ name: String, _ source: String
+    ) throws(PruneError) -> [JSONValue]? {
+        guard let value = members[key] else { return nil }
+        guard case .array(let elements) = value else { throw wrong("\(name).\(key)".quoted, "an array", source) }
+        return elements
+    }
+
+    private static func wrong(_ what: String, _ wanted: String, _ source: String) -> PruneError {
+        PruneError(.format, "\(source): \(what) must be \(wanted)")
     }
 }

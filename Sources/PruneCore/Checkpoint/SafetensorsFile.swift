@@ -1,15 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
-/// A safetensors file, mapped, with its tensors by name.
+/// A safetensors file with its tensors by name.
 struct SafetensorsFile {
     let path: String
     let tensors: [String: StoredTensor]
     /// Tensors of element types that the engine does not compute with: name to dtype.
     let unsupported: [String: String]
 
-    /// Errors: `.file` if the file cannot be mapped; `.format` if it is damaged.
-    static func open(_ path: String) throws(PruneError) -> SafetensorsFile { try read(MappedFile(path: path)) }
+    /// Errors: `.file` if the file cannot be read; `.format` if it is damaged; `.memory` if it is to be read into memory and
+    /// there is not enough.
+    static func open(_ path: String, _ residence: FileResidence = .mapped) throws(PruneError) -> SafetensorsFile {
+        let file = try MappedFile(path: path, residence)
+        let tensors = try read(file)
+        try file.checkUnchanged()
+        return tensors
+    }
 
-    /// The tensors of a file that is mapped already. Errors: `.format` if it is damaged.
+    /// The tensors of a file that is open already. Errors: `.format` if it is damaged.
     static func read(_ file: MappedFile) throws(PruneError) -> SafetensorsFile {
         let header = try SafetensorsHeader.parse(file.bytes, path: file.path)
         var tensors: [String: StoredTensor] = [:]

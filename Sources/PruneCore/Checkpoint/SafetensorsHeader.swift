@@ -44,6 +44,7 @@ struct SafetensorsHeader {
                 "\(path): the header is said to have \(length) bytes, but only \(file.count - 8) follow; "
                     + "the file is cut short")
         }
+        try MemoryProbe.require(length, "to read the header of \(path)")
         let text = [UInt8](UnsafeRawBufferPointer(rebasing: file[8..<8 + length]))
         var entries = try readEntries(text, path: path)
         entries.sort { ($0.begin, $0.end) < ($1.begin, $1.end) }
@@ -68,17 +69,16 @@ extension SafetensorsHeader {
     }
 
     private static func readEntries(_ text: [UInt8], path: String) throws(PruneError) -> [RawEntry] {
-        let content = try JSONText.decode(SafetensorsContent.self, from: text, source: "\(path): header")
+        let content = try SafetensorsContent.parse(text, source: "\(path): header")
         var entries: [RawEntry] = []
         entries.reserveCapacity(content.entries.count)
-        for entry in content.entries { entries.append(try readEntry(entry.name, entry.members, path: path)) }
+        for entry in content.entries { entries.append(try readEntry(entry, path: path)) }
         return entries
     }
 
-    private static func readEntry(
-        _ name: String, _ members: SafetensorsContent.Members, path: String
-    ) throws(PruneError) -> RawEntry {
-        guard let dtype = members.dtype, let shape = members.shape, let offsets = members.offsets else {
+    private static func readEntry(_ entry: SafetensorsContent.Entry, path: String) throws(PruneError) -> RawEntry {
+        let name = entry.name
+        guard let dtype = entry.dtype, let shape = entry.shape, let offsets = entry.offsets else {
             throw PruneError(
                 .format, "\(path): tensor \(name.quoted) needs dtype, shape and data_offsets; one is missing")
         }
@@ -100,16 +100,18 @@ extension SafetensorsHeader {
     }
 
     private static func readCounts(
-        _ name: String, _ key: String, _ numbers: SafetensorsContent.Numbers, atMost limit: Int, path: String
+        _ name: String, _ key: String, _ numbers: [JSONValue], atMost limit: Int, path: String
     ) throws(PruneError) -> [Int] {
-        guard case .integers(let counts) = numbers, counts.allSatisfy({ $0 >= 0 }) else {
-            throw PruneError(
-                .format, "\(path): \(key) of tensor \(name.quoted) must be an array of integers of at least 0")
-        }
-        guard counts.count <= limit else {
+        guard numbers.count <= limit else {
             throw PruneError(.format, "\(path): \(key) of tensor \(name.quoted) has more than \(limit) entries")
         }
-        return counts
+        return try numbers.map { number throws(PruneError) in
+            guard case .integer(let count) = number, count >= 0 else {
+                throw PruneError(
+                    .format, "\(path): \(key) of tensor \(name.quoted) must be an array of integers of at least 0")
+            }
+            return count
+        }
     }
 
     /// Bytes that a tensor takes; nil for a dtype whose size is not known.

@@ -14,7 +14,7 @@ struct ShardIndex {
     }
 
     static func parse(_ json: [UInt8], path: String) throws(PruneError) -> ShardIndex {
-        let files = try JSONText.decode(Content.self, from: json, source: path).files
+        let files = try weightMap(json, path: path)
         guard !files.isEmpty else { throw PruneError(.format, "\(path): weight_map is missing or empty") }
         // The least, so that of several faults the same one is reported every time.
         if let bad = files.filter({ !isPlainName($0.value) }).min(by: { $0.key < $1.key }) {
@@ -26,25 +26,17 @@ struct ShardIndex {
         return ShardIndex(path: path, files: files)
     }
 
-    /// The file as written.
-    private struct Content: JSONContent {
-        let files: [String: String]
-        let commaCount: Int
-
-        init(from decoder: any Decoder) throws {
-            let members = try decoder.container(keyedBy: JSONKey.self)
-            var files: [String: String] = [:]
-            let keys = members.allKeys
-            var commaCount = max(keys.count - 1, 0)
-            for key in keys {
-                if key.stringValue == "weight_map" {
-                    files = try members.decode([String: String].self, forKey: key)
-                    commaCount += max(files.count - 1, 0)
-                } else {
-                    commaCount += try members.decode(JSONValue.self, forKey: key).commaCount
-                }
-            }
-            (self.files, self.commaCount) = (files, commaCount)
+    /// The member "weight_map"; empty if it is missing. Errors: `.format` if it maps to anything but strings.
+    private static func weightMap(_ json: [UInt8], path: String) throws(PruneError) -> [String: String] {
+        guard case .object(let members) = try JSONValue.parse(json, source: path, nonFinite: .read) else {
+            throw PruneError(.format, "\(path): the JSON must be an object")
+        }
+        guard let map = members["weight_map"] else { return [:] }
+        guard case .object(let entries) = map else {
+            throw PruneError(.format, "\(path): weight_map is \(map.described); it must be an object")
+        }
+        return try entries.strings { (key, value) in
+            PruneError(.format, "\(path): tensor \(key.quoted) is mapped to \(value.described), which is not a string")
         }
     }
 

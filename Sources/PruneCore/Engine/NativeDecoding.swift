@@ -35,7 +35,9 @@ extension NativeModel {
                     try AdapterLayer(adapter, scratch).apply(
                         state.values.pointer, rows: batch.rowCount, into: after.values.pointer)
                 } else {
-                    try apply(sublayer, state, after, caches)
+                    try readingSublayer(sublayer) { () throws(PruneError) in
+                        try apply(sublayer, state, after, caches)
+                    }
                 }
                 state = after
                 try visit(sublayer)
@@ -43,8 +45,11 @@ extension NativeModel {
             for (cache, own) in zip(caches, tokens) { cache.advance(by: own.count) }
             let rows = batch.lastRows
             let logits = try scratch.buffer(rows.count * config.vocabularySize)
-            let x = try finalNormed(state, at: rows)
-            try project(Projection(weight: weights.head, bias: nil), of: x, runs: [rows.count], into: logits.pointer)
+            try readingHead { () throws(PruneError) in
+                let x = try finalNormed(state, at: rows)
+                try project(
+                    Projection(weight: weights.head, bias: nil), of: x, runs: [rows.count], into: logits.pointer)
+            }
             return logits
         }
     }

@@ -23,13 +23,15 @@ extension NativeModel {
         distances.reserveCapacity(rows.count)
         for first in stride(from: 0, to: rows.count, by: most) {
             let part = Array(rows[first..<min(first + most, rows.count)])
-            distances += try BLAS.singleThreaded { () throws(PruneError) in
-                let own = try finalNormed(state, at: part)
-                let other = try finalNormed(reference, at: part)
-                return switch kind {
-                case .l2: try logitNorms(own, less: other, rows: part.count)
-                case .kl: try relativeEntropies(of: other, from: own, rows: part.count)
-                case .js: try divergences(other, own, rows: part.count)
+            distances += try readingHead { () throws(PruneError) in
+                try BLAS.singleThreaded { () throws(PruneError) in
+                    let own = try finalNormed(state, at: part)
+                    let other = try finalNormed(reference, at: part)
+                    return switch kind {
+                    case .l2: try logitNorms(own, less: other, rows: part.count)
+                    case .kl: try relativeEntropies(of: other, from: own, rows: part.count)
+                    case .js: try divergences(other, own, rows: part.count)
+                    }
                 }
             }
         }

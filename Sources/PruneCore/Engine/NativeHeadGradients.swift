@@ -19,8 +19,10 @@ extension NativeModel {
             let own = HeadRows(
                 rows: Array(rows[part]), tokens: tokens.isEmpty ? [] : Array(tokens[part]),
                 weights: Array(weights[part]))
-            losses += try BLAS.singleThreaded { () throws(PruneError) in
-                try addHeadPullback(state, reference, objective, own, to: gradient)
+            losses += try readingHead { () throws(PruneError) in
+                try BLAS.singleThreaded { () throws(PruneError) in
+                    try addHeadPullback(state, reference, objective, own, to: gradient)
+                }
             }
         }
         return (losses, gradient)

@@ -51,8 +51,10 @@ extension NativeModel {
                 if own.last != places[place] { own.append(places[place]) }
                 targets.append(Target(row: own.count - 1, token: Int(tokens[place])))
             }
-            losses += try BLAS.singleThreaded { () throws(PruneError) in
-                try negativeLogLikelihoods(try finalNormed(own), rows: own.count, targets)
+            losses += try readingHead { () throws(PruneError) in
+                try BLAS.singleThreaded { () throws(PruneError) in
+                    try negativeLogLikelihoods(try finalNormed(own), rows: own.count, targets)
+                }
             }
         }
         var next = 0

@@ -2,13 +2,15 @@
 extension NativeModel {
     public var readsWeights: Bool { true }
 
-    public func magnitude(ofSublayer sublayer: Int) -> Double? {
-        var sum = 0.0
-        for projection in weights.projections(ofSublayer: sublayer) {
-            guard let own = sumOfAbsolutes(of: projection.weight) else { return nil }
-            sum += own
+    public func magnitude(ofSublayer sublayer: Int) throws(PruneError) -> Double? {
+        try readingSublayer(sublayer) {
+            var sum = 0.0
+            for projection in weights.projections(ofSublayer: sublayer) {
+                guard let own = sumOfAbsolutes(of: projection.weight) else { return nil }
+                sum += own
+            }
+            return sum
         }
-        return sum
     }
 
     /// Sum of |w| over a matrix, in double. The weights of a whole model pass through, so all threads take part.

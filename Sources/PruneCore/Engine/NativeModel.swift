@@ -22,9 +22,13 @@ public final class NativeModel: Model {
 
     /// Opens a Hugging Face directory. Errors: as `prune_model_open`.
     ///
-    /// - Parameter compute: nil = what `ComputeType.preferred` says.
-    public convenience init(directory: String, compute: ComputeType? = nil) throws(PruneError) {
-        let checkpoint = try Checkpoint.open(directory: directory)
+    /// - Parameters:
+    ///   - compute: nil = what `ComputeType.preferred` says.
+    ///   - residence: where the weights are.
+    public convenience init(
+        directory: String, compute: ComputeType? = nil, _ residence: FileResidence = .mapped
+    ) throws(PruneError) {
+        let checkpoint = try Checkpoint.open(directory: directory, residence)
         try self.init(checkpoint.config, checkpoint.tensors, source: checkpoint.source, compute: compute)
     }
 
@@ -53,8 +57,10 @@ public final class NativeModel: Model {
         let width = config.hiddenSize
         let values = try scratch.buffer(batch.rowCount * width)
         let tokens = batch.data.tokens[batch.tokens]
-        for (row, token) in tokens.enumerated() {
-            weights.embedding.widen(first: Int(token), count: 1, into: values.pointer + row * width)
+        try reading(weights.files.embedding) {
+            for (row, token) in tokens.enumerated() {
+                weights.embedding.widen(first: Int(token), count: 1, into: values.pointer + row * width)
+            }
         }
         return NativeState(batch, values)
     }
@@ -66,7 +72,9 @@ public final class NativeModel: Model {
         }
         askAhead(for: sublayer + 1)
         for group in consecutiveGroups(ofRows: before.map(\.batch.rowCount), atMost: RowLimit.call) {
-            try apply(sublayer, to: Array(before[group]), giving: Array(after[group]))
+            try readingSublayer(sublayer) { () throws(PruneError) in
+                try apply(sublayer, to: Array(before[group]), giving: Array(after[group]))
+            }
         }
         return after
     }
@@ -105,10 +113,10 @@ public final class NativeModel: Model {
         return NativeState(state.batch, values)
     }
 
-    public func norm(ofSublayer sublayer: Int) -> InputNorm? {
+    public func norm(ofSublayer sublayer: Int) throws(PruneError) -> InputNorm? {
         let block = sublayer / 2
         let norm = sublayer % 2 == 0 ? weights.attention[block].norm : weights.feedForward[block].norm
-        guard let gain = try? norm.gain.floats(scratch) else { return nil }
+        let gain = try readingSublayer(sublayer) { () throws(PruneError) in try norm.gain.floats(scratch) }
         return InputNorm(
             gain: Array(UnsafeBufferPointer(start: gain.pointer, count: gain.count)), epsilon: norm.epsilon)
     }

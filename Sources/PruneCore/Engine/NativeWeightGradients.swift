@@ -50,7 +50,9 @@ extension NativeModel {
         try check(gradients, ofSublayer: sublayer)
         var sum = 0.0
         for (projection, gradient) in zip(weights.projections(ofSublayer: sublayer), gradients.matrices) {
-            sum += try sumOfAbsolutes(of: projection.weight, times: gradient)
+            sum += try readingSublayer(sublayer) { () throws(PruneError) in
+                try sumOfAbsolutes(of: projection.weight, times: gradient)
+            }
         }
         return sum
     }

@@ -48,6 +48,8 @@ struct NativeWeights: Sendable {
     let head: StoredMatrix
     /// Whether they lie in mapped files, which the system may drop from memory and read again.
     let areMapped: Bool
+    /// The mapped files that each sublayer lies in, and those of the embedding and of final norm and head.
+    let files: (sublayers: [[MappedFile]], embedding: [MappedFile], head: [MappedFile])
 
     /// Errors: `.format` for a missing tensor or a wrong shape, `.unsupported` for an element type, naming the tensor.
     init(_ config: ModelConfig, _ tensors: TensorTable) throws(PruneError) {
@@ -99,15 +101,35 @@ struct NativeWeights: Sendable {
         self.attention = attention
         self.feedForward = feedForward
         finalNorm = try norm(names.finalNorm, width)
-        areMapped = embedding.tensor.isMapped
+        areMapped = embedding.tensor.mappedFile != nil
         // A host may give head and embedding as two tensors that are equal now, and change one of them later; of a file,
         // one is enough.
         let usesEmbedding = config.tiesEmbeddings && (areMapped || !tensors.contains(names.head))
         head = usesEmbedding ? embedding : try matrix(names.head, config.vocabularySize, width)
+        files = (
+            (0..<2 * config.blockCount).map {
+                Self.files(of: Self.tensors(ofSublayer: $0, attention, feedForward))
+            }, Self.files(of: [embedding.tensor]), Self.files(of: [finalNorm.gain.tensor, head.tensor])
+        )
+    }
+
+    /// The mapped files that some tensors lie in, each once.
+    private static func files(of tensors: [StoredTensor]) -> [MappedFile] {
+        var files: [MappedFile] = []
+        for case let file? in tensors.map(\.mappedFile) where !files.contains(where: { $0 === file }) {
+            files.append(file)
+        }
+        return files
     }
 
     /// The projections of a sublayer.
     func projections(ofSublayer sublayer: Int) -> [Projection] {
+        Self.projections(ofSublayer: sublayer, attention, feedForward)
+    }
+
+    private static func projections(
+        ofSublayer sublayer: Int, _ attention: [AttentionWeights], _ feedForward: [FeedForwardWeights]
+    ) -> [Projection] {
         if sublayer % 2 == 0 {
             let own = attention[sublayer / 2]
             return [own.query, own.key, own.value, own.output]
@@ -118,7 +140,13 @@ struct NativeWeights: Sendable {
 
     /// Every tensor of a sublayer.
     func tensors(ofSublayer sublayer: Int) -> [StoredTensor] {
-        var tensors = projections(ofSublayer: sublayer).flatMap {
+        Self.tensors(ofSublayer: sublayer, attention, feedForward)
+    }
+
+    private static func tensors(
+        ofSublayer sublayer: Int, _ attention: [AttentionWeights], _ feedForward: [FeedForwardWeights]
+    ) -> [StoredTensor] {
+        var tensors = projections(ofSublayer: sublayer, attention, feedForward).flatMap {
             [$0.weight.tensor] + ($0.bias.map { [$0.tensor] } ?? [])
         }
         if sublayer % 2 == 0 {

@@ -14,7 +14,7 @@ struct ConfigText {
     /// Errors: `.format`, naming `source`, if the text is not a JSON object.
     init(_ text: [UInt8], source: String) throws(PruneError) {
         // Checked as a whole first: what is cut apart below is known to be JSON.
-        guard case .object = try JSONValue.parse(text, source: source) else {
+        guard case .object = try JSONValue.parse(text, source: source, nonFinite: .read) else {
             throw PruneError(.format, "\(source): the file must hold a JSON object")
         }
         members = []

@@ -49,8 +49,8 @@ enum ModelFiles {
     static func copy(_ file: (name: String, byteCount: Int), from directory: String, to staged: StagedDirectory)
         throws(PruneError)
     {
-        if file.byteCount == 0 { return try staged.write(file.name, []) }
-        let mapped = try MappedFile(path: directory + "/" + file.name)
-        try staged.write(file.name) { (append) throws(PruneError) in try append(mapped.bytes) }
+        try staged.write(file.name) { (append) throws(PruneError) in
+            try MappedFile.copy(directory + "/" + file.name, append)
+        }
     }
 }

@@ -93,7 +93,10 @@ enum PlainExport {
             let output =
                 sublayer % 2 == 0
                 ? weights.attention[sublayer / 2].output : weights.feedForward[sublayer / 2].down
-            guard let bias = output.bias, let values = try? bias.floats(subject.model.scratch) else { return nil }
+            guard let bias = output.bias,
+                let values = try? subject.model.readingSublayer(
+                    sublayer, { () throws(PruneError) in try bias.floats(subject.model.scratch) })
+            else { return nil }
             sums[bias.tensor.name] = zip(
                 UnsafeBufferPointer(start: values.pointer, count: values.count), added
             ).map { $0 + $1 }

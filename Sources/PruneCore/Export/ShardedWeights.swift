@@ -76,7 +76,7 @@ struct ShardedWeights {
             for begin in stride(from: 0, to: stored.bytes.count, by: pieceSize) {
                 let end = min(begin + pieceSize, stored.bytes.count)
                 let piece = UnsafeRawBufferPointer(rebasing: stored.bytes[begin..<end])
-                try append(piece)
+                try reading(stored.mappedFile.map { [$0] } ?? []) { () throws(PruneError) in try append(piece) }
                 stored.doesNotNeed(piece)
             }
         }

@@ -49,8 +49,8 @@ public struct StoredTensor: @unchecked Sendable {
     /// Bytes of the elements, without gaps between rows.
     var byteCount: Int { elementCount * elementType.byteCount }
 
-    /// Whether the memory is a file's, which the system may drop and read again.
-    var isMapped: Bool { owner is MappedFile }
+    /// The file that the memory is, which the system may drop and read again; nil for any other memory.
+    var mappedFile: MappedFile? { (owner as? MappedFile).flatMap { $0.isMapped ? $0 : nil } }
 
     /// Has a tensor that lies in a file read into memory in the background.
     func willNeed() { (owner as? MappedFile)?.willNeed(bytes) }

@@ -81,7 +81,7 @@ func magnitudes(_ model: any Model, _ granularity: Granularity) throws(PruneErro
     for unit in 0..<granularity.unitCount(blocks: model.shape.blockCount) {
         var sum = 0.0
         for sublayer in granularity.sublayers(ofUnit: unit) {
-            guard let own = model.magnitude(ofSublayer: sublayer) else {
+            guard let own = try model.magnitude(ofSublayer: sublayer) else {
                 throw PruneError(.unsupported, "magnitude needs the weights, and this model does not give them")
             }
             sum += own

@@ -57,17 +57,17 @@ public enum MaskDocument {
         guard case .array(let names) = removed else {
             throw PruneError(.format, "\(source): \"removed\" is not an array of sublayer names")
         }
-        var mask = KeepMask(blocks: blocks)
-        let sublayers = Dictionary(uniqueKeysWithValues: (0..<2 * blocks).map { (sublayerName($0), $0) })
+        var keeps = [UInt8](repeating: 1, count: 2 * blocks)
         for name in names {
-            guard case .string(let name) = name, let sublayer = sublayers[name] else {
+            guard case .string(let text) = name, let sublayer = sublayer(named: text), keeps.indices.contains(sublayer)
+            else {
                 throw PruneError(
                     .format,
                     "\(source): \(name.described) in \"removed\" is not a sublayer of \(blocks) blocks, such as \"attn.0\""
                 )
             }
-            mask = mask.removing(unit: sublayer, .sublayer)
+            keeps[sublayer] = 0
         }
-        return mask
+        return try KeepMask(bytes: keeps)
     }
 }

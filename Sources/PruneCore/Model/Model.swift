@@ -109,8 +109,10 @@ public protocol Model: AnyObject, Sendable {
     /// Gain and epsilon of the root-mean-square norm before a sublayer; nil if the model does not give them.
     func norm(ofSublayer sublayer: Int) throws(PruneError) -> InputNorm?
 
-    /// Some weights from all over the model, by which adapters recognise it; empty if the weights cannot be read.
-    var weightSample: [Float] { get }
+    /// Some weights from all over the model, by which adapters recognise it; empty if it does not give its weights.
+    ///
+    /// Errors: `.file` if a file of the weights changed; `.memory`.
+    func weightSample() throws(PruneError) -> [Float]
 
     /// Whether it offers `pullback` and `headPullback`.
     var hasGradients: Bool { get }
@@ -165,7 +167,9 @@ public protocol Model: AnyObject, Sendable {
     var readsWeights: Bool { get }
 
     /// Sum of |w| over the matrices of a sublayer (biases and norms left out), or nil if the weights cannot be read.
-    func magnitude(ofSublayer sublayer: Int) -> Double?
+    ///
+    /// Errors: `.file` if a file of the weights changed.
+    func magnitude(ofSublayer sublayer: Int) throws(PruneError) -> Double?
 }
 
 extension Model {
@@ -189,7 +193,7 @@ extension Model {
 
     public func losses(of data: TokenData, under masks: [KeepMask]) throws(PruneError) -> [Double]? { nil }
 
-    public var weightSample: [Float] { [] }
+    public func weightSample() throws(PruneError) -> [Float] { [] }
 
     /// Models that a host runs hand over fp32; what they multiply in is theirs to know.
     public var compute: ComputeType { .float32 }

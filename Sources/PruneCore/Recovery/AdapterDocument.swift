@@ -34,13 +34,19 @@ struct AdapterDocument {
     /// - Parameters:
     ///   - file: name of the file with the numbers.
     ///   - provenance: a JSON object; nil = an empty one.
-    /// Errors: `.format` if it is not.
+    /// Errors: `.format` if it is not; `.nonFinite` if a weight by which the model is recognised, or a norm's epsilon, is
+    /// not finite, as no reader would take it back.
     static func write(
         _ set: AdapterSet, file: String, checksum: String, provenance: String?
     ) throws(PruneError) -> String {
         let tensors: JSONValue = .object(["file": .string(file), "sha256": .string(checksum)])
         let adapters = set.sublayers.compactMap { sublayer in
             set.adapters[sublayer].map { describe($0, at: sublayer, set.report).text }
+        }
+        guard set.weightSample.allSatisfy(\.isFinite) else {
+            throw PruneError(
+                .nonFinite,
+                "a weight of the model that the adapters are for is not finite, so that they cannot be saved")
         }
         let sample: JSONValue = .array(set.weightSample.map { .number(Double($0)) })
         return """
@@ -115,9 +121,18 @@ extension AdapterDocument {
             report.explained[sublayer] = try own.optionalNumber("explained")
         }
         return AdapterDocument(
-            mask: mask, hiddenSize: width, weightSample: try file.numbers("weight_sample").map { Float($0) },
+            mask: mask, hiddenSize: width, weightSample: try readSample(file),
             forms: forms.values.sorted { $0.sublayer < $1.sublayer }, report: report,
             checksum: try file.object("tensors").string("sha256"))
+    }
+
+    /// Infinities would be equal to any weight, and turn off the check that adapters belong to a model.
+    private static func readSample(_ file: ConfigObject) throws(PruneError) -> [Float] {
+        let sample = try file.numbers("weight_sample")
+        if let index = sample.firstIndex(where: { !Float($0).isFinite }) {
+            throw file.fault(.format, "weight_sample[\(index)]", "is \(sample[index]), which a float cannot hold")
+        }
+        return sample.map { Float($0) }
     }
 
     private static func readForm(_ own: ConfigObject, at sublayer: Int) throws(PruneError) -> Form {

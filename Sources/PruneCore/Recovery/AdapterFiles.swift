@@ -23,6 +23,7 @@ public enum AdapterFiles {
         _ set: AdapterSet, to directory: String, provenance: String? = nil
     ) throws(PruneError) {
         let provenance = try MaskDocument.checkedProvenance(provenance)
+        try checkFinite(set)
         try createDirectory(directory)
         let (tensors, pending) = (directory + "/" + tensorsName, directory + "/" + pendingName)
         // Numbers that a save left waiting belong to the document that is there, until a new one takes its place.
@@ -100,11 +101,11 @@ public enum AdapterFiles {
         let document = try AdapterDocument.read(text, path: place)
         for name in [tensorsName, pendingName] where MappedFile.exists(directory + "/" + name) {
             let path = directory + "/" + name
-            guard let file = try? MappedFile(path: path) else { continue }
+            guard let file = try? MappedFile(path: path, .memory) else { continue }
             if SHA256.hexadecimal(of: file.bytes) == document.checksum { return (path, document, file) }
         }
         // Says that the file is missing, or cannot be read, if that is so.
-        _ = try MappedFile(path: directory + "/" + tensorsName)
+        _ = try MappedFile(path: directory + "/" + tensorsName, .memory)
         throw PruneError(
             .format,
             "\(directory)/\(tensorsName): its checksum is not the one in \(documentName); one of the two is damaged, or of other adapters"
@@ -120,6 +121,21 @@ public enum AdapterFiles {
                     name: name(of: part, at: sublayer), elementType: .float32,
                     shape: Adapter.shape(of: part, width: adapter.width, rank: adapter.rank)
                 ) { (append) throws(PruneError) in try SafetensorsWriter.write(values, append) }
+            }
+        }
+    }
+
+    /// Errors: `.nonFinite`, naming the sublayer, for adapters that `load` would not take back.
+    private static func checkFinite(_ set: AdapterSet) throws(PruneError) {
+        for sublayer in set.sublayers {
+            guard let adapter = set.adapters[sublayer] else { continue }
+            let gain = adapter.norm?.gain ?? []
+            guard adapter.parameters.allSatisfy(\.isFinite), gain.allSatisfy(\.isFinite),
+                adapter.norm?.epsilon.isFinite ?? true
+            else {
+                throw PruneError(
+                    .nonFinite,
+                    "the adapter of \(sublayerName(sublayer)) has a value that is not finite; it is not saved")
             }
         }
     }

@@ -16,7 +16,7 @@ func closedForm(
     case .fullModel:
         set = try closedForm(model, batches, heldOut: heldOutBatches, under: mask, slots, options, progress)
     case .recovered:
-        var stream = RecoveredStream(model, batches, heldOut: heldOutBatches, under: mask, slots, options, progress)
+        var stream = try RecoveredStream(model, batches, heldOut: heldOutBatches, under: mask, slots, options, progress)
         set = try stream.solve()
     }
     set.report.statisticsTokens = data.tokens.count
@@ -43,7 +43,7 @@ private func closedForm(
     let meter = ProgressMeter(
         stage: "closed form", total: depths * (batches.count + heldOut.count), listener: progress)
     var set = AdapterSet(
-        mask: mask, adapters: [:], weightSample: model.weightSample, hiddenSize: model.shape.hiddenSize)
+        mask: mask, adapters: [:], weightSample: try model.weightSample(), hiddenSize: model.shape.hiddenSize)
     for empty in passes {
         var moments = empty
         var heldOutMoments = empty

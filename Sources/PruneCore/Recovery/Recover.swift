@@ -43,7 +43,7 @@ public func recover(
     guard initial != nil || training.start == .closedForm || options.kind != .lowRank || options.rank != nil else {
         throw PruneError(.argument, "the rank is chosen by the closed form; give a rank, or start from the closed form")
     }
-    let fingerprint = TrainingFingerprint(
+    let fingerprint = try TrainingFingerprint(
         model, parts.rest, heldOut: parts.heldOut, mask, options, training, initial: initial
     ).value
     var trainer = try Training(
@@ -59,7 +59,7 @@ public func recover(
     } else {
         let start =
             if let initial { initial } else if training.start == .zero {
-                zeroAdapters(model, under: mask, slots, options)
+                try zeroAdapters(model, under: mask, slots, options)
             } else {
                 try closedForm(model, parts.rest, heldOut: parts.heldOut, under: mask, options, progress: progress)
             }
@@ -67,7 +67,7 @@ public func recover(
     }
     try trainer.run(&state, listener: step)
     return AdapterSet(
-        mask: mask, adapters: state.best, weightSample: model.weightSample, hiddenSize: model.shape.hiddenSize,
+        mask: mask, adapters: state.best, weightSample: try model.weightSample(), hiddenSize: model.shape.hiddenSize,
         report: state.report)
 }
 
@@ -75,7 +75,7 @@ public func recover(
 /// one has a gradient.
 private func zeroAdapters(
     _ model: any Model, under mask: KeepMask, _ slots: [AdapterSlot], _ options: AdapterOptions
-) -> AdapterSet {
+) throws(PruneError) -> AdapterSet {
     let width = model.shape.hiddenSize
     var adapters: [Int: Adapter] = [:]
     for slot in slots {
@@ -89,7 +89,7 @@ private func zeroAdapters(
         }
         adapters[slot.sublayer] = adapter
     }
-    return AdapterSet(mask: mask, adapters: adapters, weightSample: model.weightSample, hiddenSize: width)
+    return AdapterSet(mask: mask, adapters: adapters, weightSample: try model.weightSample(), hiddenSize: width)
 }
 
 extension AdapterSet {

@@ -21,7 +21,7 @@ public final class RecoveredModel: Model {
     public var compute: ComputeType { base.compute }
     public var rereadsWeights: Bool { base.rereadsWeights }
     public var readsWeights: Bool { base.readsWeights }
-    public var weightSample: [Float] { base.weightSample }
+    public func weightSample() throws(PruneError) -> [Float] { try base.weightSample() }
 
     public func start(_ batch: TokenBatch) throws(PruneError) -> any HiddenState { try base.start(batch) }
 
@@ -137,8 +137,8 @@ public final class RecoveredModel: Model {
         return matrices.reduce(0.0) { $0 + abs(Double(adapter.parameters[$1]) * Double(sum.pointer[$1])) }
     }
 
-    public func magnitude(ofSublayer sublayer: Int) -> Double? {
-        if adapters.mask.keeps(sublayer) { return base.magnitude(ofSublayer: sublayer) }
+    public func magnitude(ofSublayer sublayer: Int) throws(PruneError) -> Double? {
+        if adapters.mask.keeps(sublayer) { return try base.magnitude(ofSublayer: sublayer) }
         guard let adapter = adapters.adapters[sublayer] else { return 0 }
         return adapter.parameters[adapter.width...].reduce(0.0) { $0 + Double(abs($1)) }
     }
@@ -250,7 +250,7 @@ extension AdapterSet {
                 "the adapters are for a model of \(mask.blockCount) blocks and hidden size \(hiddenSize); this one has \(shape.blockCount) and \(shape.hiddenSize)"
             )
         }
-        let sample = model.weightSample
+        let sample = try model.weightSample()
         guard !sample.isEmpty, !weightSample.isEmpty else { return }
         let isSame =
             sample.count == weightSample.count

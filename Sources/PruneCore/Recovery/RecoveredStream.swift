@@ -32,14 +32,14 @@ struct RecoveredStream {
         _ model: any Model, _ batches: [TokenBatch], heldOut: [TokenBatch], under mask: KeepMask,
         _ slots: [AdapterSlot],
         _ options: AdapterOptions, _ progress: ProgressMeter.Listener?
-    ) {
+    ) throws(PruneError) {
         self.model = model
         self.batches = batches + heldOut
         heldOutFrom = batches.count
         self.slots = slots
         self.options = options
         let width = model.shape.hiddenSize
-        adapters = AdapterSet(mask: mask, adapters: [:], weightSample: model.weightSample, hiddenSize: width)
+        adapters = AdapterSet(mask: mask, adapters: [:], weightSample: try model.weightSample(), hiddenSize: width)
         let rows = self.batches.reduce(0) { $0 + $1.rowCount }
         let moments = options.kind == .bias ? 0 : 2 * UpdateMoments.bytes(width: width)
         keepsStates = 2 * rows * width * MemoryLayout<Float>.stride <= options.statisticsBudget - moments

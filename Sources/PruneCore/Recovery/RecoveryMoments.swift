@@ -23,7 +23,7 @@ public struct RecoveryMoments: Sendable {
         self.mask = mask
         self.slots = Array(slots)
         hiddenSize = model.shape.hiddenSize
-        weightSample = model.weightSample
+        weightSample = try model.weightSample()
         let bytes = kind == .bias ? 0 : slots.count * UpdateMoments.bytes(width: hiddenSize)
         guard bytes <= Runtime.freeMemory else {
             throw PruneError(
@@ -47,7 +47,7 @@ public struct RecoveryMoments: Sendable {
         _ model: any Model, _ data: TokenData, batchTokens: Int, progress: ProgressMeter.Listener? = nil
     ) throws(PruneError) {
         try model.shape.check(mask)
-        guard model.shape.hiddenSize == hiddenSize, model.weightSample == weightSample else {
+        guard model.shape.hiddenSize == hiddenSize, try model.weightSample() == weightSample else {
             throw PruneError(.argument, "the moments are of another model; create new ones for this one")
         }
         let batches = data.batches(of: max(1, batchTokens))

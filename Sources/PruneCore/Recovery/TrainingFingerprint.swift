@@ -8,13 +8,13 @@ struct TrainingFingerprint {
     init(
         _ model: any Model, _ data: TokenData, heldOut: TokenData, _ mask: KeepMask, _ options: AdapterOptions,
         _ training: TrainingOptions, initial: AdapterSet?
-    ) {
+    ) throws(PruneError) {
         var out = ByteWriter(mark: model.shape.architecture, version: 1)
         for size in [model.shape.blockCount, model.shape.hiddenSize, model.shape.vocabularySize] {
             out.add(Int64(size))
         }
         out.add(UInt8(model.compute == .float32 ? 0 : 1))
-        out.add(model.weightSample)
+        out.add(try model.weightSample())
         for byte in mask.bytes { out.add(byte) }
         Self.add(options, to: &out)
         Self.add(training, to: &out)

@@ -104,7 +104,7 @@ import Testing
         (#"{"a":{"dtype":"F16","shape":["2"],"data_offsets":[0,4]}}"#, "integer"),
         (#"{"a":{"dtype":"F16","shape":[true],"data_offsets":[0,4]}}"#, "integer"),
         (#"{"a":{"dtype":"F16","shape":[null],"data_offsets":[0,4]}}"#, "integer"),
-        (#"{"a":{"dtype":"F16","shape":[1,1e999],"data_offsets":[0,4]}}"#, "out of range, in \"a.shape[1]\""),
+        (#"{"a":{"dtype":"F16","shape":[1,1e999],"data_offsets":[0,4]}}"#, "out of range"),
         (#"{"a":{"dtype":null,"shape":[2],"data_offsets":[0,4]}}"#, "\"a.dtype\" must be a string"),
         (#"{"a":{"dtype":"F16","shape":[9223372036854775808],"data_offsets":[0,4]}}"#, "integer"),
         (#"{"a":{"dtype":"F16","shape":[2],"data_offsets":[0]}}"#, "[begin, end]"),

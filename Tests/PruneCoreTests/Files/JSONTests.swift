@@ -40,7 +40,8 @@ import Testing
         "", " ", "{", "}", "[", "]", "[1,]", "[,1]", "[1 2]", #"{"a"}"#, #"{"a":}"#, #"{"a":1,}"#, "{a:1}", "{'a':1}",
         #"{"a":1 "b":2}"#, "01", "-", "+1", ".5", "1.", "1e", "1e+", "--1", "0x10", "NaN", "Infinity", "-Infinity",
         "nan", "tru", "truee", "nul", "True", "\"", #""\"#, #""\x""#, #""\u12""#, #""\u12G4""#, #""\uD800""#,
-        #""\uDC00""#, #""\uD800\u0041""#, "\"a\nb\"", "1 2", "{} {}", "// x\n1", "[1]]", "\u{FEFF}1", "1e999", "-1e999",
+        #""\uDC00""#, #""\uD800\u0041""#, "\"a\nb\"", "1 2", "{} {}", "// x\n1", "[1]]", "1\u{FEFF}", " \u{FEFF}1",
+        "1e999", "-1e999",
     ])
     func refusesWhatIsNoJSON(_ text: String) {
         expectFault(.format, naming: "x.json", "bad JSON") { _ = try value(text) }
@@ -60,11 +61,88 @@ import Testing
         let utf16: [UInt8] = text.flatMap { [$0, 0] }
         let utf32: [UInt8] = text.flatMap { [0, 0, 0, $0] }
         let texts: [[UInt8]] = [
-            utf16, [0] + utf16.dropLast(), [0xFF, 0xFE] + utf16, utf32, [0x31, 0], [0xEF, 0xBB, 0xBF] + text,
+            utf16, [0] + utf16.dropLast(), [0xFF, 0xFE] + utf16, utf32, [0x31, 0],
         ]
         for bytes in texts {
             expectFault(.format, naming: "x.json") { _ = try JSONValue.parse(bytes, source: "x.json") }
         }
+    }
+
+    @Test func skipsAByteOrderMarkAtTheBeginning() throws {
+        #expect(try value("\u{FEFF}{\"a\": 1}") == .object(["a": .integer(1)]))
+        #expect(try value("[\"\u{FEFF}\"]") == .array([.string("\u{FEFF}")]))
+        expectFault(.format, naming: "bad JSON") { _ = try value("\u{FEFF}\u{FEFF}1") }
+        expectFault(.format, naming: "UTF-16", "save it as UTF-8") {
+            _ = try JSONValue.parse([0xFF, 0xFE, 0x31, 0], source: "x.json")
+        }
+    }
+
+    @Test func readsWhatPythonWritesForNonFiniteNumbersWhereAskedTo() throws {
+        let text = Array(#"{"a": [Infinity, -Infinity], "b": NaN}"#.utf8)
+        guard case .object(let members) = try JSONValue.parse(text, source: "x.json", nonFinite: .read),
+            case .number(let b) = members["b"]
+        else {
+            Issue.record("no object with a number")
+            return
+        }
+        #expect(members["a"] == .array([.number(.infinity), .number(-.infinity)]) && b.isNaN)
+        expectFault(.format, naming: "line 1, column 8 (byte 7)", "Infinity") {
+            _ = try JSONValue.parse(text, source: "x.json")
+        }
+        for bad in ["nan", "-NaN", "+Infinity", "Infinit", "inf"] {
+            expectFault(.format, naming: "bad JSON") {
+                _ = try JSONValue.parse(Array(bad.utf8), source: "x.json", nonFinite: .read)
+            }
+        }
+        // A key that matters is refused by its name.
+        let file = try ConfigObject.parse(text, path: "config.json")
+        expectFault(.format, naming: "config.json: b is NaN") { _ = try file.optionalNumber("b") }
+        expectFault(.format, naming: "config.json: a is Infinity") { _ = try file.numbers("a") }
+    }
+
+    @Test func saysWhereBadJSONIs() {
+        expectFault(.format, naming: "x.json: bad JSON at line 3, column 9 (byte 25)", "value") {
+            _ = try value("{\n  \"a\": 1,\n  \"\u{E9}\": x\n}")
+        }
+        expectFault(.format, naming: "line 2, column 1", "\"a\" appears twice") {
+            _ = try value("{\"a\": 1,\n\"a\": 2}")
+        }
+    }
+
+    @Test func keepsTheSignOfZero() throws {
+        guard case .number(let zero) = try value("-0.0") else {
+            Issue.record("-0.0 is no integer")
+            return
+        }
+        #expect(zero == 0 && zero.sign == .minus)
+        #expect(try value("-0") == .integer(0))
+        #expect(try value("0.0") == .integer(0))
+    }
+
+    /// Twice the text takes some twice the time: a ratio, so that it does not matter how fast the machine is.
+    @Test(arguments: [
+        ("[", "[1],", "1]"), ("{", "\"#\":{\"a\":[0]},", "\"\":0}"), ("[", "{\"a\":1,\"b\":\"x\"},", "0]"),
+        ("\"", "x", "\""),
+        ("\"", "\\n", "\""), ("\"", "\\ud83d\\ude00", "\""), ("\"", "e\u{301}\u{323}", "\""), ("0.", "1", ""),
+        ("", " ", "1"),
+        ("", "\n", "x"), ("[", "1e-5,", "1]"), ("{\"", "\u{301}\u{323}", "\":1}"),
+        ("[", "-0.12345678901234567890,", "0]"),
+    ])
+    func takesTimeThatGrowsWithTheText(_ begin: String, _ part: String, _ end: String) {
+        func text(_ bytes: Int) -> [UInt8] {
+            let parts = (0..<bytes / part.utf8.count).map { part.replacing("#", with: String($0)) }
+            return Array((begin + parts.joined() + end).utf8)
+        }
+        func seconds(_ text: [UInt8]) -> Double {
+            (0..<3).map { _ in
+                let begin = ContinuousClock.now
+                _ = try? JSONValue.parse(text, source: "x.json")
+                return (ContinuousClock.now - begin) / .seconds(1)
+            }.min() ?? 0
+        }
+        let (short, long) = (text(100_000), text(400_000))
+        let ratio = seconds(long) / max(seconds(short), 1e-4)
+        #expect(ratio < 12, "four times the text took \(ratio) times as long")
     }
 
     @Test func refusesKeysThatAppearTwice() throws {

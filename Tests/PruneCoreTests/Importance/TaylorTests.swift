@@ -52,13 +52,14 @@ import Testing
         let data = try Self.data()
         let mask = KeepMask(blocks: 12).removing(unit: 5, .sublayer)
         var random = RandomSource(seed: 4, stream: 0)
-        var adapter = Adapter(.linear, width: 128, norm: model.norm(ofSublayer: 5))
+        var adapter = Adapter(.linear, width: 128, norm: try model.norm(ofSublayer: 5))
         adapter.parameters[adapter.matrixRange.lowerBound + 128 * 7 + 11] = Float(random.unit() + 0.5)
         func recovered(_ factor: Float) throws -> RecoveredModel {
             var scaled = adapter
             for place in scaled.matrixRange { scaled.parameters[place] *= factor }
             return try RecoveredModel(
-                model, AdapterSet(mask: mask, adapters: [5: scaled], weightSample: model.weightSample, hiddenSize: 128))
+                model,
+                AdapterSet(mask: mask, adapters: [5: scaled], weightSample: try model.weightSample(), hiddenSize: 128))
         }
         let all = KeepMask(blocks: 12)
         let found = try taylor(try recovered(1), data, .sublayer, under: all, batchTokens: 2048)

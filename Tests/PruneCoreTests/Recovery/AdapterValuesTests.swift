@@ -22,7 +22,7 @@ import Testing
         return [true, false].map { normed in
             let made = randomAdapters(mask, width: 128, kinds, normed: normed)
             return AdapterSet(
-                mask: mask, adapters: made.adapters, weightSample: model.weightSample, hiddenSize: 128)
+                mask: mask, adapters: made.adapters, weightSample: try model.weightSample(), hiddenSize: 128)
         }
     }
 

@@ -93,7 +93,7 @@ import Testing
                 })
         }
         // The last good state is there.
-        let print = TrainingFingerprint(
+        let print = try TrainingFingerprint(
             own.model, data, heldOut: good, own.mask, own.options, own.training, initial: nil
         ).value
         let layout = TrainingCheckpoint.Layout(hiddenSize: 6, mask: own.mask)

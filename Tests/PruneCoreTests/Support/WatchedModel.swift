@@ -78,5 +78,5 @@ final class WatchedModel: Model, @unchecked Sendable {
         like state: any HiddenState, _ body: (inout MutableSpan<Float>) throws(PruneError) -> Void
     ) throws(PruneError) -> any HiddenState { State(try inner.write(like: own(state), body), self) }
 
-    func magnitude(ofSublayer sublayer: Int) -> Double? { inner.magnitude(ofSublayer: sublayer) }
+    func magnitude(ofSublayer sublayer: Int) throws(PruneError) -> Double? { try inner.magnitude(ofSublayer: sublayer) }
 }
