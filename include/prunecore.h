@@ -322,8 +322,8 @@ typedef struct prune_model_options {
     prune_close_fn on_close;
     /* Argument of `on_close`. */
     void *user_data;
-    /* Where the weights are: 0 = mapped files, 1 = memory, which files that change or go cannot
-       harm. Only for prune_model_open(). */
+    /* Where the weights are. 0 = in mapped files; memory is for files that change or go. Only for
+       prune_model_open(). */
     prune_weights weights;
     int32_t reserved; /* 0 */
 } prune_model_options;

@@ -48,6 +48,12 @@ enum class Compute : prune_compute {
   bfloat16 = PRUNE_COMPUTE_BFLOAT16    ///< activations are rounded to bf16 before each product; sums are fp32
 };
 
+/// Where the weights of a model that is opened from a directory are (prune_weights, which says what to choose).
+enum class Weights : prune_weights {
+  mapped = PRUNE_WEIGHTS_MAPPED, ///< in the files, which must not be cut or written over in place
+  memory = PRUNE_WEIGHTS_MEMORY  ///< read when the model is opened; the files may then change, or go
+};
+
 /// How a model over memory of the program is made (prune_model_options).
 struct LendOptions {
   Compute compute = Compute::automatic;
@@ -87,8 +93,8 @@ class Model : public detail::Owner<prune_model, prune_model_release> {
 public:
   /// Opens a Hugging Face model directory (prune_model_open). Throws Error: PRUNE_ERR_FILE, PRUNE_ERR_FORMAT,
   /// PRUNE_ERR_UNSUPPORTED (also Compute::bfloat16 on a CPU without instructions for it), PRUNE_ERR_MEMORY.
-  explicit Model(const std::string &directory, Compute compute = Compute::automatic)
-      : Owner(open(directory, compute)) {}
+  explicit Model(const std::string &directory, Compute compute = Compute::automatic, Weights weights = Weights::mapped)
+      : Owner(open(directory, compute, weights)) {}
 
   /// A model over weights that the program holds; nothing is copied (prune_model_from_tensors). The memory must stay
   /// until on_close tells that nothing uses it: calls under way, and models attached to this one, use it beyond this
@@ -329,10 +335,11 @@ public:
 private:
   Model(prune_model *handle, detail::Adopted) noexcept : Owner(handle) {}
 
-  static prune_model *open(const std::string &directory, Compute compute) {
+  static prune_model *open(const std::string &directory, Compute compute, Weights weights) {
     detail::require_abi();
     prune_model_options options = PRUNE_MODEL_OPTIONS_INIT;
     options.compute = static_cast<prune_compute>(compute);
+    options.weights = static_cast<prune_weights>(weights);
     prune_model *handle = nullptr;
     detail::check(prune_model_open(detail::c_string(directory, "directory"), &options, &handle));
     return handle;

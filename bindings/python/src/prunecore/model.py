@@ -7,7 +7,7 @@ import os
 from typing import TYPE_CHECKING
 
 from prunecore._native.library import lib
-from prunecore._native.names.tables import Compute
+from prunecore._native.names.tables import Compute, Weights
 from prunecore.export.export import export as _export
 from prunecore.export.verify import verify_export as _verify_export
 from prunecore.generation.generate import generate as _generate
@@ -44,10 +44,12 @@ class Model(OpenModel):
     ----------
     directory : path
         A Hugging Face model directory: `config.json` and `model.safetensors`, or the shards that
-        `model.safetensors.index.json` names. Weights stay memory-mapped and must not change while
-        it is open.
+        `model.safetensors.index.json` names. Weights stay memory-mapped, unless `weights` says
+        otherwise.
     compute : {"float32", "bfloat16"}, optional
         What matrix products multiply in; see `prunecore.open`.
+    weights : {"mapped", "memory"}, optional
+        Where the weights are; see `prunecore.open`.
 
     Attributes
     ----------
@@ -120,7 +122,12 @@ class RecoveredModel(Model):
         return {**super().provenance, "adapters_sha256": self._adapters_digest}
 
 
-def open(directory: str | os.PathLike[str], compute: Compute | None = None) -> Model:
+def open(
+    directory: str | os.PathLike[str],
+    compute: Compute | None = None,
+    *,
+    weights: Weights = "mapped",
+) -> Model:
     """Opens a language model.
 
     Parameters
@@ -133,6 +140,12 @@ def open(directory: str | os.PathLike[str], compute: Compute | None = None) -> M
         each product, as PyTorch does in a bf16 model, and takes down to half the time. Default:
         what the environment variable PRUNECORE_COMPUTE names, else bfloat16 for weights stored
         in bf16 on a CPU with AVX512-BF16, else float32. `model.shape.compute` says which it is.
+    weights : {"mapped", "memory"}, optional
+        Where the weights are. "mapped", the default: in the files, read when they are needed. If
+        a file is cut or written over in place meanwhile, calls raise `FileError`; one that is
+        replaced by rename, or deleted, does no harm. "memory": read when the model is opened, so
+        that nothing that happens to the files matters; for network file systems, and for files
+        that programs write over in place.
 
     Returns
     -------
@@ -145,4 +158,4 @@ def open(directory: str | os.PathLike[str], compute: Compute | None = None) -> M
         A file is missing; damaged; or holds a model that this version, or this CPU, does not
         compute.
     """
-    return Model(directory, compute)
+    return Model(directory, compute, weights=weights)

@@ -15,7 +15,7 @@ import numpy as np
 
 from prunecore._native.handle import Handle, Owner
 from prunecore._native.library import _check, ffi, lib, new_struct
-from prunecore._native.names.tables import COMPUTE, Compute
+from prunecore._native.names.tables import COMPUTE, WEIGHTS, Compute, Weights
 from prunecore.errors import ArgumentError
 from prunecore.masks.mask import Mask, as_keep, keep_pointer
 from prunecore.shape import Cost, ModelShape, Sublayer, read_cost, read_shape, read_sublayers
@@ -41,10 +41,17 @@ class OpenModel(Owner):
     _digest: str | None = None
     _configurations: tuple[Mapping[str, Any], ...] = ()
 
-    def __init__(self, directory: str | os.PathLike[str], compute: Compute | None = None) -> None:
+    def __init__(
+        self,
+        directory: str | os.PathLike[str],
+        compute: Compute | None = None,
+        *,
+        weights: Weights = "mapped",
+    ) -> None:
         self.directory = Path(directory)
         options = new_struct("prune_model_options")
         options.compute = COMPUTE.value(compute)
+        options.weights = WEIGHTS.value(weights)
         path = os.fsencode(self.directory)
         if b"\0" in path:
             raise ArgumentError("the model's path holds a NUL character")

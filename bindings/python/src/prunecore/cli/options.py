@@ -131,6 +131,14 @@ class Machine(FlagGroup):
             "weights where the CPU has it.",
         ),
     ] = None
+    weights: Annotated[
+        str,
+        typer.Option(
+            "--weights",
+            metavar="PLACE",
+            help="Where weights are: mapped (in their files) or memory, for files that change.",
+        ),
+    ] = "mapped"
     threads: Annotated[
         int | None,
         typer.Option(
@@ -147,7 +155,11 @@ class Machine(FlagGroup):
     def open(self, directory: Path) -> Model:
         """Opens the model of a command."""
         self.apply()
-        return prunecore.open(directory, self.compute)  # type: ignore[arg-type]  # checked there
+        return prunecore.open(
+            directory,
+            self.compute,  # type: ignore[arg-type]  # checked there
+            weights=self.weights,  # type: ignore[arg-type]  # and so is this
+        )
 
     def answer(self, record: dict[str, Any], *parts: RenderableType) -> None:
         """Prints the result of a command."""

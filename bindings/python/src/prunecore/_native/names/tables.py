@@ -21,6 +21,7 @@ Start = generated.Start
 Strategy = generated.Strategy
 Stream = generated.Stream
 TokenChoice = generated.Tokens
+Weights = generated.Weights
 TrainedObjective = Literal["mse", "ce", "kl", "js"]
 
 COMPUTE = generated.COMPUTE
@@ -37,6 +38,7 @@ START = generated.START
 STRATEGY = generated.STRATEGY
 STREAM = generated.STREAM
 TOKENS = generated.TOKENS
+WEIGHTS = generated.WEIGHTS
 
 ADAPTER_KINDS = KIND.names
 """What an adapter can compute: a constant; that and a map of low rank; that and a whole matrix."""
