@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 OUT ?= out
 
 .PHONY: help setup setup-test demo test test-swift test-symbols test-capi test-python test-kernels test-instructions \
-    lint format bench bench-large bench-sublayers example-llama-cpp verify-llama-cpp test-lm-eval install clean
+    test-fuzz fuzz fuzz-core fuzz-python lint format bench bench-large bench-sublayers example-llama-cpp verify-llama-cpp test-lm-eval install clean
 
 ## Lists what can be made.
 help:
@@ -26,7 +26,7 @@ demo: setup
 	$(BIN)/prunecore demo --out $(OUT)
 
 ## Every test. .ci/run calls exactly this.
-test: setup-test lint test-swift test-symbols test-capi test-python test-kernels-quick test-instructions
+test: setup-test lint test-swift test-symbols test-capi test-python test-kernels-quick test-instructions test-fuzz
 	@echo "all tests passed"
 
 LINTED := bindings/python Tests benchmarks examples scripts Sources/PruneCore/Export/Modelling
@@ -72,6 +72,22 @@ test-kernels-quick:
 ## Instructions of the hot loops, under valgrind: none may take 10 % more than benchmarks/instructions/instructions.json says.
 test-instructions:
 	$(BIN)/python -m benchmarks.instructions.instructions
+
+## Inputs that the core's parsers once failed on.
+test-fuzz:
+	Tests/Fuzz/core/run.sh regressions
+
+## Changed inputs for every parser, in processes that may fail: FUZZ_SECONDS (120 for each language) or FUZZ_EXECUTIONS,
+## from FUZZ_SEED. What fails is left in build/fuzz/failed.
+fuzz: fuzz-core fuzz-python
+
+## The same for the core's parsers alone; FUZZ_PARSER names one.
+fuzz-core:
+	Tests/Fuzz/core/run.sh
+
+## The same for the Python package's readers alone.
+fuzz-python:
+	PYTHON=$(BIN)/python Tests/Fuzz/python/run.sh
 
 ## Every benchmark, also those after one that misses its bar. Some 70 minutes on a machine that does nothing else; writes
 ## benchmarks/results/ and docs/images/. ONLY=NAME runs one, HELD_OUT=FILE measures recovery on text that people wrote.
