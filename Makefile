@@ -77,7 +77,7 @@ test-instructions:
 test-fuzz:
 	Tests/Fuzz/core/run.sh regressions
 
-## Changed inputs for every parser, in processes that may fail: FUZZ_SECONDS (120 for each language) or FUZZ_EXECUTIONS,
+## Changed inputs for every parser, in processes that may fail: FUZZ_SECONDS (the core; 120) or FUZZ_EXECUTIONS,
 ## from FUZZ_SEED. What fails is left in build/fuzz/failed.
 fuzz: fuzz-core fuzz-python
 
@@ -87,7 +87,7 @@ fuzz-core:
 
 ## The same for the Python package's readers alone.
 fuzz-python:
-	PYTHON=$(BIN)/python Tests/Fuzz/python/run.sh
+	$(BIN)/python Tests/Fuzz/python/run.py --executions $(or $(FUZZ_EXECUTIONS),100000) --seed $(or $(FUZZ_SEED),1)
 
 ## Every benchmark, also those after one that misses its bar. Some 70 minutes on a machine that does nothing else; writes
 ## benchmarks/results/ and docs/images/. ONLY=NAME runs one, HELD_OUT=FILE measures recovery on text that people wrote.

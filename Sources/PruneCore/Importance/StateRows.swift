@@ -45,7 +45,7 @@ public struct StateRows: @unchecked Sendable {
         self.columnBytes = columnBytes
     }
 
-    /// Whether all values lie between the first and the last address: offsets computed later do not overflow.
+    /// Whether all values can lie between the first and the last address: offsets computed later do not overflow.
     private static func isMemory(
         _ begin: UInt, _ rows: (count: Int, bytes: Int), _ columns: (count: Int, bytes: Int), _ last: Int
     ) -> Bool {
@@ -58,7 +58,10 @@ public struct StateRows: @unchecked Sendable {
             if overflow || wrapped { return false }
             if reach < 0 { below = sum } else { above = sum }
         }
-        return begin >= below.magnitude && !begin.addingReportingOverflow(UInt(above)).overflow
+        // No machine has addresses of more bits.
+        let most = UInt(1) << 57
+        return below.magnitude <= most && above.magnitude <= most && begin >= below.magnitude
+            && !begin.addingReportingOverflow(UInt(above)).overflow
     }
 
     /// Whether the loops can read the rows where they are: fp32, value after value, aligned as a float is.

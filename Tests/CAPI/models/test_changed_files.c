@@ -24,10 +24,7 @@ static void let_the_clock_tick(void)
     nanosleep(&pause, NULL);
 }
 
-static void cut_to_nothing(const char *path)
-{
-    REQUIRE(truncate(path, 0) == 0);
-}
+static void cut_to_nothing(const char *path) { REQUIRE(truncate(path, 0) == 0); }
 
 static void cut_in_half(const char *path)
 {
@@ -61,10 +58,7 @@ static void replace(const char *path)
     REQUIRE(rename(beside, path) == 0);
 }
 
-static void delete_it(const char *path)
-{
-    REQUIRE(unlink(path) == 0);
-}
+static void delete_it(const char *path) { REQUIRE(unlink(path) == 0); }
 
 static prune_model *open_with(const char *directory, prune_weights weights)
 {
@@ -197,7 +191,12 @@ static void options_are_checked(void)
     options.reserved = 0;
     {
         prune_tensor tensor = { 0 };
+        static const float values[1] = { 0.0f };
+        static const int64_t shape[1] = { 1 };
         tensor.name = "x";
+        tensor.data = values;
+        tensor.n_dimensions = 1;
+        tensor.shape = shape;
         CHECK_FAILS(prune_model_from_tensors("{}", &tensor, 1, &options, &model), PRUNE_ERR_ARGUMENT,
                     "options.weights");
     }

@@ -118,7 +118,8 @@ static void run_batch(size_t parser, uint64_t first)
     }
     if (i > WARM_UP) {
         struct mallinfo2 after = mallinfo2();
-        atomic_store(&common->growth, (int64_t)(after.uordblks + after.hblkhd) - (int64_t)(before.uordblks + before.hblkhd));
+        atomic_store(&common->growth,
+                     (int64_t)(after.uordblks + after.hblkhd) - (int64_t)(before.uordblks + before.hblkhd));
     }
     _exit(0);
 }
@@ -152,8 +153,8 @@ static uint64_t watch(size_t parser, pid_t child)
             cpu_begin = cpu;
             wall_begin = wall;
             /* The first input waits for the preparation. */
-        } else if (!is_hanging && (cpu - cpu_begin > LIMIT_SECONDS + (current == 0 ? 8 : 0) ||
-                                   wall - wall_begin > WALL_SECONDS)) {
+        } else if (!is_hanging &&
+                   (cpu - cpu_begin > LIMIT_SECONDS + (current == 0 ? 8 : 0) || wall - wall_begin > WALL_SECONDS)) {
             is_hanging = 1;
             report(parser, "takes longer than two seconds");
             kill(child, SIGKILL);

@@ -66,20 +66,105 @@ static size_t tokens_of(const input *in, size_t begin, size_t end, token *tokens
 }
 
 static const char *const odd_values[] = {
-    "0", "-0", "-0.0", "1", "-1", "2", "3", "0.5", "1e-320", "1e308", "1e309", "-1e309", "1e-999", "2147483647", "2147483648",
-    "4294967295", "4294967296", "9007199254740993", "9223372036854775807", "9223372036854775808", "-9223372036854775808",
-    "18446744073709551615", "1e18", "1e19", "3.4e38", "3.5e38", "1e-46", "NaN", "Infinity", "-Infinity", "nan", "01", "1.",
-    ".5", "+1", "0x10", "true", "false", "null", "tru", "\"\"", "\"x\"", "\"\\u0000\"", "\"\\ud800\"", "\"\\ud83d\\ude00\"",
-    "\"\\u00e9\"", "\"../x\"", "\"/etc/passwd\"", "\"attn.0\"", "\"ffn.4095\"", "\"F32\"", "\"BF16\"", "\"I64\"", "\"silu\"",
-    "\"full_attention\"", "\"sliding_attention\"", "\"yarn\"", "\"llama3\"", "\"linear\"", "\"low_rank\"", "\"normed\"", "[]",
-    "{}", "[0]", "[[]]", "[{}]", "{\"a\":1}", "{\"\":{}}", "[1,2,3]", "[0,0]", "[null]", "[true,false]", "[1e999]",
+    "0",
+    "-0",
+    "-0.0",
+    "1",
+    "-1",
+    "2",
+    "3",
+    "0.5",
+    "1e-320",
+    "1e308",
+    "1e309",
+    "-1e309",
+    "1e-999",
+    "2147483647",
+    "2147483648",
+    "4294967295",
+    "4294967296",
+    "9007199254740993",
+    "9223372036854775807",
+    "9223372036854775808",
+    "-9223372036854775808",
+    "18446744073709551615",
+    "1e18",
+    "1e19",
+    "3.4e38",
+    "3.5e38",
+    "1e-46",
+    "NaN",
+    "Infinity",
+    "-Infinity",
+    "nan",
+    "01",
+    "1.",
+    ".5",
+    "+1",
+    "0x10",
+    "true",
+    "false",
+    "null",
+    "tru",
+    "\"\"",
+    "\"x\"",
+    "\"\\u0000\"",
+    "\"\\ud800\"",
+    "\"\\ud83d\\ude00\"",
+    "\"\\u00e9\"",
+    "\"../x\"",
+    "\"/etc/passwd\"",
+    "\"attn.0\"",
+    "\"ffn.4095\"",
+    "\"F32\"",
+    "\"BF16\"",
+    "\"I64\"",
+    "\"silu\"",
+    "\"full_attention\"",
+    "\"sliding_attention\"",
+    "\"yarn\"",
+    "\"llama3\"",
+    "\"linear\"",
+    "\"low_rank\"",
+    "\"normed\"",
+    "[]",
+    "{}",
+    "[0]",
+    "[[]]",
+    "[{}]",
+    "{\"a\":1}",
+    "{\"\":{}}",
+    "[1,2,3]",
+    "[0,0]",
+    "[null]",
+    "[true,false]",
+    "[1e999]",
 };
 
 static const char *const odd_keys[] = {
-    "\"rope_scaling\":", "\"rope_parameters\":", "\"rope_theta\":", "\"factor\":", "\"layer_types\":", "\"sliding_window\":",
-    "\"head_dim\":", "\"quantization_config\":", "\"per_layer_config\":", "\"tie_word_embeddings\":", "\"attention_bias\":",
-    "\"__metadata__\":", "\"weight_map\":", "\"metadata\":", "\"shape\":", "\"dtype\":", "\"data_offsets\":", "\"format\":",
-    "\"version\":", "\"removed\":", "\"weight_sample\":", "\"\":", "\"\\u0061\":",
+    "\"rope_scaling\":",
+    "\"rope_parameters\":",
+    "\"rope_theta\":",
+    "\"factor\":",
+    "\"layer_types\":",
+    "\"sliding_window\":",
+    "\"head_dim\":",
+    "\"quantization_config\":",
+    "\"per_layer_config\":",
+    "\"tie_word_embeddings\":",
+    "\"attention_bias\":",
+    "\"__metadata__\":",
+    "\"weight_map\":",
+    "\"metadata\":",
+    "\"shape\":",
+    "\"dtype\":",
+    "\"data_offsets\":",
+    "\"format\":",
+    "\"version\":",
+    "\"removed\":",
+    "\"weight_sample\":",
+    "\"\":",
+    "\"\\u0061\":",
 };
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
@@ -150,8 +235,7 @@ static void change_json(input *in, size_t begin, size_t end, const input *other,
         input_replace(in, b, e, "", 0);
         break;
     case 6: /* a member once more: a key that appears twice */
-        for (k = at; k > 0 && in->bytes[tokens[k].begin] != ','; k--) {
-        }
+        for (k = at; k > 0 && in->bytes[tokens[k].begin] != ','; k--) {}
         begin = tokens[k].begin;
         memcpy(copy, in->bytes + begin, e - begin);
         input_replace(in, e, e, copy, e - begin);
@@ -161,8 +245,7 @@ static void change_json(input *in, size_t begin, size_t end, const input *other,
         break;
     case 8:
         text = odd_keys[random_below(random, COUNT(odd_keys))];
-        for (k = at; k > 0 && in->bytes[tokens[k].begin] != ','; k--) {
-        }
+        for (k = at; k > 0 && in->bytes[tokens[k].begin] != ','; k--) {}
         if (k > 0) {
             static char member[256];
             size_t length = (size_t)snprintf(member, sizeof member, ",%s%s", text,

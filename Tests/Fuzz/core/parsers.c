@@ -63,7 +63,10 @@ void read_input(input *in, const char *path)
 
 /* ---- Changes ---- */
 
-static void mutate_text(input *in, const input *other, random_state *random) { mutate_json(in, 0, in->n, other, random); }
+static void mutate_text(input *in, const input *other, random_state *random)
+{
+    mutate_json(in, 0, in->n, other, random);
+}
 
 /* A document that its checksum seals; the mark at its beginning mostly stays. */
 static void mutate_sealed(input *in, const input *other, random_state *random)
@@ -227,8 +230,7 @@ static void execute_provenance(const input *in)
     size_t count;
     int status = prune_mask_to_json(keep, 4, (const char *)in->bytes, text, sizeof text, &count);
     expect_status(status, "prune_mask_to_json");
-    if (status == PRUNE_OK &&
-        (prune_mask_from_json(text, again, 4, NULL) != PRUNE_OK || memcmp(keep, again, 4) != 0)) {
+    if (status == PRUNE_OK && (prune_mask_from_json(text, again, 4, NULL) != PRUNE_OK || memcmp(keep, again, 4) != 0)) {
         fprintf(stderr, "a mask that was written is not read: %s\n", prune_last_error());
         abort();
     }
@@ -347,7 +349,9 @@ static void execute_training(const input *in)
 /* Numbers of a list of tensors are replaced by what the bytes say. No stride leads beyond the memory that there is. */
 static void execute_arguments(const input *in)
 {
-    static const int64_t numbers[] = { 0, -1, 1, 2, 3, 16, 24, 32, INT64_MAX, INT64_MIN, INT64_MAX / 2, INT32_MAX, -16 };
+    static const int64_t numbers[] = {
+        0, -1, 1, 2, 3, 16, 24, 32, INT64_MAX, INT64_MIN, INT64_MAX / 2, INT32_MAX, -16
+    };
     static lent_model own;
     prune_model *model = NULL;
     size_t at, n_numbers = sizeof numbers / sizeof *numbers, n;
@@ -425,7 +429,8 @@ static void execute_rows(const input *in)
         rows[i].column_stride = strides[own[5] % (sizeof strides / sizeof *strides)];
         rows[i].reserved = own[6] % 32 == 0;
     }
-    EXPECT(prune_statistics_update(statistics, (prune_granularity)(in->bytes[7] % 5), in->bytes[15] % 5, &rows[0], &rows[1]));
+    EXPECT(prune_statistics_update(statistics, (prune_granularity)(in->bytes[7] % 5), in->bytes[15] % 5, &rows[0],
+                                   &rows[1]));
     EXPECT(prune_statistics_scores(statistics, NULL, scores, 4096, NULL));
     prune_statistics_release(statistics);
 }
@@ -562,7 +567,8 @@ static void seed_adapters(int number, prune_adapter_kind kind)
     options.rank = kind == PRUNE_ADAPTER_LOW_RANK ? 2 : 0;
     options.ridge = 0.1;
     options.held_out = bench.data;
-    if (prune_model_recover(bench.model, bench.data, training_keep, FIXTURE_SUBLAYERS, &options, &adapters) != PRUNE_OK ||
+    if (prune_model_recover(bench.model, bench.data, training_keep, FIXTURE_SUBLAYERS, &options, &adapters) !=
+            PRUNE_OK ||
         prune_adapters_save(adapters, "saved", "{\"by\": \"a seed\"}") != PRUNE_OK) {
         fprintf(stderr, "no adapters: %s\n", prune_last_error());
         exit(2);
@@ -580,7 +586,8 @@ void write_seeds(void)
 {
     static input in;
     static const uint8_t keep[8] = { 1, 0, 1, 1, 0, 1, 1, 1 };
-    static const char *const numbers[] = { "0123456789abcdef", "The quick brown fox", "\1\0\2\3\5\1\7\1\11\2\10\1\4\0\0\0" };
+    static const char *const numbers[] = { "0123456789abcdef", "The quick brown fox",
+                                           "\1\0\2\3\5\1\7\1\11\2\10\1\4\0\0\0" };
     char text[4096];
     prune_recover_options options;
     prune_adapters *adapters = NULL;
@@ -598,8 +605,8 @@ void write_seeds(void)
     seed("safetensors", 0, in.bytes, in.n);
     read_input(&in, "shards/model.safetensors.index.json");
     seed("index", 0, in.bytes, in.n);
-    if (prune_mask_to_json(keep, 8, "{\"metric\": \"cosine\", \"scores\": [0.5, 1e-3], \"nested\": {\"a\": null}}", text,
-                           sizeof text, &count) == PRUNE_OK) {
+    if (prune_mask_to_json(keep, 8, "{\"metric\": \"cosine\", \"scores\": [0.5, 1e-3], \"nested\": {\"a\": null}}",
+                           text, sizeof text, &count) == PRUNE_OK) {
         seed("mask", 0, text, strlen(text));
         seed("provenance", 0, text, strlen(text));
     }
@@ -610,7 +617,8 @@ void write_seeds(void)
     seed_adapters(2, PRUNE_ADAPTER_LINEAR);
     options = training_options();
     unlink("training");
-    if (prune_model_recover(bench.model, bench.data, training_keep, FIXTURE_SUBLAYERS, &options, &adapters) == PRUNE_OK) {
+    if (prune_model_recover(bench.model, bench.data, training_keep, FIXTURE_SUBLAYERS, &options, &adapters) ==
+        PRUNE_OK) {
         read_input(&in, "training");
         seed("training", 0, in.bytes, in.n);
     }
