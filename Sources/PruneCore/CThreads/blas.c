@@ -26,20 +26,21 @@ struct gate blas_gate;
 static bool is_lost;
 
 // A build with threads of its own, which takes its buffers from a table.
-static bool has_own_threads(void) {
+static bool has_own_threads(void)
+{
     return openblas_get_parallel() == 1 && &blas_cpu_number != NULL && &blas_server_avail != NULL;
 }
 
-static bool has_buffer_table(void) {
+static bool has_buffer_table(void)
+{
     return blas_memory_alloc != NULL && blas_memory_free != NULL && blas_memory_alloc_nolock != NULL &&
            blas_memory_free_nolock != NULL;
 }
 
-int blas_thread_count(void) {
-    return has_own_threads() ? blas_cpu_number : openblas_get_num_threads();
-}
+int blas_thread_count(void) { return has_own_threads() ? blas_cpu_number : openblas_get_num_threads(); }
 
-void blas_set_thread_count(int count) {
+void blas_set_thread_count(int count)
+{
     // Written as openblas_set_num_threads writes it. That function also starts OpenBLAS's threads if a fork, or this library,
     // ended them; each would take a buffer unchecked.
     if (has_own_threads()) {
@@ -51,7 +52,8 @@ void blas_set_thread_count(int count) {
 
 // How many threads of ours may be inside at once: OpenBLAS has two buffers for each thread that it was built for, and its own
 // threads use one of the two.
-static long most_at_once(void) {
+static long most_at_once(void)
+{
     static long most;
     if (most == 0) {
         const char *text = openblas_get_config();
@@ -63,7 +65,8 @@ static long most_at_once(void) {
 }
 
 // Whether there is room for `count` more buffers. Their size is known to OpenBLAS alone.
-static bool has_room(int count) {
+static bool has_room(int count)
+{
     void *first = NULL;
     int found = 0;
     for (; found < count; found++) {
@@ -85,7 +88,8 @@ static bool has_room(int count) {
 
 // Has OpenBLAS hold `wanted` buffers at once, so that it has so many ever after; returns how many it could. Of those that it
 // has already, `had`, none needs memory.
-static long make_buffers(long wanted, long had) {
+static long make_buffers(long wanted, long had)
+{
     void **held = calloc((size_t)wanted, sizeof *held);
     if (held == NULL) {
         return had;
@@ -105,7 +109,8 @@ static long make_buffers(long wanted, long had) {
     return count > had ? count : had;
 }
 
-int blas_reserve(int threads) {
+int blas_reserve(int threads)
+{
     if (is_lost) {
         return BLAS_LOST;
     }
@@ -137,7 +142,8 @@ int blas_reserve(int threads) {
     return size > 0 ? BLAS_READY : BLAS_NO_MEMORY;
 }
 
-void blas_enter(void) {
+void blas_enter(void)
+{
     for (int tries = 0; !gate_try(&blas_gate); tries++) {
         if (!gate_is_closed(&blas_gate)) {
             blas_reserve((int)(2 * atomic_load(&blas_gate.size)));
@@ -146,11 +152,10 @@ void blas_enter(void) {
     }
 }
 
-void blas_leave(void) {
-    gate_leave(&blas_gate);
-}
+void blas_leave(void) { gate_leave(&blas_gate); }
 
-void blas_after_fork(bool is_quiet) {
+void blas_after_fork(bool is_quiet)
+{
     // The buffers are in the child's memory too. One of a thread that is gone stays taken.
     gate_reset(&blas_gate);
     is_lost = is_lost || !is_quiet;
@@ -162,7 +167,8 @@ struct objects {
     int blas;
 };
 
-static int find_objects(struct dl_phdr_info *info, size_t size, void *data) {
+static int find_objects(struct dl_phdr_info *info, size_t size, void *data)
+{
     (void)size;
     struct objects *objects = data;
     for (int i = 0; i < info->dlpi_phnum; i++) {
@@ -171,7 +177,7 @@ static int find_objects(struct dl_phdr_info *info, size_t size, void *data) {
             continue;
         }
         ElfW(Addr) begin = info->dlpi_addr + part->p_vaddr;
-        if ((ElfW(Addr))&blas_gate - begin < part->p_memsz) {
+        if ((ElfW(Addr)) & blas_gate - begin < part->p_memsz) {
             objects->own = objects->count;
         }
         if ((ElfW(Addr))blas_thread_shutdown_ - begin < part->p_memsz) {
@@ -185,12 +191,13 @@ static int find_objects(struct dl_phdr_info *info, size_t size, void *data) {
 // OpenBLAS starts a thread per processor when it is loaded, and each takes a buffer when it first runs. Where it was loaded for
 // us, so that nobody uses it yet, these threads are ended: the host's products start them again, and their buffers are ours
 // meanwhile. Otherwise one could be looking for memory, for ever, that a host forbids itself soon after it loaded us.
-__attribute__((constructor)) static void take_over_buffers(void) {
+__attribute__((constructor)) static void take_over_buffers(void)
+{
     if (!has_own_threads() || !has_buffer_table() || blas_thread_shutdown_ == NULL || blas_server_avail == 0) {
         return;
     }
     // Objects are listed in the order in which they were loaded: one that came with us stands behind us.
-    struct objects objects = {0, -1, -1};
+    struct objects objects = { 0, -1, -1 };
     dl_iterate_phdr(find_objects, &objects);
     int threads = blas_cpu_number - 1;
     if (objects.own >= 0 && objects.own < objects.blas && has_room(threads < 1 ? 1 : threads)) {

@@ -20,7 +20,8 @@ struct lock {
 static struct lock *first;
 static pthread_mutex_t registry = PTHREAD_MUTEX_INITIALIZER;
 
-struct lock *lock_create(void) {
+struct lock *lock_create(void)
+{
     struct lock *lock = calloc(1, sizeof *lock);
     if (lock == NULL || pthread_mutex_init(&lock->mutex, NULL) != 0) {
         free(lock);
@@ -38,7 +39,8 @@ struct lock *lock_create(void) {
     return lock;
 }
 
-void lock_destroy(struct lock *lock) {
+void lock_destroy(struct lock *lock)
+{
     if (lock == NULL) {
         return;
     }
@@ -61,7 +63,8 @@ void lock_destroy(struct lock *lock) {
     free(lock);
 }
 
-bool lock_take(struct lock *lock) {
+bool lock_take(struct lock *lock)
+{
     if (lock == NULL || lock->is_lost || pthread_mutex_lock(&lock->mutex) != 0) {
         return false;
     }
@@ -70,16 +73,16 @@ bool lock_take(struct lock *lock) {
     return true;
 }
 
-void lock_release(struct lock *lock) {
+void lock_release(struct lock *lock)
+{
     lock->has_holder = false;
     pthread_mutex_unlock(&lock->mutex);
 }
 
-bool lock_is_lost(const struct lock *lock) {
-    return lock == NULL || lock->is_lost;
-}
+bool lock_is_lost(const struct lock *lock) { return lock == NULL || lock->is_lost; }
 
-void lock_mark_lost(void) {
+void lock_mark_lost(void)
+{
     // Nobody else is here; a thread that was changing the list is not either.
     pthread_mutex_init(&registry, NULL);
     for (struct lock *lock = first; lock != NULL; lock = lock->next) {

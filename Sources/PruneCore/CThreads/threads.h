@@ -33,7 +33,11 @@ int fork_count(void);
 /* Has `hook` called in every child, on its only thread, before fork returns there. For eight hooks at most. */
 void fork_call_in_child(void (*hook)(void));
 
-enum { BLAS_READY = 0, BLAS_NO_MEMORY = 1, BLAS_LOST = 2 };
+enum {
+    BLAS_READY = 0,
+    BLAS_NO_MEMORY = 1,
+    BLAS_LOST = 2
+};
 
 /*
  * Sees to it that OpenBLAS has a buffer for one thread of ours at least, and tries to get one for each of `threads`: it looks

@@ -19,8 +19,10 @@ enum BLAS {
     ) {
         call {
             cblas_sgemm(
-                CblasRowMajor, CblasNoTrans, CblasTrans, blasint(clamping: m), blasint(clamping: n), blasint(clamping: k),
-                alpha, a, blasint(clamping: strideA), b, blasint(clamping: strideB), beta, c, blasint(clamping: strideC))
+                CblasRowMajor, CblasNoTrans, CblasTrans, blasint(clamping: m), blasint(clamping: n),
+                blasint(clamping: k),
+                alpha, a, blasint(clamping: strideA), b, blasint(clamping: strideB), beta, c, blasint(clamping: strideC)
+            )
         }
     }
 
@@ -31,8 +33,10 @@ enum BLAS {
     ) {
         call {
             cblas_sgemm(
-                CblasRowMajor, CblasNoTrans, CblasNoTrans, blasint(clamping: m), blasint(clamping: n), blasint(clamping: k),
-                alpha, a, blasint(clamping: strideA), b, blasint(clamping: strideB), beta, c, blasint(clamping: strideC))
+                CblasRowMajor, CblasNoTrans, CblasNoTrans, blasint(clamping: m), blasint(clamping: n),
+                blasint(clamping: k),
+                alpha, a, blasint(clamping: strideA), b, blasint(clamping: strideB), beta, c, blasint(clamping: strideC)
+            )
         }
     }
 
@@ -43,8 +47,10 @@ enum BLAS {
     ) {
         call {
             cblas_sgemm(
-                CblasRowMajor, CblasTrans, CblasNoTrans, blasint(clamping: m), blasint(clamping: n), blasint(clamping: k),
-                alpha, a, blasint(clamping: strideA), b, blasint(clamping: strideB), beta, c, blasint(clamping: strideC))
+                CblasRowMajor, CblasTrans, CblasNoTrans, blasint(clamping: m), blasint(clamping: n),
+                blasint(clamping: k),
+                alpha, a, blasint(clamping: strideA), b, blasint(clamping: strideB), beta, c, blasint(clamping: strideC)
+            )
         }
     }
 

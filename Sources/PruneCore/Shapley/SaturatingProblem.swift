@@ -84,7 +84,8 @@ struct SaturatingProblem {
         BLAS.singleThreaded {
             BLAS.call {
                 cblas_dsyrk(
-                    CblasRowMajor, CblasUpper, CblasTrans, columns, rows, 1, jacobian, columns, 0, &gram.values, columns)
+                    CblasRowMajor, CblasUpper, CblasTrans, columns, rows, 1, jacobian, columns, 0, &gram.values, columns
+                )
             }
             BLAS.call {
                 cblas_dgemv(
