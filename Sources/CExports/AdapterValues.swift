@@ -1,24 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 public import CPruneCore
 import PruneCore
-import Synchronization
 
 /// What a `prune_adapters` stands for.
 final class AdaptersHandle: Sendable {
-    private let adapters: Mutex<AdapterSet>
+    private let adapters: Shared<AdapterSet>
 
-    init(_ adapters: AdapterSet) { self.adapters = Mutex(adapters) }
+    init(_ adapters: AdapterSet) { self.adapters = Shared(adapters) }
 
-    var current: AdapterSet { adapters.withLock { $0 } }
+    /// Errors: those of `Lock.withLock`, here and below.
+    var current: AdapterSet {
+        get throws(PruneError) { try adapters.with { $0 } }
+    }
 
     func replace(_ part: AdapterPart, atSublayer sublayer: Int, with values: [Float]) throws(PruneError) {
-        var failure: PruneError?
-        adapters.withLock { adapters in
-            do throws(PruneError) {
-                try adapters.replace(part, atSublayer: sublayer, with: values)
-            } catch { failure = error }
+        try adapters.with { (adapters) throws(PruneError) in
+            try adapters.replace(part, atSublayer: sublayer, with: values)
         }
-        if let failure { throw failure }
     }
 }
 
@@ -140,7 +138,7 @@ public func prune_adapters_load(
     return guarded { () throws(PruneError) in
         let directory = String(cString: try need(directory, "directory"))
         let out = try need(out_adapters, "out_adapters")
-        out.pointee = HandleTable.add(AdaptersHandle(try AdapterFiles.load(directory)))
+        out.pointee = try HandleTable.add(AdaptersHandle(try AdapterFiles.load(directory)))
     }
 }
 
@@ -157,6 +155,6 @@ public func prune_adapters_fold(
         let out = try room(for: count, in: out_biases, capacity, out_count, "out_biases")
         let folded = FoldedAdapters(set)
         out.update(from: folded.biases, count: count)
-        rest.pointee = HandleTable.add(AdaptersHandle(folded.rest))
+        rest.pointee = try HandleTable.add(AdaptersHandle(folded.rest))
     }
 }

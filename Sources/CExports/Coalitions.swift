@@ -91,7 +91,7 @@ public func prune_data_create_choices(
         let choices = try need(
             try readStruct(choices, prune_choices(), least: choicesSize, "choices"), "choices")
         let score: ChoiceScore = try choice(choices.score, "choices.score")
-        out.pointee = HandleTable.add(try TokenData(try items(choices), score: score))
+        out.pointee = try HandleTable.add(try TokenData(try items(choices), score: score))
     }
 }
 

@@ -44,7 +44,7 @@ func masks(
         guard count == 1, length == 0 else {
             throw PruneError(.argument, "keep_masks is NULL, which goes with n_masks = 1 and n_keep = 0 only")
         }
-        return [handle.currentMask]
+        return [try handle.currentMask]
     }
     guard length == handle.model.shape.sublayerCount else {
         throw wrongMaskLength(length, handle, "a row of keep_masks")

@@ -34,7 +34,7 @@ public func prune_game_create(
     out_game?.pointee = nil
     return guarded { () throws(PruneError) in
         let out = try need(out_game, "out_game")
-        out.pointee = HandleTable.add(SharedGame(Game(try read(options, players: n_players))))
+        out.pointee = try HandleTable.add(SharedGame(Game(try read(options, players: n_players))))
     }
 }
 
@@ -175,7 +175,7 @@ public func prune_game_load(
     return guarded { () throws(PruneError) in
         let out = try need(out_game, "out_game")
         let start = try need(bytes, "bytes")
-        out.pointee = HandleTable.add(SharedGame(try GameDocument.read(try array(start, n_bytes, "bytes"))))
+        out.pointee = try HandleTable.add(SharedGame(try GameDocument.read(try array(start, n_bytes, "bytes"))))
     }
 }
 

@@ -56,7 +56,7 @@ public func prune_model_generate(
         let made = try generate(
             handle.model, after: prompts, under: mask, asked, tell: teller(given),
             progress: listener(given.progress, given.user_data))
-        out.pointee = HandleTable.add(GenerationHandle(made))
+        out.pointee = try HandleTable.add(GenerationHandle(made))
     }
 }
 

@@ -14,7 +14,7 @@ public func prune_model_from_host(
         let out = try need(out_model, "out_model")
         let host = try need(try readStruct(host, prune_host(), least: hostSize, "host"), "host")
         if host.compare != nil { try checkComparisonSize(host.comparison_size) }
-        out.pointee = HandleTable.add(ModelHandle(try HostModel(try shape(of: host), CHost(host))))
+        out.pointee = try HandleTable.add(ModelHandle(try HostModel(try shape(of: host), CHost(host))))
     }
 }
 

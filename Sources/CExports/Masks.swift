@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 public import CPruneCore
 import PruneCore
-import Synchronization
 
 @c @implementation
 public func prune_model_mask_set(
@@ -13,7 +12,7 @@ public func prune_model_mask_set(
         let new =
             everything
             ? KeepMask(blocks: handle.model.shape.blockCount) : try mask(try need(keep, "keep"), n_keep, or: handle)
-        handle.mask.withLock { $0 = new }
+        try handle.mask.withLock { $0 = new }
     }
 }
 

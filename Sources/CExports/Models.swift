@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 public import CPruneCore
 import PruneCore
-import Synchronization
 
 /// The options of the first version ended before `on_close`.
 private let modelOptionsSize =
@@ -63,7 +62,7 @@ public func prune_model_open(
                 .argument,
                 "options.on_close is of models over tensors that the host lends; a directory has none to give back")
         }
-        out.pointee = HandleTable.add(ModelHandle(try NativeModel(directory: directory, compute: compute)))
+        out.pointee = try HandleTable.add(ModelHandle(try NativeModel(directory: directory, compute: compute)))
     }
 }
 
@@ -134,7 +133,7 @@ public func prune_data_create(
         let weights = try options?.token_weights.map { values throws(PruneError) in
             try array(values, tokens, "options.token_weights")
         }
-        out.pointee = HandleTable.add(
+        out.pointee = try HandleTable.add(
             try TokenData(
                 tokens: try array(ids, tokens, "token_ids"), lengths: lengths.map { Int($0) }, weights: weights))
     }

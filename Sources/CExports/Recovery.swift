@@ -120,7 +120,7 @@ public func prune_model_recover(
             handle.model, data, heldOut: asked.heldOut, under: try mask(keep, n_keep, or: handle), asked.adapters,
             initial: asked.initial, training: asked.training,
             progress: listener(asked.given.progress, asked.given.user_data), step: stepListener(asked.given))
-        out.pointee = HandleTable.add(AdaptersHandle(made))
+        out.pointee = try HandleTable.add(AdaptersHandle(made))
     }
 }
 
@@ -133,6 +133,6 @@ public func prune_model_attach(
         let handle = try fullModel(model)
         let set = try HandleTable.object(adapters, AdaptersHandle.self, "adapters").current
         let out = try need(out_model, "out_model")
-        out.pointee = HandleTable.add(ModelHandle(try RecoveredModel(handle.model, set)))
+        out.pointee = try HandleTable.add(ModelHandle(try RecoveredModel(handle.model, set)))
     }
 }

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 public import CPruneCore
 import PruneCore
-import Synchronization
 
 private let scoreOptionsSize = MemoryLayout<prune_score_options>.size
 private let statisticsOptionsSize = MemoryLayout<prune_statistics_options>.size
@@ -73,7 +72,7 @@ public func prune_statistics_create(
         guard (0...1).contains(options.windows) else {
             throw PruneError(.argument, "options.windows is \(options.windows); it must be 0 or 1")
         }
-        out.pointee = HandleTable.add(
+        out.pointee = try HandleTable.add(
             StatisticsHandle(
                 ModelStatistics(
                     blocks: Int(n_blocks), selection: try choice(options.tokens, "options.tokens"),
@@ -98,7 +97,7 @@ public func prune_statistics_collect(
         let shape = handle.model.shape
         let (request, given) = try request(
             options, usual: Metric.ofStates, allowed: Metric.allCases, for: handle, blocks: shape.blockCount)
-        let before = target.current
+        let before = try target.current
         guard before.blockCount == shape.blockCount else {
             throw PruneError(
                 .argument, "statistics are for \(before.blockCount) blocks, but the model has \(shape.blockCount)")

@@ -17,7 +17,7 @@ public func prune_search_create(
     return guarded { () throws(PruneError) in
         let out = try need(out_search, "out_search")
         let handle = try HandleTable.object(model, ModelHandle.self, "model")
-        out.pointee = HandleTable.add(SharedSearch(try Search(try searchOptions(options, handle))))
+        out.pointee = try HandleTable.add(SharedSearch(try Search(try searchOptions(options, handle))))
     }
 }
 
@@ -141,6 +141,6 @@ public func prune_search_load(
     return guarded { () throws(PruneError) in
         let out = try need(out_search, "out_search")
         let start = try need(bytes, "bytes")
-        out.pointee = HandleTable.add(SharedSearch(try SearchDocument.read(try array(start, n_bytes, "bytes"))))
+        out.pointee = try HandleTable.add(SharedSearch(try SearchDocument.read(try array(start, n_bytes, "bytes"))))
     }
 }

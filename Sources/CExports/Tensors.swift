@@ -57,7 +57,7 @@ private func lendingModel(
     let model = try NativeModel(
         configuration: Array(text.utf8), name: "config_json", tensors: tensors, in: memory, compute: compute)
     memory.whenReturned(whenReturned)
-    return HandleTable.add(ModelHandle(model))
+    return try HandleTable.add(ModelHandle(model))
 }
 
 /// A tensor as the host states it. Errors: `.argument` for a NULL, or what is none of an enumeration's values.

@@ -25,7 +25,7 @@ extension NativeModel {
             let call = SublayerPullback(
                 block: sublayer / 2, before: Array(before[group]), gradients: Array(given[group]),
                 results: Array(results[group]), sums: sums)
-            try BLAS.singleThreaded { () throws(PruneError) in
+            try BLAS.products(in: sums == nil ? compute : .float32) { () throws(PruneError) in
                 switch (sums == nil ? compute : .float32, sublayer % 2) {
                 case (.float32, 0): try pullbackAttention(call)
                 case (.float32, _): try pullbackFeedForward(call)

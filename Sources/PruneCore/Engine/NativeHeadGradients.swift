@@ -19,7 +19,7 @@ extension NativeModel {
             let own = HeadRows(
                 rows: Array(rows[part]), tokens: tokens.isEmpty ? [] : Array(tokens[part]),
                 weights: Array(weights[part]))
-            losses += try BLAS.singleThreaded { () throws(PruneError) in
+            losses += try BLAS.products(in: compute) { () throws(PruneError) in
                 try addHeadPullback(state, reference, objective, own, to: gradient)
             }
         }

@@ -51,7 +51,7 @@ extension NativeModel {
                 if own.last != places[place] { own.append(places[place]) }
                 targets.append(Target(row: own.count - 1, token: Int(tokens[place])))
             }
-            losses += try BLAS.singleThreaded { () throws(PruneError) in
+            losses += try BLAS.products(in: compute) { () throws(PruneError) in
                 try negativeLogLikelihoods(try finalNormed(own), rows: own.count, targets)
             }
         }

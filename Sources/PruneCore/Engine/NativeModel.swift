@@ -75,7 +75,7 @@ public final class NativeModel: Model {
         _ sublayer: Int, to before: [NativeState], giving after: [NativeState]
     ) throws(PruneError) {
         let block = sublayer / 2
-        try BLAS.singleThreaded { () throws(PruneError) in
+        try BLAS.products(in: compute) { () throws(PruneError) in
             switch (compute, sublayer % 2) {
             case (.float32, 0): try attend(block: block, before, after)
             case (.float32, _): try feedForward(block: block, before, after)

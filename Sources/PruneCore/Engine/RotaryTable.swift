@@ -1,6 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-internal import Synchronization
-
 #if canImport(Glibc)
     internal import Glibc
 #elseif canImport(Darwin)
@@ -39,7 +37,7 @@ final class RotaryAngles: Sendable {
 final class RotaryTable: Sendable {
     private let parameters: RotaryParameters
     private let headSize: Int
-    private let angles = Mutex<RotaryAngles?>(nil)
+    private let angles = Lock<RotaryAngles?>(nil)
 
     init(_ parameters: RotaryParameters, headSize: Int) {
         self.parameters = parameters
@@ -48,11 +46,12 @@ final class RotaryTable: Sendable {
 
     /// Angles for at least `count` positions.
     func angles(positions count: Int) -> RotaryAngles {
-        angles.withLock { angles in
-            if let angles, angles.count >= count { return angles }
-            let longer = RotaryAngles(parameters, headSize: headSize, count: (count + 255) / 256 * 256)
-            angles = longer
-            return longer
+        if let known = try? angles.withLock({ $0 }), known.count >= count { return known }
+        // Outside the lock, since a long table takes long. Two threads may make the same; either is right.
+        let longer = RotaryAngles(parameters, headSize: headSize, count: (count + 255) / 256 * 256)
+        try? angles.withLock { angles in
+            if longer.count > angles?.count ?? 0 { angles = longer }
         }
+        return longer
     }
 }

@@ -1,6 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-internal import Synchronization
-
 #if canImport(Glibc)
     internal import Glibc
 #elseif canImport(Darwin)
@@ -70,20 +68,20 @@ public final class BufferPool: Sendable {
         var floats = 0
     }
 
-    private let idle = Mutex(Idle())
+    private let idle = Lock(Idle())
     private let limit: Int
 
     init(limit: Int = 256 << 20) { self.limit = limit / MemoryLayout<Float>.stride }
 
     deinit {
-        idle.withLock { idle in
+        try? idle.withLock { idle in
             for memory in idle.memories { free(memory.pointer) }
         }
     }
 
     /// A buffer of `count` floats, not initialised. Errors: `.memory`.
     func buffer(_ count: Int) throws(PruneError) -> FloatBuffer {
-        let found = idle.withLock { idle -> FloatMemory? in
+        let found = try idle.withLock { idle -> FloatMemory? in
             // Memory up to twice as large as asked for will do.
             guard let place = idle.memories.lastIndex(where: { $0.capacity >= count && $0.capacity / 2 <= count })
             else {
@@ -98,7 +96,7 @@ public final class BufferPool: Sendable {
     }
 
     fileprivate func takeBack(_ memory: FloatMemory) {
-        idle.withLock { idle in
+        try? idle.withLock { idle in
             idle.memories.append(memory)
             idle.floats += memory.capacity
             // The memory that was idle longest goes first: its size may not be asked for again.
