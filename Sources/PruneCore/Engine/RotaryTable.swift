@@ -47,10 +47,15 @@ final class RotaryTable: Sendable {
     }
 
     /// Angles for at least `count` positions.
-    func angles(positions count: Int) -> RotaryAngles {
-        angles.withLock { angles in
+    func angles(positions count: Int) throws(PruneError) -> RotaryAngles {
+        if let held = angles.withLock({ $0 }), held.count >= count { return held }
+        let rows = (count + 255) / 256 * 256
+        try Memory.require(
+            rows.times(clamping: 4 * headSize + 16), for: "the angles of \(count) positions", "give shorter sequences")
+        let longer = RotaryAngles(parameters, headSize: headSize, count: rows)
+        return angles.withLock { angles in
+            // Another thread may have made as many meanwhile.
             if let angles, angles.count >= count { return angles }
-            let longer = RotaryAngles(parameters, headSize: headSize, count: (count + 255) / 256 * 256)
             angles = longer
             return longer
         }
