@@ -72,7 +72,6 @@ final class MappedFile: @unchecked Sendable {
         guard file.bytes.count <= limit else {
             throw PruneError(.format, "\(path): the file has \(file.bytes.count) bytes; at most \(limit) are read")
         }
-        try Memory.require(file.bytes.count, for: "the bytes of \(path)", "end other work first")
         return [UInt8](file.bytes)
     }
 
