@@ -46,7 +46,7 @@ public func prune_model_generate(
     out_generation?.pointee = nil
     return guarded { () throws(PruneError) in
         let handle = try HandleTable.object(model, ModelHandle.self, "model")
-        let prompts = try HandleTable.object(prompts, TokenData.self, "prompts")
+        let prompts = try tokens(prompts, "prompts")
         let out = try need(out_generation, "out_generation")
         let given =
             try readStruct(options, prune_generate_options(), least: optionsSize, "options")

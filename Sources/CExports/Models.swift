@@ -54,7 +54,7 @@ public func prune_model_open(
 ) -> prune_status {
     out_model?.pointee = nil
     return guarded { () throws(PruneError) in
-        let directory = String(cString: try need(directory, "directory"))
+        let directory = try text(try need(directory, "directory"), "directory")
         let out = try need(out_model, "out_model")
         let (compute, notice) = try readModelOptions(options)
         guard notice.callback == nil else {
@@ -133,14 +133,25 @@ public func prune_data_create(
         let weights = try options?.token_weights.map { values throws(PruneError) in
             try array(values, tokens, "options.token_weights")
         }
+        let copies = try array(ids, tokens, "token_ids")
+        try Memory.require(24 * lengths.count, for: "\(lengths.count) sequences", "give fewer at a time")
         out.pointee = try HandleTable.add(
-            try TokenData(
-                tokens: try array(ids, tokens, "token_ids"), lengths: lengths.map { Int($0) }, weights: weights))
+            try TokenData(tokens: copies, lengths: lengths.map { Int($0) }, weights: weights))
     }
 }
 
 @c @implementation
 public func prune_data_release(_ data: OpaquePointer!) { HandleTable.release(data, TokenData.self) }
+
+/// The data of a call that works on it, and proof of memory for what is made of all of it, whatever the call: batches, and
+/// the rows of some of them. Errors: `.argument` for NULL; `.handle`; `.memory`.
+func tokens(_ handle: OpaquePointer?, _ name: String) throws(PruneError) -> TokenData {
+    let data = try HandleTable.object(handle, TokenData.self, name)
+    try Memory.require(
+        data.sequenceCount.times(clamping: 128).plus(clamping: data.tokens.count.times(clamping: 16)),
+        for: "work on \(data.tokens.count) tokens", "give fewer at a time")
+    return data
+}
 
 @c @implementation
 public func prune_data_info(

@@ -53,7 +53,7 @@ public func prune_moments_collect(
     guarded { () throws(PruneError) in
         let target = try HandleTable.object(moments, MomentsHandle.self, "moments")
         let handle = try fullModel(model)
-        let data = try HandleTable.object(data, TokenData.self, "data")
+        let data = try tokens(data, "data")
         let options = try evaluateOptions(options)
         // Gathered apart and merged when whole, so that a failure adds nothing.
         var gathered = try RecoveryMoments(handle.model, under: target.current.mask, target.options)

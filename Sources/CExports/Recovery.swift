@@ -28,7 +28,7 @@ func recoverOptions(
     try checkReserved(given.reserved, "options")
     asked.adapters = try adapterOptions(given, width: width)
     asked.heldOut =
-        given.held_out == nil ? nil : try HandleTable.object(given.held_out, TokenData.self, "options.held_out")
+        given.held_out == nil ? nil : try tokens(given.held_out, "options.held_out")
     asked.initial =
         given.initial == nil
         ? nil : try HandleTable.object(given.initial, AdaptersHandle.self, "options.initial").current
@@ -77,7 +77,7 @@ private func trainingOptions(
     }
     options.evaluateEvery = chosen(given.evaluate_every)
     options.patience = chosen(given.patience)
-    options.checkpoint = given.checkpoint.map { String(cString: $0) }
+    options.checkpoint = try optionalText(given.checkpoint, "options.checkpoint")
     options.checkpointEvery = chosen(given.checkpoint_every)
     return options
 }
@@ -113,7 +113,7 @@ public func prune_model_recover(
     out_adapters?.pointee = nil
     return guarded { () throws(PruneError) in
         let handle = try fullModel(model)
-        let data = try HandleTable.object(data, TokenData.self, "data")
+        let data = try tokens(data, "data")
         let out = try need(out_adapters, "out_adapters")
         let asked = try recoverOptions(options, width: handle.model.shape.hiddenSize)
         let made = try recover(

@@ -29,6 +29,8 @@ extension NativeModel {
     }
 
     private func losses(together requests: [LossRequest]) throws(PruneError) -> [[Float]] {
+        let rowCount = requests.reduce(0) { $0 + $1.rows.count }
+        try Memory.require(128 * rowCount, for: "losses of \(rowCount) tokens", "use fewer tokens per batch")
         let vocabulary = 0..<Int32(clamping: config.vocabularySize)
         var places: [LogitRow] = []
         var tokens: [Int32] = []

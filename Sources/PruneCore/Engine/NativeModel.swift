@@ -50,6 +50,7 @@ public final class NativeModel: Model {
 
     public func start(_ batch: TokenBatch) throws(PruneError) -> any HiddenState {
         try batch.check(vocabulary: config.vocabularySize)
+        try Memory.require(128 * batch.rowCount, for: "\(batch.rowCount) tokens", "use fewer tokens per batch")
         let width = config.hiddenSize
         let values = try scratch.buffer(batch.rowCount * width)
         let tokens = batch.data.tokens[batch.tokens]

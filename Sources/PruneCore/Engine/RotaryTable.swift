@@ -44,11 +44,14 @@ final class RotaryTable: Sendable {
         self.headSize = headSize
     }
 
-    /// Angles for at least `count` positions.
-    func angles(positions count: Int) -> RotaryAngles {
+    /// Angles for at least `count` positions. Errors: `.memory`.
+    func angles(positions count: Int) throws(PruneError) -> RotaryAngles {
         if let known = try? angles.withLock({ $0 }), known.count >= count { return known }
         // Outside the lock, since a long table takes long. Two threads may make the same; either is right.
-        let longer = RotaryAngles(parameters, headSize: headSize, count: (count + 255) / 256 * 256)
+        let rows = (count + 255) / 256 * 256
+        try Memory.require(
+            rows.times(clamping: 4 * headSize + 16), for: "the angles of \(count) positions", "give shorter sequences")
+        let longer = RotaryAngles(parameters, headSize: headSize, count: rows)
         try? angles.withLock { angles in
             if longer.count > angles?.count ?? 0 { angles = longer }
         }

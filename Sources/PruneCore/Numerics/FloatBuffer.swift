@@ -12,10 +12,13 @@ private struct FloatMemory: @unchecked Sendable {
 
     /// Errors: `.memory` if there is none, with the size wanted.
     init(_ count: Int) throws(PruneError) {
-        let (bytes, overflow) = max(count, 1).multipliedReportingOverflow(by: MemoryLayout<Float>.stride)
+        let bytes = max(count, 1).times(clamping: MemoryLayout<Float>.stride)
+        // An eighth more, because what a batch needs besides its states is arrays of its rows.
+        try Memory.require(
+            count < 0 ? .max : bytes.plus(clamping: bytes / 8), for: "\(count) floats", "use fewer tokens per batch")
         var raw: UnsafeMutableRawPointer?
-        guard !overflow, count >= 0, posix_memalign(&raw, 64, bytes) == 0, let raw else {
-            throw PruneError(.memory, "could not allocate \(count) floats; use fewer tokens per batch")
+        guard posix_memalign(&raw, 64, bytes) == 0, let raw else {
+            throw PruneError(.memory, "\(count) floats cannot be had; use fewer tokens per batch")
         }
         pointer = raw.bindMemory(to: Float.self, capacity: max(count, 1))
         capacity = max(count, 1)
