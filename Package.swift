@@ -26,12 +26,15 @@ let package = Package(
         ),
         // Loops that Swift cannot say: relaxed reductions, and code for a CPU recognised at run time.
         .target(name: "CKernels", path: "Sources/PruneCore/CKernels", publicHeadersPath: "."),
+        // Locks that a forked child can use, and OpenBLAS's threads and buffers.
+        .target(
+            name: "CThreads", path: "Sources/PruneCore/CThreads", publicHeadersPath: "."),
         // A system call that Glibc's module does not show.
         .systemLibrary(name: "CRename", path: "Sources/PruneCore/CRename"),
         .target(
             name: "PruneCore",
-            dependencies: ["COpenBLAS", "CKernels", "CRename"],
-            exclude: ["COpenBLAS", "CKernels", "CRename"],
+            dependencies: ["COpenBLAS", "CKernels", "CThreads", "CRename"],
+            exclude: ["COpenBLAS", "CKernels", "CThreads", "CRename"],
             // What an exported checkpoint needs to run in transformers, inside the library: it is one file.
             resources: [
                 "configuration_prunecore", "modeling_prunecore", "configuration_decilm", "modeling_decilm",

@@ -1,24 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 public import CPruneCore
 import PruneCore
-import Synchronization
 
 /// What a `prune_adapters` stands for.
 final class AdaptersHandle: Sendable {
-    private let adapters: Mutex<AdapterSet>
+    private let adapters: Shared<AdapterSet>
 
-    init(_ adapters: AdapterSet) { self.adapters = Mutex(adapters) }
+    init(_ adapters: AdapterSet) { self.adapters = Shared(adapters) }
 
-    var current: AdapterSet { adapters.withLock { $0 } }
+    /// Errors: those of `Lock.withLock`, here and below.
+    var current: AdapterSet {
+        get throws(PruneError) { try adapters.with { $0 } }
+    }
 
     func replace(_ part: AdapterPart, atSublayer sublayer: Int, with values: [Float]) throws(PruneError) {
-        var failure: PruneError?
-        adapters.withLock { adapters in
-            do throws(PruneError) {
-                try adapters.replace(part, atSublayer: sublayer, with: values)
-            } catch { failure = error }
+        try adapters.with { (adapters) throws(PruneError) in
+            try adapters.replace(part, atSublayer: sublayer, with: values)
         }
-        if let failure { throw failure }
     }
 }
 
@@ -105,7 +103,8 @@ public func prune_adapters_get(
     _ capacity: Int, _ out_count: UnsafeMutablePointer<Int>!
 ) -> prune_status {
     write(adapters, to: out_values, capacity, out_count, "out_values") { (set) throws(PruneError) in
-        try set.values(of: try choice(part, "part"), atSublayer: Int(clamping: sublayer))
+        try Memory.require(4 * set.parameterCount, for: "the values of an adapter", "end other work first")
+        return try set.values(of: try choice(part, "part"), atSublayer: Int(clamping: sublayer))
     }
 }
 
@@ -117,6 +116,9 @@ public func prune_adapters_set(
         let handle = try HandleTable.object(adapters, AdaptersHandle.self, "adapters")
         let part: AdapterPart = try choice(part, "part")
         let values = try array(try need(values, "values"), n_values, "values")
+        // The adapters are copied if another call reads them meanwhile.
+        try Memory.require(
+            4 * handle.current.parameterCount, for: "a copy of the adapters", "end other work first")
         try handle.replace(part, atSublayer: Int(clamping: sublayer), with: values)
     }
 }
@@ -127,8 +129,8 @@ public func prune_adapters_save(
 ) -> prune_status {
     guarded { () throws(PruneError) in
         let set = try CExports.adapters(adapters)
-        let directory = String(cString: try need(directory, "directory"))
-        try AdapterFiles.save(set, to: directory, provenance: provenance_json.map { String(cString: $0) })
+        let directory = try text(try need(directory, "directory"), "directory")
+        try AdapterFiles.save(set, to: directory, provenance: try optionalText(provenance_json, "provenance_json"))
     }
 }
 
@@ -138,9 +140,9 @@ public func prune_adapters_load(
 ) -> prune_status {
     out_adapters?.pointee = nil
     return guarded { () throws(PruneError) in
-        let directory = String(cString: try need(directory, "directory"))
+        let directory = try text(try need(directory, "directory"), "directory")
         let out = try need(out_adapters, "out_adapters")
-        out.pointee = HandleTable.add(AdaptersHandle(try AdapterFiles.load(directory)))
+        out.pointee = try HandleTable.add(AdaptersHandle(try AdapterFiles.load(directory)))
     }
 }
 
@@ -154,9 +156,11 @@ public func prune_adapters_fold(
         let set = try CExports.adapters(adapters)
         let rest = try need(out_rest, "out_rest")
         let count = set.mask.keeps.count * set.hiddenSize
+        try Memory.require(
+            count.times(clamping: 4), for: "\(count) biases", "end other work first")
         let out = try room(for: count, in: out_biases, capacity, out_count, "out_biases")
         let folded = FoldedAdapters(set)
         out.update(from: folded.biases, count: count)
-        rest.pointee = HandleTable.add(AdaptersHandle(folded.rest))
+        rest.pointee = try HandleTable.add(AdaptersHandle(folded.rest))
     }
 }

@@ -61,7 +61,7 @@ public func prune_model_damages(
 ) -> prune_status {
     guarded { () throws(PruneError) in
         let handle = try HandleTable.object(model, ModelHandle.self, "model")
-        let data = try HandleTable.object(data, TokenData.self, "data")
+        let data = try tokens(data, "data")
         let asked = try coalitionOptions(options, "options", handle)
         let out = try need(out_values, "out_values")
         // Read before the work: a caller whose struct cannot be written learns it at once.
@@ -91,7 +91,7 @@ public func prune_data_create_choices(
         let choices = try need(
             try readStruct(choices, prune_choices(), least: choicesSize, "choices"), "choices")
         let score: ChoiceScore = try choice(choices.score, "choices.score")
-        out.pointee = HandleTable.add(try TokenData(try items(choices), score: score))
+        out.pointee = try HandleTable.add(try TokenData(try items(choices), score: score))
     }
 }
 
@@ -123,6 +123,10 @@ private func items(_ choices: prune_choices) throws(PruneError) -> [ChoiceItem] 
     var contexts = try array(choices.context_ids, contextTokens, "choices.context_ids")[...]
     var ids = try array(choices.candidate_ids, candidateTokens, "choices.candidate_ids")[...]
     lengths = candidateLengths[...]
+    // Each context and each candidate is an array of its own.
+    try Memory.require(
+        4 * (contextTokens + candidateTokens) + 64 * (candidates + count) + 64 * count,
+        for: "\(count) items of multiple-choice data", "give fewer at a time")
     return (0..<count).map { item in
         let own = (0..<candidateCounts[item]).map { _ in take(Int(lengths.removeFirst()), from: &ids) }
         return ChoiceItem(
@@ -145,7 +149,7 @@ public func prune_model_evaluate_choices(
 ) -> prune_status {
     guarded { () throws(PruneError) in
         let handle = try HandleTable.object(model, ModelHandle.self, "model")
-        let data = try HandleTable.object(data, TokenData.self, "data")
+        let data = try tokens(data, "data")
         let options = try evaluateOptions(options)
         let mask = try mask(keep, n_keep, or: handle)
         let candidates = try choiceItems(of: data).candidateCount

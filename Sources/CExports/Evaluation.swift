@@ -21,7 +21,7 @@ public func prune_model_evaluate(
 ) -> prune_status {
     guarded { () throws(PruneError) in
         let handle = try HandleTable.object(model, ModelHandle.self, "model")
-        let data = try HandleTable.object(data, TokenData.self, "data")
+        let data = try tokens(data, "data")
         let options = try evaluateOptions(options)
         let out = try need(out_evaluations, "out_evaluations")
         let masks = try masks(keep_masks, n_masks, n_keep, handle)
@@ -44,7 +44,7 @@ func masks(
         guard count == 1, length == 0 else {
             throw PruneError(.argument, "keep_masks is NULL, which goes with n_masks = 1 and n_keep = 0 only")
         }
-        return [handle.currentMask]
+        return [try handle.currentMask]
     }
     guard length == handle.model.shape.sublayerCount else {
         throw wrongMaskLength(length, handle, "a row of keep_masks")
@@ -52,10 +52,7 @@ func masks(
     guard count >= 1, !count.multipliedReportingOverflow(by: length).overflow else {
         throw PruneError(.argument, "n_masks is \(UInt(bitPattern: count)); it must be at least 1")
     }
-    let bytes = try array(keep, count * length, "keep_masks")
-    var masks: [KeepMask] = []
-    for row in 0..<count { masks.append(try KeepMask(bytes: Array(bytes[row * length..<(row + 1) * length]))) }
-    return masks
+    return try rows(keep, count, of: length, "keep_masks") { (row) throws(PruneError) in try KeepMask(bytes: row) }
 }
 
 /// What the calls with one output row per token share: handles, mask, options and room.
@@ -67,7 +64,7 @@ private func forTokens(
 ) -> prune_status {
     guarded { () throws(PruneError) in
         let handle = try HandleTable.object(model, ModelHandle.self, "model")
-        let data = try HandleTable.object(data, TokenData.self, "data")
+        let data = try tokens(data, "data")
         let options = try evaluateOptions(options)
         let mask = try mask(keep, keepCount, or: handle)
         let (count, overflow) = data.tokens.count.multipliedReportingOverflow(by: perToken(handle.model.shape))

@@ -17,7 +17,7 @@ private func exportOptions(_ given: prune_export_options) throws(PruneError) -> 
         throw PruneError(.argument, "options.replace is \(given.replace); it must be 0 or 1")
     }
     options.replaces = given.replace == 1
-    options.provenance = given.provenance_json.map { String(cString: $0) }
+    options.provenance = try optionalText(given.provenance_json, "options.provenance_json")
     return options
 }
 
@@ -28,7 +28,7 @@ public func prune_model_export(
 ) -> prune_status {
     guarded { () throws(PruneError) in
         let handle = try HandleTable.object(model, ModelHandle.self, "model")
-        let directory = String(cString: try need(directory, "directory"))
+        let directory = try text(try need(directory, "directory"), "directory")
         let given =
             try readStruct(options, prune_export_options(), least: exportOptionsSize, "options")
             ?? prune_export_options()

@@ -34,7 +34,7 @@ public func prune_game_create(
     out_game?.pointee = nil
     return guarded { () throws(PruneError) in
         let out = try need(out_game, "out_game")
-        out.pointee = HandleTable.add(SharedGame(Game(try read(options, players: n_players))))
+        out.pointee = try HandleTable.add(SharedGame(Game(try read(options, players: n_players))))
     }
 }
 
@@ -54,7 +54,10 @@ public func prune_game_ask(
         guard most >= 0 else {
             throw PruneError(.argument, "most is \(UInt(bitPattern: most)), more than memory has room for")
         }
-        let coalitions = try game.with { (game) throws(PruneError) in game.ask(most) }
+        let coalitions = try game.with { (game) throws(PruneError) in
+            try game.requireMemory(toAsk: most)
+            return game.ask(most)
+        }
         for (row, coalition) in coalitions.enumerated() {
             (out + row * coalition.count).update(from: coalition, count: coalition.count)
         }
@@ -71,10 +74,7 @@ public func prune_game_tell(
         let masks = try need(masks, "masks")
         let worths = try array(try need(values, "values"), n_masks, "values")
         let players = try game.with { (game) throws(PruneError) in game.playerCount }
-        let (total, overflow) = n_masks.multipliedReportingOverflow(by: players)
-        guard !overflow else { throw PruneError(.argument, "masks cannot have \(n_masks) rows") }
-        let bytes = try array(masks, total, "masks")
-        let rows = (0..<n_masks).map { Array(bytes[$0 * players..<($0 + 1) * players]) }
+        let rows = try rows(masks, n_masks, of: players, "masks") { $0 }
         try game.with { (game) throws(PruneError) in try game.tell(rows, worths) }
     }
 }
@@ -161,7 +161,11 @@ public func prune_game_save(
     _ out_count: UnsafeMutablePointer<Int>!
 ) -> prune_status {
     guarded { () throws(PruneError) in
-        let bytes = try shared(game).with { (game) throws(PruneError) in GameDocument.write(game) }
+        let bytes = try shared(game).with { (game) throws(PruneError) in
+            try Memory.require(
+                GameDocument.size(of: game).times(clamping: 3), for: "the bytes of the game", "end other work first")
+            return GameDocument.write(game)
+        }
         try room(for: bytes.count, in: out_bytes, capacity, out_count, "out_bytes").update(
             from: bytes, count: bytes.count)
     }
@@ -175,7 +179,7 @@ public func prune_game_load(
     return guarded { () throws(PruneError) in
         let out = try need(out_game, "out_game")
         let start = try need(bytes, "bytes")
-        out.pointee = HandleTable.add(SharedGame(try GameDocument.read(try array(start, n_bytes, "bytes"))))
+        out.pointee = try HandleTable.add(SharedGame(try GameDocument.read(try array(start, n_bytes, "bytes"))))
     }
 }
 
@@ -208,7 +212,7 @@ public func prune_model_shapley(
 ) -> prune_status {
     guarded { () throws(PruneError) in
         let handle = try HandleTable.object(model, ModelHandle.self, "model")
-        let data = try HandleTable.object(data, TokenData.self, "data")
+        let data = try tokens(data, "data")
         let game = try shared(game)
         let given =
             try readStruct(options, prune_game_run_options(), least: runOptionsSize, "options")

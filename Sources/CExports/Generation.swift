@@ -46,7 +46,7 @@ public func prune_model_generate(
     out_generation?.pointee = nil
     return guarded { () throws(PruneError) in
         let handle = try HandleTable.object(model, ModelHandle.self, "model")
-        let prompts = try HandleTable.object(prompts, TokenData.self, "prompts")
+        let prompts = try tokens(prompts, "prompts")
         let out = try need(out_generation, "out_generation")
         let given =
             try readStruct(options, prune_generate_options(), least: optionsSize, "options")
@@ -56,7 +56,7 @@ public func prune_model_generate(
         let made = try generate(
             handle.model, after: prompts, under: mask, asked, tell: teller(given),
             progress: listener(given.progress, given.user_data))
-        out.pointee = HandleTable.add(GenerationHandle(made))
+        out.pointee = try HandleTable.add(GenerationHandle(made))
     }
 }
 

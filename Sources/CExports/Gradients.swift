@@ -10,7 +10,7 @@ public func prune_model_vjp(
 ) -> prune_status {
     guarded { () throws(PruneError) in
         let model = try HandleTable.object(model, ModelHandle.self, "model").model
-        let data = try HandleTable.object(data, TokenData.self, "data")
+        let data = try tokens(data, "data")
         let options = try evaluateOptions(options)
         let states = try array(try need(states, "states"), n_values, "states")
         let gradients = try array(try need(gradients, "gradients"), n_values, "gradients")
@@ -31,7 +31,7 @@ public func prune_model_gradient(
 ) -> prune_status {
     guarded { () throws(PruneError) in
         let handle = try HandleTable.object(model, ModelHandle.self, "model")
-        let data = try HandleTable.object(data, TokenData.self, "data")
+        let data = try tokens(data, "data")
         let options = try evaluateOptions(options)
         let mask = try mask(keep, n_keep, or: handle)
         let (count, overflow) = data.tokens.count.multipliedReportingOverflow(by: handle.model.shape.hiddenSize)
@@ -56,7 +56,7 @@ public func prune_adapters_gradient(
     guarded { () throws(PruneError) in
         let set = try HandleTable.object(adapters, AdaptersHandle.self, "adapters").current
         let handle = try fullModel(model)
-        let data = try HandleTable.object(data, TokenData.self, "data")
+        let data = try tokens(data, "data")
         let options = try evaluateOptions(options)
         let place = Int(clamping: sublayer)
         let count = try set.parameterCount(atSublayer: place)

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import CPruneCore
 import PruneCore
-import Synchronization
 
 /// The objects behind the handles that the host holds.
 ///
@@ -14,11 +13,11 @@ enum HandleTable {
         var next: UInt = 0x5052_0008
     }
 
-    private static let entries = Mutex(Entries())
+    private static let entries = Lock(Entries())
 
-    /// A new handle. The table owns `object` until the handle is released.
-    static func add(_ object: any AnyObject & Sendable) -> OpaquePointer? {
-        entries.withLock { entries in
+    /// A new handle. The table owns `object` until the handle is released. Errors: those of `Lock.withLock`.
+    static func add(_ object: any AnyObject & Sendable) throws(PruneError) -> OpaquePointer? {
+        try entries.withLock { entries in
             let number = entries.next
             entries.next += 16
             entries.objects[number] = object
@@ -31,19 +30,19 @@ enum HandleTable {
         guard let handle else { return }
         let number = UInt(bitPattern: handle)
         // Out of the lock before it goes: what it frees may take long.
-        let removed = entries.withLock { entries in
+        let removed = try? entries.withLock { entries in
             entries.objects[number] is Object ? entries.objects.removeValue(forKey: number) : nil
         }
         withExtendedLifetime(removed) {}
     }
 
-    /// The object of a handle. Errors: `.argument` for NULL; `.handle` if it is not one of `kind`.
+    /// The object of a handle. Errors: `.argument` for NULL; `.handle` if it is not one of `kind`; those of `Lock.withLock`.
     static func object<Object: AnyObject & Sendable>(
         _ handle: OpaquePointer?, _ kind: Object.Type, _ name: String
     ) throws(PruneError) -> Object {
         guard let handle else { throw PruneError(.argument, "\(name) is NULL") }
         let number = UInt(bitPattern: handle)
-        guard let found = entries.withLock({ $0.objects[number] }) else {
+        guard let found = try entries.withLock({ $0.objects[number] }) else {
             throw PruneError(.handle, "\(name) is not a handle of this library, or was released")
         }
         guard let object = found as? Object else {
@@ -56,47 +55,45 @@ enum HandleTable {
 /// What a `prune_model` stands for: a model, its mask, and the strings lent to the host.
 final class ModelHandle: Sendable {
     let model: any Model
-    let mask: Mutex<KeepMask>
+    let mask: Lock<KeepMask>
     let architecture: LentString
     let elementType: LentString
 
     init(_ model: any Model) {
         self.model = model
-        mask = Mutex(KeepMask(blocks: model.shape.blockCount))
+        mask = Lock(KeepMask(blocks: model.shape.blockCount))
         architecture = LentString(model.shape.architecture)
         elementType = LentString(model.shape.elementType.rawValue)
     }
 
-    var currentMask: KeepMask { mask.withLock { $0 } }
+    /// Errors: those of `Lock.withLock`.
+    var currentMask: KeepMask {
+        get throws(PruneError) { try mask.withLock { $0 } }
+    }
 }
 
 /// What a `prune_statistics` stands for.
 final class StatisticsHandle: Sendable {
-    let statistics: Mutex<ModelStatistics>
+    private let statistics: Shared<ModelStatistics>
 
-    init(_ statistics: ModelStatistics) { self.statistics = Mutex(statistics) }
+    init(_ statistics: ModelStatistics) { self.statistics = Shared(statistics) }
 
-    var current: ModelStatistics { statistics.withLock { $0 } }
+    /// Errors: those of `Lock.withLock`, here and below.
+    var current: ModelStatistics {
+        get throws(PruneError) { try statistics.with { $0 } }
+    }
 
     func merge(_ other: ModelStatistics) throws(PruneError) {
-        var failure: PruneError?
-        statistics.withLock { statistics in
-            do throws(PruneError) { try statistics.merge(other) } catch { failure = error }
-        }
-        if let failure { throw failure }
+        try statistics.with { (statistics) throws(PruneError) in try statistics.merge(other) }
     }
 
     /// Adds rows of one unit. Held during the reading: who adds from several threads waits, and is never wrong.
     func update(
         _ granularity: Granularity, unit: Int, before: StateRows, after: StateRows
     ) throws(PruneError) {
-        var failure: PruneError?
-        statistics.withLock { statistics in
-            do throws(PruneError) {
-                try statistics.update(granularity, unit: unit, before: before, after: after)
-            } catch { failure = error }
+        try statistics.with { (statistics) throws(PruneError) in
+            try statistics.update(granularity, unit: unit, before: before, after: after)
         }
-        if let failure { throw failure }
     }
 }
 

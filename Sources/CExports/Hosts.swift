@@ -14,7 +14,7 @@ public func prune_model_from_host(
         let out = try need(out_model, "out_model")
         let host = try need(try readStruct(host, prune_host(), least: hostSize, "host"), "host")
         if host.compare != nil { try checkComparisonSize(host.comparison_size) }
-        out.pointee = HandleTable.add(ModelHandle(try HostModel(try shape(of: host), CHost(host))))
+        out.pointee = try HandleTable.add(ModelHandle(try HostModel(try shape(of: host), CHost(host))))
     }
 }
 
@@ -70,7 +70,7 @@ private func shape(of host: prune_host) throws(PruneError) -> ModelShape {
                 window: own.window == 0 ? nil : try count(own.window, "\(name).window")))
     }
     return ModelShape(
-        host: host.architecture.map { String(cString: $0) } ?? "host",
+        host: try optionalText(host.architecture, "host.architecture") ?? "host",
         elementType: try elementType(host.element_type, "host.element_type"), blockCount: blocks,
         hiddenSize: try size(host.hidden_size, "hidden_size"),
         vocabularySize: try size(host.vocabulary_size, "vocabulary_size"),

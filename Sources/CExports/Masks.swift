@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 public import CPruneCore
 import PruneCore
-import Synchronization
 
 @c @implementation
 public func prune_model_mask_set(
@@ -13,7 +12,7 @@ public func prune_model_mask_set(
         let new =
             everything
             ? KeepMask(blocks: handle.model.shape.blockCount) : try mask(try need(keep, "keep"), n_keep, or: handle)
-        handle.mask.withLock { $0 = new }
+        try handle.mask.withLock { $0 = new }
     }
 }
 
@@ -82,7 +81,7 @@ public func prune_mask_to_json(
     guarded { () throws(PruneError) in
         try checkMaskLength(n_keep)
         let mask = try KeepMask(bytes: try array(try need(keep, "keep"), n_keep, "keep"))
-        let provenance = provenance_json.map { String(cString: $0) }
+        let provenance = try optionalText(provenance_json, "provenance_json")
         let text = try MaskDocument.write(mask, provenance: provenance).utf8CString
         let out = try room(for: text.count, in: out_text, capacity, out_count, "out_text")
         text.withUnsafeBufferPointer { text in
@@ -97,7 +96,7 @@ public func prune_mask_from_json(
     _ out_count: UnsafeMutablePointer<Int>!
 ) -> prune_status {
     guarded { () throws(PruneError) in
-        let bytes = try MaskDocument.read(String(cString: try need(text, "text"))).bytes
+        let bytes = try MaskDocument.read(try CExports.text(try need(text, "text"), "text")).bytes
         try room(for: bytes.count, in: out_keep, capacity, out_count, "out_keep").update(
             from: bytes, count: bytes.count)
     }

@@ -35,7 +35,7 @@ public func prune_model_search(
 ) -> prune_status {
     guarded { () throws(PruneError) in
         let handle = try HandleTable.object(model, ModelHandle.self, "model")
-        let data = try HandleTable.object(data, TokenData.self, "data")
+        let data = try tokens(data, "data")
         let shared = try HandleTable.object(search, SharedSearch.self, "search")
         let given =
             try readStruct(options, prune_search_run_options(), least: runOptionsSize, "options")

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 public import CPruneCore
 import PruneCore
-import Synchronization
 
 /// The options of the first version ended before `on_close`.
 private let modelOptionsSize =
@@ -79,7 +78,7 @@ public func prune_model_open(
 ) -> prune_status {
     out_model?.pointee = nil
     return guarded { () throws(PruneError) in
-        let directory = String(cString: try need(directory, "directory"))
+        let directory = try text(try need(directory, "directory"), "directory")
         let out = try need(out_model, "out_model")
         let options = try ModelOptions(options)
         guard options.notice.callback == nil else {
@@ -87,7 +86,7 @@ public func prune_model_open(
                 .argument,
                 "options.on_close is of models over tensors that the host lends; a directory has none to give back")
         }
-        out.pointee = HandleTable.add(
+        out.pointee = try HandleTable.add(
             ModelHandle(try NativeModel(directory: directory, compute: options.compute, options.residence)))
     }
 }
@@ -159,14 +158,25 @@ public func prune_data_create(
         let weights = try options?.token_weights.map { values throws(PruneError) in
             try array(values, tokens, "options.token_weights")
         }
-        out.pointee = HandleTable.add(
-            try TokenData(
-                tokens: try array(ids, tokens, "token_ids"), lengths: lengths.map { Int($0) }, weights: weights))
+        let copies = try array(ids, tokens, "token_ids")
+        try Memory.require(24 * lengths.count, for: "\(lengths.count) sequences", "give fewer at a time")
+        out.pointee = try HandleTable.add(
+            try TokenData(tokens: copies, lengths: lengths.map { Int($0) }, weights: weights))
     }
 }
 
 @c @implementation
 public func prune_data_release(_ data: OpaquePointer!) { HandleTable.release(data, TokenData.self) }
+
+/// The data of a call that works on it, and proof of memory for what is made of all of it, whatever the call: batches, and
+/// the rows of some of them. Errors: `.argument` for NULL; `.handle`; `.memory`.
+func tokens(_ handle: OpaquePointer?, _ name: String) throws(PruneError) -> TokenData {
+    let data = try HandleTable.object(handle, TokenData.self, name)
+    try Memory.require(
+        data.sequenceCount.times(clamping: 128).plus(clamping: data.tokens.count.times(clamping: 16)),
+        for: "work on \(data.tokens.count) tokens", "give fewer at a time")
+    return data
+}
 
 @c @implementation
 public func prune_data_info(

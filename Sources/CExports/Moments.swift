@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 public import CPruneCore
 import PruneCore
-import Synchronization
 
 /// What a `prune_moments` stands for.
 private final class MomentsHandle: Sendable {
@@ -9,22 +8,21 @@ private final class MomentsHandle: Sendable {
     let options: AdapterOptions
     /// Hidden size of their model.
     let width: Int
-    private let moments: Mutex<RecoveryMoments>
+    private let moments: Shared<RecoveryMoments>
 
     init(_ moments: RecoveryMoments, _ options: AdapterOptions, width: Int) {
         self.options = options
         self.width = width
-        self.moments = Mutex(moments)
+        self.moments = Shared(moments)
     }
 
-    var current: RecoveryMoments { moments.withLock { $0 } }
+    /// Errors: those of `Lock.withLock`, here and below.
+    var current: RecoveryMoments {
+        get throws(PruneError) { try moments.with { $0 } }
+    }
 
     func merge(_ other: RecoveryMoments) throws(PruneError) {
-        var failure: PruneError?
-        moments.withLock { moments in
-            do throws(PruneError) { try moments.merge(other) } catch { failure = error }
-        }
-        if let failure { throw failure }
+        try moments.with { (moments) throws(PruneError) in try moments.merge(other) }
     }
 }
 
@@ -40,7 +38,7 @@ public func prune_moments_create(
         let width = handle.model.shape.hiddenSize
         let asked = try recoverOptions(options, width: width).adapters
         let moments = try RecoveryMoments(handle.model, under: try mask(keep, n_keep, or: handle), asked)
-        out.pointee = HandleTable.add(MomentsHandle(moments, asked, width: width))
+        out.pointee = try HandleTable.add(MomentsHandle(moments, asked, width: width))
     }
 }
 
@@ -55,7 +53,7 @@ public func prune_moments_collect(
     guarded { () throws(PruneError) in
         let target = try HandleTable.object(moments, MomentsHandle.self, "moments")
         let handle = try fullModel(model)
-        let data = try HandleTable.object(data, TokenData.self, "data")
+        let data = try tokens(data, "data")
         let options = try evaluateOptions(options)
         // Gathered apart and merged when whole, so that a failure adds nothing.
         var gathered = try RecoveryMoments(handle.model, under: target.current.mask, target.options)
@@ -85,6 +83,6 @@ public func prune_moments_solve(
         let heldOut = held_out == nil ? nil : try HandleTable.object(held_out, MomentsHandle.self, "held_out").current
         let out = try need(out_adapters, "out_adapters")
         let asked = try recoverOptions(options, width: target.width).adapters
-        out.pointee = HandleTable.add(AdaptersHandle(try target.current.solve(heldOut: heldOut, asked)))
+        out.pointee = try HandleTable.add(AdaptersHandle(try target.current.solve(heldOut: heldOut, asked)))
     }
 }

@@ -28,7 +28,7 @@ func recoverOptions(
     try checkReserved(given.reserved, "options")
     asked.adapters = try adapterOptions(given, width: width)
     asked.heldOut =
-        given.held_out == nil ? nil : try HandleTable.object(given.held_out, TokenData.self, "options.held_out")
+        given.held_out == nil ? nil : try tokens(given.held_out, "options.held_out")
     asked.initial =
         given.initial == nil
         ? nil : try HandleTable.object(given.initial, AdaptersHandle.self, "options.initial").current
@@ -77,7 +77,7 @@ private func trainingOptions(
     }
     options.evaluateEvery = chosen(given.evaluate_every)
     options.patience = chosen(given.patience)
-    options.checkpoint = given.checkpoint.map { String(cString: $0) }
+    options.checkpoint = try optionalText(given.checkpoint, "options.checkpoint")
     options.checkpointEvery = chosen(given.checkpoint_every)
     return options
 }
@@ -113,14 +113,14 @@ public func prune_model_recover(
     out_adapters?.pointee = nil
     return guarded { () throws(PruneError) in
         let handle = try fullModel(model)
-        let data = try HandleTable.object(data, TokenData.self, "data")
+        let data = try tokens(data, "data")
         let out = try need(out_adapters, "out_adapters")
         let asked = try recoverOptions(options, width: handle.model.shape.hiddenSize)
         let made = try recover(
             handle.model, data, heldOut: asked.heldOut, under: try mask(keep, n_keep, or: handle), asked.adapters,
             initial: asked.initial, training: asked.training,
             progress: listener(asked.given.progress, asked.given.user_data), step: stepListener(asked.given))
-        out.pointee = HandleTable.add(AdaptersHandle(made))
+        out.pointee = try HandleTable.add(AdaptersHandle(made))
     }
 }
 
@@ -133,6 +133,6 @@ public func prune_model_attach(
         let handle = try fullModel(model)
         let set = try HandleTable.object(adapters, AdaptersHandle.self, "adapters").current
         let out = try need(out_model, "out_model")
-        out.pointee = HandleTable.add(ModelHandle(try RecoveredModel(handle.model, set)))
+        out.pointee = try HandleTable.add(ModelHandle(try RecoveredModel(handle.model, set)))
     }
 }

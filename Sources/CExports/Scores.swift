@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 public import CPruneCore
 import PruneCore
-import Synchronization
 
 private let scoreOptionsSize = MemoryLayout<prune_score_options>.size
 private let statisticsOptionsSize = MemoryLayout<prune_statistics_options>.size
@@ -42,7 +41,7 @@ public func prune_model_score(
 ) -> prune_status {
     guarded { () throws(PruneError) in
         let handle = try HandleTable.object(model, ModelHandle.self, "model")
-        let data = data == nil ? nil : try HandleTable.object(data, TokenData.self, "data")
+        let data = data == nil ? nil : try tokens(data, "data")
         let blocks = handle.model.shape.blockCount
         let usual = handle.model.readsWeights ? Metric.allStatic : Metric.allStatic.filter { $0 != .magnitude }
         let (request, given) = try request(
@@ -73,7 +72,8 @@ public func prune_statistics_create(
         guard (0...1).contains(options.windows) else {
             throw PruneError(.argument, "options.windows is \(options.windows); it must be 0 or 1")
         }
-        out.pointee = HandleTable.add(
+        if options.windows == 1 { try ModelStatistics.requireWindows(1, blocks: Int(n_blocks)) }
+        out.pointee = try HandleTable.add(
             StatisticsHandle(
                 ModelStatistics(
                     blocks: Int(n_blocks), selection: try choice(options.tokens, "options.tokens"),
@@ -94,16 +94,17 @@ public func prune_statistics_collect(
     guarded { () throws(PruneError) in
         let target = try HandleTable.object(statistics, StatisticsHandle.self, "statistics")
         let handle = try HandleTable.object(model, ModelHandle.self, "model")
-        let data = try HandleTable.object(data, TokenData.self, "data")
+        let data = try tokens(data, "data")
         let shape = handle.model.shape
         let (request, given) = try request(
             options, usual: Metric.ofStates, allowed: Metric.allCases, for: handle, blocks: shape.blockCount)
-        let before = target.current
+        let before = try target.current
         guard before.blockCount == shape.blockCount else {
             throw PruneError(
                 .argument, "statistics are for \(before.blockCount) blocks, but the model has \(shape.blockCount)")
         }
         // Gathered apart and merged when whole, so that a failure adds nothing.
+        if before.hasWindows { try ModelStatistics.requireWindows(2, blocks: shape.blockCount) }
         var gathered = ModelStatistics(
             blocks: shape.blockCount, selection: before.selection, windows: before.hasWindows)
         let batches = data.batches(of: request.batchTokens)

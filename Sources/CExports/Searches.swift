@@ -17,7 +17,7 @@ public func prune_search_create(
     return guarded { () throws(PruneError) in
         let out = try need(out_search, "out_search")
         let handle = try HandleTable.object(model, ModelHandle.self, "model")
-        out.pointee = HandleTable.add(SharedSearch(try Search(try searchOptions(options, handle))))
+        out.pointee = try HandleTable.add(SharedSearch(try Search(try searchOptions(options, handle))))
     }
 }
 
@@ -58,11 +58,7 @@ public func prune_search_tell(
         let masks = try need(masks, "masks")
         let damages = try array(try need(damages, "damages"), n_masks, "damages")
         let length = 2 * (try search.with { (search) throws(PruneError) in search.blockCount })
-        let (total, overflow) = n_masks.multipliedReportingOverflow(by: length)
-        guard !overflow else { throw PruneError(.argument, "masks cannot have \(n_masks) rows") }
-        let bytes = try array(masks, total, "masks")
-        let rows = try (0..<n_masks).map { row throws(PruneError) in
-            try KeepMask(bytes: Array(bytes[row * length..<(row + 1) * length]))
+        let rows = try rows(masks, n_masks, of: length, "masks") { (row) throws(PruneError) in try KeepMask(bytes: row)
         }
         try search.with { (search) throws(PruneError) in try search.tell(rows, damages) }
     }
@@ -102,7 +98,10 @@ public func prune_search_path(
     _ out_masks: UnsafeMutablePointer<UInt8>!, _ capacity: Int, _ out_count: UnsafeMutablePointer<Int>!
 ) -> prune_status {
     guarded { () throws(PruneError) in
-        let path = try shared(search).with { (search) throws(PruneError) in search.path }
+        let path = try shared(search).with { (search) throws(PruneError) in
+            try Memory.require(search.pathBytes, for: "the path of the search", "end other work first")
+            return search.path
+        }
         out_count?.pointee = path.count
         guard capacity >= path.count else {
             throw PruneError(.buffer, "the buffers have room for \(capacity) steps; \(path.count) are needed")
@@ -127,7 +126,12 @@ public func prune_search_save(
     _ out_count: UnsafeMutablePointer<Int>!
 ) -> prune_status {
     guarded { () throws(PruneError) in
-        let bytes = try shared(search).with { (search) throws(PruneError) in SearchDocument.write(search) }
+        let bytes = try shared(search).with { (search) throws(PruneError) in
+            try Memory.require(
+                SearchDocument.size(of: search).times(clamping: 3), for: "the bytes of the search",
+                "end other work first")
+            return SearchDocument.write(search)
+        }
         try room(for: bytes.count, in: out_bytes, capacity, out_count, "out_bytes").update(
             from: bytes, count: bytes.count)
     }
@@ -141,6 +145,6 @@ public func prune_search_load(
     return guarded { () throws(PruneError) in
         let out = try need(out_search, "out_search")
         let start = try need(bytes, "bytes")
-        out.pointee = HandleTable.add(SharedSearch(try SearchDocument.read(try array(start, n_bytes, "bytes"))))
+        out.pointee = try HandleTable.add(SharedSearch(try SearchDocument.read(try array(start, n_bytes, "bytes"))))
     }
 }

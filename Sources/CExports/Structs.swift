@@ -73,7 +73,7 @@ func mask(
 ) throws(PruneError) -> KeepMask {
     guard let keep else {
         guard count == 0 else { throw PruneError(.argument, "\(name) is NULL, but its count is \(count)") }
-        return model.currentMask
+        return try model.currentMask
     }
     guard count == model.model.shape.sublayerCount else { throw wrongMaskLength(count, model, name) }
     let mask = try KeepMask(bytes: try array(keep, count, name))

@@ -31,7 +31,7 @@ public func prune_model_from_dlpack(
         let config = try need(config_json, "config_json")
         let out = try need(out_model, "out_model")
         let names = try each(names, n_tensors, "names") { (name, place) throws(PruneError) in
-            String(cString: try need(name, place))
+            try text(try need(name, place), place)
         }
         let managed = try each(tensors, n_tensors, "tensors") { (tensor, place) throws(PruneError) in
             ManagedTensor(try need(tensor, place))
@@ -53,16 +53,16 @@ private func lendingModel(
     whenReturned: @escaping @Sendable () -> Void
 ) throws(PruneError) -> OpaquePointer? {
     let memory = LentMemory()
-    let text = String(cString: config)
+    let text = try text(config, "config_json")
     let model = try NativeModel(
         configuration: Array(text.utf8), name: "config_json", tensors: tensors, in: memory, compute: compute)
     memory.whenReturned(whenReturned)
-    return HandleTable.add(ModelHandle(model))
+    return try HandleTable.add(ModelHandle(model))
 }
 
 /// A tensor as the host states it. Errors: `.argument` for a NULL, or what is none of an enumeration's values.
 private func lentTensor(_ tensor: prune_tensor, _ place: String) throws(PruneError) -> LentTensor {
-    let name = String(cString: try need(tensor.name, "\(place).name"))
+    let name = try text(try need(tensor.name, "\(place).name"), "\(place).name")
     let data = try need(tensor.data, "\(place).data, of tensor \(name.quoted),")
     // Checked before the sizes are read: there are as many of them.
     guard tensor.n_dimensions == 1 || tensor.n_dimensions == 2 else {
@@ -93,6 +93,9 @@ private func each<Element, Result>(
     let elements = try need(elements, name)
     var results: [Result] = []
     // Safe: the caller states that there are as many.
-    for index in 0..<count { results.append(try body(elements[index], "\(name)[\(index)]")) }
+    for index in 0..<count {
+        try results.makeRoom(for: 1, of: name, "give fewer")
+        results.append(try body(elements[index], "\(name)[\(index)]"))
+    }
     return results
 }

@@ -1,22 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
-internal import Synchronization
-
 /// Memory of a host that a model reads its weights from: the owner of tensors that are borrowed.
 ///
 /// Whatever uses a tensor keeps this object alive. When the last user goes, on any thread, the host is told.
 public final class LentMemory: Sendable {
-    private let onReturn = Mutex<(@Sendable () -> Void)?>(nil)
+    private let onReturn = Lock<(@Sendable () -> Void)?>(nil)
 
     public init() {}
 
     /// Has `tell` called when nothing uses the memory any more. Until then the host is told nothing: a model
     /// that could not be made has taken nothing over.
     public func whenReturned(_ tell: @escaping @Sendable () -> Void) {
-        onReturn.withLock { $0 = tell }
+        try? onReturn.withLock { $0 = tell }
     }
 
     deinit {
-        let tell = onReturn.withLock { $0 }
-        tell?()
+        if let tell = try? onReturn.withLock({ $0 }) { tell() }
     }
 }

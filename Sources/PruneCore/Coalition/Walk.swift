@@ -61,6 +61,11 @@ func walk(
     _ options: WalkOptions, stage: String, progress: ProgressMeter.Listener?,
     visit: @escaping (_ ends: [WalkEnd]) throws(PruneError) -> Void
 ) throws(PruneError) -> WalkReport {
+    // Places, branches and means of each mask; it stands in two dictionaries.
+    try Memory.require(
+        masks.count.times(clamping: 640).plus(clamping: batches.count.times(clamping: 256)),
+        for: "\(masks.count) masks",
+        "evaluate fewer at a time")
     let references = reference.map { [$0] } ?? []
     for mask in masks + references { try model.shape.check(mask) }
     let batchRows = batches.map(\.rowCount)

@@ -14,6 +14,9 @@ struct WholeLosses {
         progress: ProgressMeter.Listener?
     ) throws(PruneError) {
         guard try model.losses(of: data, under: []) != nil else { return nil }
+        try Memory.require(
+            masks.count.times(clamping: 640).plus(clamping: 32 * Self.masksPerCall * model.shape.sublayerCount),
+            for: "\(masks.count) masks", "evaluate fewer at a time")
         for mask in masks { try model.shape.check(mask) }
         let distinct = Array(Set(masks)).sorted { $0.bytes.lexicographicallyPrecedes($1.bytes) }
         let meter = ProgressMeter(stage: stage, total: distinct.count, listener: progress)

@@ -58,7 +58,7 @@ extension NativeModel {
         let size = config.headSize
         let half = size / 2
         let starts = starts ?? Array(repeating: 0, count: sequences.count)
-        let angles = rotary.angles(positions: zip(sequences, starts).map { $0.count + $1 }.max() ?? 0)
+        let angles = try rotary.angles(positions: zip(sequences, starts).map { $0.count + $1 }.max() ?? 0)
         let gain = try norm?.gain.floats(scratch)
         for (sequence, start) in zip(sequences, starts) {
             forEachPiece(of: sequence.count) { rows in

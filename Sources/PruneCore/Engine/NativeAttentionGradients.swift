@@ -70,7 +70,7 @@ extension NativeModel {
     ) throws(PruneError) -> FloatBuffer {
         let size = config.headSize
         let half = size / 2
-        let angles = rotary.angles(positions: sequences.map(\.count).max() ?? 0)
+        let angles = try rotary.angles(positions: sequences.map(\.count).max() ?? 0)
         let gain = try norm?.norm.gain.floats(scratch)
         let result = try norm == nil ? gradient : scratch.buffer(gradient.count)
         for sequence in sequences {

@@ -26,7 +26,7 @@ extension NativeModel {
         let applied = mask.kept
         var state = try native(try start(batch))
         try visit(nil)
-        return try BLAS.singleThreaded { () throws(PruneError) in
+        return try BLAS.products { () throws(PruneError) in
             for (index, sublayer) in applied.enumerated() {
                 if index + 1 < applied.count, adapters[applied[index + 1]] == nil { askAhead(for: applied[index + 1]) }
                 let after = NativeState(batch, try scratch.buffer(state.values.count))

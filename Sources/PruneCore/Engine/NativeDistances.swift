@@ -24,7 +24,7 @@ extension NativeModel {
         for first in stride(from: 0, to: rows.count, by: most) {
             let part = Array(rows[first..<min(first + most, rows.count)])
             distances += try readingHead { () throws(PruneError) in
-                try BLAS.singleThreaded { () throws(PruneError) in
+                try BLAS.products(in: compute) { () throws(PruneError) in
                     let own = try finalNormed(state, at: part)
                     let other = try finalNormed(reference, at: part)
                     return switch kind {

@@ -26,7 +26,7 @@ extension NativeModel {
                 block: sublayer / 2, before: Array(before[group]), gradients: Array(given[group]),
                 results: Array(results[group]), sums: sums)
             try readingSublayer(sublayer) { () throws(PruneError) in
-                try BLAS.singleThreaded { () throws(PruneError) in
+                try BLAS.products(in: sums == nil ? compute : .float32) { () throws(PruneError) in
                     switch (sums == nil ? compute : .float32, sublayer % 2) {
                     case (.float32, 0): try pullbackAttention(call)
                     case (.float32, _): try pullbackFeedForward(call)

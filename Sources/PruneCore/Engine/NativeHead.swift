@@ -12,7 +12,7 @@ extension NativeModel {
             guard let base = out.baseAddress else { return }
             do throws(PruneError) {
                 try readingHead { () throws(PruneError) in
-                    try BLAS.singleThreaded { () throws(PruneError) in
+                    try BLAS.products(in: compute) { () throws(PruneError) in
                         let x = try finalNormed(state, at: Array(rows))
                         try project(Projection(weight: weights.head, bias: nil), of: x, runs: [rows.count], into: base)
                     }

@@ -20,7 +20,7 @@ extension NativeModel {
                 rows: Array(rows[part]), tokens: tokens.isEmpty ? [] : Array(tokens[part]),
                 weights: Array(weights[part]))
             losses += try readingHead { () throws(PruneError) in
-                try BLAS.singleThreaded { () throws(PruneError) in
+                try BLAS.products(in: compute) { () throws(PruneError) in
                     try addHeadPullback(state, reference, objective, own, to: gradient)
                 }
             }

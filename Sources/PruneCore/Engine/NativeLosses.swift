@@ -29,6 +29,8 @@ extension NativeModel {
     }
 
     private func losses(together requests: [LossRequest]) throws(PruneError) -> [[Float]] {
+        let rowCount = requests.reduce(0) { $0 + $1.rows.count }
+        try Memory.require(128 * rowCount, for: "losses of \(rowCount) tokens", "use fewer tokens per batch")
         let vocabulary = 0..<Int32(clamping: config.vocabularySize)
         var places: [LogitRow] = []
         var tokens: [Int32] = []
@@ -52,7 +54,7 @@ extension NativeModel {
                 targets.append(Target(row: own.count - 1, token: Int(tokens[place])))
             }
             losses += try readingHead { () throws(PruneError) in
-                try BLAS.singleThreaded { () throws(PruneError) in
+                try BLAS.products(in: compute) { () throws(PruneError) in
                     try negativeLogLikelihoods(try finalNormed(own), rows: own.count, targets)
                 }
             }

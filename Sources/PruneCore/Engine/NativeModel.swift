@@ -54,6 +54,7 @@ public final class NativeModel: Model {
 
     public func start(_ batch: TokenBatch) throws(PruneError) -> any HiddenState {
         try batch.check(vocabulary: config.vocabularySize)
+        try Memory.require(128 * batch.rowCount, for: "\(batch.rowCount) tokens", "use fewer tokens per batch")
         let width = config.hiddenSize
         let values = try scratch.buffer(batch.rowCount * width)
         let tokens = batch.data.tokens[batch.tokens]
@@ -83,7 +84,7 @@ public final class NativeModel: Model {
         _ sublayer: Int, to before: [NativeState], giving after: [NativeState]
     ) throws(PruneError) {
         let block = sublayer / 2
-        try BLAS.singleThreaded { () throws(PruneError) in
+        try BLAS.products(in: compute) { () throws(PruneError) in
             switch (compute, sublayer % 2) {
             case (.float32, 0): try attend(block: block, before, after)
             case (.float32, _): try feedForward(block: block, before, after)

@@ -1,6 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-internal import Synchronization
-
 #if canImport(Glibc)
     internal import Glibc
 #elseif canImport(Darwin)
@@ -39,20 +37,24 @@ final class RotaryAngles: Sendable {
 final class RotaryTable: Sendable {
     private let parameters: RotaryParameters
     private let headSize: Int
-    private let angles = Mutex<RotaryAngles?>(nil)
+    private let angles = Lock<RotaryAngles?>(nil)
 
     init(_ parameters: RotaryParameters, headSize: Int) {
         self.parameters = parameters
         self.headSize = headSize
     }
 
-    /// Angles for at least `count` positions.
-    func angles(positions count: Int) -> RotaryAngles {
-        angles.withLock { angles in
-            if let angles, angles.count >= count { return angles }
-            let longer = RotaryAngles(parameters, headSize: headSize, count: (count + 255) / 256 * 256)
-            angles = longer
-            return longer
+    /// Angles for at least `count` positions. Errors: `.memory`.
+    func angles(positions count: Int) throws(PruneError) -> RotaryAngles {
+        if let known = try? angles.withLock({ $0 }), known.count >= count { return known }
+        // Outside the lock, since a long table takes long. Two threads may make the same; either is right.
+        let rows = (count + 255) / 256 * 256
+        try Memory.require(
+            rows.times(clamping: 4 * headSize + 16), for: "the angles of \(count) positions", "give shorter sequences")
+        let longer = RotaryAngles(parameters, headSize: headSize, count: rows)
+        try? angles.withLock { angles in
+            if longer.count > angles?.count ?? 0 { angles = longer }
         }
+        return longer
     }
 }

@@ -52,6 +52,9 @@ final class GenerationRun {
             throw PruneError(
                 .argument, "stop token \(wrong) is outside the vocabulary of \(model.shape.vocabularySize)")
         }
+        try Memory.require(
+            count.times(clamping: 256).plus(clamping: prompts.tokens.count.times(clamping: 8)), for: "\(count) prompts",
+            "give fewer at a time")
         let context = model.shape.contextLength
         limits = (0..<count).map { prompt in
             max(0, min(options.mostNewTokens, context - (prompts.offsets[prompt + 1] - prompts.offsets[prompt])))
@@ -148,6 +151,8 @@ final class GenerationRun {
 
     /// Notes a token and tells it. Returns why the sequence ends with it, if it does.
     private func add(_ choice: ChosenToken, to sequence: WrittenSequence) throws(PruneError) -> EndReason? {
+        try result.tokens[sequence.prompt].makeRoom(for: 1, of: "new tokens", "write fewer")
+        try result.losses[sequence.prompt].makeRoom(for: 1, of: "new tokens", "write fewer")
         result.tokens[sequence.prompt].append(choice.token)
         result.losses[sequence.prompt].append(choice.loss)
         let end: EndReason? =
@@ -172,6 +177,11 @@ final class GenerationRun {
     ) throws(PruneError) -> [ChosenToken] {
         let entries = model.shape.vocabularySize
         let sampling = options.sampling
+        // Of each thread the places of tokens that may be drawn, and their weights.
+        try Memory.require(
+            min(ThreadPool.threads, sequences.count).times(clamping: 64 * entries),
+            for: "draws among \(entries) tokens",
+            "use fewer threads")
         // Sampling uses the logits up, and the loss needs that of the token which was chosen.
         let copies = sampling.temperature == 0 ? logits : try writer.engine.scratch.buffer(logits.count)
         let chosen = mapOnAllThreads(Array(sequences.indices)) { index -> ChosenToken? in

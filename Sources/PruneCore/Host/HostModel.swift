@@ -37,6 +37,8 @@ public final class HostModel: Model {
             throw missing("embed, apply and release", "runs sublayers; evaluate gives losses of whole masks alone")
         }
         try batch.check(vocabulary: shape.vocabularySize)
+        // What a host gives of rows comes in arrays of up to twelve doubles a row.
+        try Memory.require(256 * batch.rowCount, for: "\(batch.rowCount) tokens", "use fewer tokens per batch")
         return HostState(batch, try host.embed(batch), self)
     }
 
@@ -132,7 +134,9 @@ public final class HostModel: Model {
     }
 
     public func norm(ofSublayer sublayer: Int) throws(PruneError) -> InputNorm? {
-        offers(.norm) ? try host.norm(ofSublayer: sublayer, hiddenSize: shape.hiddenSize) : nil
+        guard offers(.norm) else { return nil }
+        try Memory.require(16 * shape.hiddenSize, for: "the gain of a norm", "end other work first")
+        return try host.norm(ofSublayer: sublayer, hiddenSize: shape.hiddenSize)
     }
 
     public func apply(

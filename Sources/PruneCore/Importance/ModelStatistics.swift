@@ -26,10 +26,23 @@ public struct ModelStatistics: Sendable {
         guard other.selection == selection, other.hasWindows == hasWindows else {
             throw PruneError(.argument, "statistics gathered with other options (tokens, windows) cannot be merged")
         }
+        try requireWindows(2)
         guard zip(sublayers + blocks, other.sublayers + other.blocks).allSatisfy({ $0.canMerge($1) }) else {
             throw Self.tooManyTokens
         }
         add(other)
+    }
+
+    /// Proves that tables of windows can be made, if these statistics have windows. Errors: `.memory`.
+    private func requireWindows(_ tables: Int) throws(PruneError) {
+        if hasWindows { try Self.requireWindows(tables, blocks: blockCount) }
+    }
+
+    /// Proves that tables of the windows of some blocks can be made. Errors: `.memory`.
+    public static func requireWindows(_ tables: Int, blocks: Int) throws(PruneError) {
+        try Memory.require(
+            tables.times(clamping: blocks * blocks * MemoryLayout<Double>.stride),
+            for: "windows of \(blocks) blocks", "use fewer tokens per batch, or no windows")
     }
 
     private static let tooManyTokens = PruneError(
@@ -103,6 +116,7 @@ public struct ModelStatistics: Sendable {
             throw PruneError(.argument, "these statistics have no windows; create them with windows = 1")
         }
         guard windows.tokens > 0 else { throw PruneError(.data, "no tokens were gathered; collect some first") }
+        try requireWindows(2)
         return windows.distances
     }
 
@@ -127,6 +141,9 @@ public struct ModelStatistics: Sendable {
     private mutating func collect(
         _ model: any Model, wave: [TokenBatch], under mask: KeepMask, _ meter: ProgressMeter
     ) throws(PruneError) {
+        let rowCount = wave.reduce(0) { $0 + $1.rowCount }
+        // A number for each row, and sums for each piece of them.
+        try Memory.require(48 * rowCount, for: "statistics of \(rowCount) tokens", "use fewer tokens per batch")
         let rows = wave.map { selection == .all ? Array(0..<$0.rowCount) : $0.lastRows }
         var states: [any HiddenState] = []
         for batch in wave { states.append(try model.start(batch)) }
@@ -189,6 +206,7 @@ public struct ModelStatistics: Sendable {
         let width = model.shape.hiddenSize
         let blocks = blockCount
         let pieces = Self.pieces(rows)
+        try requireWindows(pieces.count + 1)
         let sums = try withPointers(to: boundaries[...], in: model) { pointers in
             mapOnAllThreads(pieces) { piece in
                 var sum = WindowStatistics(blocks: blocks)

@@ -21,7 +21,7 @@ struct AdapterLayer {
         let x = try input(h, rows: rows)
         let inner = try scratch.buffer(rows * max(1, adapter.rank))
         let adapter = self.adapter
-        BLAS.singleThreaded {
+        try BLAS.products {
             adapter.parameters.withUnsafeBufferPointer { parameters in
                 // Safe: an adapter has a bias at least, and the closure does not outlive the call.
                 guard let base = parameters.baseAddress else { return }
@@ -67,7 +67,7 @@ struct AdapterLayer {
         let inner = try scratch.buffer(rows * max(1, adapter.rank))
         let innerGradient = try scratch.buffer(rows * max(1, adapter.rank))
         let inputGradient = out == nil || adapter.kind == .bias ? nil : try scratch.buffer(rows * width)
-        BLAS.singleThreaded {
+        try BLAS.products {
             adapter.parameters.withUnsafeBufferPointer { parameters in
                 sum.withUnsafeMutableBufferPointer { sum in
                     // Safe: both hold the parameters of one adapter, and the closures do not outlive the call.

@@ -172,6 +172,11 @@ extension TokenData {
                     .memory, "the sequences of items 0 to \(index) have \(count) tokens, more than fit the free memory")
             }
         }
+        let candidates = items.reduce(0) { $0 + $1.candidates.count }
+        let own = items.reduce(0) { $0 + $1.candidates.reduce(0) { $0 + $1.count } }
+        try Memory.require(
+            (count + own).times(clamping: 12).plus(clamping: candidates.times(clamping: 96) + items.count * 32),
+            for: "\(items.count) items of \(count) tokens", "give fewer at a time")
         var tokens: [Int32] = []
         var weights: [Float] = []
         var lengths: [Int] = []

@@ -50,6 +50,15 @@ public struct KeepMask: Sendable, Equatable, Hashable {
         return mask
     }
 
+    /// The mask without some units.
+    func removing(units: some Sequence<Int>, _ granularity: Granularity) -> KeepMask {
+        var mask = self
+        for unit in units {
+            for sublayer in granularity.sublayers(ofUnit: unit) { mask.keeps[sublayer] = false }
+        }
+        return mask
+    }
+
     /// The mask without the `count` units that have the lowest scores among those kept whole; ties go to the lower index.
     ///
     /// Errors: `.argument` if the scores are not one per unit, or fewer than `count` units are kept whole;
@@ -71,6 +80,6 @@ public struct KeepMask: Sendable, Equatable, Hashable {
             throw PruneError(.argument, "cannot remove \(count) units: only \(whole.count) are kept whole")
         }
         let order = whole.sorted { (scores[$0], $0) < (scores[$1], $1) }
-        return order.prefix(count).reduce(self) { mask, unit in mask.removing(unit: unit, granularity) }
+        return removing(units: order.prefix(count), granularity)
     }
 }

@@ -16,6 +16,12 @@ public enum MaskDocument {
     }
 
     /// The removed sublayers as elements of a JSON array.
+    /// Errors: `.memory` if a text of JSON and its values do not fit: a number of two bytes is a value of 24, and lists grow
+    /// by doubling.
+    private static func requireMemory(ofText bytes: Int, _ source: String) throws(PruneError) {
+        try Memory.require(bytes.times(clamping: 64), for: "\(source) of \(bytes) bytes", "give a shorter text")
+    }
+
     static func removedNames(_ mask: KeepMask) -> String {
         mask.removed.map { "\"\(sublayerName($0))\"" }.joined(separator: ", ")
     }
@@ -23,6 +29,7 @@ public enum MaskDocument {
     /// What a caller gave as provenance, as text of a JSON object inside a document. Errors: `.format` if it is none.
     static func checkedProvenance(_ provenance: String?) throws(PruneError) -> String {
         guard let provenance else { return "{}" }
+        try requireMemory(ofText: provenance.utf8.count, "provenance")
         // Read inside an array, because it must not nest too deep for a reader once it is inside the document.
         let inside = try JSONValue.parse(Array("[\(provenance)]".utf8), source: "provenance")
         guard case .array(let values) = inside, values.count == 1, case .object = values[0] else {
@@ -33,6 +40,7 @@ public enum MaskDocument {
 
     /// Errors: `.format`, with what is wrong; `.unsupported` for a later version.
     public static func read(_ text: String) throws(PruneError) -> KeepMask {
+        try requireMemory(ofText: text.utf8.count, "mask")
         guard case .object(let object) = try JSONValue.parse(Array(text.utf8), source: "mask") else {
             throw PruneError(.format, "mask: the JSON is not an object")
         }

@@ -16,6 +16,10 @@ extension TokenData {
     /// The first pieces, as many as make up a share of all: at least one, and so many that there is something to predict.
     func first(_ share: Double) throws(PruneError) -> TokenData {
         guard share < 1 else { return self }
+        try Memory.require(
+            tokens.count.times(clamping: 16).plus(clamping: sequenceCount.times(clamping: 128)),
+            for: "a part of the data",
+            "give fewer sequences")
         var count = min(partCount, max(1, Int((share * Double(partCount)).rounded(.up))))
         if let choices {
             return try TokenData((0..<count).map { item($0, of: choices) }, score: choices.score)

@@ -4,8 +4,14 @@ extension TokenData {
     ///
     /// - Parameter sequences: not empty; without their choices.
     func selecting(_ sequences: [Int]) throws(PruneError) -> TokenData {
+        let count = sequences.reduce(0) { $0.plus(clamping: offsets[$1 + 1] - offsets[$1]) }
+        try Memory.require(
+            count.times(clamping: 8).plus(clamping: sequences.count.times(clamping: 24)), for: "\(count) tokens",
+            "give fewer sequences")
         var tokens: [Int32] = []
+        tokens.reserveCapacity(count)
         var weights: [Float]? = self.weights == nil ? nil : []
+        weights?.reserveCapacity(count)
         for sequence in sequences {
             let range = offsets[sequence]..<offsets[sequence + 1]
             tokens += self.tokens[range]
@@ -25,6 +31,8 @@ extension TokenData {
     ///
     /// Errors: `.data` if there are fewer than two of them.
     func split(share: Double, seed: UInt64) throws(PruneError) -> (rest: TokenData, heldOut: TokenData) {
+        try Memory.require(
+            sequenceCount.times(clamping: 96), for: "a split of \(sequenceCount) sequences", "give fewer")
         let own = predictingSequences
         guard own.count >= 2 else {
             throw PruneError(

@@ -27,7 +27,9 @@ public final class TokenData: Sendable {
         guard count == tokens.count else {
             throw PruneError(.argument, "sequence lengths add up to \(count), but there are \(tokens.count) tokens")
         }
+        try Memory.require(lengths.count.times(clamping: 8), for: "\(lengths.count) sequences", "give fewer at a time")
         var offsets = [0]
+        offsets.reserveCapacity(lengths.count + 1)
         for (sequence, length) in lengths.enumerated() { offsets.append(offsets[sequence] + length) }
         self.tokens = tokens
         self.offsets = offsets

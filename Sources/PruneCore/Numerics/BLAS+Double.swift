@@ -8,10 +8,12 @@ extension BLAS {
         m: Int, n: Int, k: Int, _ a: UnsafePointer<Double>, _ strideA: Int, _ b: UnsafePointer<Double>, _ strideB: Int,
         to c: UnsafeMutablePointer<Double>, _ strideC: Int
     ) {
-        cblas_dgemm(
-            CblasRowMajor, CblasTrans, CblasNoTrans, blasint(clamping: m), blasint(clamping: n), blasint(clamping: k),
-            1, a,
-            blasint(clamping: strideA), b, blasint(clamping: strideB), 1, c, blasint(clamping: strideC))
+        call {
+            cblas_dgemm(
+                CblasRowMajor, CblasTrans, CblasNoTrans, blasint(clamping: m), blasint(clamping: n),
+                blasint(clamping: k), 1, a, blasint(clamping: strideA), b, blasint(clamping: strideB), 1, c,
+                blasint(clamping: strideC))
+        }
     }
 
     /// a * b, with a: rows x size and b: size x size, contiguous. On one thread.
@@ -21,8 +23,10 @@ extension BLAS {
         var c = [Double](repeating: 0, count: rows * size)
         guard rows > 0 else { return c }
         singleThreaded {
-            cblas_dgemm(
-                CblasRowMajor, CblasNoTrans, CblasNoTrans, blasint(clamping: rows), n, n, 1, a, n, b, n, 0, &c, n)
+            call {
+                cblas_dgemm(
+                    CblasRowMajor, CblasNoTrans, CblasNoTrans, blasint(clamping: rows), n, n, 1, a, n, b, n, 0, &c, n)
+            }
         }
         return c
     }
@@ -31,7 +35,7 @@ extension BLAS {
     static func addOuterProduct(_ weight: Double, _ x: [Double], _ y: [Double], to a: inout [Double]) {
         let n = blasint(clamping: y.count)
         singleThreaded {
-            cblas_dger(CblasRowMajor, blasint(clamping: x.count), n, weight, x, 1, y, 1, &a, n)
+            call { cblas_dger(CblasRowMajor, blasint(clamping: x.count), n, weight, x, 1, y, 1, &a, n) }
         }
     }
 
@@ -41,7 +45,9 @@ extension BLAS {
             y.withUnsafeBufferPointer { y in
                 // Safe: callers name places inside both.
                 guard let x = x.baseAddress, let y = y.baseAddress else { return 0 }
-                return singleThreaded { cblas_ddot(blasint(clamping: count), x + first, 1, y + first, 1) }
+                return singleThreaded {
+                    call { cblas_ddot(blasint(clamping: count), x + first, 1, y + first, 1) }
+                }
             }
         }
     }

@@ -51,15 +51,15 @@ struct CholeskyFactor {
     private let size: Int
     private var values: [Double]
 
-    /// nil if the matrix is not positive definite, up to rounding.
+    /// nil if the matrix is not positive definite, up to rounding; or if BLAS is not ready (see `BLAS.reserve`).
     init?(_ matrix: SquareMatrix) {
         size = matrix.size
         values = matrix.values
-        guard size > 0, values.allSatisfy(\.isFinite) else { return nil }
+        guard size > 0, values.allSatisfy(\.isFinite), BLAS.isReady else { return nil }
         var n = blasint(clamping: size)
         var info: blasint = 0
         var stride = n
-        BLAS.singleThreaded { dpotrf_("L", &n, &values, &stride, &info) }
+        BLAS.singleThreaded { BLAS.call { dpotrf_("L", &n, &values, &stride, &info) } }
         guard info == 0 else { return nil }
     }
 
@@ -71,7 +71,7 @@ struct CholeskyFactor {
         var stride = n
         var strideB = n
         var info: blasint = 0
-        BLAS.singleThreaded { dpotrs_("L", &n, &count, values, &stride, &x, &strideB, &info) }
+        BLAS.singleThreaded { BLAS.call { dpotrs_("L", &n, &count, values, &stride, &x, &strideB, &info) } }
         return x
     }
 
@@ -82,9 +82,11 @@ struct CholeskyFactor {
         let n = blasint(clamping: size)
         // Column-major: rows^T, of which the factor's inverse is half the way to the solution.
         BLAS.singleThreaded {
-            cblas_dtrsm(
-                CblasColMajor, CblasLeft, CblasLower, CblasNoTrans, CblasNonUnit, n, n, 1, values, n, &halves, n)
-            cblas_dsyrk(CblasColMajor, CblasLower, CblasTrans, n, n, 1, halves, n, 0, &product.values, n)
+            BLAS.call {
+                cblas_dtrsm(
+                    CblasColMajor, CblasLeft, CblasLower, CblasNoTrans, CblasNonUnit, n, n, 1, values, n, &halves, n)
+            }
+            BLAS.call { cblas_dsyrk(CblasColMajor, CblasLower, CblasTrans, n, n, 1, halves, n, 0, &product.values, n) }
         }
         product.copyUpperTriangle()
         return product
@@ -96,7 +98,7 @@ struct CholeskyFactor {
         var n = blasint(clamping: size)
         var stride = n
         var info: blasint = 0
-        BLAS.singleThreaded { dpotri_("L", &n, &inverse, &stride, &info) }
+        BLAS.singleThreaded { BLAS.call { dpotri_("L", &n, &inverse, &stride, &info) } }
         return (0..<size).map { inverse[$0 * size + $0] }
     }
 }

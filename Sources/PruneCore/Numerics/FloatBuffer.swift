@@ -1,6 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-internal import Synchronization
-
 #if canImport(Glibc)
     internal import Glibc
 #elseif canImport(Darwin)
@@ -14,10 +12,13 @@ private struct FloatMemory: @unchecked Sendable {
 
     /// Errors: `.memory` if there is none, with the size wanted.
     init(_ count: Int) throws(PruneError) {
-        let (bytes, overflow) = max(count, 1).multipliedReportingOverflow(by: MemoryLayout<Float>.stride)
+        let bytes = max(count, 1).times(clamping: MemoryLayout<Float>.stride)
+        // An eighth more, because what a batch needs besides its states is arrays of its rows.
+        try Memory.require(
+            count < 0 ? .max : bytes.plus(clamping: bytes / 8), for: "\(count) floats", "use fewer tokens per batch")
         var raw: UnsafeMutableRawPointer?
-        guard !overflow, count >= 0, posix_memalign(&raw, 64, bytes) == 0, let raw else {
-            throw PruneError(.memory, "could not allocate \(count) floats; use fewer tokens per batch")
+        guard posix_memalign(&raw, 64, bytes) == 0, let raw else {
+            throw PruneError(.memory, "\(count) floats cannot be had; use fewer tokens per batch")
         }
         pointer = raw.bindMemory(to: Float.self, capacity: max(count, 1))
         capacity = max(count, 1)
@@ -70,20 +71,20 @@ public final class BufferPool: Sendable {
         var floats = 0
     }
 
-    private let idle = Mutex(Idle())
+    private let idle = Lock(Idle())
     private let limit: Int
 
     init(limit: Int = 256 << 20) { self.limit = limit / MemoryLayout<Float>.stride }
 
     deinit {
-        idle.withLock { idle in
+        try? idle.withLock { idle in
             for memory in idle.memories { free(memory.pointer) }
         }
     }
 
     /// A buffer of `count` floats, not initialised. Errors: `.memory`.
     func buffer(_ count: Int) throws(PruneError) -> FloatBuffer {
-        let found = idle.withLock { idle -> FloatMemory? in
+        let found = try idle.withLock { idle -> FloatMemory? in
             // Memory up to twice as large as asked for will do.
             guard let place = idle.memories.lastIndex(where: { $0.capacity >= count && $0.capacity / 2 <= count })
             else {
@@ -98,7 +99,7 @@ public final class BufferPool: Sendable {
     }
 
     fileprivate func takeBack(_ memory: FloatMemory) {
-        idle.withLock { idle in
+        try? idle.withLock { idle in
             idle.memories.append(memory)
             idle.floats += memory.capacity
             // The memory that was idle longest goes first: its size may not be asked for again.

@@ -15,6 +15,10 @@ extension Runtime {
         return controlGroups.reduce(system) { min($0, $1.limit ?? $0) }
     }()
 
+    /// The same with what can be swapped out: more than this cannot be had in one piece, or at all.
+    static let mostMemory: Int = memoryLimit.plus(
+        clamping: number(in: "/proc/meminfo", after: "SwapTotal:").map { $0.times(clamping: 1 << 10) } ?? 0)
+
     /// A control group that may limit the memory of this process.
     private struct ControlGroup {
         let limit: Int?

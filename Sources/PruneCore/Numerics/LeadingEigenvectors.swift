@@ -3,11 +3,12 @@ internal import COpenBLAS
 
 /// The eigenvectors of the `count` largest eigenvalues of a symmetric matrix, largest first: count x size, each of norm 1.
 ///
-/// By LAPACK in double, on one thread: see `CholeskyFactor`. `count` is 1 ... size; nil if the values are not finite.
+/// By LAPACK in double, on one thread: see `CholeskyFactor`. `count` is 1 ... size; nil if the values are not
+/// finite, or BLAS is not ready.
 func leadingEigenvectors(of matrix: SquareMatrix, count: Int) -> [Double]? {
     let size = matrix.size
     var values = matrix.values
-    guard (1...max(size, 1)).contains(count), size > 0, values.allSatisfy(\.isFinite) else { return nil }
+    guard (1...max(size, 1)).contains(count), size > 0, values.allSatisfy(\.isFinite), BLAS.isReady else { return nil }
     var n = blasint(clamping: size)
     var stride = n
     var strideOfVectors = n
@@ -27,9 +28,11 @@ func leadingEigenvectors(of matrix: SquareMatrix, count: Int) -> [Double]? {
     var workCount = blasint(clamping: work.count)
     var integerCount = blasint(clamping: integers.count)
     BLAS.singleThreaded {
-        dsyevr_(
-            "V", "I", "L", &n, &values, &stride, &lowest, &highest, &first, &last, &tolerance, &found, &eigenvalues,
-            &vectors, &strideOfVectors, &support, &work, &workCount, &integers, &integerCount, &info)
+        BLAS.call {
+            dsyevr_(
+                "V", "I", "L", &n, &values, &stride, &lowest, &highest, &first, &last, &tolerance, &found,
+                &eigenvalues, &vectors, &strideOfVectors, &support, &work, &workCount, &integers, &integerCount, &info)
+        }
     }
     guard info == 0, Int(found) == count else { return nil }
     // They come by ascending eigenvalue.

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 internal import CKernels
+internal import CThreads
 internal import Synchronization
 
 #if canImport(Glibc)
@@ -14,9 +15,10 @@ internal import Synchronization
 /// loop) runs on its own thread alone: slower, never wrong, never waiting.
 public final class ThreadPool: @unchecked Sendable {
     /// The pool of this process. A child made by `fork` has none of its parent's threads, so it gets a pool of its own.
-    static var shared: ThreadPool {
-        current.withLock { pool in
-            if let pool, pool.process == getpid() { return pool }
+    /// nil in a child that was forked while another thread was about to make one.
+    static var shared: ThreadPool? {
+        try? current.withLock { pool in
+            if let pool, pool.process == fork_count() { return pool }
             let fresh = ThreadPool()
             // Safe to leak: after a fork the old pool's locks may be held by threads that do not exist here.
             if let pool { _ = Unmanaged.passRetained(pool) }
@@ -25,7 +27,7 @@ public final class ThreadPool: @unchecked Sendable {
         }
     }
 
-    private static let current = Mutex<ThreadPool?>(nil)
+    private static let current = Lock<ThreadPool?>(nil)
     private static let requested = Atomic<Int>(0)
 
     /// Processors that this process may run on.
@@ -43,7 +45,7 @@ public final class ThreadPool: @unchecked Sendable {
         set { requested.store(newValue, ordering: .relaxed) }
     }
 
-    private let process = getpid()
+    private let process = fork_count()
     private let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
     private let work = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
     private let finished = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
@@ -85,8 +87,7 @@ public final class ThreadPool: @unchecked Sendable {
         _ count: Int, slots: Int = threads, _ body: @escaping (_ index: Int, _ slot: Int) -> Void
     ) {
         let helpers = min(slots, count) - 1
-        if helpers > 0 {
-            let pool = shared
+        if helpers > 0, let pool = shared {
             if pool.busy.compareExchange(expected: false, desired: true, ordering: .acquiring).exchanged {
                 pool.run(count, helpers: helpers, body)
                 pool.busy.store(false, ordering: .releasing)

@@ -58,6 +58,8 @@ public enum AdapterFiles {
                 throw PruneError(
                     .format, "\(path): tensor \(name.quoted) is missing, or not of fp32 and shape \(shape)")
             }
+            try Memory.require(
+                3 * tensor.bytes.count, for: "tensor \(name.quoted) of \(path)", "end other work first")
             let values = [Float](unsafeUninitializedCapacity: tensor.elementCount) { values, count in
                 // Safe: the tensor has 4 bytes for each of the elements that there is room for.
                 UnsafeMutableRawBufferPointer(values).copyMemory(from: tensor.bytes)

@@ -15,10 +15,21 @@ struct AdapterSolution {
     ///   - heldOut: what to choose by where ridge or rank are nil; its tokens may be none.
     ///   - options: kind, rank, mostRank and ridge are used, and checked before. Without held-out tokens rank is not nil.
     /// Errors: `.nonFinite` if the solution is beyond fp32; `.internal`.
+    /// Proves that `count` adapters can be solved at once: covariances of both parts, and what each ridge that is tried makes
+    /// of them. Errors: `.memory`.
+    static func requireMemory(_ count: Int, width: Int, _ kind: AdapterKind, ridges: Int) throws(PruneError) {
+        let matrices = kind == .bias ? 0 : 12 + 4 * ridges
+        try Memory.require(
+            count.times(clamping: (matrices * width + 64) * width * MemoryLayout<Double>.stride),
+            for: "the solution of \(count) adapters of hidden size \(width)", "use biases, or fewer threads")
+    }
+
     init(
         _ moments: UpdateMoments, heldOut: UpdateMoments?, _ slot: AdapterSlot, _ options: AdapterOptions
     ) throws(PruneError) {
         let width = moments.width
+        try Self.requireMemory(
+            1, width: width, options.kind, ridges: min(ThreadPool.threads, RidgeRegression.grid.count))
         let heldOut = heldOut.flatMap { $0.tokens > 0 ? $0 : nil }
         let held = heldOut?.secondMoments(aboutInput: moments.inputMean, update: moments.updateMean)
         let regression = RidgeRegression(covariances: moments.covariances)

@@ -52,6 +52,9 @@ public func adapterGradient(
         throw PruneError(.argument, "no adapter stands at sublayer \(sublayer); there are \(adapters.sublayers)")
     }
     let (pass, batches) = try gradientPass(model, data, under: adapters.mask, objective, batchTokens, progress)
+    try Memory.require(
+        12 * adapters.parameterCount, for: "the gradients of \(adapters.parameterCount) parameters",
+        "use adapters with fewer parameters")
     var sums = adapters.adapters.mapValues { [Float](repeating: 0, count: $0.parameters.count) }
     var total = ObjectiveSum()
     for batch in batches {

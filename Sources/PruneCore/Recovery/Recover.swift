@@ -38,6 +38,7 @@ public func recover(
         return try closedForm(model, parts.rest, heldOut: parts.heldOut, under: mask, options, progress: progress)
     }
     try training.check()
+    try requireMemory(model.shape.hiddenSize, slots.count, options, parts.rest, parts.heldOut)
     guard model.hasGradients else { throw model.noGradients }
     try initial?.check(for: model, mask)
     guard initial != nil || training.start == .closedForm || options.kind != .lowRank || options.rank != nil else {
@@ -69,6 +70,21 @@ public func recover(
     return AdapterSet(
         mask: mask, adapters: state.best, weightSample: try model.weightSample(), hiddenSize: model.shape.hiddenSize,
         report: state.report)
+}
+
+/// Proves that a training can hold its adapters, their best state, the moments of both orders and the gradients, and describe
+/// its data. Errors: `.memory`.
+private func requireMemory(
+    _ width: Int, _ count: Int, _ options: AdapterOptions, _ data: TokenData, _ heldOut: TokenData
+) throws(PruneError) {
+    let parameters = Adapter.parameterCount(
+        options.kind, width: width, rank: options.rank ?? min(options.mostRank, width))
+    let tokens = data.tokens.count + heldOut.tokens.count
+    try Memory.require(
+        count.times(clamping: 8 * MemoryLayout<Float>.stride * parameters).plus(
+            clamping: 24 * tokens + 48 * (data.sequenceCount + heldOut.sequenceCount)),
+        for: "the training of \(count) adapters of hidden size \(width)",
+        "use biases or a lower rank, or fewer adapters")
 }
 
 /// Adapters that add nothing and can learn: only the first factor of a low rank is drawn, at random, so that the second

@@ -92,6 +92,7 @@ public final class RecoveredModel: Model {
     ) throws(PruneError) -> [any HiddenState] {
         if adapters.mask.keeps(sublayer) { return try base.pullback(sublayer, at: states, of: gradients) }
         guard let adapter = adapters.adapters[sublayer] else { return gradients }
+        try Memory.require(8 * adapter.parameters.count, for: "the gradient of an adapter", "use a lower rank")
         var unused = [Float](repeating: 0, count: adapter.parameters.count)
         return try zip(states, gradients).map { state, gradient throws(PruneError) in
             try base.pullback(adapter, at: state, of: gradient, addingTo: &unused, scratch)
@@ -120,6 +121,7 @@ public final class RecoveredModel: Model {
             throw PruneError(
                 .internal, "gradients of another sublayer's weights were given for \(sublayerName(sublayer))")
         }
+        try Memory.require(8 * sum.count, for: "the gradient of an adapter", "use a lower rank")
         var total = [Float](UnsafeBufferPointer(start: sum.pointer, count: sum.count))
         let before = try zip(states, gradients).map { state, gradient throws(PruneError) in
             try base.pullback(adapter, at: state, of: gradient, addingTo: &total, scratch)

@@ -71,6 +71,7 @@ struct RecoveredStream {
         _ slot: AdapterSlot
     ) throws(PruneError) -> (moments: UpdateMoments, heldOut: UpdateMoments) {
         let recovered = try RecoveredModel(model, adapters)
+        try UpdateMoments.requireMemory(2, width: model.shape.hiddenSize, matrices: options.kind != .bias)
         var moments = UpdateMoments(width: model.shape.hiddenSize, matrices: options.kind != .bias)
         var heldOut = moments
         let isKept = !states.isEmpty

@@ -31,6 +31,7 @@ public struct RecoveryMoments: Sendable {
                 "the moments of \(slots.count) adapters take \(bytes >> 20) MiB, more than is free; make fewer at a time"
             )
         }
+        try UpdateMoments.requireMemory(slots.count, width: hiddenSize, matrices: kind != .bias)
         moments = slots.map { _ in UpdateMoments(width: model.shape.hiddenSize, matrices: kind != .bias) }
     }
 
@@ -87,6 +88,9 @@ public struct RecoveryMoments: Sendable {
     /// Errors: `.argument` if the two are of different models, masks or options.
     public mutating func merge(_ other: RecoveryMoments) throws(PruneError) {
         try check(isLike: other)
+        // What another reader holds is copied before it is changed.
+        try UpdateMoments.requireMemory(
+            moments.count + 1, width: hiddenSize, matrices: moments.first?.hasMatrices ?? false)
         for index in moments.indices { moments[index].merge(other.moments[index]) }
     }
 
@@ -118,6 +122,8 @@ public struct RecoveryMoments: Sendable {
         guard options.kind != .lowRank || options.rank != nil || (heldOut?.tokens ?? 0) > 0 else {
             throw PruneError(.argument, "no held-out tokens to choose a rank by; give a rank, or held-out data")
         }
+        try AdapterSolution.requireMemory(
+            min(ThreadPool.threads, slots.count), width: hiddenSize, options.kind, ridges: 1)
         let solutions = mapOnAllThreads(Array(slots.indices)) { index -> Result<AdapterSolution, PruneError>? in
             do throws(PruneError) {
                 return .success(

@@ -78,7 +78,12 @@ struct Training {
     }
 
     private func save(_ state: TrainingState) throws(PruneError) {
-        if let path = options.checkpoint { try TrainingCheckpoint.write(state, fingerprint, to: path) }
+        guard let path = options.checkpoint else { return }
+        let parameters = state.adapters.values.reduce(0) { $0 + $1.parameters.count }
+        try Memory.require(
+            48 * parameters + 96 * state.report.history.count, for: "the checkpoint of \(parameters) parameters",
+            "train without a checkpoint")
+        try TrainingCheckpoint.write(state, fingerprint, to: path)
     }
 
     private func heldOutLoss(_ state: TrainingState) throws(PruneError) -> Double {
@@ -122,6 +127,11 @@ struct Training {
     private func gradients(
         _ state: TrainingState, _ sequences: [Int], step: Int
     ) throws(PruneError) -> (gradients: AdapterGradients, value: ObjectiveSum) {
+        // The sums, and a copy of the one that is being added to.
+        let parameters = state.adapters.values.reduce(0) { $0 + $1.parameters.count }
+        try Memory.require(
+            8 * parameters, for: "the gradients of \(parameters) parameters",
+            "use biases or a lower rank, or fewer adapters")
         var gradients = state.adapters.mapValues { [Float](repeating: 0, count: $0.parameters.count) }
         var total = ObjectiveSum()
         do throws(PruneError) {

@@ -13,8 +13,10 @@ struct TrainingBatches: Sendable {
     /// - Parameter sequences: not empty.
     init(_ data: TokenData, _ sequences: [Int], stepTokens: Int, seed: UInt64) {
         self.sequences = sequences
-        lengths = sequences.map { data.offsets[$0 + 1] - data.offsets[$0] }
-        self.stepTokens = stepTokens
+        let lengths = sequences.map { data.offsets[$0 + 1] - data.offsets[$0] }
+        self.lengths = lengths
+        // All of them once are as much as a step can learn from: more would weigh none of them differently.
+        self.stepTokens = min(stepTokens, lengths.reduce(0, +))
         self.seed = seed
     }
 

@@ -37,6 +37,14 @@ struct UpdateMoments: Sendable {
     /// Bytes of the matrices.
     static func bytes(width: Int) -> Int { 2 * width * width * MemoryLayout<Double>.stride }
 
+    /// Proves that `count` moments can be made. Errors: `.memory`.
+    static func requireMemory(_ count: Int, width: Int, matrices: Bool) throws(PruneError) {
+        let own = (matrices ? bytes(width: width) : 0) + 4 * width * MemoryLayout<Double>.stride
+        try Memory.require(
+            count.times(clamping: own), for: "the moments of \(count) adapters of hidden size \(width)",
+            "make fewer at a time, or biases")
+    }
+
     /// Adds tokens with the hidden states `before` and `after` what is emulated, rows x width values each; the input is
     /// norm(before).
     ///

@@ -26,6 +26,7 @@ public func vectorJacobianProduct(
     let batches = data.batches(of: batchTokens)
     let meter = ProgressMeter(stage: "vjp", total: batches.count, listener: progress)
     var before: [Float] = []
+    try Memory.require(count.times(clamping: 4), for: "\(count) gradients", "give fewer tokens at a time")
     before.reserveCapacity(count)
     for batch in batches {
         let rows = batch.tokens.lowerBound * width..<batch.tokens.upperBound * width

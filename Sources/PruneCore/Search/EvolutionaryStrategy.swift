@@ -28,10 +28,19 @@ struct EvolutionaryStrategy: SearchStrategy {
         case scouting
         /// They are told.
         case scouted
+        /// Offspring of this generation that are told on the least share; there are to be more, in wave `wave`.
+        case breeding([Removal], wave: Int)
         /// Candidates of this generation that are told on share `stage`.
         case selecting([Removal], stage: Int)
         case done
     }
+
+    /// Offspring of a wave at most. A generation with more is bred in several, those after the first at random: so what
+    /// is drawn between two answers is bounded, whatever number of offspring was asked for.
+    private var waveSize: Int { min(offspring, max(32, min(1024, (1 << 17) / max(1, space.unitCount)))) }
+
+    /// Draws in a row that bring nothing new, after which it is taken that there is nothing.
+    private static let mostFruitless = 512
 
     /// Shares of the data that a generation is evaluated on; the last is all.
     private static let usualShares = [1.0 / 16, 1.0 / 4, 1]
@@ -65,6 +74,8 @@ struct EvolutionaryStrategy: SearchStrategy {
             return SearchWave(share: shares[0], removals: scouts)
         case .scouted:
             return begin(known)
+        case .breeding(let children, let wave):
+            return breed(children, wave: wave, known, recorded)
         case .selecting(let removals, let stage):
             return select(removals, stage: stage, known, recorded)
         case .done: return nil
@@ -75,12 +86,16 @@ struct EvolutionaryStrategy: SearchStrategy {
     private var scouts: [Removal] {
         let alone = space.removable.map { space.removing($0, from: space.nothing) }
         var seen = Set(alone)
-        let random = (0..<max(1, offspring / 4)).compactMap { child -> Removal? in
+        var drawn: [Removal] = []
+        var fruitless = 0
+        for child in 0..<max(1, waveSize / 4) where fruitless < Self.mostFruitless {
             var random = self.random(child)
-            guard let mask = space.random(&random) else { return nil }
-            return seen.insert(mask).inserted ? mask : nil
+            fruitless += 1
+            guard let mask = space.random(&random), seen.insert(mask).inserted else { continue }
+            drawn.append(mask)
+            fruitless = 0
         }
-        return [space.nothing] + alone + random
+        return [space.nothing] + alone + drawn
     }
 
     /// The first candidates for a parent: the random masks, and the one without the units that do least damage alone.
@@ -120,8 +135,27 @@ struct EvolutionaryStrategy: SearchStrategy {
         }
         generation += 1
         let children = recorded.map(\.proposals) ?? children(known)
-        phase = children.isEmpty ? .done : .selecting(children, stage: 0)
-        return children.isEmpty ? nil : SearchWave(share: shares[0], removals: children, isProposed: true)
+        guard !children.isEmpty else {
+            phase = .done
+            return nil
+        }
+        phase = children.count < offspring ? .breeding(children, wave: 1) : .selecting(children, stage: 0)
+        return SearchWave(share: shares[0], removals: children, isProposed: true)
+    }
+
+    /// More offspring of the generation, if there are to be more and there are some; else what comes after them.
+    ///
+    /// Drawn at random alone, so that a search that is gone through again draws the same.
+    private mutating func breed(
+        _ children: [Removal], wave: Int, _ known: KnownDamages, _ recorded: SearchWave?
+    ) -> SearchWave? {
+        // A first wave that came out short says that there are no more.
+        let isFull = children.count == wave * waveSize
+        let more = isFull ? strangers(to: [], count: min(waveSize, offspring - children.count), wave: wave, known) : []
+        let all = children + more
+        guard !more.isEmpty else { return select(all, stage: 0, known, recorded) }
+        phase = all.count < offspring ? .breeding(all, wave: wave + 1) : .selecting(all, stage: 0)
+        return SearchWave(share: shares[0], removals: more)
     }
 
     /// The best of the parent and those that are told on all data becomes the parent.
@@ -138,18 +172,26 @@ struct EvolutionaryStrategy: SearchStrategy {
 
     /// New offspring of the parent: three of four as the model proposes, the rest at random. Fewer where there are no more.
     private func children(_ known: KnownDamages) -> [Removal] {
-        let share = shares[0]
         let proposed = space.proposals(
-            around: parent, known.damages(on: share), count: max(1, offspring - offspring / 4))
-        var seen = Set(proposed)
-        var children = proposed
-        var random = self.random(offspring + generation)
-        // As many attempts as make it likely that what is left to find is found.
-        for _ in 0..<16 * offspring where children.count < offspring {
-            guard let child = space.exchanged(parent, &random), known[child, share] == nil else { continue }
-            if seen.insert(child).inserted { children.append(child) }
+            around: parent, known.damages(on: shares[0]), count: max(1, waveSize - waveSize / 4))
+        return proposed + strangers(to: proposed, count: waveSize - proposed.count, wave: 0, known)
+    }
+
+    /// Up to `count` random exchanges of the parent that are neither known nor among `others`.
+    private func strangers(to others: [Removal], count: Int, wave: Int, _ known: KnownDamages) -> [Removal] {
+        var seen = Set(others)
+        var found: [Removal] = []
+        var random = self.random(wave << 32 + offspring + generation)
+        var fruitless = 0
+        while found.count < count, fruitless < Self.mostFruitless {
+            fruitless += 1
+            guard let child = space.exchanged(parent, &random), known[child, shares[0]] == nil,
+                seen.insert(child).inserted
+            else { continue }
+            found.append(child)
+            fruitless = 0
         }
-        return children
+        return found
     }
 
     private func random(_ stream: Int) -> RandomSource { RandomSource(seed: seed, stream: UInt64(stream)) }

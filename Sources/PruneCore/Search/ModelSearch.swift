@@ -104,6 +104,7 @@ private func scores(
             "options.metric of a window search is the angular distance, of blocks, or the leave-one-out loss: the damage of each run"
         )
     }
+    try ModelStatistics.requireWindows(2, blocks: options.costs.blockCount)
     var statistics = ModelStatistics(blocks: options.costs.blockCount, windows: true)
     let batches = data.batches(of: run.walk.batchTokens)
     let meter = ProgressMeter(

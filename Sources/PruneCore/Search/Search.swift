@@ -66,6 +66,8 @@ public struct Search: Sendable {
     public init(_ options: SearchOptions) throws(PruneError) {
         try options.check()
         self.options = options
+        let units = options.granularity.unitCount(blocks: options.costs.blockCount)
+        try Memory.require(3 * units * (units / 8 + 320), for: "a search over \(units) units", "end other work first")
         space = try SearchSpace(options)
         if options.scores != nil || !options.needsScores {
             strategy = try options.makeStrategy(space, takesShares: false)
@@ -90,7 +92,11 @@ public struct Search: Sendable {
     /// - Parameter takesShares: whether the share may be less than all. The first call decides it for the search.
     /// Errors: `.argument` if scores are lacking, or a share is due that the caller does not take.
     public mutating func ask(_ most: Int, takesShares: Bool) throws(PruneError) -> (masks: [KeepMask], share: Double) {
+        if self.takesShares == nil { try requireMemory(toTell: 0) }
         try begin(takesShares: takesShares)
+        try Memory.require(
+            min(most, ledger.waitingCount).times(clamping: 8 + options.costs.sublayers.count),
+            for: "the masks of the search", "ask for fewer at a time")
         guard !isDone, let wave = waves.last else { return ([], 1) }
         guard takesShares || wave.share == 1 || ledger.waitingCount == 0 else {
             throw PruneError(
@@ -118,8 +124,30 @@ public struct Search: Sendable {
     ///
     /// Errors: `.argument` for a mask that was not asked for, or was told before; `.nonFinite`.
     public mutating func tell(_ masks: [KeepMask], _ damages: [Double]) throws(PruneError) {
+        try requireMemory(toTell: masks.count)
         try ledger.tell(masks, damages, noun: "mask", quantity: "damage")
         if !masks.isEmpty { proceed(recorded: nil) }
+    }
+
+    /// Proves that `count` damages can be told, and the next masks wanted: afterwards it would be too late to say that they
+    /// cannot. Errors: `.memory`.
+    private func requireMemory(toTell count: Int) throws(PruneError) {
+        let sublayers = options.costs.sublayers.count
+        let removal = 8 * ((space.unitCount + 63) / 64) + 256
+        // A wave has no more than the units, or an evolutionary one's offspring; proposals are chosen among as many again.
+        let wave = space.unitCount + 1088
+        let considered = wave + SearchSpace.mostExchanges + (1 << 13)
+        let matrices = 16 * DamageModel.most * DamageModel.most * MemoryLayout<Double>.stride
+        try Memory.require(
+            ledger.bytes(wanting: wave).plus(clamping: count.times(clamping: 64)).plus(
+                clamping: known.count.times(clamping: 512)
+            ).plus(clamping: wave * (2 * sublayers + 3 * removal) + considered * removal + matrices),
+            for: "the next masks of the search", "end other work first")
+    }
+
+    /// Bytes that `path` takes at most.
+    public var pathBytes: Int {
+        (strategy?.path.count ?? 1).times(clamping: 2 * options.costs.sublayers.count + 256)
     }
 
     /// Masks that were asked for and not told will be asked for again.
@@ -241,7 +269,7 @@ extension Search {
 
     /// Whether a model may have proposed it.
     private func isProposable(_ removal: Removal, _ share: Double) -> Bool {
-        known[removal, share] == nil && removal.members.allSatisfy(space.removable.contains)
+        known[removal, share] == nil && removal.members.allSatisfy(space.isRemovable)
             && (!space.hasTarget || space.isMet(removal))
     }
 }

@@ -5,6 +5,14 @@ public enum SearchDocument {
     private static let mark = "PRUNSRCH"
     private static let version: UInt32 = 1
 
+    /// Bytes of a saved search, no fewer than it has.
+    public static func size(of search: Search) -> Int {
+        let units = search.options.granularity.unitCount(blocks: search.options.costs.blockCount)
+        let removals = search.waves.reduce(0) { $0 + $1.removals.count }
+        return 1024 + 64 * search.options.costs.sublayers.count + 8 * (search.options.scores?.count ?? 0)
+            + 17 * search.waves.count + removals * (17 + units / 8)
+    }
+
     public static func write(_ search: Search) -> [UInt8] {
         var out = ByteWriter(mark: mark, version: version)
         let options = search.options
@@ -69,6 +77,8 @@ public enum SearchDocument {
 
     /// Errors: `.format` if the bytes are damaged or no saved search; `.unsupported` for a later version.
     public static func read(_ bytes: [UInt8]) throws(PruneError) -> Search {
+        // A removal of 17 bytes or more becomes a removal, a mask, a record and an entry of two dictionaries.
+        try Memory.require(bytes.count.times(clamping: 64), for: "the saved search", "end other work first")
         var reader = try ByteReader(bytes, mark: mark, version: version, name: "saved search")
         let options = try readOptions(&reader)
         let shares = try flag(&reader, upTo: 2)

@@ -3,6 +3,9 @@ extension SearchSpace {
     /// Units of either side that take part in exchanges of two, and damages of which one is chosen exactly, at most.
     private static let shortList = 12
 
+    /// Exchanges of one for one that are considered, at most: on wide spaces fewer for each unit that is put back.
+    static let mostExchanges = 1 << 14
+
     /// Standard deviations by which a proposal may be expected to be worse than another and yet be tried before it.
     private static let optimism = 0.5
 
@@ -31,10 +34,11 @@ extension SearchSpace {
         let backFirst = back.map { ($0, model.expected(puttingBack($0, into: center).units)) }.sorted { $0.1 < $1.1 }
         let awayFirst = away.map { ($0, model.expected(removing($0, from: center).units)) }.sorted { $0.1 < $1.1 }
         let changesCount = quotas.isEmpty && hasTarget
+        let awayCount = min(256, max(1, Self.mostExchanges / max(1, back.count)))
         for (unit, _) in backFirst {
             let rest = puttingBack(unit, into: center)
             if changesCount { consider(rest) }
-            for (other, _) in awayFirst.prefix(256) { consider(removing(other, from: rest)) }
+            for (other, _) in awayFirst.prefix(awayCount) { consider(removing(other, from: rest)) }
         }
         let pairsBack = pairs(backFirst.prefix(Self.shortList).map(\.0))
         let pairsAway = pairs(awayFirst.prefix(Self.shortList).map(\.0))

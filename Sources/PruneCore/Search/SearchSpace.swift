@@ -30,6 +30,8 @@ struct SearchSpace: Sendable {
         let savings: [Int]
         /// What one of the unit that people read counts here.
         let scale: Double
+        /// All units, those that save most first.
+        let order: [Int]
     }
 
     let granularity: Granularity
@@ -78,9 +80,10 @@ struct SearchSpace: Sendable {
                     .argument, "there is a bound on \(name), but it is not known what of that any sublayer takes")
             }
             let units = 0..<granularity.unitCount(blocks: costs.blockCount)
+            let savings = units.map { granularity.sublayers(ofUnit: $0).reduce(0) { $0 + cost($1) } }
             return Bound(
-                name: name, limit: limit, start: start.kept.reduce(fixed) { $0 + cost($1) },
-                savings: units.map { granularity.sublayers(ofUnit: $0).reduce(0) { $0 + cost($1) } }, scale: scale)
+                name: name, limit: limit, start: start.kept.reduce(fixed) { $0 + cost($1) }, savings: savings,
+                scale: scale, order: units.sorted { (savings[$1], $0) < (savings[$0], $1) })
         }
         var bounds: [Bound] = []
         if let removed = budget.removeParameters {
@@ -130,29 +133,44 @@ struct SearchSpace: Sendable {
     /// The kind that a unit counts as.
     func kind(_ unit: Int) -> Int { quotas.count == 2 ? unit % 2 : 0 }
 
+    /// Removes a unit that is there.
+    func remove(_ unit: Int, from removal: inout Removal) {
+        removal.units.insert(unit)
+        if !quotas.isEmpty { removal.counts[kind(unit)] += 1 }
+        for index in bounds.indices { removal.left[index] -= bounds[index].savings[unit] }
+    }
+
+    /// Puts a unit back that is not there.
+    func putBack(_ unit: Int, into removal: inout Removal) {
+        removal.units.remove(unit)
+        if !quotas.isEmpty { removal.counts[kind(unit)] -= 1 }
+        for index in bounds.indices { removal.left[index] += bounds[index].savings[unit] }
+    }
+
     func removing(_ unit: Int, from removal: Removal) -> Removal {
         var other = removal
-        other.units.insert(unit)
-        if !quotas.isEmpty { other.counts[kind(unit)] += 1 }
-        for (index, bound) in bounds.enumerated() { other.left[index] -= bound.savings[unit] }
+        remove(unit, from: &other)
         return other
     }
 
     func puttingBack(_ unit: Int, into removal: Removal) -> Removal {
         var other = removal
-        other.units.remove(unit)
-        if !quotas.isEmpty { other.counts[kind(unit)] -= 1 }
-        for (index, bound) in bounds.enumerated() { other.left[index] += bound.savings[unit] }
+        putBack(unit, into: &other)
         return other
     }
 
     func removal(of units: some Sequence<Int>) -> Removal {
-        units.reduce(nothing) { removing($1, from: $0) }
+        var removal = nothing
+        for unit in units { remove(unit, from: &removal) }
+        return removal
     }
 
     func mask(_ removal: Removal) -> KeepMask {
-        removal.members.reduce(start) { $0.removing(unit: $1, granularity) }
+        start.removing(units: removal.members, granularity)
     }
+
+    /// Whether a unit may be removed at all.
+    func isRemovable(_ unit: Int) -> Bool { canGo[unit] }
 
     /// Whether all bounds but those on damage hold.
     func isMet(_ removal: Removal) -> Bool {
@@ -186,12 +204,13 @@ struct SearchSpace: Sendable {
     /// What is left of a bound's cost when the units that save the most of it are removed, as many as may go.
     private func leastLeft(_ bound: Int, after removal: Removal) -> Int {
         let savings = bounds[bound].savings
-        let rest = removable.filter { !removal.units.contains($0) }
-        guard !quotas.isEmpty else { return rest.reduce(removal.left[bound]) { $0 - savings[$1] } }
         var room = zip(quotas, removal.counts).map { $0 - $1 }
         var left = removal.left[bound]
-        for unit in rest.sorted(by: { (savings[$1], $0) < (savings[$0], $1) }) where room[kind(unit)] > 0 {
-            room[kind(unit)] -= 1
+        for unit in bounds[bound].order where canGo[unit] && !removal.units.contains(unit) {
+            if !quotas.isEmpty {
+                guard room[kind(unit)] > 0 else { continue }
+                room[kind(unit)] -= 1
+            }
             left -= savings[unit]
         }
         return left

@@ -44,6 +44,10 @@ public func tokenTimes(
     }
     let runs = options.repetitions + 1
     let places = model.shape.sublayerCount + 1
+    try Memory.require(
+        (2 * runs).times(clamping: 8 * places + 64).plus(
+            clamping: 32 * (options.promptTokens + options.context + runs)),
+        for: "\(runs) measurements of \(places) places", "measure fewer times, or fewer tokens")
     let meter = ProgressMeter(stage: "time", total: (2 * runs + 1) * places, listener: progress)
     var stopwatch = Stopwatch(writer, sublayers: places - 1, meter)
 

@@ -20,7 +20,7 @@ struct WindowStrategy: SearchStrategy {
         chosen = space.nothing
         path = [SearchStep(removal: space.nothing, unit: nil, told: 0)]
         guard space.hasTarget, !space.isMet(space.nothing) else { return }
-        guard (1...space.unitCount).contains(where: { !runs(of: $0).isEmpty }) else {
+        guard (1...space.unitCount).contains(where: { hasRun(of: $0) }) else {
             let longest = longestRun
             let left = space.bounds.enumerated().map { index, bound in
                 "\(bound.name) \(space.text(longest.left[index], bound))"
@@ -34,13 +34,42 @@ struct WindowStrategy: SearchStrategy {
 
     /// The runs of a length that may go and, where there is a target, reach it.
     private func runs(of length: Int) -> [Removal] {
-        let may = Set(space.removable)
-        guard length <= space.unitCount else { return [] }
-        return (0...space.unitCount - length).compactMap { first in
-            let units = first..<first + length
-            guard units.allSatisfy(may.contains) else { return nil }
-            let removal = space.removal(of: units)
-            return !space.hasTarget || space.isMet(removal) ? removal : nil
+        var runs: [Removal] = []
+        forEachRun(of: length) { run in
+            runs.append(run)
+            return true
+        }
+        return runs
+    }
+
+    private func hasRun(of length: Int) -> Bool {
+        var hasOne = false
+        forEachRun(of: length) { _ in
+            hasOne = true
+            return false
+        }
+        return hasOne
+    }
+
+    /// Calls `visit` with those runs in their order, until it returns false. One removal moves along the units.
+    private func forEachRun(of length: Int, _ visit: (Removal) -> Bool) {
+        // Where units are counted, runs of other lengths reach no target.
+        guard length <= space.unitCount, space.quotas.isEmpty || space.quotas.reduce(0, +) == length else { return }
+        var run = space.nothing
+        var first = 0
+        for unit in 0..<space.unitCount {
+            guard space.isRemovable(unit) else {
+                run = space.nothing
+                first = unit + 1
+                continue
+            }
+            space.remove(unit, from: &run)
+            if unit - first == length {
+                space.putBack(first, into: &run)
+                first += 1
+            }
+            guard unit - first + 1 == length, !space.hasTarget || space.isMet(run) else { continue }
+            if !visit(run) { return }
         }
     }
 
@@ -48,7 +77,7 @@ struct WindowStrategy: SearchStrategy {
         var longest: Range<Int> = 0..<0
         var first = 0
         for unit in 0..<space.unitCount {
-            if !space.removable.contains(unit) { first = unit + 1 }
+            if !space.isRemovable(unit) { first = unit + 1 }
             if unit + 1 - first > longest.count { longest = first..<unit + 1 }
         }
         return space.removal(of: longest)

@@ -29,8 +29,8 @@ public struct Game: Sendable {
     private(set) var drawsBegun = 0
     /// Draws up to the last that wanted something new: those after it depend on how coalitions were asked for.
     private(set) var drawsUsed = 0
-    /// Draws that still want something, of an adaptive estimator.
-    private var openDraws: [Int] = []
+    /// Draws that still want something, of an adaptive estimator; nil = not known, since the game was loaded.
+    private var openDraws: [Int]? = []
     public var toldCount: Int { ledger.toldCount }
     public var sublayersComputed = 0
     public var sublayersNaive = 0
@@ -48,6 +48,20 @@ public struct Game: Sendable {
         guard !isDone else { return [] }
         plan(most)
         return ledger.ask(most).map(\.bytes)
+    }
+
+    /// Proves that `ask` finds the memory that it takes. Errors: `.memory`.
+    public func requireMemory(toAsk most: Int) throws(PruneError) {
+        // A draw is wanted whole, and no draw wants more than two orders of the players.
+        var more = max(0, most - ledger.waitingCount).plus(clamping: 2 * playerCount)
+        if let budget { more = min(more, max(0, budget - ledger.records.count)) }
+        if !estimator.repeats, playerCount < 60 { more = min(more, max(0, (1 << playerCount) - ledger.records.count)) }
+        let handedOut = min(most, ledger.waitingCount.plus(clamping: more))
+        let words = (playerCount + 63) / 64
+        try Memory.require(
+            ledger.bytes(wanting: more).plus(clamping: more.times(clamping: 64 + 8 * words)).plus(
+                clamping: handedOut.times(clamping: 80 + playerCount)),
+            for: "\(handedOut) coalitions", "ask for fewer at a time")
     }
 
     /// Takes worths of coalitions that were asked for: all of them, or none on error.
@@ -95,29 +109,49 @@ public struct Game: Sendable {
         guard ledger.isToldWhole else { return }
         let known = self.known
         var stillOpen: [Int] = []
-        for draw in openDraws {
+        for draw in openDraws ?? Array(0..<drawsBegun) {
             let wanted = estimator.wanted(draw, known)
             if !wanted.isEmpty { stillOpen.append(draw) }
             for coalition in wanted where !ledger.contains(coalition) && hasRoom(1) { ledger.want(coalition) }
         }
-        openDraws = stillOpen
+        defer { openDraws = stillOpen }
         // No more draws at once than the budget lets end.
         var fruitless = 0
-        while openDraws.count < 16, fruitless < 1000,
-            hasRoom((openDraws.count + 1) * (playerCount - 1)) || drawsBegun == 0
+        while stillOpen.count < 16, fruitless < 1000,
+            hasRoom((stillOpen.count + 1) * (playerCount - 1)) || drawsBegun == 0
         {
             let wanted = estimator.wanted(drawsBegun, known)
             guard hasRoom(wanted.count) else { return }
             for coalition in wanted where !ledger.contains(coalition) { ledger.want(coalition) }
-            if !wanted.isEmpty { openDraws.append(drawsBegun) }
+            if !wanted.isEmpty { stillOpen.append(drawsBegun) }
             drawsBegun += 1
             drawsUsed = drawsBegun
             fruitless = wanted.isEmpty ? fruitless + 1 : 0
         }
     }
 
-    private func hasRoom(_ count: Int) -> Bool {
-        ledger.records.count + count <= options.budget ?? (estimator.repeats ? 32 * playerCount : .max)
+    /// Coalitions asked for at most; nil = no bound.
+    private var budget: Int? { options.budget ?? (estimator.repeats ? 32 * playerCount : nil) }
+
+    private func hasRoom(_ count: Int) -> Bool { ledger.records.count + count <= budget ?? .max }
+
+    /// Whether a plan would find something to want: a draw that wants a new coalition, and room for it.
+    private var wantsMore: Bool {
+        if estimator.isAdaptive {
+            var next = self
+            next.planRound()
+            return next.ledger.records.count > ledger.records.count
+        }
+        let known = KnownWorths(players: playerCount)
+        var fruitless = 0
+        var draw = drawsBegun
+        while fruitless < 1000, draw < estimator.drawCount ?? .max {
+            let new = estimator.wanted(draw, known).filter { estimator.repeats || !ledger.contains($0) }
+            if !new.isEmpty { return hasRoom(new.count) }
+            draw += 1
+            fruitless += 1
+        }
+        return false
     }
 
     /// Sets the budget of a game that was given none.
@@ -135,6 +169,8 @@ public struct Game: Sendable {
     /// The estimate, made once for what is known. Errors: `.data` if too little was told, saying what is missing.
     public mutating func estimate() throws(PruneError) -> Estimate {
         if let lastEstimate { return lastEstimate }
+        try Memory.require(
+            estimateBytes, for: "an estimate from \(toldCount) worths", "play with fewer players or worths")
         var estimate = try estimator.estimate(known, draws: drawsUsed)
         guard estimate.values.allSatisfy(\.isFinite) else {
             throw PruneError(.nonFinite, "the estimate overflows; scale the worths down")
@@ -144,14 +180,35 @@ public struct Game: Sendable {
         return estimate
     }
 
+    /// Bytes of what is told as estimators read it.
+    private var knownBytes: Int { toldCount.times(clamping: 160) }
+
+    /// Bytes that an estimate takes at most.
+    private var estimateBytes: Int {
+        let (n, m) = (playerCount, toldCount)
+        // Means by size and presence, of all worths and of those without a group.
+        let strata = 96 * n * (n + 1)
+        let own: Int =
+            switch options.estimator {
+            case .exact, .leaveOneOut: 0
+            case .pairDifferences, .permutation, .antithetic, .truncated: 64 * n
+            case .randomSubnetworks, .banzhaf: m.times(clamping: 64).plus(clamping: 512 * n)
+            case .stratified: strata
+            case .kernelShap: 48 * n * n
+            case .surrogate:
+                m.times(clamping: 16 * (n + 8)).plus(
+                    clamping: 48 * (n + 4) * (n + 4) + strata + 64 * min(m, 1024) * min(m, 1024))
+            }
+        let table = n <= 40 && m == 1 << n ? m.times(clamping: 8) : 0
+        return own.plus(clamping: table).plus(clamping: knownBytes.times(clamping: 2))
+    }
+
     /// True if nothing more will be asked for.
     public var isDone: Bool {
         mutating get {
             guard ledger.isToldWhole else { return false }
-            // A plan that finds nothing to want: every draw is begun, or none fits the budget.
-            var next = self
-            next.plan(1)
-            if next.ledger.records.count == ledger.records.count { return true }
+            // A plan finds nothing to want: every draw is begun, or none fits the budget.
+            if !wantsMore { return true }
             guard options.targetError != nil || options.leastCount != nil, let estimate = try? estimate() else {
                 return false
             }
@@ -180,9 +237,12 @@ public struct Game: Sendable {
     public var state: GameState {
         mutating get {
             let estimate = try? self.estimate()
-            let ends = try? known.ends()
             var gap: Double?
-            if let estimate, let ends { gap = estimate.values.reduce(0, +) - (ends.all - ends.none) }
+            if let estimate, let all = ledger.value(of: .all(playerCount)),
+                let none = ledger.value(of: Coalition(players: playerCount))
+            {
+                gap = estimate.values.reduce(0, +) - (all - none)
+            }
             return GameState(
                 isDone: isDone, playerCount: playerCount, estimator: options.estimator, asked: ledger.askedCount,
                 told: ledger.toldCount,
@@ -194,11 +254,15 @@ public struct Game: Sendable {
     /// D_i(k), by player and then k = 1 ..< n; NaN where nothing was told. Errors: `.data` if nothing was told at all.
     public func strata() throws(PruneError) -> [Double] {
         guard toldCount > 0 else { throw tooFew("nothing was told yet") }
+        try Memory.require(
+            knownBytes.plus(clamping: 96 * playerCount * (playerCount + 1)), for: "strata of \(playerCount) players",
+            "play with fewer players or worths")
         return Strata(known).differences
     }
 
     /// Interactions of pairs, n x n. Errors: `.unsupported` for estimators that have none; `.data`.
     public func interactions() throws(PruneError) -> [Double] {
+        try requireTable()
         switch estimator {
         case is ExactEstimator: return try WorthTable(known).interactions
         case let pairs as PairDifferencesEstimator: return try pairs.interactions(known)
@@ -215,7 +279,15 @@ public struct Game: Sendable {
         guard keepProbability > 0, keepProbability < 1 else {
             throw PruneError(.argument, "keep_probability is \(keepProbability); it must be between 0 and 1")
         }
+        try requireTable()
         return try WorthTable(known).banzhaf(keepProbability: keepProbability)
+    }
+
+    /// Errors: `.memory` if what was told, a table of it, and a number for each pair do not fit.
+    private func requireTable() throws(PruneError) {
+        try Memory.require(
+            knownBytes.plus(clamping: toldCount.times(clamping: 8)).plus(clamping: 16 * playerCount * playerCount),
+            for: "a table of \(toldCount) worths", "play with fewer players or worths")
     }
 }
 
@@ -231,9 +303,6 @@ extension Game {
         self.sublayersComputed = sublayersComputed
         self.sublayersNaive = sublayersNaive
         for (coalition, worth) in worths { ledger.want(coalition, told: worth) }
-        if estimator.isAdaptive {
-            let known = self.known
-            openDraws = (0..<drawsBegun).filter { !estimator.wanted($0, known).isEmpty }
-        }
+        if estimator.isAdaptive { openDraws = nil }
     }
 }

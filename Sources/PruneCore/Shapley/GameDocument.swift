@@ -4,6 +4,11 @@ public enum GameDocument {
     private static let mark = "PRUNGAME"
     private static let version: UInt32 = 1
 
+    /// Bytes of a saved game, no fewer than it has.
+    public static func size(of game: Game) -> Int {
+        256 + game.ledger.records.count * (9 + 8 * ((game.playerCount + 63) / 64))
+    }
+
     public static func write(_ game: Game) -> [UInt8] {
         var out = ByteWriter(mark: mark, version: version)
         let options = game.options
@@ -56,7 +61,12 @@ public enum GameDocument {
         guard count <= bytes.count / (9 + 8 * words), draws <= (count + 1) * 1001 else {
             throw reader.damaged("it claims \(count) coalitions and \(draws) draws")
         }
+        // A coalition with its array, a row of the list, and what the ledger makes of both.
+        try Memory.require(
+            count.times(clamping: 512 + 8 * words), for: "\(count) coalitions of the saved game", "end other work first"
+        )
         var worths: [(coalition: Coalition, worth: Double?)] = []
+        worths.reserveCapacity(count)
         for _ in 0..<count {
             let isTold: UInt8 = try reader.next()
             let worth = try reader.double()

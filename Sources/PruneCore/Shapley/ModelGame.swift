@@ -165,7 +165,10 @@ private func nextBatch(
     }
     while most > 0 {
         let wanted = most
-        let coalitions = try shared.with { (game) throws(PruneError) in game.ask(wanted) }
+        let coalitions = try shared.with { (game) throws(PruneError) in
+            try game.requireMemory(toAsk: wanted)
+            return game.ask(wanted)
+        }
         if coalitions.isEmpty { return nil }
         var masks: [KeepMask] = []
         for coalition in coalitions { masks.append(try players.mask(coalition)) }

@@ -37,7 +37,11 @@ struct PermutationEstimator: Estimator {
         }
         if draw == 0 { return bothEnds }
         return orders(draw).flatMap { order in
-            order.indices.dropFirst().map { Coalition(order[..<$0], of: playerCount) }
+            var coalition = Coalition(players: playerCount)
+            return order.dropLast().map { player in
+                coalition.insert(player)
+                return coalition
+            }
         }
     }
 

@@ -81,9 +81,17 @@ struct SaturatingProblem {
         let rows = blasint(clamping: members.count)
         let columns = blasint(clamping: count)
         // gram = J^T J; the solver reads the triangle that is written here.
-        cblas_dsyrk(
-            CblasRowMajor, CblasUpper, CblasTrans, columns, rows, 1, jacobian, columns, 0, &gram.values, columns)
-        cblas_dgemv(CblasRowMajor, CblasTrans, rows, columns, 1, jacobian, columns, residuals, 1, 0, &gradient, 1)
+        BLAS.singleThreaded {
+            BLAS.call {
+                cblas_dsyrk(
+                    CblasRowMajor, CblasUpper, CblasTrans, columns, rows, 1, jacobian, columns, 0, &gram.values, columns
+                )
+            }
+            BLAS.call {
+                cblas_dgemv(
+                    CblasRowMajor, CblasTrans, rows, columns, 1, jacobian, columns, residuals, 1, 0, &gradient, 1)
+            }
+        }
         let mean = meanStrength(p)
         for player in 0..<players {
             gram[player, player] += pull

@@ -292,7 +292,8 @@ static void calls_under_way(void)
     CHECK_OK(prune_model_evaluate(model, f.data, NULL, 1, 0, &options, &evaluation));
     CHECK(call.model == NULL && call.n_steps > 1 && call.closed_during == 0);
     CHECK(call.lent.n_closed == 1);
-    CHECK(evaluation.loss == loss(f.model) || fabs(evaluation.loss - loss(f.model)) < 1e-6 * loss(f.model));
+    /* Batches of other sizes: kernels add in another order. The largest difference of any kernels is 5e-8. */
+    CHECK(fabs(evaluation.loss - loss(f.model)) < 2e-7 * loss(f.model));
     lent_free(&call.lent);
 }
 
