@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from typing import TYPE_CHECKING
 
+from prunecore._native.numbers import checked_count
 from prunecore.data.choice_data import ChoiceData
 from prunecore.data.choice_files import LETTERS
 from prunecore.data.choice_item import ChoiceItem
@@ -23,7 +24,7 @@ from prunecore.opened import OpenModel
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-    from prunecore.data.paths import PathLike
+    from prunecore._native.paths import PathLike
     from prunecore.data.text import TokenizerSource
 
 SCORINGS = ("letter", "sum", "mean")
@@ -82,8 +83,7 @@ def encode(
     """Turns questions into data: see `Data.from_choices`."""
     if scoring not in SCORINGS:
         raise ArgumentError(f"scoring is '{scoring}', but must be {', '.join(SCORINGS)}")
-    if shots < 0:
-        raise ArgumentError(f"shots is {shots}, but must not be negative")
+    shots = checked_count("shots", shots, 0)
     longest = _longest(tokenizer, max_tokens)
     if isinstance(items, (str, os.PathLike)):
         items = ChoiceSet.load(items)
@@ -119,9 +119,7 @@ def encode(
 
 def _longest(tokenizer: TokenizerSource, max_tokens: int | None) -> int:
     if max_tokens is not None:
-        if max_tokens < 1:
-            raise ArgumentError(f"max_tokens is {max_tokens}, but must be at least 1")
-        return max_tokens
+        return checked_count("max_tokens", max_tokens)
     if isinstance(tokenizer, OpenModel):
         return min(MAX_TOKENS, tokenizer.shape.context_length)
     return MAX_TOKENS

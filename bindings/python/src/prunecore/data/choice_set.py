@@ -6,10 +6,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import overload
 
+from prunecore._native.numbers import checked_count
+from prunecore._native.paths import PathLike, shown
 from prunecore.data.choice_files import read
 from prunecore.data.choice_item import ChoiceItem
 from prunecore.data.draw import chosen_indices
-from prunecore.data.paths import PathLike
 from prunecore.errors import ArgumentError
 
 
@@ -44,7 +45,8 @@ class ChoiceSet:
         Parameters
         ----------
         path : path
-            `.jsonl`: one object per line with `question`, `choices` (a list of texts), `answer`
+            `.jsonl` or `.json`: one object per line, or a list of them, with
+            `question`, `choices` (a list of texts), `answer`
             (index from 0, or letter, or the text of the right choice) and, if wanted, `subject`.
             `query` and `gold` are taken for `question` and `answer`, too. `.csv`: rows of question,
             choices and answer letter without a heading, as in MMLU. A directory: MMLU's, with
@@ -92,7 +94,7 @@ class ChoiceSet:
         ArgumentError
             There are fewer.
         """
-        if count == 0:
+        if checked_count("shots", count, 0) == 0:
             return []
         known = self._by_subject.get(item.subject) or self._by_subject.get("", [])
         if len(known) < count:
@@ -108,9 +110,11 @@ class ChoiceSet:
         limit : int or None
             None = all.
         seed : int, optional
-            Given: drawn without replacement, in their order. Not given: the first ones.
+            Given: drawn without replacement, in their order. Not given: all subjects give alike,
+            each its first ones.
         """
-        indices = chosen_indices(len(self), limit, seed)
+        subjects = [item.subject for item in self._items]
+        indices = chosen_indices(len(self), limit, seed, subjects)
         return ChoiceSet([self._items[index] for index in indices], self._examples)
 
     def __len__(self) -> int:
@@ -126,9 +130,12 @@ class ChoiceSet:
     def __getitem__(self, part: slice) -> ChoiceSet: ...
 
     def __getitem__(self, part: int | slice) -> ChoiceItem | ChoiceSet:
-        if isinstance(part, slice):
-            return ChoiceSet(self._items[part], self._examples)
-        return self._items[part]
+        try:
+            if isinstance(part, slice):
+                return ChoiceSet(self._items[part], self._examples)
+            return self._items[part]
+        except (TypeError, ValueError, OverflowError) as error:
+            raise ArgumentError(f"questions are taken by number or slice: {error}") from error
 
     def __repr__(self) -> str:
         return (
@@ -138,6 +145,8 @@ class ChoiceSet:
 
 
 def _checked(items: Iterable[ChoiceItem]) -> tuple[ChoiceItem, ...]:
+    if isinstance(items, (str, bytes)) or not isinstance(items, Iterable):
+        raise ArgumentError(f"questions are {shown(items)}, but must be a list of ChoiceItem")
     found = tuple(items)
     for index, item in enumerate(found):
         if not isinstance(item, ChoiceItem):

@@ -11,12 +11,14 @@ import numpy as np
 import numpy.typing as npt
 
 from prunecore._native.draw import draw
+from prunecore._native.json_files import whole_number
 from prunecore._native.library import _check, ffi, lib
 from prunecore._native.names.tables import GRANULARITY, Granularity
 from prunecore._native.names.units import parse_only, sublayer_name, unit_count, unit_names
-from prunecore.errors import ArgumentError, FormatError
+from prunecore.errors import ArgumentError
 from prunecore.importance.ranking import Ranking, Values
 from prunecore.masks.mask import Mask, as_keep
+from prunecore.masks.notations import MOST_BLOCKS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -59,7 +61,10 @@ class Scores(Ranking):
         units = unit_count(self._granularity, self._n_blocks)
         self._values: dict[str, Values] = {}
         for name, row in values.items():
-            column = np.array(row, dtype=np.float64)
+            try:
+                column = np.array(row, dtype=np.float64)
+            except (TypeError, ValueError, OverflowError) as error:
+                raise ArgumentError(f"{name} is no list of numbers: {error}") from error
             if column.shape != (units,):
                 raise ArgumentError(f"{name} has shape {column.shape}, but there are {units} units")
             column.setflags(write=False)
@@ -225,9 +230,7 @@ class Scores(Ranking):
             It is of another version.
         """
         with cls._reading(record):
-            n_blocks = record["n_blocks"]
-            if not isinstance(n_blocks, int) or isinstance(n_blocks, bool):
-                raise FormatError('"n_blocks" is not an integer')
+            n_blocks = whole_number(record, "n_blocks", 1, MOST_BLOCKS)
             mask = Mask.remove(record.get("removed", []), n_blocks)
             return cls(
                 dict(record["metrics"]),
