@@ -153,7 +153,7 @@ def load_tokens(path: Path) -> npt.NDArray[Any]:
         raise
     except OSError as error:
         raise unreadable(path, error) from error
-    except (ValueError, EOFError, TypeError, OverflowError, SyntaxError, RecursionError) as error:
+    except Exception as error:  # NumPy reads the header as Python's tokens, and raises as that does
         raise FormatError(f"{path} is not a .npy file: {error}") from error
 
 
