@@ -30,6 +30,8 @@ def as_path(given: Any, name: str = "path") -> Path:
     ------
     ArgumentError
         It is not a path, is empty, holds a NUL character, or half a surrogate pair.
+    FileError
+        It is longer than systems allow.
     """
     try:
         found = os.fspath(given)
@@ -41,9 +43,11 @@ def as_path(given: Any, name: str = "path") -> Path:
     if "\0" in text:
         raise ArgumentError(f"{name} holds a NUL character")
     try:
-        os.fsencode(text)
+        encoded = os.fsencode(text)
     except UnicodeEncodeError as error:
         raise ArgumentError(f"{name} is {text!a}, which no file can be called: {error}") from error
+    if len(encoded) >= 4096 or any(len(part) > 255 for part in encoded.split(b"/")):
+        raise FileError(f"{name} is too long for a path: {text[:40]}..")
     return Path(os.path.expanduser(text))
 
 

@@ -10,8 +10,10 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from prunecore._native.given import listed
 from prunecore._native.library import ffi, lib, new_struct
 from prunecore._native.numbers import checked_count
+from prunecore._native.paths import shown
 from prunecore.data.data import Data
 from prunecore.data.token_rows import Tokens, as_tokens, checked_indices, checked_slice
 from prunecore.errors import ArgumentError, DataError
@@ -63,18 +65,13 @@ class ChoiceData(Data):
         shots: Sequence[int] | None = None,
         scoring: str | None = None,
     ) -> None:
-        if score not in ("sum", "mean"):
-            raise ArgumentError(f"score is '{score}', but must be sum or mean")
-        for name, given in (
-            ("contexts", contexts),
-            ("candidates", candidates),
-            ("answers", answers),
-        ):
-            if isinstance(given, (str, bytes)) or not hasattr(given, "__len__"):
-                raise ArgumentError(f"{name} are a {type(given).__name__}, but must be a list")
+        if str(score) not in ("sum", "mean"):
+            raise ArgumentError(f"score is {shown(score)}, but must be sum or mean")
+        contexts, candidates = listed("contexts", contexts), listed("candidates", candidates)
+        answers = listed("answers", answers)
         count = len(contexts)
-        subjects = [""] * count if subjects is None else list(subjects)
-        shots = [0] * count if shots is None else list(shots)
+        subjects = [""] * count if subjects is None else listed("subjects", subjects)
+        shots = [0] * count if shots is None else listed("shots", shots)
         counts = {
             "candidates": len(candidates),
             "answers": len(answers),
@@ -97,7 +94,8 @@ class ChoiceData(Data):
         self._contexts = tuple(_row(f"question {i}", row) for i, row in enumerate(contexts))
         self._candidates = tuple(
             tuple(
-                _row(f"question {i}, candidate {j}", row) for j, row in enumerate(_listed(i, rows))
+                _row(f"question {i}, candidate {j}", row)
+                for j, row in enumerate(listed(f"candidates of question {i}", rows))
             )
             for i, rows in enumerate(candidates)
         )
@@ -241,12 +239,6 @@ class ChoiceData(Data):
 
     def __repr__(self) -> str:
         return f"ChoiceData(n_items={self.n_items}, scoring='{self.scoring}')"
-
-
-def _listed(question: int, rows: Any) -> Any:
-    if isinstance(rows, (str, bytes)) or not isinstance(rows, Iterable):
-        raise ArgumentError(f"question {question}: the candidates are no list of token sequences")
-    return rows
 
 
 def _row(name: str, ids: Any) -> Tokens:

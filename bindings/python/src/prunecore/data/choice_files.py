@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from prunecore._native.paths import PathLike, as_path
-from prunecore._native.reading import parse_json, read_text
+from prunecore._native.reading import given_text, parse_json, read_text
 from prunecore.data.choice_item import ChoiceItem
 from prunecore.errors import ArgumentError, FileError, FormatError
 
@@ -21,7 +22,8 @@ LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 def read(path: PathLike, split: str = "test") -> tuple[list[ChoiceItem], list[ChoiceItem]]:
     """Questions, and examples if there are any beside them: see `ChoiceSet.load`."""
     source = as_path(path, "the questions")
-    if source.is_dir():
+    given_text("split", split)
+    if os.path.isdir(source):
         return _read_mmlu(source, split)
     items = list(_csv(source) if source.suffix.lower() == ".csv" else _jsonl(source))
     if not items:
@@ -30,8 +32,8 @@ def read(path: PathLike, split: str = "test") -> tuple[list[ChoiceItem], list[Ch
 
 
 def _read_mmlu(directory: Path, split: str) -> tuple[list[ChoiceItem], list[ChoiceItem]]:
-    root = directory if (directory / split).is_dir() else directory / "data"
-    files = sorted((root / split).glob(f"*_{split}.csv"))
+    root = directory if os.path.isdir(directory / split) else directory / "data"
+    files = sorted((root / split).glob(f"*_{split}.csv")) if os.path.isdir(root / split) else []
     if not files:
         raise FileError(
             f"{directory} is not an MMLU directory: it lacks {split}/<subject>_{split}.csv; "

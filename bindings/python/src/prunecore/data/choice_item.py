@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
+from prunecore._native.given import listed
 from prunecore._native.paths import shown
 from prunecore._native.reading import given_text
 from prunecore.errors import ArgumentError
@@ -42,9 +42,7 @@ class ChoiceItem:
     def __post_init__(self) -> None:
         if not isinstance(self.question, str) or not self.question.strip():
             raise ArgumentError("the question is not text, or empty")
-        if isinstance(self.choices, str) or not isinstance(self.choices, Iterable):
-            raise ArgumentError("the choices are not a list of texts")
-        object.__setattr__(self, "choices", tuple(self.choices))
+        object.__setattr__(self, "choices", tuple(listed("the choices", self.choices)))
         if len(self.choices) < 2:
             raise ArgumentError(f"at least 2 choices are needed, but there are {len(self.choices)}")
         for index, choice in enumerate(self.choices):

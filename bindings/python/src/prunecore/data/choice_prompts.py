@@ -13,6 +13,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from prunecore._native.numbers import checked_count
+from prunecore._native.paths import shown
 from prunecore.data.choice_data import ChoiceData
 from prunecore.data.choice_files import LETTERS
 from prunecore.data.choice_item import ChoiceItem
@@ -81,8 +82,8 @@ def encode(
     max_tokens: int | None = None,
 ) -> ChoiceData:
     """Turns questions into data: see `Data.from_choices`."""
-    if scoring not in SCORINGS:
-        raise ArgumentError(f"scoring is '{scoring}', but must be {', '.join(SCORINGS)}")
+    if str(scoring) not in SCORINGS:
+        raise ArgumentError(f"scoring is {shown(scoring)}, but must be {', '.join(SCORINGS)}")
     shots = checked_count("shots", shots, 0)
     longest = _longest(tokenizer, max_tokens)
     if isinstance(items, (str, os.PathLike)):
@@ -90,7 +91,7 @@ def encode(
     questions = items if isinstance(items, ChoiceSet) else ChoiceSet(items)
     questions = questions.draw(limit, seed)
     split = _splitter(load_tokenizer(tokenizer), scoring)
-    contexts, candidates, shown = [], [], []
+    contexts, candidates, solved = [], [], []
     for number, item in enumerate(questions):
         if scoring == "letter" and len(item.choices) > len(LETTERS):
             raise ArgumentError(
@@ -105,14 +106,14 @@ def encode(
             context, rows = split(item, examples)
         contexts.append(context)
         candidates.append(rows)
-        shown.append(len(examples))
+        solved.append(len(examples))
     return ChoiceData(
         contexts,
         candidates,
         [item.answer for item in questions],
         "mean" if scoring == "mean" else "sum",
         subjects=[item.subject for item in questions],
-        shots=shown,
+        shots=solved,
         scoring=scoring,
     )
 

@@ -6,8 +6,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import overload
 
+from prunecore._native.given import listed
 from prunecore._native.numbers import checked_count
-from prunecore._native.paths import PathLike, shown
+from prunecore._native.paths import PathLike
 from prunecore.data.choice_files import read
 from prunecore.data.choice_item import ChoiceItem
 from prunecore.data.draw import chosen_indices
@@ -29,7 +30,7 @@ class ChoiceSet:
         self, items: Iterable[ChoiceItem], examples: Iterable[ChoiceItem] | None = None
     ) -> None:
         self._items = _checked(items)
-        self._examples = _checked(examples or ())
+        self._examples = _checked(() if examples is None else examples)
         if not self._items:
             raise ArgumentError("there are no multiple-choice questions")
         self._by_subject: dict[str, list[ChoiceItem]] = {}
@@ -145,9 +146,7 @@ class ChoiceSet:
 
 
 def _checked(items: Iterable[ChoiceItem]) -> tuple[ChoiceItem, ...]:
-    if isinstance(items, (str, bytes)) or not isinstance(items, Iterable):
-        raise ArgumentError(f"questions are {shown(items)}, but must be a list of ChoiceItem")
-    found = tuple(items)
+    found = tuple(listed("questions", items))
     for index, item in enumerate(found):
         if not isinstance(item, ChoiceItem):
             raise ArgumentError(f"question {index} is a {type(item).__name__}, not a ChoiceItem")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from prunecore._native.given import listed
 from prunecore._native.handle import Handle
 from prunecore._native.library import ffi, lib, new_struct
 from prunecore._native.paths import PathLike
@@ -159,7 +160,7 @@ class Data:
 
         Multiple-choice data stay so if all parts are, and are scored alike.
         """
-        chosen = list(parts) if isinstance(parts, Iterable) else [parts]
+        chosen = listed("parts", parts)
         for part in chosen:
             if not isinstance(part, Data):
                 raise ArgumentError(f"a {type(part).__name__} is among the parts, which are Data")
@@ -267,7 +268,9 @@ class Data:
             raise ArgumentError(
                 f"texts are one {type(texts).__name__}, but must be a list of texts, also of one"
             )
-        given = [given_text(f"text {number}", text) for number, text in enumerate(texts)]
+        given = [
+            given_text(f"text {number}", text) for number, text in enumerate(listed("texts", texts))
+        ]
         encoder = load_tokenizer(tokenizer)
         rows = pack((tokenize(encoder, text) for text in given if text.strip()), sequence_length)
         if not rows:

@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from prunecore._native.paths import PathLike, as_path, shown
+from prunecore._native.given import listed
+from prunecore._native.paths import PathLike, as_path
 from prunecore.errors import ArgumentError, FileError
 
 _LONGEST_PATH = 255  # characters: a longer name, or one of several lines, is a text itself
@@ -23,12 +25,8 @@ def as_paths(paths: PathLike | Sequence[PathLike]) -> list[Path]:
     FileError
         What should be a path is a text itself.
     """
-    if isinstance(paths, (str, bytes, os.PathLike)):
-        given = [paths]
-    elif isinstance(paths, Iterable):
-        given = list(paths)
-    else:
-        raise ArgumentError(f"data files are {shown(paths)}, but must be a path or a list of paths")
+    is_one = isinstance(paths, (str, bytes, os.PathLike))
+    given: list[Any] = [paths] if is_one else listed("data files", paths)
     if not given:
         raise ArgumentError("no data file is given")
     return [_file(path) for path in given]

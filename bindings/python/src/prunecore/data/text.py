@@ -75,7 +75,7 @@ def _tokenizer_file(path: Path) -> Path:
             f"{path} is a GGUF file, whose tokenizer is not read: give the folder of the model "
             "that it was made from, which has tokenizer.json"
         )
-    if path.is_dir():
+    if os.path.isdir(path):
         folder, path = path, path / "tokenizer.json"
         if not path.is_file() and (folder / "tokenizer.model").is_file():
             raise FileError(
@@ -83,7 +83,7 @@ def _tokenizer_file(path: Path) -> Path:
                 f"by transformers.AutoTokenizer.from_pretrained('{folder}').save_pretrained"
                 f"('{folder}')"
             )
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise FileError(
             f"{path} is missing: text needs the model's tokenizer there; "
             f"token ids can come from a .npy file instead{missing_hint(str(path))}"

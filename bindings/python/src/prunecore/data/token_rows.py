@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from prunecore._native.given import listed
 from prunecore._native.numbers import checked_count
 from prunecore._native.paths import shown
 from prunecore.errors import ArgumentError, DataError, OutOfMemoryError
@@ -126,9 +127,8 @@ def checked_slice(part: Any, count: int) -> range:
 
 def checked_indices(indices: Any, count: int) -> list[int]:
     """Indices from 0 that a caller gave. Raises `ArgumentError` if one is out of range."""
-    if isinstance(indices, (str, bytes)) or not isinstance(indices, Iterable):
-        raise ArgumentError(f"indices are {shown(indices)}, but must be a list of whole numbers")
-    return [checked_count("an index", index, -count, count - 1) for index in indices]
+    given = listed("indices", indices)
+    return [checked_count("an index", index, -count, count - 1) for index in given]
 
 
 def _numbers(given: Any) -> npt.NDArray[np.float32]:

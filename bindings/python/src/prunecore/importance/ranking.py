@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 import numpy.typing as npt
 
+from prunecore._native.given import mapped
 from prunecore._native.json_files import DAMAGE, LoadedResult, check_format, reason
 from prunecore._native.numbers import checked_count
 from prunecore.errors import ArgumentError, FormatError
@@ -39,7 +40,7 @@ class Ranking(LoadedResult, ABC):
 
     def _describe(self, n_blocks: int, provenance: Mapping[str, Any] | None) -> None:
         self._n_blocks = checked_count("n_blocks", n_blocks, 1, MOST_BLOCKS)
-        self._provenance = copy.deepcopy(dict(provenance or {}))
+        self._provenance = copy.deepcopy(mapped("provenance", provenance))
 
     @property
     def n_blocks(self) -> int:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from prunecore._native.given import listed
 from prunecore._native.library import _check, ffi, lib
 from prunecore._native.names.units import sublayer_name
 from prunecore._native.numbers import checked_count
@@ -68,9 +69,7 @@ class Mask:
     ) -> Mask:
         """The mask that lacks these sublayers: "attn.3", "ffn.3", or "block.3" for both."""
         keep = cls.all(n_blocks).keep.copy()
-        if not isinstance(names, Iterable):
-            raise ArgumentError(f"names are {shown(names)}, but must be names of sublayers")
-        for name in [names] if isinstance(names, str) else names:
+        for name in [names] if isinstance(names, str) else listed("names", names):
             keep[sublayer_indices(name, n_blocks)] = 0
         return cls(keep, provenance)
 

@@ -18,7 +18,6 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, Protocol, TypeAlias, TypeVar
 
 import numpy as np
@@ -132,6 +131,8 @@ def write_mask(keep: Keep, notation: str, *, native: str, model: str | None) -> 
     """
     if _known(notation) == "prunecore":
         return native
+    if model is not None:
+        given_text("model", model)
     return _WRITERS[notation](keep, model)
 
 
@@ -171,7 +172,7 @@ def _text(source: str | os.PathLike[str]) -> tuple[str, str]:
     if isinstance(source, str):
         text = given_text("the mask", source).removeprefix("\ufeff")
         is_text = "\n" in text or text.lstrip()[:1] in ("{", "[", "") or "\0" in text
-        if is_text or len(text) > 4096 or not Path(os.path.expanduser(text)).is_file():
+        if is_text or len(text) > 4096 or not os.path.isfile(os.path.expanduser(text)):
             return text, "the text"
     file = as_path(source, "the mask")
     return read_text(file), str(file)
