@@ -193,7 +193,7 @@ class Scores(Ranking):
             A score is NaN or infinite; the text names the unit.
         """
         name, granularity, values = self._selected(metric, only)
-        if checked_count("n", n, 0) > len(values):
+        if not 0 <= checked_count("n", n, -(2**63)) <= len(values):
             raise ArgumentError(f"{n} units cannot be removed: there are {len(values)}")
         start = self._mask.keep if mask is None else as_keep(mask, self._n_blocks)
         keep = np.array(start, dtype=np.uint8)

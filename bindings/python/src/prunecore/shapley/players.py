@@ -119,7 +119,7 @@ def prune_players(
         for player in np.argsort(values, kind="stable")
         if keep_in[list(players.members[player])].all()
     ]
-    if checked_count("n", n, 0) > len(whole):
+    if not 0 <= checked_count("n", n, -(2**63)) <= len(whole):
         raise ArgumentError(f"{n} units cannot be removed: there are {len(whole)}")
     keep = np.array(keep_in, dtype=np.uint8)
     for player in whole[:n]:
