@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from prunecore._native.paths import shown
@@ -40,6 +40,7 @@ def write_slices(kept: Sequence[int], model: str) -> str:
     return "\n".join(lines)
 
 
+_LONGEST, _DEEPEST = 100_000, 32
 _HARMLESS = ("slices", "merge_method", "dtype", "out_dtype", "chat_template", "name")
 
 
@@ -132,7 +133,10 @@ def _load(text: str) -> Mapping[str, Any]:
         import yaml
     except ImportError as error:
         raise LoadError("slices of mergekit are read with PyYAML: pip install pyyaml") from error
+    if len(text) > _LONGEST:
+        raise FormatError(f"it is longer than {_LONGEST} characters: no merge of slices is")
     try:
+        _check_depth(yaml.parse(text, yaml.SafeLoader))
         _refuse_repeated_keys(yaml.compose(text, yaml.SafeLoader))
         found = yaml.safe_load(text)
     except yaml.YAMLError as error:
@@ -146,6 +150,16 @@ def _load(text: str) -> Mapping[str, Any]:
     if not isinstance(found, dict) or not isinstance(found.get("slices"), list):
         raise FormatError("it has no slices")
     return found
+
+
+def _check_depth(events: Iterable[Any]) -> None:
+    """Raises `FormatError` where YAML is nested deep, for which its reader takes quadratic time."""
+    depth = 0
+    for event in events:
+        kind = type(event).__name__
+        depth += kind.endswith("StartEvent") - kind.endswith("EndEvent")
+        if depth > _DEEPEST:
+            raise FormatError("its YAML is nested too deep")
 
 
 def _refuse_repeated_keys(root: Any) -> None:
