@@ -197,7 +197,7 @@ def test_choice_sets_check_their_items() -> None:
         pc.ChoiceSet([])
     with pytest.raises(pc.ArgumentError, match="question 0 is a dict"):
         pc.ChoiceSet([{}])  # type: ignore[list-item]
-    with pytest.raises(pc.ArgumentError, match="not a list of texts"):
+    with pytest.raises(pc.ArgumentError, match="the choices .* must be a list"):
         pc.ChoiceItem("Which?", "ab", 0)  # type: ignore[arg-type]
 
 

@@ -112,6 +112,12 @@ def test_masks_come_back_from_every_notation(notation: str) -> None:
         assert pc.Mask.read(mask.write(notation, model="m"), notation, 5) == mask
 
 
+def test_a_file_that_is_not_there_is_not_taken_for_a_mask(tmp_path: Path) -> None:
+    for name in (str(tmp_path / "gone"), "gone.json"):
+        with pytest.raises(pc.FileError, match="gone.* cannot be read"):
+            pc.Mask.read(name, n_blocks=3)
+
+
 def test_notations_can_say_that_nothing_is_removed() -> None:
     for notation in set(NOTATIONS) - {"prune_layers"}:
         whole = pc.Mask.all(3)

@@ -95,7 +95,8 @@ def read_json_file(path: PathLike, parse: Callable[[Any], Result]) -> Result:
     try:
         found = parse_json(text)
     except FormatError as error:
-        raise FormatError(f"{file} is not JSON: {error}") from error
+        told = str(error).removeprefix("it is no JSON: ")
+        raise FormatError(f"{file} is not JSON: {told}") from error
     try:
         return parse(found)
     except (FormatError, UnsupportedError) as error:

@@ -100,7 +100,10 @@ def _told(error: BaseException) -> tuple[str, int]:
     """The sentence for what ended a command, and the exit code."""
     if isinstance(error, (KeyboardInterrupt, typer.Abort, Cancelled)):
         return "cancelled", EXIT_CANCELLED
-    if isinstance(error, (Error, OSError, ImportError)):
+    if isinstance(error, OSError) and not isinstance(error, Error):
+        what = error.filename or "the output"
+        return f"{what}: {error.strerror or error}", EXIT_BAD_INPUT
+    if isinstance(error, (Error, ImportError)):
         is_fault = isinstance(error, InternalError)
         return str(error), EXIT_FAULT if is_fault else EXIT_BAD_INPUT
     if isinstance(error, _ClickException):

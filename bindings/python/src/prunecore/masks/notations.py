@@ -48,6 +48,8 @@ Made = TypeVar("Made", bound=HasBlocks)
 _LINES = {"none": (1, 1), "attn": (0, 1), "mlp": (1, 0), "attn+mlp": (0, 0)}
 _KINDS = {"mha": 0, "mlp": 1}
 _SKIPS = {"attention": 0, "mlp": 1}
+_PATH = re.compile(r"/|\.[A-Za-z]{2,5}$")
+"""What a name of a file has, and no mask in one line."""
 _BLOCK_PARTS = ("attention", "ffn")
 _KEYS = {
     "block_configs": "block_configs",
@@ -172,7 +174,8 @@ def _text(source: str | os.PathLike[str]) -> tuple[str, str]:
     if isinstance(source, str):
         text = given_text("the mask", source).removeprefix("\ufeff")
         is_text = "\n" in text or text.lstrip()[:1] in ("{", "[", "") or "\0" in text
-        if is_text or len(text) > 4096 or not os.path.isfile(os.path.expanduser(text)):
+        is_path = _PATH.search(text) or os.path.isfile(os.path.expanduser(text[:4096]))
+        if is_text or not is_path:
             return text, "the text"
     file = as_path(source, "the mask")
     return read_text(file), str(file)
