@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -141,3 +142,24 @@ def test_progress_is_shown_on_a_terminal_only_and_keeps_json_clean(files: Path) 
     output, shown = on_terminal(files, arguments)
     assert json.loads(output)["metrics"].keys() == set(pc.METRICS)
     assert b"%" in shown
+
+
+def test_output_bears_what_the_terminal_lacks(tales_dir: Path, tmp_path: Path) -> None:
+    named = tmp_path / "é模[b]:smile:"
+    named.symlink_to(tales_dir)
+    command = [sys.executable, "-m", "prunecore", "info"]
+    for encoding in ("ascii", "latin-1", "cp1252"):
+        done = subprocess.run(
+            [*command, str(named)],
+            capture_output=True,
+            env={**os.environ, "PYTHONIOENCODING": encoding, "COLUMNS": "300"},
+            check=False,
+        )
+        assert done.returncode == 0 and done.stderr == b""
+        assert b"?[b]:smile:" in done.stdout  # a name is no markup
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [*command, str(tales_dir)], stdout=full, stderr=subprocess.PIPE, check=False
+        )
+    assert done.returncode == 2
+    assert done.stderr == b"prunecore: the output: No space left on device\n"

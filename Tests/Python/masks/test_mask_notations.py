@@ -112,6 +112,12 @@ def test_masks_come_back_from_every_notation(notation: str) -> None:
         assert pc.Mask.read(mask.write(notation, model="m"), notation, 5) == mask
 
 
+def test_a_file_that_is_not_there_is_not_taken_for_a_mask(tmp_path: Path) -> None:
+    for name in (str(tmp_path / "gone"), "gone.json"):
+        with pytest.raises(pc.FileError, match="gone.* cannot be read"):
+            pc.Mask.read(name, n_blocks=3)
+
+
 def test_notations_can_say_that_nothing_is_removed() -> None:
     for notation in set(NOTATIONS) - {"prune_layers"}:
         whole = pc.Mask.all(3)
@@ -127,7 +133,7 @@ def test_notations_can_say_that_nothing_is_removed() -> None:
         (EVOPRESS, "evopress", 5, pc.ArgumentError, "for 4 blocks, but n_blocks says 5"),
         (BLOCKPRUNER, "blockpruner", None, pc.ArgumentError, "give n_blocks"),
         (BLOCKPRUNER, "blockpruner", 20, pc.ArgumentError, "no block 26: .* 0 to 19"),
-        ('{"1": [["conv", 2]]}', "blockpruner", 4, pc.FormatError, "notation blockpruner"),
+        ('{"1": [["conv", 2]]}', "blockpruner", 4, pc.FormatError, "called .conv."),
         ("{}", "blockpruner", 4, pc.FormatError, "no list"),
         ("3,-1", "prune_layers", 8, pc.ArgumentError, "no block -1"),
         ("3,x", "prune_layers", 8, pc.FormatError, "not in the notation prune_layers"),
@@ -136,7 +142,7 @@ def test_notations_can_say_that_nothing_is_removed() -> None:
         ('{"block_configs": [{"attention": {"replace_with_linear": true}, "ffn": {}}]}',
          "block_configs", None, pc.UnsupportedError, "replaced by a linear layer"),
         ('{"per_layer_config": {"1": {"skip": ["conv"]}}}', "per_layer_config", 3, pc.FormatError,
-         "not in the notation"),
+         "skip of layer 1"),
         (MERGEKIT, "mergekit", 30, pc.ArgumentError, "keeps layer 31, but the model has 30"),
         (MERGEKIT.replace("[29, 32]", "[20, 32]"), "mergekit", 32, pc.UnsupportedError, "repeated"),
         (MERGEKIT.replace("passthrough", "slerp"), "mergekit", 32, pc.UnsupportedError, "slerp"),
@@ -145,7 +151,7 @@ def test_notations_can_say_that_nothing_is_removed() -> None:
         ("what is this", None, 3, pc.FormatError, "looks like none of: prunecore, evopress"),
         ('{"a": 1}', None, 3, pc.FormatError, "the JSON looks like none of"),
         (EVOPRESS, "evo", None, pc.ArgumentError, "unknown notation 'evo'"),
-        (EVOPRESS, None, 0, pc.ArgumentError, "at least 1"),
+        (EVOPRESS, None, 0, pc.ArgumentError, "from 1 to 4096"),
     ],
 )  # fmt: skip
 def test_wrong_notations_are_refused_with_the_fault(
@@ -162,3 +168,48 @@ def test_files_and_models_that_are_missing(tmp_path: Path) -> None:
         pc.Mask.all(3).write("mergekit")
     with pytest.raises(pc.UnsupportedError, match="removes all blocks"):
         pc.Mask.remove(["block.0", "block.1"], 2).write("mergekit", model="m")
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "words"),
+    [
+        (MERGEKIT + "parameters: {scale: 0.5}\n", pc.UnsupportedError, "parameters"),
+        (MERGEKIT + "models: [{model: a}]\n", pc.UnsupportedError, "models"),
+        (MERGEKIT + "base_model: other/model\n", pc.UnsupportedError, "these are merged"),
+        (MERGEKIT + "dtype: float16\n", pc.FormatError, "said twice"),
+        (MERGEKIT.replace("[0, 21]", "[21, 0]"), pc.UnsupportedError, "negative or reversed"),
+        (MERGEKIT.replace("[0, 21]", "[-2, 21]"), pc.UnsupportedError, "negative or reversed"),
+        (MERGEKIT.replace("[0, 21]", "[0]"), pc.FormatError, "layer_range of slice 0"),
+        (MERGEKIT.replace("7b-hf", "7b-hf+lora"), pc.UnsupportedError, "LoRA"),
+        ("slices: [3]", pc.FormatError, "slice 0 has no sources"),
+        ("slices: [{sources: [{layer_range: [0, 1]}]}]", pc.FormatError, "names no model"),
+        ("3,7,3", pc.FormatError, "twice"),
+        ('{"drop_attn_list": [1, 1], "drop_mlp_list": []}', pc.FormatError, "twice"),
+        ('{"drop_attn_list": [-1]}', pc.ArgumentError, "no block -1"),
+        (
+            '{"drop_attn_list": [1], "per_layer_config": {"1": {"skip": ["mlp"]}}}',
+            pc.UnsupportedError,
+            "says per_layer_config, too",
+        ),
+        ('{"1": [["mha", 2]], "2": [["mha", 3], ["mlp", 3]]}', pc.UnsupportedError, "list 1"),
+        (PER_LAYER.replace('["attention"]', "true"), pc.FormatError, "skip of layer 8"),
+        (
+            PER_LAYER.replace('["attention", "mlp"]', '["mlp"]'),
+            pc.UnsupportedError,
+            "its own num_key_value_heads",
+        ),
+        (
+            '[{"attention": {}, "ffn": {"ffn_mult": 2}}, '
+            '{"attention": {}, "ffn": {"ffn_mult": 1}}]',
+            pc.UnsupportedError,
+            "ffn_mult of the ffn of block 1",
+        ),
+        ('[{"attention": {}}]', pc.FormatError, "does not say its ffn"),
+        ('{"num_hidden_layers": 1500000000, "drop_attn_list": [1]}', pc.FormatError, "to 4096"),
+    ],
+)
+def test_what_a_mask_cannot_say_is_refused_by_name(
+    text: str, kind: type[pc.Error], words: str
+) -> None:
+    with pytest.raises(kind, match=words):
+        pc.Mask.read(text, n_blocks=32)

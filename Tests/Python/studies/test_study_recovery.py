@@ -8,7 +8,8 @@ from pathlib import Path
 import prunecore as pc
 import pytest
 from prunecore.cli.recovery_tables import study_markdown
-from prunecore.data.text import documents, load_tokenizer, tokenize
+from prunecore.data.documents import documents
+from prunecore.data.text import load_tokenizer, tokenize
 from prunecore.data.text_split import split_by_document
 from prunecore.plots import recovery_losses
 from prunecore.studies.study_recovery import METHODS

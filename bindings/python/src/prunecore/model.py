@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from prunecore._native.library import lib
 from prunecore._native.names.tables import Compute, Weights
+from prunecore.data.verbs import verb
 from prunecore.export.export import export as _export
 from prunecore.export.verify import verify_export as _verify_export
 from prunecore.generation.generate import generate as _generate
@@ -65,26 +66,26 @@ class Model(OpenModel):
     """
 
     # Each is documented where it is defined.
-    score = _score
-    statistics = _statistics
-    curve = _curve
-    evaluate = _evaluate
-    evaluate_masks = _evaluate_masks
-    evaluate_choices = _evaluate_choices
-    damages = _damages
-    token_times = _token_times
-    token_losses = _token_losses
-    logits = _logits
-    hidden_states = _hidden_states
-    vjp = _vjp
-    gradient = _gradient
-    shapley = _shapley
-    search = _search
-    recover = _recover
-    generate = _generate
-    generate_calibration = _generate_calibration
-    export = _export
-    verify_export = _verify_export
+    score = verb(_score)
+    statistics = verb(_statistics)
+    curve = verb(_curve)
+    evaluate = verb(_evaluate)
+    evaluate_masks = verb(_evaluate_masks)
+    evaluate_choices = verb(_evaluate_choices)
+    damages = verb(_damages)
+    token_times = verb(_token_times)
+    token_losses = verb(_token_losses)
+    logits = verb(_logits)
+    hidden_states = verb(_hidden_states)
+    vjp = verb(_vjp)
+    gradient = verb(_gradient)
+    shapley = verb(_shapley)
+    search = verb(_search)
+    recover = verb(_recover)
+    generate = verb(_generate)
+    generate_calibration = verb(_generate_calibration)
+    export = verb(_export)
+    verify_export = verb(_verify_export)
 
     def _recovered(self, adapters: Adapters) -> RecoveredModel:
         return RecoveredModel(self, adapters)

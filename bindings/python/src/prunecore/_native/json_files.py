@@ -9,7 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
-from prunecore.errors import FileError, FormatError, UnsupportedError
+from prunecore._native.paths import PathLike, as_path, shown
+from prunecore._native.reading import parse_json, read_text
+from prunecore.errors import FormatError, OutOfMemoryError, UnsupportedError
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -42,7 +44,7 @@ class LoadedResult(SavedResult):
         raise NotImplementedError
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Self:
+    def load(cls, path: PathLike) -> Self:
         """Reads a result from a file that `save` wrote."""
         return read_json_file(path, cls.from_dict)
 
@@ -70,25 +72,64 @@ def check_format(record: Any, name: str, noun: str, saved: str) -> None:
         raise FormatError(f'no {noun}: "format" is not "{name}"')
     if record.get("version") != 1:
         raise UnsupportedError(
-            f"{saved} of version {record.get('version')}, but this version reads only 1"
+            f"{saved} of version {shown(record.get('version'))}, but this version reads only 1"
         )
 
 
-def read_json_file(path: str | os.PathLike[str], parse: Callable[[Any], Result]) -> Result:
+def read_json_file(path: PathLike, parse: Callable[[Any], Result]) -> Result:
     """What `parse` makes of the JSON in a file.
 
     Raises
     ------
+    ArgumentError
+        The path is none.
     FileError
         The file is missing or unreadable.
     FormatError, UnsupportedError
         It is not JSON; or what `parse` says, with the file's name before it.
+    OutOfMemoryError
+        It does not fit into memory.
     """
+    file = as_path(path)
+    text = read_text(file)
     try:
-        return parse(json.loads(Path(path).read_text(encoding="utf-8")))
-    except OSError as error:
-        raise FileError(f"{path} cannot be read: {error.strerror or error}") from error
+        found = parse_json(text)
+    except FormatError as error:
+        told = str(error).removeprefix("it is no JSON: ")
+        raise FormatError(f"{file} is not JSON: {told}") from error
+    try:
+        return parse(found)
     except (FormatError, UnsupportedError) as error:
-        raise type(error)(f"{path} holds {error}") from error
-    except (ValueError, RecursionError) as error:
-        raise FormatError(f"{path} is not JSON: {error}") from error
+        raise type(error)(f"{file} holds {error}") from error
+    except MemoryError as error:
+        raise OutOfMemoryError(f"{file} holds more than fits into memory") from error
+    except DAMAGE as error:
+        raise FormatError(f"{file} is damaged: {reason(error)}") from error
+
+
+DAMAGE = (
+    KeyError,
+    TypeError,
+    ValueError,
+    AttributeError,
+    OverflowError,
+    IndexError,
+    RecursionError,
+)
+"""What reading a JSON value fails with where it is not what was written."""
+
+
+def reason(error: BaseException) -> str:
+    """What is wrong with a record, from one of `DAMAGE`."""
+    if isinstance(error, KeyError):
+        return f"the field {error} is missing"
+    return str(error) or type(error).__name__
+
+
+def whole_number(record: Any, name: str, least: int = 0, most: int = 2**63 - 1) -> int:
+    """A whole number of a record. Raises `FormatError` if it is none, or out of its range."""
+    found = record[name]
+    if not isinstance(found, int) or isinstance(found, bool) or not least <= found <= most:
+        bound = f"of at least {least}" if most == 2**63 - 1 else f"from {least} to {most}"
+        raise FormatError(f'"{name}" is {shown(found)}, but must be a whole number {bound}')
+    return found

@@ -10,6 +10,7 @@ import math
 import operator
 from typing import Any
 
+from prunecore._native.paths import shown
 from prunecore.errors import ArgumentError
 
 _LARGEST = 2**63 - 1
@@ -20,10 +21,10 @@ def checked_count(name: str, value: Any, least: int = 1, most: int = _LARGEST) -
     try:
         number = operator.index(value)
     except TypeError as error:
-        raise ArgumentError(f"{name} is {value!r}, but must be a whole number") from error
+        raise ArgumentError(f"{name} is {shown(value)}, but must be a whole number") from error
     if not least <= number <= most:
         bound = f"at least {least}" if most == _LARGEST else f"from {least} to {most}"
-        raise ArgumentError(f"{name} is {number}, but must be {bound}")
+        raise ArgumentError(f"{name} is {shown(number)}, but must be {bound}")
     return number
 
 
@@ -36,8 +37,8 @@ def checked_positive(name: str, value: Any, below: float = math.inf) -> float:
     """A number above 0 and below `below`."""
     try:
         number = float(value)
-    except (TypeError, ValueError) as error:
-        raise ArgumentError(f"{name} is {value!r}, but must be a number") from error
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ArgumentError(f"{name} is {shown(value)}, but must be a number") from error
     if not 0 < number < below:
         bound = "a number above 0" if below == math.inf else f"above 0 and below {below:g}"
         raise ArgumentError(f"{name} is {number:g}, but must be {bound}")

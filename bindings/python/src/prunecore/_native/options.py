@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 from prunecore._native.library import new_struct
 from prunecore._native.names.choice import Choice
 from prunecore._native.numbers import checked_count, checked_positive
+from prunecore._native.paths import shown
 from prunecore.errors import ArgumentError
 
 
@@ -92,7 +93,11 @@ class Options:
         option, value = self.OPTIONS[name], getattr(self, name)
         if option.group is not None:
             return option.group.value(self.normal(name))
-        if value is None or (name in self.ZEROS and value == 0):
+        if value is None:
+            return 0
+        if hasattr(value, "ndim") and value.ndim > 0:
+            raise ArgumentError(f"{name} is {shown(value)}, but must be a number")
+        if name in self.ZEROS and value == 0:
             return 0
         if (option.given_as, value) in (("auto", "auto"), ("inf", math.inf)):
             return -1

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from prunecore._native.library import LIBRARY_PATH, _check, lib, new_struct, text
-from prunecore.errors import ArgumentError
+from prunecore._native.numbers import checked_count
 
 
 @dataclass(frozen=True)
@@ -80,6 +80,4 @@ def set_threads(n: int) -> None:
     ArgumentError
         `n` is negative or above 1024.
     """
-    if not -(2**31) <= n < 2**31:
-        raise ArgumentError(f"threads is {n}, but must be from 0 to 1024")
-    _check(lib.prune_threads_set(n))
+    _check(lib.prune_threads_set(checked_count("threads", n, 0, 1024)))

@@ -7,6 +7,8 @@ Exit code 0 is success; 2 is bad input, with one sentence on standard error; 130
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
 from collections.abc import Sequence
 from typing import Annotated
@@ -83,19 +85,46 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given == ["--version"]:  # a command is not needed for it
         print(prunecore.__version__)
         return 0
+    _bear_any_text()
     try:
         code = get_command(app).main(given, prog_name="prunecore", standalone_mode=False)
         if code == EXIT_CANCELLED:  # newer versions of typer turn Ctrl-C into this
             raise KeyboardInterrupt
+        sys.stdout.flush()  # a full disk shows here, not when the process has ended
         return code if isinstance(code, int) else 0
-    except (KeyboardInterrupt, typer.Abort, Cancelled):
-        return _fail("cancelled", EXIT_CANCELLED)
-    except InternalError as error:
-        return _fail(str(error), EXIT_FAULT)
-    except (Error, OSError) as error:
-        return _fail(str(error), EXIT_BAD_INPUT)
-    except _ClickException as error:
-        return _fail(error.format_message(), EXIT_BAD_INPUT)  # type: ignore[attr-defined]
+    except (KeyboardInterrupt, Exception) as error:
+        return _fail(*_told(error))
+
+
+def _told(error: BaseException) -> tuple[str, int]:
+    """The sentence for what ended a command, and the exit code."""
+    if isinstance(error, (KeyboardInterrupt, typer.Abort, Cancelled)):
+        return "cancelled", EXIT_CANCELLED
+    if isinstance(error, OSError) and not isinstance(error, Error):
+        what = error.filename or "the output"
+        return f"{what}: {error.strerror or error}", EXIT_BAD_INPUT
+    if isinstance(error, (Error, ImportError)):
+        is_fault = isinstance(error, InternalError)
+        return str(error), EXIT_FAULT if is_fault else EXIT_BAD_INPUT
+    if isinstance(error, _ClickException):
+        return str(error.format_message()), EXIT_BAD_INPUT  # type: ignore[attr-defined]
+    if isinstance(error, (MemoryError, RecursionError)):
+        short = isinstance(error, MemoryError)
+        said = "there is not enough memory" if short else "an input is nested too deep"
+        return said, EXIT_BAD_INPUT
+    kind = type(error).__name__
+    return f"a fault of PruneCore itself, please report it: {kind}: {error}", EXIT_FAULT
+
+
+def _bear_any_text() -> None:
+    """Makes the outputs write "?" for what their encoding lacks; a closed one takes all."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+        elif getattr(stream, "errors", "") in ("strict", "surrogateescape"):
+            with contextlib.suppress(AttributeError, ValueError):  # not a stream of the system
+                stream.reconfigure(errors="replace")
 
 
 def _fail(sentence: str, code: int) -> int:

@@ -22,7 +22,8 @@ from prunecore.cli.options import (
     read_mask,
 )
 from prunecore.cli.output import Output, count, make_folder, wrote
-from prunecore.data.text import documents, load_tokenizer
+from prunecore.data.documents import documents
+from prunecore.data.text import load_tokenizer
 from prunecore.errors import ArgumentError
 from prunecore.generation.generate import GenerateOptions
 from prunecore.generation.generation import GeneratedToken, Generation

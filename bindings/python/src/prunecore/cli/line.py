@@ -61,7 +61,7 @@ class Line:
             return
         if self._progress is None:
             self._progress = Progress(
-                TextColumn("{task.description}"),
+                TextColumn("{task.description}", markup=False),
                 *self._columns(),
                 console=Console(stderr=True),
                 transient=True,

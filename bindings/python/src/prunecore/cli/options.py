@@ -23,7 +23,10 @@ from prunecore.masks.mask import Mask
 from prunecore.model import Model
 from prunecore.recovery.adapters import Adapters
 
-FILES = "Text (.txt; .jsonl with a field text) or token ids (.npy). May be given several times."
+FILES = (
+    "Text (.txt; .jsonl or .json with a field text) or token ids (.npy). May be given several "
+    "times."
+)
 
 ModelArgument = Annotated[
     Path, typer.Argument(metavar="MODEL", help="Directory of a Hugging Face model.")
@@ -181,7 +184,7 @@ class Sequences(FlagGroup):
             "--seed",
             metavar="N",
             help="Draw the sequences of --limit at random with this seed. Default: the first ones "
-            "are used.",
+            "of each file or subject, all alike.",
         ),
     ] = None
 
@@ -265,7 +268,8 @@ class RunOn(Measured):
             "--seed",
             metavar="N",
             help="Seed of all random choices: which sequences --limit takes (without a seed, the "
-            "first ones), and which masks the run tries (without a seed, as with 0).",
+            "first ones of each file or subject, all alike), and which masks the run tries "
+            "(without a seed, as with 0).",
         ),
     ] = None
 

@@ -27,7 +27,8 @@ class Output:
 
     def __init__(self, as_json: bool) -> None:
         self._as_json = as_json
-        self._console = Console(highlight=False)
+        # Names of files and generated text are no markup.
+        self._console = Console(highlight=False, markup=False, emoji=False)
 
     def result(self, record: dict[str, Any], *parts: RenderableType) -> None:
         """Prints the result: `record` as JSON, or else `parts`."""

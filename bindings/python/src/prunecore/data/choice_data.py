@@ -10,8 +10,12 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from prunecore._native.given import listed
 from prunecore._native.library import ffi, lib, new_struct
-from prunecore.data.data import Data, Tokens, as_tokens
+from prunecore._native.numbers import checked_count
+from prunecore._native.paths import shown
+from prunecore.data.data import Data
+from prunecore.data.token_rows import Tokens, as_tokens, checked_indices, checked_slice
 from prunecore.errors import ArgumentError, DataError
 
 ChoiceScore = Literal["sum", "mean"]
@@ -61,29 +65,38 @@ class ChoiceData(Data):
         shots: Sequence[int] | None = None,
         scoring: str | None = None,
     ) -> None:
-        if score not in ("sum", "mean"):
-            raise ArgumentError(f"score is '{score}', but must be sum or mean")
+        if str(score) not in ("sum", "mean"):
+            raise ArgumentError(f"score is {shown(score)}, but must be sum or mean")
+        contexts, candidates = listed("contexts", contexts), listed("candidates", candidates)
+        answers = listed("answers", answers)
         count = len(contexts)
-        subjects = [""] * count if subjects is None else list(subjects)
-        shots = [0] * count if shots is None else list(shots)
-        for name, given in (
-            ("candidates", candidates),
-            ("answers", answers),
-            ("subjects", subjects),
-            ("shots", shots),
-        ):
-            if len(given) != count:
-                raise ArgumentError(f"there are {count} contexts, but {len(given)} {name}")
+        subjects = [""] * count if subjects is None else listed("subjects", subjects)
+        shots = [0] * count if shots is None else listed("shots", shots)
+        counts = {
+            "candidates": len(candidates),
+            "answers": len(answers),
+            "subjects": len(subjects),
+            "shots": len(shots),
+        }
+        for name, number in counts.items():
+            if number != count:
+                raise ArgumentError(f"there are {count} contexts, but {number} {name}")
         if count == 0:
             raise DataError("there are no multiple-choice questions")
         self._score: ChoiceScore = score
         self._scoring = score if scoring is None else str(scoring)
         self._subjects = tuple(str(subject) for subject in subjects)
-        self._shots = tuple(int(shot) for shot in shots)
-        self._answers = tuple(int(answer) for answer in answers)
+        self._shots = tuple(checked_count("shots", shot, 0) for shot in shots)
+        self._answers = tuple(
+            checked_count(f"question {i}: the answer", answer, 0)
+            for i, answer in enumerate(answers)
+        )
         self._contexts = tuple(_row(f"question {i}", row) for i, row in enumerate(contexts))
         self._candidates = tuple(
-            tuple(_row(f"question {i}, candidate {j}", row) for j, row in enumerate(rows))
+            tuple(
+                _row(f"question {i}, candidate {j}", row)
+                for j, row in enumerate(listed(f"candidates of question {i}", rows))
+            )
             for i, rows in enumerate(candidates)
         )
         for index, (rows, answer) in enumerate(zip(self._candidates, self._answers, strict=True)):
@@ -193,13 +206,11 @@ class ChoiceData(Data):
 
     def __getitem__(self, part: slice) -> ChoiceData:
         """Some of the questions, as data of their own: `data[:16]`."""
-        if not isinstance(part, slice):
-            raise TypeError("data is cut with a slice, such as data[:16]")
-        return self.select(range(*part.indices(self.n_items)))
+        return self.select(checked_slice(part, self.n_items))
 
     def select(self, indices: Iterable[int]) -> ChoiceData:
         """The questions with these indices, in this order, as data of their own."""
-        chosen = list(indices)
+        chosen = checked_indices(indices, self.n_items)
         return ChoiceData(
             [self._contexts[i] for i in chosen],
             [self._candidates[i] for i in chosen],

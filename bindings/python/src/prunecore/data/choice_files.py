@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from prunecore._native.paths import PathLike, as_path
+from prunecore._native.reading import given_text, parse_json, read_text
 from prunecore.data.choice_item import ChoiceItem
 from prunecore.errors import ArgumentError, FileError, FormatError
 
@@ -18,12 +19,11 @@ LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 """Names of the choices, in their order."""
 
 
-def read(
-    path: str | os.PathLike[str], split: str = "test"
-) -> tuple[list[ChoiceItem], list[ChoiceItem]]:
+def read(path: PathLike, split: str = "test") -> tuple[list[ChoiceItem], list[ChoiceItem]]:
     """Questions, and examples if there are any beside them: see `ChoiceSet.load`."""
-    source = Path(path)
-    if source.is_dir():
+    source = as_path(path, "the questions")
+    given_text("split", split)
+    if os.path.isdir(source):
         return _read_mmlu(source, split)
     items = list(_csv(source) if source.suffix.lower() == ".csv" else _jsonl(source))
     if not items:
@@ -32,8 +32,8 @@ def read(
 
 
 def _read_mmlu(directory: Path, split: str) -> tuple[list[ChoiceItem], list[ChoiceItem]]:
-    root = directory if (directory / split).is_dir() else directory / "data"
-    files = sorted((root / split).glob(f"*_{split}.csv"))
+    root = directory if os.path.isdir(directory / split) else directory / "data"
+    files = sorted((root / split).glob(f"*_{split}.csv")) if os.path.isdir(root / split) else []
     if not files:
         raise FileError(
             f"{directory} is not an MMLU directory: it lacks {split}/<subject>_{split}.csv; "
@@ -46,19 +46,10 @@ def _read_mmlu(directory: Path, split: str) -> tuple[list[ChoiceItem], list[Choi
     )
 
 
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise FileError(f"{path} cannot be read: {error.strerror or error}") from error
-    except UnicodeDecodeError as error:
-        raise FormatError(f"{path} is not UTF-8 text: {error.reason} at {error.start}") from error
-
-
 def _csv(path: Path) -> Iterator[ChoiceItem]:
     subject, _, split = path.stem.rpartition("_")
     subject = subject if split in ("dev", "val", "test") else ""
-    reader = csv.reader(io.StringIO(_text(path)), strict=True)
+    reader = csv.reader(io.StringIO(read_text(path)), strict=True)
     while True:
         try:
             row = next(reader, None)
@@ -84,14 +75,26 @@ def _from_row(row: list[str], subject: str) -> ChoiceItem:
 
 
 def _jsonl(path: Path) -> Iterator[ChoiceItem]:
-    for number, line in enumerate(_text(path).split("\n"), start=1):
+    content = read_text(path)
+    if path.suffix.lower() == ".json" and content.lstrip()[:1] == "[":
+        try:
+            entries = parse_json(content)
+        except FormatError as error:
+            raise FormatError(f"{path}: {error}") from error
+        for number, entry in enumerate(entries):
+            try:
+                yield _from_record(entry)
+            except ArgumentError as error:
+                raise FormatError(f"{path}, entry {number}: {error}") from error
+        return
+    for number, line in enumerate(content.split("\n"), start=1):
         if not line.strip():
             continue
         try:
-            yield _from_record(json.loads(line))
+            yield _from_record(parse_json(line))
         except ArgumentError as error:
             raise FormatError(f"{path}, line {number}: {error}") from error
-        except (ValueError, RecursionError) as error:
+        except FormatError as error:
             raise FormatError(f"{path}, line {number}: no JSON: {error}") from error
 
 

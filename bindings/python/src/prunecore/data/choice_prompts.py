@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from typing import TYPE_CHECKING
 
+from prunecore._native.numbers import checked_count
+from prunecore._native.paths import shown
 from prunecore.data.choice_data import ChoiceData
 from prunecore.data.choice_files import LETTERS
 from prunecore.data.choice_item import ChoiceItem
@@ -23,7 +25,7 @@ from prunecore.opened import OpenModel
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-    from prunecore.data.paths import PathLike
+    from prunecore._native.paths import PathLike
     from prunecore.data.text import TokenizerSource
 
 SCORINGS = ("letter", "sum", "mean")
@@ -80,17 +82,16 @@ def encode(
     max_tokens: int | None = None,
 ) -> ChoiceData:
     """Turns questions into data: see `Data.from_choices`."""
-    if scoring not in SCORINGS:
-        raise ArgumentError(f"scoring is '{scoring}', but must be {', '.join(SCORINGS)}")
-    if shots < 0:
-        raise ArgumentError(f"shots is {shots}, but must not be negative")
+    if str(scoring) not in SCORINGS:
+        raise ArgumentError(f"scoring is {shown(scoring)}, but must be {', '.join(SCORINGS)}")
+    shots = checked_count("shots", shots, 0)
     longest = _longest(tokenizer, max_tokens)
     if isinstance(items, (str, os.PathLike)):
         items = ChoiceSet.load(items)
     questions = items if isinstance(items, ChoiceSet) else ChoiceSet(items)
     questions = questions.draw(limit, seed)
     split = _splitter(load_tokenizer(tokenizer), scoring)
-    contexts, candidates, shown = [], [], []
+    contexts, candidates, solved = [], [], []
     for number, item in enumerate(questions):
         if scoring == "letter" and len(item.choices) > len(LETTERS):
             raise ArgumentError(
@@ -105,23 +106,21 @@ def encode(
             context, rows = split(item, examples)
         contexts.append(context)
         candidates.append(rows)
-        shown.append(len(examples))
+        solved.append(len(examples))
     return ChoiceData(
         contexts,
         candidates,
         [item.answer for item in questions],
         "mean" if scoring == "mean" else "sum",
         subjects=[item.subject for item in questions],
-        shots=shown,
+        shots=solved,
         scoring=scoring,
     )
 
 
 def _longest(tokenizer: TokenizerSource, max_tokens: int | None) -> int:
     if max_tokens is not None:
-        if max_tokens < 1:
-            raise ArgumentError(f"max_tokens is {max_tokens}, but must be at least 1")
-        return max_tokens
+        return checked_count("max_tokens", max_tokens)
     if isinstance(tokenizer, OpenModel):
         return min(MAX_TOKENS, tokenizer.shape.context_length)
     return MAX_TOKENS

@@ -6,10 +6,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import overload
 
+from prunecore._native.given import listed
+from prunecore._native.numbers import checked_count
+from prunecore._native.paths import PathLike
 from prunecore.data.choice_files import read
 from prunecore.data.choice_item import ChoiceItem
 from prunecore.data.draw import chosen_indices
-from prunecore.data.paths import PathLike
 from prunecore.errors import ArgumentError
 
 
@@ -28,7 +30,7 @@ class ChoiceSet:
         self, items: Iterable[ChoiceItem], examples: Iterable[ChoiceItem] | None = None
     ) -> None:
         self._items = _checked(items)
-        self._examples = _checked(examples or ())
+        self._examples = _checked(() if examples is None else examples)
         if not self._items:
             raise ArgumentError("there are no multiple-choice questions")
         self._by_subject: dict[str, list[ChoiceItem]] = {}
@@ -44,7 +46,8 @@ class ChoiceSet:
         Parameters
         ----------
         path : path
-            `.jsonl`: one object per line with `question`, `choices` (a list of texts), `answer`
+            `.jsonl` or `.json`: one object per line, or a list of them, with
+            `question`, `choices` (a list of texts), `answer`
             (index from 0, or letter, or the text of the right choice) and, if wanted, `subject`.
             `query` and `gold` are taken for `question` and `answer`, too. `.csv`: rows of question,
             choices and answer letter without a heading, as in MMLU. A directory: MMLU's, with
@@ -92,7 +95,7 @@ class ChoiceSet:
         ArgumentError
             There are fewer.
         """
-        if count == 0:
+        if checked_count("shots", count, 0) == 0:
             return []
         known = self._by_subject.get(item.subject) or self._by_subject.get("", [])
         if len(known) < count:
@@ -108,9 +111,11 @@ class ChoiceSet:
         limit : int or None
             None = all.
         seed : int, optional
-            Given: drawn without replacement, in their order. Not given: the first ones.
+            Given: drawn without replacement, in their order. Not given: all subjects give alike,
+            each its first ones.
         """
-        indices = chosen_indices(len(self), limit, seed)
+        subjects = [item.subject for item in self._items]
+        indices = chosen_indices(len(self), limit, seed, subjects)
         return ChoiceSet([self._items[index] for index in indices], self._examples)
 
     def __len__(self) -> int:
@@ -126,9 +131,12 @@ class ChoiceSet:
     def __getitem__(self, part: slice) -> ChoiceSet: ...
 
     def __getitem__(self, part: int | slice) -> ChoiceItem | ChoiceSet:
-        if isinstance(part, slice):
-            return ChoiceSet(self._items[part], self._examples)
-        return self._items[part]
+        try:
+            if isinstance(part, slice):
+                return ChoiceSet(self._items[part], self._examples)
+            return self._items[part]
+        except (TypeError, ValueError, OverflowError) as error:
+            raise ArgumentError(f"questions are taken by number or slice: {error}") from error
 
     def __repr__(self) -> str:
         return (
@@ -138,7 +146,7 @@ class ChoiceSet:
 
 
 def _checked(items: Iterable[ChoiceItem]) -> tuple[ChoiceItem, ...]:
-    found = tuple(items)
+    found = tuple(listed("questions", items))
     for index, item in enumerate(found):
         if not isinstance(item, ChoiceItem):
             raise ArgumentError(f"question {index} is a {type(item).__name__}, not a ChoiceItem")

@@ -5,17 +5,34 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from prunecore._native.given import listed
 from prunecore._native.handle import Handle
 from prunecore._native.library import ffi, lib, new_struct
+from prunecore._native.paths import PathLike
+from prunecore._native.reading import given_text
+from prunecore.data.documents import documents
 from prunecore.data.draw import chosen_indices
-from prunecore.data.paths import PathLike, as_paths
-from prunecore.data.text import documents, load_tokenizer, load_tokens, pack, tokenize
+from prunecore.data.paths import as_paths
+from prunecore.data.text import (
+    files_of_sequences,
+    load_tokenizer,
+    load_tokens,
+    pack,
+    tokenize,
+)
+from prunecore.data.token_rows import (
+    Tokens,
+    as_tokens,
+    as_weights,
+    checked_indices,
+    checked_slice,
+    token_rows,
+)
 from prunecore.errors import ArgumentError, DataError
 
 if TYPE_CHECKING:
@@ -23,8 +40,6 @@ if TYPE_CHECKING:
     from prunecore.data.choice_item import ChoiceItem
     from prunecore.data.choice_set import ChoiceSet
     from prunecore.data.text import TokenizerSource
-
-Tokens = npt.NDArray[np.int32]
 
 
 class Data:
@@ -36,7 +51,9 @@ class Data:
     ----------
     sequences : sequence of sequences of int, or integer array
         Token ids >= 0, one entry per sequence, each of any length >= 1. Of a 2-D array every row is
-        a sequence; a 1-D array, or a plain list of numbers, is one sequence.
+        a sequence; a 1-D array, or a plain list of numbers, is one sequence. Tensors, pandas
+        Series, rows of datasets, and what tokenizers of transformers return (a mapping with
+        `input_ids`) are taken, too; padding that an `attention_mask` names is left out.
     token_weights : array of float, optional
         One per token, all sequences one after the other, or one array per sequence: how much the
         loss of predicting that token counts; finite, >= 0. Default: all 1. That of the first token
@@ -47,7 +64,7 @@ class Data:
     DataError
         There is no sequence, one is empty, an id is negative or beyond 32 bits, or a weight is bad.
     ArgumentError
-        The ids are not integers, or the weights are not one per token.
+        The ids are no whole numbers, a mask has holes, or the weights are not one per token.
     """
 
     def __init__(
@@ -56,13 +73,13 @@ class Data:
         token_weights: Any = None,
     ) -> None:
         self._sequences = tuple(
-            as_tokens(f"sequence {i}", row) for i, row in enumerate(_rows(sequences))
+            as_tokens(f"sequence {i}", row) for i, row in enumerate(token_rows(sequences))
         )
         self._lengths = np.array([len(row) for row in self._sequences], dtype=np.int64)
         self._ids = (
             np.concatenate(self._sequences) if self._sequences else np.empty(0, dtype=np.int32)
         )
-        self._weights = _as_weights(token_weights, self._lengths)
+        self._weights = as_weights(token_weights, self._lengths)
         self._handle = Handle("data", "prune_data", self._make, lib.prune_data_release)
 
     def _make(self, out: Any) -> int:
@@ -126,13 +143,11 @@ class Data:
 
     def __getitem__(self, part: slice) -> Data:
         """Some of the sequences, as data of their own: `data[:16]`."""
-        if not isinstance(part, slice):
-            raise TypeError("data is cut with a slice, such as data[:16]; see also data.sequences")
-        return self.select(range(*part.indices(self.n_sequences)))
+        return self.select(checked_slice(part, self.n_sequences))
 
     def select(self, indices: Iterable[int]) -> Data:
         """The sequences with these indices, in this order, as data of their own."""
-        chosen = list(indices)
+        chosen = checked_indices(indices, self.n_sequences)
         weights = None
         if self._weights is not None:
             parts = np.split(self._weights, np.cumsum(self._lengths)[:-1])
@@ -145,7 +160,10 @@ class Data:
 
         Multiple-choice data stay so if all parts are, and are scored alike.
         """
-        chosen = list(parts)
+        chosen = listed("parts", parts)
+        for part in chosen:
+            if not isinstance(part, Data):
+                raise ArgumentError(f"a {type(part).__name__} is among the parts, which are Data")
         kinds = {type(part) for part in chosen}
         kind = kinds.pop() if len(kinds) == 1 else Data
         return kind._joined(chosen)
@@ -187,8 +205,11 @@ class Data:
         Parameters
         ----------
         paths : path or sequence of paths
-            `.jsonl`: one JSON object per line, each a document in its field "text". Any other
-            suffix: the file is one document. Empty documents are left out.
+            `.jsonl`, `.ndjson`, `.jsonlines`: one JSON object per line, each a document in its
+            field "text". `.json`: the same, or a list of such objects or of texts. Any other
+            suffix: the file is one document, unless it holds JSON after all. Files may be packed
+            with gzip, bzip2 or xz. A byte-order mark says the encoding; else it is UTF-8. Empty
+            documents are left out.
         tokenizer : Model, path, or tokenizer
             A model or its directory, whose `tokenizer.json` is used; that file itself; or a
             tokenizer of the packages tokenizers or transformers (a fast one).
@@ -198,19 +219,63 @@ class Data:
             Sequences taken at most. Default: all.
         seed : int, optional
             Given: the sequences are drawn without replacement (`numpy.random.default_rng`), and
-            keep their order. Not given: the first ones are taken.
+            keep their order. Not given: all files give alike, each its first ones.
 
         Raises
         ------
         FileError
-            A file, or the tokenizer, is missing or unreadable.
+            A file, or the tokenizer, is missing or unreadable, or the path is a text itself.
         FormatError
-            A line is not a JSON object, or has no field "text".
+            A file is not text; a line is not a JSON object, or has no field "text".
         """
         encoder = load_tokenizer(tokenizer)
         files = as_paths(paths)
-        rows = (tokenize(encoder, text) for path in files for text in documents(path))
-        return cls(_draw(pack(rows, sequence_length), limit, seed, files))
+        texts = [[tokenize(encoder, text) for text in documents(path)] for path in files]
+        rows = pack([row for rows in texts for row in rows], sequence_length)
+        lengths = [[len(row) for row in rows] for rows in texts]
+        origins = files_of_sequences(lengths, len(rows), sequence_length)
+        return cls(_draw(rows, limit, seed, files, origins))
+
+    @classmethod
+    def from_texts(
+        cls,
+        texts: Iterable[str],
+        tokenizer: TokenizerSource,
+        sequence_length: int | None = 256,
+        *,
+        limit: int | None = None,
+        seed: int | None = None,
+    ) -> Data:
+        """Tokenises texts that a program holds itself: each is a document, as in `from_text`.
+
+        Parameters
+        ----------
+        texts : iterable of str
+            Documents; empty ones are left out.
+        tokenizer, sequence_length, limit, seed
+            As for `from_text`; without a seed, the first sequences are taken.
+
+        Raises
+        ------
+        ArgumentError
+            Something is no text, or holds half a surrogate pair.
+        DataError
+            There is no text.
+        FileError, FormatError
+            The tokenizer cannot be read.
+        """
+        if isinstance(texts, (str, bytes)) or not isinstance(texts, Iterable):
+            raise ArgumentError(
+                f"texts are one {type(texts).__name__}, but must be a list of texts, also of one"
+            )
+        given = [
+            given_text(f"text {number}", text) for number, text in enumerate(listed("texts", texts))
+        ]
+        encoder = load_tokenizer(tokenizer)
+        rows = pack((tokenize(encoder, text) for text in given if text.strip()), sequence_length)
+        if not rows:
+            raise DataError("there are no tokens in the texts")
+        return cls([rows[index] for index in chosen_indices(len(rows), limit, seed)])
 
     @classmethod
     def from_file(
@@ -236,11 +301,14 @@ class Data:
             return cls.from_text(list(files), tokenizer, sequence_length, limit=limit, seed=seed)
         if not all(binary):
             raise ArgumentError("files of token ids (.npy) and of text cannot be mixed")
-        rows: list[Tokens] = []
-        for path in files:
+        rows: list[Any] = []
+        origins: list[int] = []
+        for number, path in enumerate(files):
             tokens = load_tokens(path)
-            rows.extend(pack([tokens], sequence_length) if tokens.ndim == 1 else list(tokens))
-        return cls(_draw(rows, limit, seed, files))
+            found = pack([tokens], sequence_length) if tokens.ndim == 1 else list(tokens)
+            rows += found
+            origins += [number] * len(found)
+        return cls(_draw(rows, limit, seed, files, origins))
 
     @staticmethod
     def from_choices(
@@ -291,65 +359,13 @@ class Data:
 
 
 def _draw(
-    rows: list[Tokens], limit: int | None, seed: int | None, files: list[Path]
-) -> list[Tokens]:
+    rows: list[Any],
+    limit: int | None,
+    seed: int | None,
+    files: Sequence[Any],
+    origins: Sequence[int],
+) -> list[Any]:
+    """The sequences to take; `origins` says the file of each."""
     if not rows:
         raise DataError(f"there are no tokens in {', '.join(str(path) for path in files)}")
-    return [rows[index] for index in chosen_indices(len(rows), limit, seed)]
-
-
-def _rows(sequences: Any) -> list[Any]:
-    if isinstance(sequences, np.ndarray):
-        if sequences.ndim not in (1, 2):
-            raise ArgumentError(
-                f"token ids have {sequences.ndim} dimensions, but 1 or 2 are needed"
-            )
-        return [sequences] if sequences.ndim == 1 else list(sequences)
-    rows = list(sequences)
-    if rows and all(isinstance(row, (int, np.integer)) for row in rows):
-        return [rows]
-    return rows
-
-
-def as_tokens(name: str, row: Any) -> Tokens:
-    """Checks the token ids of one sequence; errors call it by `name`."""
-    try:
-        ids = np.asarray(row)
-    except (ValueError, OverflowError) as error:
-        raise ArgumentError(f"{name} is not a list of token ids: {error}") from error
-    if ids.size == 0:
-        ids = ids.astype(np.int64)
-    if ids.ndim != 1 or not np.issubdtype(ids.dtype, np.integer):
-        raise ArgumentError(
-            f"{name} must be a 1-D list of integers, but is {ids.ndim}-D of {ids.dtype}"
-        )
-    if ids.size and int(ids.max()) >= 2**31:
-        raise DataError(f"{name} holds the token id {int(ids.max())}, beyond 32 bits")
-    if ids.size and int(ids.min()) < 0:
-        raise DataError(f"{name} holds the negative token id {int(ids.min())}")
-    tokens: Tokens = np.array(ids, dtype=np.int32)
-    tokens.setflags(write=False)
-    return tokens
-
-
-def _as_weights(weights: Any, lengths: npt.NDArray[np.int64]) -> npt.NDArray[np.float32] | None:
-    if weights is None:
-        return None
-    try:
-        flat = np.asarray(weights, dtype=np.float32)
-        if flat.ndim > 1 and flat.shape != (len(lengths), lengths[0]):
-            raise ArgumentError("token weights must be as many as the tokens of each sequence")
-    except (ValueError, TypeError) as error:
-        if isinstance(error, ArgumentError):
-            raise
-        parts = [np.asarray(part, dtype=np.float32).reshape(-1) for part in weights]
-        if [len(part) for part in parts] != lengths.tolist():
-            raise ArgumentError(
-                "token weights must be as many as the tokens of each sequence"
-            ) from error
-        flat = np.concatenate(parts)
-    flat = np.array(flat.reshape(-1), dtype=np.float32)
-    if len(flat) != int(lengths.sum()):
-        raise ArgumentError(f"{len(flat)} token weights for {int(lengths.sum())} tokens")
-    flat.setflags(write=False)
-    return flat
+    return [rows[index] for index in chosen_indices(len(rows), limit, seed, origins)]

@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from prunecore.data.data import Data
-from prunecore.data.text import documents, load_tokenizer, pack, tokenize
+from prunecore.data.documents import documents
+from prunecore.data.paths import as_paths
+from prunecore.data.text import load_tokenizer, pack, tokenize
 from prunecore.errors import DataError
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def split_by_document(
     """
     encoder = load_tokenizer(tokenizer)
     parts: tuple[list[Data], list[Data]] = ([], [])
-    for path in map(Path, paths):
+    for path in as_paths(paths):
         rows = [tokenize(encoder, text) for text in documents(path)]
         if len(rows) < 2:
             raise DataError(

@@ -56,7 +56,7 @@ class ExportedDirectory:
             return cls(path, str(record["kind"]), mask, record)
         except OSError as error:
             raise FileError(f"{file} cannot be read: {error.strerror or error}") from error
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
+        except (LookupError, TypeError, ValueError, OverflowError, RecursionError) as error:
             raise FormatError(f"{file} is damaged: {error!r}") from error
 
     def damage(self) -> Iterator[str]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from prunecore._native import options_generated
+from prunecore._native.given import listed
 from prunecore._native.handle import Handle
 from prunecore._native.library import ffi, lib
 from prunecore._native.numbers import checked_count
@@ -218,9 +219,10 @@ def _configurations(model: OpenModel) -> Iterator[Mapping[str, Any]]:
 
 def _all_texts(prompts: Any) -> list[str] | None:
     """The prompts if they are texts; None if they are token ids."""
-    if isinstance(prompts, np.ndarray):
+    # Arrays and tensors, and what tokenizers return, which has names.
+    if isinstance(prompts, np.ndarray) or hasattr(prompts, "detach") or hasattr(prompts, "keys"):
         return None
-    rows = list(prompts)
+    rows = listed("prompts", prompts)
     count = sum(isinstance(row, str) for row in rows)
     if count not in (0, len(rows)):
         raise ArgumentError("prompts are texts or token ids, but not both")

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from prunecore._native.library import _check, ffi, lib, new_struct
 
 if TYPE_CHECKING:
-    from prunecore.data.data import Tokens
+    from prunecore.data.token_rows import Tokens
 
 _REASONS = {
     ffi.integer_const("PRUNE_END_STOP"): "stop",

@@ -13,8 +13,11 @@ import numpy.typing as npt
 
 from prunecore._native.draw import draw
 from prunecore._native.json_files import SavedResult
+from prunecore._native.numbers import checked_count
+from prunecore._native.paths import shown
 from prunecore._native.progress import ProgressFunction
 from prunecore.errors import ArgumentError
+from prunecore.importance.ranking import Ranking
 from prunecore.masks.mask import Mask
 from prunecore.measures.evaluate import evaluate_masks
 from prunecore.measures.evaluation import Evaluation
@@ -24,7 +27,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from prunecore.data.data import Data
-    from prunecore.importance.ranking import Ranking
     from prunecore.opened import OpenModel
 
 
@@ -127,12 +129,14 @@ def curve(
     only : {"attention", "feed_forward"}, optional
         Remove only this kind, from scores of sublayers.
     """
+    if not isinstance(scores, Ranking):
+        raise ArgumentError(f"scores are {shown(scores)}, but must be Scores or ShapleyScores")
     scores.check_model(self)
     name = scores.chosen_metric(metric)
     available = len(scores.order(name, only=only))
-    count = available if max_removed is None else max_removed
-    if not 0 <= count <= available:
-        raise ArgumentError(f"max_removed is {count}, but must be from 0 to {available}")
+    count = available
+    if max_removed is not None:
+        count = checked_count("max_removed", max_removed, 0, available)
     masks = tuple(scores.prune(n, name, only=only) for n in range(count + 1))
     evaluations = evaluate_masks(self, data, masks, batch_tokens=batch_tokens, progress=progress)
     return Curve(

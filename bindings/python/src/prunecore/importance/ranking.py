@@ -12,9 +12,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 import numpy.typing as npt
 
-from prunecore._native.json_files import LoadedResult, check_format
+from prunecore._native.given import mapped
+from prunecore._native.json_files import DAMAGE, LoadedResult, check_format, reason
+from prunecore._native.numbers import checked_count
 from prunecore.errors import ArgumentError, FormatError
 from prunecore.masks.mask import Mask
+from prunecore.masks.notations import MOST_BLOCKS
 
 if TYPE_CHECKING:
     from prunecore.masks.mask import MaskLike
@@ -36,8 +39,8 @@ class Ranking(LoadedResult, ABC):
     _provenance: dict[str, Any]
 
     def _describe(self, n_blocks: int, provenance: Mapping[str, Any] | None) -> None:
-        self._n_blocks = int(n_blocks)
-        self._provenance = copy.deepcopy(dict(provenance or {}))
+        self._n_blocks = checked_count("n_blocks", n_blocks, 1, MOST_BLOCKS)
+        self._provenance = copy.deepcopy(mapped("provenance", provenance))
 
     @property
     def n_blocks(self) -> int:
@@ -123,5 +126,5 @@ class Ranking(LoadedResult, ABC):
             raise FormatError(f"the scores lack the field {error}") from error
         except FormatError:
             raise
-        except (TypeError, ValueError, AttributeError) as error:
-            raise FormatError(f"the scores are damaged: {error}") from error
+        except DAMAGE as error:
+            raise FormatError(f"the scores are damaged: {reason(error)}") from error

@@ -11,12 +11,17 @@ import numpy as np
 import numpy.typing as npt
 
 from prunecore._native.draw import draw
+from prunecore._native.given import listed, mapped
+from prunecore._native.json_files import whole_number
 from prunecore._native.library import _check, ffi, lib
 from prunecore._native.names.tables import GRANULARITY, Granularity
 from prunecore._native.names.units import parse_only, sublayer_name, unit_count, unit_names
-from prunecore.errors import ArgumentError, FormatError
+from prunecore._native.numbers import checked_count
+from prunecore._native.paths import shown
+from prunecore.errors import ArgumentError
 from prunecore.importance.ranking import Ranking, Values
 from prunecore.masks.mask import Mask, as_keep
+from prunecore.masks.notations import MOST_BLOCKS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -58,8 +63,11 @@ class Scores(Ranking):
         self._mask = Mask.all(self._n_blocks) if keep is None else Mask(keep)
         units = unit_count(self._granularity, self._n_blocks)
         self._values: dict[str, Values] = {}
-        for name, row in values.items():
-            column = np.array(row, dtype=np.float64)
+        for name, row in mapped("values", values).items():
+            try:
+                column = np.array(row, dtype=np.float64)
+            except (TypeError, ValueError, OverflowError) as error:
+                raise ArgumentError(f"{name} is no list of numbers: {error}") from error
             if column.shape != (units,):
                 raise ArgumentError(f"{name} has shape {column.shape}, but there are {units} units")
             column.setflags(write=False)
@@ -107,10 +115,12 @@ class Scores(Ranking):
             if len(self._values) == 1:
                 return next(iter(self._values))
             raise ArgumentError(f"choose one of the metrics: {', '.join(self._values)}")
-        for name in (metric, metric.replace("-", "_")):
+        for name in (str(metric), str(metric).replace("-", "_")):
             if name in self._values:
                 return name
-        raise ArgumentError(f"there is no metric '{metric}' here, only {', '.join(self._values)}")
+        raise ArgumentError(
+            f"there is no metric {shown(metric)} here, only {', '.join(self._values)}"
+        )
 
     def removed_granularity(self, only: str | None = None) -> Granularity:
         """What `prune` and `order` remove with this `only`: the scores' granularity, or `only`."""
@@ -183,7 +193,7 @@ class Scores(Ranking):
             A score is NaN or infinite; the text names the unit.
         """
         name, granularity, values = self._selected(metric, only)
-        if not 0 <= n <= len(values):
+        if not 0 <= checked_count("n", n, -(2**63)) <= len(values):
             raise ArgumentError(f"{n} units cannot be removed: there are {len(values)}")
         start = self._mask.keep if mask is None else as_keep(mask, self._n_blocks)
         keep = np.array(start, dtype=np.uint8)
@@ -225,9 +235,7 @@ class Scores(Ranking):
             It is of another version.
         """
         with cls._reading(record):
-            n_blocks = record["n_blocks"]
-            if not isinstance(n_blocks, int) or isinstance(n_blocks, bool):
-                raise FormatError('"n_blocks" is not an integer')
+            n_blocks = whole_number(record, "n_blocks", 1, MOST_BLOCKS)
             mask = Mask.remove(record.get("removed", []), n_blocks)
             return cls(
                 dict(record["metrics"]),
@@ -255,9 +263,15 @@ class Scores(Ranking):
         metrics : sequence of str, optional
             Which metrics. Default: all.
         """
-        if kind not in ("importance", "heat_map"):
-            raise ArgumentError(f"kind is '{kind}', but must be importance or heat_map")
-        names = self.metrics if metrics is None else [self.chosen_metric(m) for m in metrics]
+        if str(kind) not in ("importance", "heat_map"):
+            raise ArgumentError(f"kind is {shown(kind)}, but must be importance or heat_map")
+        names = (
+            self.metrics
+            if metrics is None
+            else [self.chosen_metric(m) for m in listed("metrics", metrics)]
+        )
+        if not names:
+            raise ArgumentError("there is no metric to draw")
         return draw(kind, self, names, path=path)
 
 

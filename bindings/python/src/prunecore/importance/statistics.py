@@ -18,6 +18,7 @@ from prunecore._native.names.metric_facts import STATISTICS_METRICS
 from prunecore._native.names.metric_sets import metric_bits, parse_metrics
 from prunecore._native.names.tables import GRANULARITY
 from prunecore._native.names.units import unit_count
+from prunecore._native.numbers import checked_count
 from prunecore._native.options_generated import ScoreOptions, StatisticsOptions
 from prunecore._native.progress import ProgressFunction, Watch
 from prunecore.errors import ArgumentError, NonFiniteError
@@ -58,8 +59,7 @@ class Statistics(Owner):
         tokens: Literal["all", "last"] = "all",
         model: OpenModel | None = None,
     ) -> None:
-        if not 0 < n_blocks < 2**31:
-            raise ArgumentError(f"n_blocks is {n_blocks}, but must be at least 1")
+        n_blocks = checked_count("n_blocks", n_blocks, 1, 2**31 - 1)
         options = StatisticsOptions(tokens=tokens, windows=windows).new()
         self._n_blocks = int(n_blocks)
         self._model = model

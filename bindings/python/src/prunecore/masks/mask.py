@@ -6,6 +6,7 @@ from __future__ import annotations
 import copy
 import json
 import os
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -13,11 +14,14 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from prunecore._native.given import listed
 from prunecore._native.library import _check, ffi, lib
 from prunecore._native.names.units import sublayer_name
 from prunecore._native.numbers import checked_count
-from prunecore.errors import ArgumentError, FileError, FormatError, UnsupportedError
-from prunecore.masks.notations import read_mask, write_mask
+from prunecore._native.paths import as_path, shown
+from prunecore._native.reading import given_text, parse_json, read_text
+from prunecore.errors import ArgumentError, FormatError, UnsupportedError
+from prunecore.masks.notations import MOST_BLOCKS, read_mask, write_mask
 
 if TYPE_CHECKING:
     MaskLike: TypeAlias = "Mask | npt.ArrayLike"
@@ -48,18 +52,16 @@ class Mask:
     def __init__(self, keep: npt.ArrayLike, provenance: Mapping[str, Any] | None = None) -> None:
         self._keep = _as_bytes(keep)
         try:
-            self._provenance: dict[str, Any] = json.loads(
-                json.dumps(dict(provenance or {}), allow_nan=False)
-            )
-        except (TypeError, ValueError) as error:
+            text = json.dumps(dict(provenance or {}), allow_nan=False)
+            self._provenance: dict[str, Any] = parse_json(text)
+        except (TypeError, ValueError, OverflowError, RecursionError) as error:
             raise ArgumentError(f"provenance cannot be written as JSON: {error}") from error
 
     @classmethod
     def all(cls, n_blocks: int) -> Mask:
         """The mask that keeps everything."""
-        if n_blocks < 1:
-            raise ArgumentError(f"n_blocks is {n_blocks}, but must be at least 1")
-        return cls(np.ones(2 * n_blocks, dtype=np.uint8))
+        count = checked_count("n_blocks", n_blocks, 1, MOST_BLOCKS)
+        return cls(np.ones(2 * count, dtype=np.uint8))
 
     @classmethod
     def remove(
@@ -67,7 +69,7 @@ class Mask:
     ) -> Mask:
         """The mask that lacks these sublayers: "attn.3", "ffn.3", or "block.3" for both."""
         keep = cls.all(n_blocks).keep.copy()
-        for name in [names] if isinstance(names, str) else names:
+        for name in [names] if isinstance(names, str) else listed("names", names):
             keep[sublayer_indices(name, n_blocks)] = 0
         return cls(keep, provenance)
 
@@ -135,9 +137,9 @@ class Mask:
         FormatError
             The text is not a mask; it says what is wrong.
         """
-        if "\0" in text:
+        if "\0" in given_text("mask JSON", text):
             raise FormatError("mask JSON holds a NUL character")
-        encoded = text.encode()
+        encoded = text.removeprefix("\ufeff").encode()
         needed = ffi.new("size_t *")
         status = lib.prune_mask_from_json(encoded, ffi.NULL, 0, needed)
         if status != lib.PRUNE_ERR_BUFFER:
@@ -146,7 +148,7 @@ class Mask:
         out = ffi.from_buffer("uint8_t[]", keep)
         _check(lib.prune_mask_from_json(encoded, out, len(keep), needed))
         # The library has checked the text; it reads the mask alone.
-        return cls(keep, json.loads(text).get("provenance"))
+        return cls(keep, parse_json(text).get("provenance"))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the mask as JSON to a file."""
@@ -155,14 +157,12 @@ class Mask:
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Mask:
         """Reads a mask from a file that `save` wrote."""
+        file = as_path(path)
+        text = read_text(file)
         try:
-            return cls.from_json(Path(path).read_text(encoding="utf-8"))
-        except OSError as error:
-            raise FileError(f"{path} cannot be read: {error.strerror or error}") from error
-        except UnicodeDecodeError as error:
-            raise FormatError(f"{path} is not a mask: not UTF-8 text") from error
+            return cls.from_json(text)
         except (FormatError, UnsupportedError) as error:
-            raise type(error)(f"{path} cannot be read: {error}") from error
+            raise type(error)(f"{file} cannot be read: {error}") from error
 
     @classmethod
     def read(
@@ -218,7 +218,7 @@ def keep_pointer(keep: Keep | None) -> tuple[Any, int]:
 def _as_bytes(keep: npt.ArrayLike) -> Keep:
     try:
         values = np.asarray(keep)
-    except ValueError as error:
+    except Exception as error:  # what the caller's own class raises
         raise ArgumentError(f"a mask is an array of 0 and 1: {error}") from error
     if values.ndim != 1 or len(values) == 0 or len(values) % 2:
         raise ArgumentError(
@@ -234,8 +234,10 @@ def _as_bytes(keep: npt.ArrayLike) -> Keep:
 def sublayer_indices(name: str, n_blocks: int) -> list[int]:
     """Indices of the sublayers that a name stands for: one of "attn.3", two of "block.3"."""
     kind, _, number = str(name).partition(".")
-    if kind not in ("attn", "ffn", "block") or not (number.isascii() and number.isdigit()):
-        raise ArgumentError(f"unknown sublayer '{name}': names look like attn.3, ffn.3 and block.3")
+    if kind not in ("attn", "ffn", "block") or not re.fullmatch(r"[0-9]{1,9}", number):
+        raise ArgumentError(
+            f"unknown sublayer {shown(name)}: names look like attn.3, ffn.3 and block.3"
+        )
     block = int(number)
     if block >= n_blocks:
         raise ArgumentError(f"'{name}' is beyond the last block, {n_blocks - 1}")

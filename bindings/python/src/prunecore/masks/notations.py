@@ -16,15 +16,22 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from prunecore.errors import ArgumentError, Error, FileError, FormatError, UnsupportedError
+from prunecore._native.json_files import DAMAGE, reason, whole_number
+from prunecore._native.numbers import checked_count
+from prunecore._native.paths import as_path, shown
+from prunecore._native.reading import given_text, parse_json, read_text
+from prunecore.errors import ArgumentError, Error, FormatError, UnsupportedError
 from prunecore.masks import mergekit
+
+MOST_BLOCKS = 4096
+"""Blocks of the largest model that the library takes."""
 
 Keep: TypeAlias = npt.NDArray[np.uint8]
 
@@ -41,6 +48,17 @@ Made = TypeVar("Made", bound=HasBlocks)
 _LINES = {"none": (1, 1), "attn": (0, 1), "mlp": (1, 0), "attn+mlp": (0, 0)}
 _KINDS = {"mha": 0, "mlp": 1}
 _SKIPS = {"attention": 0, "mlp": 1}
+_PATH = re.compile(r"/|\.[A-Za-z]{2,5}$")
+"""What a name of a file has, and no mask in one line."""
+_BLOCK_PARTS = ("attention", "ffn")
+_KEYS = {
+    "block_configs": "block_configs",
+    "drop_attn_list": "llm_drop",
+    "drop_mlp_list": "llm_drop",
+    "per_layer_config": "per_layer_config",
+    "slices": "mergekit",
+}
+"""What a configuration calls its mask in each notation."""
 
 
 def read_mask(
@@ -78,15 +96,15 @@ def read_mask(
         The file cannot be read.
     """
     text, name = _text(source)
-    if n_blocks is not None and n_blocks < 1:
-        raise ArgumentError(f"n_blocks is {n_blocks}, but must be at least 1")
+    if n_blocks is not None:
+        n_blocks = checked_count("n_blocks", n_blocks, 1, MOST_BLOCKS)
     chosen = _known(notation) if notation is not None else guess(text)
     try:
         mask = native(text) if chosen == "prunecore" else made(_READERS[chosen](text, n_blocks))
     except Error as error:
         raise type(error)(f"{name}, read as {chosen}: {error}") from error
-    except (TypeError, ValueError, KeyError, AttributeError, RecursionError) as error:
-        raise FormatError(f"{name} is not in the notation {chosen}: {error!r}") from error
+    except DAMAGE as error:
+        raise FormatError(f"{name} is not in the notation {chosen}: {reason(error)}") from error
     if n_blocks is not None and mask.n_blocks != n_blocks:
         raise ArgumentError(f"{name} is for {mask.n_blocks} blocks, but n_blocks says {n_blocks}")
     return mask
@@ -115,6 +133,8 @@ def write_mask(keep: Keep, notation: str, *, native: str, model: str | None) -> 
     """
     if _known(notation) == "prunecore":
         return native
+    if model is not None:
+        given_text("model", model)
     return _WRITERS[notation](keep, model)
 
 
@@ -123,25 +143,18 @@ def guess(text: str) -> str:
     lines = text.split()
     if lines and all(line in _LINES for line in lines):
         return "evopress"
-    if lines and all(part.strip().isdigit() for part in text.strip().split(",")):
+    if lines and all(part.strip().isdecimal() for part in text.strip().split(",")):
         return "prune_layers"
     try:
-        found = json.loads(text)
-    except (ValueError, RecursionError):
+        found = parse_json(text)
+    except FormatError:
         if "slices:" in text:
             return "mergekit"
         raise FormatError(f"the text looks like none of: {', '.join(NOTATIONS)}") from None
     if isinstance(found, list):
         return "block_configs"
     if isinstance(found, dict):
-        keys = {
-            "format": "prunecore",
-            "block_configs": "block_configs",
-            "drop_attn_list": "llm_drop",
-            "drop_mlp_list": "llm_drop",
-            "per_layer_config": "per_layer_config",
-            "slices": "mergekit",
-        }
+        keys = {"format": "prunecore", **_KEYS}
         named = [notation for key, notation in keys.items() if key in found]
         if named:
             return named[0]
@@ -151,23 +164,21 @@ def guess(text: str) -> str:
 
 
 def _known(notation: str) -> str:
-    if notation not in NOTATIONS:
-        raise ArgumentError(f"unknown notation '{notation}': {', '.join(NOTATIONS)}")
+    if not isinstance(notation, str) or notation not in NOTATIONS:
+        raise ArgumentError(f"unknown notation {shown(notation)}: {', '.join(NOTATIONS)}")
     return notation
 
 
 def _text(source: str | os.PathLike[str]) -> tuple[str, str]:
     """The text of a source, and what to call it in errors."""
     if isinstance(source, str):
-        is_text = "\n" in source or source.lstrip()[:1] in ("{", "[", "")
-        if is_text or not Path(source).is_file():
-            return source, "the text"
-    try:
-        return Path(source).read_text(encoding="utf-8"), str(source)
-    except OSError as error:
-        raise FileError(f"{source} cannot be read: {error.strerror or error}") from error
-    except UnicodeDecodeError as error:
-        raise FormatError(f"{source} is not UTF-8 text") from error
+        text = given_text("the mask", source).removeprefix("\ufeff")
+        is_text = "\n" in text or text.lstrip()[:1] in ("{", "[", "") or "\0" in text
+        is_path = _PATH.search(text) or os.path.isfile(os.path.expanduser(text[:4096]))
+        if is_text or not is_path:
+            return text, "the text"
+    file = as_path(source, "the mask")
+    return read_text(file), str(file)
 
 
 def _needed(n_blocks: int | None) -> int:
@@ -182,10 +193,41 @@ def _without(removed: Iterable[tuple[int, int]], n_blocks: int) -> Keep:
     for block, part in removed:
         if isinstance(block, bool) or not isinstance(block, int) or not 0 <= block < n_blocks:
             raise ArgumentError(
-                f"there is no block {block!r}: they are numbered 0 to {n_blocks - 1}"
+                f"there is no block {shown(block)}: they are numbered 0 to {n_blocks - 1}"
             )
+        if not keep[block, part]:
+            raise FormatError(f"a part of block {block} is named twice")
         keep[block, part] = 0
     return keep.reshape(-1)
+
+
+def _object(text: str) -> dict[str, Any]:
+    found = parse_json(text, unique=True)
+    if not isinstance(found, dict):
+        raise FormatError("it is no JSON object")
+    return found
+
+
+def _config(text: str, notation: str) -> dict[str, Any]:
+    """A configuration that says a mask in one notation, and in no other beside it."""
+    found = _object(text)
+    others = [key for key, owner in _KEYS.items() if owner != notation and found.get(key)]
+    if others:
+        raise UnsupportedError(f"it says {others[0]}, too: give a file that says one mask alone")
+    return found
+
+
+def _stated(config: Mapping[str, Any]) -> int | None:
+    """The number of blocks that a configuration states."""
+    if config.get("num_hidden_layers") is None:
+        return None
+    return whole_number(config, "num_hidden_layers", 1, MOST_BLOCKS)
+
+
+def _number(text: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,9}", text):
+        raise FormatError(f"{shown(text)} is no number of a layer or list")
+    return int(text)
 
 
 def _parts(keep: Keep) -> list[tuple[int, int]]:
@@ -206,13 +248,14 @@ def removed_blocks(keep: Keep, notation: str) -> list[int]:
 
 def _read_evopress(text: str, _n_blocks: int | None) -> Keep:
     keep: list[int] = []
-    for number, line in enumerate(text.split("\n"), start=1):
-        if line.strip() in _LINES:
-            keep += _LINES[line.strip()]
-        elif line.strip():
-            raise FormatError(f"line {number} is '{line.strip()}', not one of {', '.join(_LINES)}")
-    if not keep:
-        raise FormatError("there is no line")
+    for number, line in enumerate(text.strip().split("\n"), start=1):
+        if line.strip() not in _LINES:
+            if not text.strip():
+                raise FormatError("there is no line")
+            raise FormatError(
+                f"line {number} is {shown(line.strip())}, not one of {', '.join(_LINES)}"
+            )
+        keep += _LINES[line.strip()]
     return np.array(keep, dtype=np.uint8)
 
 
@@ -223,10 +266,19 @@ def _write_evopress(keep: Keep, _model: str | None) -> str:
 
 def _read_blockpruner(text: str, n_blocks: int | None) -> Keep:
     """Of the file's lists, the longest: each holds those before it."""
-    found = {int(key): value for key, value in json.loads(text).items()}
+    found = {_number(key): value for key, value in _object(text).items()}
     if not found:
         raise FormatError("there is no list")
-    return _without(((block, _KINDS[kind]) for kind, block in found[max(found)]), _needed(n_blocks))
+    longest = found[max(found)]
+    for key, value in found.items():
+        if not all(isinstance(entry, list) and len(entry) == 2 for entry in value):
+            raise FormatError(f'list {key} is not one of pairs, such as ["mha", 3]')
+        if not all(entry in longest for entry in value):
+            raise UnsupportedError(f"list {key} removes what list {max(found)} keeps")
+    for kind, _ in longest:
+        if kind not in _KINDS:
+            raise FormatError(f"a part is called {shown(kind)}, not one of {', '.join(_KINDS)}")
+    return _without(((block, _KINDS[kind]) for kind, block in longest), _needed(n_blocks))
 
 
 def _write_blockpruner(keep: Keep, _model: str | None) -> str:
@@ -241,11 +293,13 @@ def _write_blockpruner(keep: Keep, _model: str | None) -> str:
 
 
 def _read_llm_drop(text: str, n_blocks: int | None) -> Keep:
-    found = json.loads(text)
+    found = _config(text, "llm_drop")
     lists = [found.get("drop_attn_list") or [], found.get("drop_mlp_list") or []]
+    if not all(isinstance(values, list) for values in lists):
+        raise FormatError("drop_attn_list or drop_mlp_list is no list")
     flags = [values for values in lists if values and all(isinstance(v, bool) for v in values)]
-    count = found.get("num_hidden_layers") or (len(flags[0]) if flags else None)
-    blocks = int(count) if count is not None else _needed(n_blocks)
+    count = _stated(found)
+    blocks = count or (len(flags[0]) if flags else _needed(n_blocks))
     removed: list[tuple[int, int]] = []
     for part, values in enumerate(lists):
         if values in flags and len(values) != blocks:
@@ -263,6 +317,8 @@ def _write_llm_drop(keep: Keep, _model: str | None) -> str:
 
 def _read_prune_layers(text: str, n_blocks: int | None) -> Keep:
     numbers = [int(part) for part in text.strip().split(",")] if text.strip() else []
+    if len(set(numbers)) < len(numbers):
+        raise FormatError("a layer is named twice")
     return _without(((number, part) for number in numbers for part in (0, 1)), _needed(n_blocks))
 
 
@@ -271,16 +327,48 @@ def _write_prune_layers(keep: Keep, _model: str | None) -> str:
 
 
 def _read_block_configs(text: str, _n_blocks: int | None) -> Keep:
-    found = json.loads(text)
-    blocks = found if isinstance(found, list) else found["block_configs"]
+    value = parse_json(text, unique=True)
+    found = {"block_configs": value} if isinstance(value, list) else _config(text, "block_configs")
+    blocks = found["block_configs"]
+    if not isinstance(blocks, list) or not blocks:
+        raise FormatError("block_configs is no list of blocks")
+    count = _stated(found)
+    if count is not None and count != len(blocks):
+        raise FormatError(f"num_hidden_layers is {count}, but block_configs has {len(blocks)}")
     keep: list[int] = []
+    first: dict[str, Mapping[str, Any]] = {}
     for number, block in enumerate(blocks):
-        for part in ("attention", "ffn"):
-            settings: Mapping[str, Any] = block[part]
-            if settings.get("replace_with_linear"):
-                raise UnsupportedError(f"{part} of block {number} is replaced by a linear layer")
-            keep.append(0 if settings.get("no_op") else 1)
+        extra = [key for key in block if key not in _BLOCK_PARTS and block[key] is not None]
+        if extra:
+            raise UnsupportedError(f"block {number} says {shown(extra[0])}, which no mask says")
+        for part in _BLOCK_PARTS:
+            if not isinstance(block.get(part), dict):
+                raise FormatError(f"block {number} does not say its {part}")
+            keep.append(_kept_part(block[part], f"{part} of block {number}", first, part))
     return np.array(keep, dtype=np.uint8)
+
+
+def _kept_part(
+    settings: Mapping[str, Any], where: str, first: dict[str, Mapping[str, Any]], part: str
+) -> int:
+    """1 if a part of a block stays, 0 if not; what is kept must be alike in all blocks."""
+    if settings.get("replace_with_linear"):
+        raise UnsupportedError(f"{where} is replaced by a linear layer")
+    gone = settings.get("no_op", False)
+    if not isinstance(gone, bool):
+        raise FormatError(f"no_op of the {where} is {shown(gone)}, but must be true or false")
+    if gone:
+        return 0
+    if settings.get("sparsify") is not None:
+        raise UnsupportedError(f"{where} is sparsified, which no mask says")
+    known = first.setdefault(part, settings)
+    for key in sorted(known.keys() | settings.keys()):
+        if key not in ("no_op", "replace_with_linear") and known.get(key) != settings.get(key):
+            raise UnsupportedError(
+                f"{key} of the {where} is {shown(settings.get(key))}, and "
+                f"{shown(known.get(key))} in blocks before it: a mask keeps blocks as they are"
+            )
+    return 1
 
 
 def _write_block_configs(keep: Keep, _model: str | None) -> str:
@@ -296,14 +384,22 @@ def _write_block_configs(keep: Keep, _model: str | None) -> str:
 
 
 def _read_per_layer_config(text: str, n_blocks: int | None) -> Keep:
-    found = json.loads(text)
-    count = found.get("num_hidden_layers")
-    removed = [
-        (int(number), _SKIPS[name])
-        for number, settings in found["per_layer_config"].items()
-        for name in settings.get("skip") or ()
-    ]
-    return _without(removed, int(count) if count is not None else _needed(n_blocks))
+    found = _config(text, "per_layer_config")
+    layers = found["per_layer_config"]
+    if not isinstance(layers, dict):
+        raise FormatError("per_layer_config is no object")
+    removed: list[tuple[int, int]] = []
+    for name, settings in layers.items():
+        number = _number(name)
+        skipped = settings.get("skip") or []
+        if not isinstance(skipped, list) or any(part not in _SKIPS for part in skipped):
+            raise FormatError(f"skip of layer {number} is not a list of {', '.join(_SKIPS)}")
+        others = [key for key in settings if key != "skip"]
+        # What a layer that is skipped whole would be does not matter.
+        if others and len(set(skipped)) < len(_SKIPS):
+            raise UnsupportedError(f"layer {number} has its own {others[0]}, which no mask says")
+        removed += [(number, _SKIPS[part]) for part in skipped]
+    return _without(removed, _stated(found) or _needed(n_blocks))
 
 
 def _write_per_layer_config(keep: Keep, _model: str | None) -> str:
@@ -318,10 +414,8 @@ def _write_per_layer_config(keep: Keep, _model: str | None) -> str:
 
 
 def _read_mergekit(text: str, n_blocks: int | None) -> Keep:
-    kept = mergekit.read_slices(text)
     count = _needed(n_blocks)
-    if kept[-1] >= count:
-        raise ArgumentError(f"it keeps layer {kept[-1]}, but the model has {count} blocks")
+    kept = mergekit.read_slices(text, count)
     gone = sorted(set(range(count)) - set(kept))
     return _without(((number, part) for number in gone for part in (0, 1)), count)
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from prunecore._native.given import listed
 from prunecore._native.library import ffi, lib, new_struct
 from prunecore._native.names.tables import MEASURE, Measure
 from prunecore._native.options_generated import CoalitionArguments
@@ -157,7 +158,7 @@ def _mask_table(masks: Any, n_blocks: int) -> Keep | None:
     if isinstance(masks, Mask):
         raise ArgumentError("masks is a single mask, but must be a list of them, or a 2-D array")
     rows: list[Keep] = []
-    for mask in masks:
+    for mask in listed("masks", masks):
         keep = as_keep(mask, n_blocks)
         if keep is None:
             raise ArgumentError("one of the masks is None")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from prunecore._native.given import listed
 from prunecore._native.library import ffi, lib
 from prunecore._native.progress import ProgressFunction, Watch
 from prunecore.errors import ArgumentError
@@ -54,7 +55,9 @@ def evaluate_masks(
     progress: ProgressFunction | None = None,
 ) -> list[Evaluation]:
     """Loss and perplexity on data under each of several masks."""
-    return _evaluated(self, data, list(masks), batch_tokens=batch_tokens, progress=progress)
+    return _evaluated(
+        self, data, listed("masks", masks), batch_tokens=batch_tokens, progress=progress
+    )
 
 
 def _evaluated(

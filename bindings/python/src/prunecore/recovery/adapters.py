@@ -9,7 +9,6 @@ import json
 import math
 import os
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -19,6 +18,7 @@ from prunecore._native.handle import Handle, Owner
 from prunecore._native.json_files import read_json_file
 from prunecore._native.library import _check, ffi, lib, new_struct
 from prunecore._native.names.tables import PART
+from prunecore._native.paths import as_path
 from prunecore.errors import ArgumentError
 from prunecore.masks.mask import Mask, as_keep, sublayer_index
 from prunecore.measures import gradients
@@ -276,7 +276,7 @@ class Adapters(Owner):
         name = _path(directory)
         made = cls(lambda out: int(lib.prune_adapters_load(name, out)))
         # The library has checked the file; it hands out no provenance.
-        record = read_json_file(Path(directory) / JSON_FILE, dict)
+        record = read_json_file(as_path(directory) / JSON_FILE, dict)
         made._provenance = dict(record.get("provenance") or {})
         return made
 
@@ -302,7 +302,4 @@ class Adapters(Owner):
 
 
 def _path(directory: str | os.PathLike[str]) -> bytes:
-    name = os.fsencode(directory)
-    if b"\0" in name:
-        raise ArgumentError("the adapters' path holds a NUL character")
-    return name
+    return os.fsencode(as_path(directory, "the adapters' path"))

@@ -12,6 +12,7 @@ from prunecore._native.ask_tell import AskTell, AskTellCalls
 from prunecore._native.library import _check, ffi, lib, new_struct
 from prunecore._native.numbers import checked_count
 from prunecore._native.signatures import takes
+from prunecore.data.verbs import verb
 from prunecore.masks.mask import Mask
 from prunecore.measures.token_times import TokenTimes
 from prunecore.search.options import Protected, ScoresLike, SearchOptions
@@ -111,6 +112,7 @@ class Search(AskTell):
         made._create(model, options)
         return made
 
+    @verb
     def _create(self, model: OpenModel, options: SearchOptions) -> None:
         struct, _alive = options.struct(model.shape.n_blocks)
         self._begin(lambda out: int(lib.prune_search_create(model.handle, struct, out)))

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from prunecore._native.draw import draw
-from prunecore._native.json_files import LoadedResult, check_format
-from prunecore.errors import ArgumentError, FormatError
+from prunecore._native.json_files import DAMAGE, LoadedResult, check_format, reason
+from prunecore.errors import FormatError
 from prunecore.masks.mask import Mask
 from prunecore.search.state import SearchState, SearchStep
 
@@ -93,8 +93,8 @@ class SearchResult(LoadedResult):
                 SearchState.from_dict(record["state"]),
                 provenance,
             )
-        except (ArgumentError, KeyError, TypeError, ValueError) as error:
-            raise FormatError(f"a damaged result of a search: {error}") from error
+        except DAMAGE as error:
+            raise FormatError(f"a damaged result of a search: {reason(error)}") from error
 
     def plot(self, path: str | os.PathLike[str] | None = None) -> Figure:
         """Draws the damage along the path, and what is left of parameters and key-value cache.

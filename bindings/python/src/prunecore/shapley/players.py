@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from prunecore._native.names.tables import GRANULARITY
 from prunecore._native.names.units import sublayer_name, unit_names
+from prunecore._native.numbers import checked_count
 from prunecore.errors import ArgumentError
 from prunecore.masks.mask import Keep, Mask
 
@@ -118,7 +119,7 @@ def prune_players(
         for player in np.argsort(values, kind="stable")
         if keep_in[list(players.members[player])].all()
     ]
-    if not 0 <= n <= len(whole):
+    if not 0 <= checked_count("n", n, -(2**63)) <= len(whole):
         raise ArgumentError(f"{n} units cannot be removed: there are {len(whole)}")
     keep = np.array(keep_in, dtype=np.uint8)
     for player in whole[:n]:

@@ -11,8 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from prunecore._native.json_files import whole_number
 from prunecore._native.names.tables import GRANULARITY
 from prunecore.errors import FormatError
+from prunecore.masks.notations import MOST_BLOCKS
 from prunecore.shapley.players import GROUPS, granularity_players, grouped_players
 from prunecore.shapley.state import GameState, Values
 
@@ -30,9 +32,7 @@ def read_fields(record: dict[str, Any]) -> dict[str, Any]:
     section = record.get(SECTION)
     if not isinstance(section, dict):
         raise FormatError(f'scores without Shapley values: there is no section "{SECTION}"')
-    n_blocks, granularity = record["n_blocks"], record["granularity"]
-    if not isinstance(n_blocks, int) or isinstance(n_blocks, bool) or n_blocks < 1:
-        raise FormatError('"n_blocks" is not a positive integer')
+    n_blocks, granularity = whole_number(record, "n_blocks", 1, MOST_BLOCKS), record["granularity"]
     if granularity == GROUPS:
         named = dict(zip(record["units"], section["players"], strict=True))
         players = grouped_players(named, n_blocks)

@@ -169,7 +169,7 @@ class ShapleyScores(Ranking):
     def chosen_metric(self, metric: str | None) -> str:
         """The name of the metric; None, "shapley" and that name are allowed."""
         (name,) = self.metrics
-        if metric is None or metric.replace("-", "_") in (name, "shapley"):
+        if metric is None or str(metric).replace("-", "_") in (name, "shapley"):
             return name
         raise ArgumentError(f"there is no metric '{metric}' here, only {name}")
 

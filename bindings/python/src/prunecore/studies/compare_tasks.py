@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from prunecore._native.given import listed, mapped
 from prunecore._native.library import __version__
 from prunecore._native.names.metric_sets import parse_metrics
 from prunecore._native.names.tables import GRANULARITY, Granularity
 from prunecore._native.progress import ProgressFunction
 from prunecore.data.data import Data
+from prunecore.data.verbs import verb
 from prunecore.errors import ArgumentError
 from prunecore.importance.scores import Scores
 from prunecore.masks.mask import Mask
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 TaskData = Data | tuple[Data, Data]
 
 
+@verb
 def compare_tasks(
     model: Model,
     tasks: Mapping[str, TaskData],
@@ -81,7 +84,10 @@ def compare_tasks(
         There are fewer than two tasks, or a task has too few sequences, or another argument is not
         as said above.
     """
-    parts = {name: _parts(name, data, calibration, held_out) for name, data in tasks.items()}
+    parts = {
+        name: _parts(name, data, calibration, held_out)
+        for name, data in mapped("tasks", tasks).items()
+    }
     if len(parts) < 2:
         raise ArgumentError(f"at least 2 tasks are needed to compare them, but {len(parts)} given")
     if combine not in COMBINATIONS:
@@ -153,7 +159,7 @@ def _parts(
 ) -> tuple[Data, Data]:
     """Calibration and held-out part of a task; they have no sequence in common."""
     if not isinstance(data, Data):
-        pair = tuple(data)
+        pair = tuple(listed(f"task {name}", data))
         if len(pair) != 2 or not all(isinstance(part, Data) for part in pair):
             raise ArgumentError(f"task {name} is neither data nor a pair of them")
         return pair[0], pair[1]

@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 
-from prunecore._native.json_files import LoadedResult, check_format
+from prunecore._native.json_files import DAMAGE, LoadedResult, check_format, reason
 from prunecore.errors import ArgumentError, FormatError
 
 if TYPE_CHECKING:
@@ -89,8 +89,8 @@ class Study(LoadedResult, Generic[Point]):
             numbers = (float(record[name]) for name in cls._numbers())
             make: Any = cls  # a dataclass, with the fields that it adds
             made: Self = make(*numbers, points, dict(record.get("provenance", {})))
-        except (KeyError, TypeError, ValueError) as error:
-            raise FormatError(f"a damaged {cls.noun}: {error}") from error
+        except DAMAGE as error:
+            raise FormatError(f"a damaged {cls.noun}: {reason(error)}") from error
         return made
 
     @classmethod

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from prunecore._native.names.tables import GRANULARITY, Granularity, Kind, Objective, Start
 from prunecore._native.numbers import checked_count
 from prunecore._native.progress import ProgressFunction
+from prunecore.data.verbs import verb
 from prunecore.errors import ArgumentError
 from prunecore.masks.mask import Mask
 from prunecore.recovery.options import TrainingProgress
@@ -59,6 +60,7 @@ METHODS: tuple[RecoveryMethod, ...] = (
 otherwise."""
 
 
+@verb
 def study_recovery(
     model: Model,
     data: Data,

@@ -16,6 +16,7 @@ from prunecore._native.names.tables import GRANULARITY, Granularity, Strategy
 from prunecore._native.names.units import unit_count
 from prunecore._native.numbers import checked_count
 from prunecore._native.progress import ProgressFunction
+from prunecore.data.verbs import verb
 from prunecore.errors import ArgumentError
 from prunecore.masks.mask import Keep, Mask
 from prunecore.shapley.players import granularity_players
@@ -82,6 +83,7 @@ METHODS: tuple[SearchMethod, ...] = (
 """Those that the study compares."""
 
 
+@verb
 def study_search(
     model: Model,
     data: Data,

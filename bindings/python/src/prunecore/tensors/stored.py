@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from prunecore._native.json_files import DAMAGE, reason
+from prunecore._native.reading import LFS_POINTER, check_no_pointer, parse_json, read_text
 from prunecore.errors import FileError, FormatError
 
 Floats = npt.NDArray[np.float32]
@@ -104,11 +106,22 @@ class StoredTensors:
         try:
             content = np.memmap(file, dtype=np.uint8, mode="r")
             length = int.from_bytes(content[:8].tobytes(), "little")
+            check_no_pointer(content[: len(LFS_POINTER)].tobytes(), str(file))
             header = json.loads(content[8 : 8 + length].tobytes())
         except OSError as error:
             raise FileError(f"{file} cannot be read: {error.strerror or error}") from error
-        except (ValueError, RecursionError) as error:
+        except FormatError:
+            raise
+        except (ValueError, OverflowError, RecursionError) as error:
             raise FormatError(f"{file} is not a safetensors file: {error}") from error
+        try:
+            self._add(file, content, length, header)
+        except FormatError:
+            raise
+        except DAMAGE as error:
+            raise FormatError(f"{file} is damaged: {reason(error)}") from error
+
+    def _add(self, file: Path, content: Any, length: int, header: Any) -> None:
         for name, entry in header.items():
             if name == "__metadata__":
                 continue
@@ -117,7 +130,11 @@ class StoredTensors:
                 continue  # no weight of a model that was opened
             begin, end = (8 + length + int(offset) for offset in entry["data_offsets"])
             _, dtype = _TYPES[kind]
-            if end > len(content) or end - begin != math.prod(shape) * dtype.itemsize:
+            if (
+                not 8 + length <= begin <= end <= len(content)
+                or min(shape) < 0
+                or (end - begin != math.prod(shape) * dtype.itemsize)
+            ):
                 raise FormatError(f"{file} is damaged: tensor {name} does not fit its bytes")
             values = np.ndarray(shape, dtype, buffer=content.data, offset=begin)
             self._found[name] = StoredTensor(name, kind, values)
@@ -133,7 +150,7 @@ def _weight_files(directory: Path) -> list[Path]:
         return [directory / name for name in sorted(set(shards))]
     except OSError as error:
         raise FileError(f"{index} cannot be read: {error.strerror or error}") from error
-    except (ValueError, KeyError, AttributeError) as error:
+    except DAMAGE as error:
         raise FormatError(f"{index} is not an index of shards: {error}") from error
 
 
@@ -147,11 +164,10 @@ def read_config(directory: Path) -> dict[str, Any]:
     """
     path = directory / "config.json"
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise FileError(f"{path} cannot be read: {error.strerror or error}") from error
-    except (ValueError, RecursionError) as error:
-        raise FormatError(f"{path} is not JSON: {error}") from error
+        config = parse_json(read_text(path))
+    except FormatError as error:
+        told = str(error)
+        raise FormatError(told if str(path) in told else f"{path} is not JSON: {told}") from error
     if not isinstance(config, dict):
         raise FormatError(f"{path} is not a JSON object")
     return config

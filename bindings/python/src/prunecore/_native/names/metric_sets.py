@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from prunecore._native.given import listed
 from prunecore._native.names.metric_facts import METRIC_FACTS, METRICS, STATIC_METRICS
 from prunecore.errors import ArgumentError
 
@@ -41,7 +42,7 @@ def parse_metrics(
     ArgumentError
         A name is unknown, or there is none.
     """
-    asked = metrics.split(",") if isinstance(metrics, str) else list(metrics)
+    asked = metrics.split(",") if isinstance(metrics, str) else listed("metrics", metrics)
     chosen: set[str] = set()
     for given in asked:
         name = str(given).strip().replace("-", "_")
