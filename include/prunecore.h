@@ -2430,8 +2430,8 @@ typedef struct prune_host {
     int32_t known_causal;
     int32_t reserved; /* 0 */
 } prune_host;
-#define PRUNE_HOST_INIT                                                                       \
-    { sizeof(prune_host), 0, NULL, NULL, 0, 0, 0, 0, 0, sizeof(prune_comparison), 0, 0, NULL, \
+#define PRUNE_HOST_INIT                                                                           \
+    { sizeof(prune_host), 0, NULL, NULL, 0, 0, 0, 0, 0, sizeof(prune_comparison), 0, 0, NULL,     \
         NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, \
         0, 0 }
 

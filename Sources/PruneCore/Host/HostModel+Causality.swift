@@ -36,12 +36,13 @@ extension HostModel {
     /// The same from mean losses of whole data sets: the tokens of the prefix are the only ones that count.
     private func lossesAreCausal(_ probe: CausalityProbe) throws(PruneError) -> Bool {
         for (prefix, tokens) in probe.others {
-            let expected = try means([probe.whole], counting: prefix)
-            try compare(try means([tokens], counting: prefix)[...], expected[...], ofPrefix: prefix)
+            let expected = try means([probe.whole], counting: 0..<prefix)
+            try compare(try means([tokens], counting: 0..<prefix)[...], expected[...], ofPrefix: prefix)
         }
-        let count = probe.whole.count
-        let expected = try means([probe.whole], counting: count)
-        try compare(try means([probe.whole, probe.neighbour], counting: count)[...], expected[...], ofPrefix: nil)
+        let (before, count) = (probe.neighbour.count, probe.whole.count)
+        let expected = try means([probe.whole], counting: 0..<count)
+        let beside = try means([probe.neighbour, probe.whole], counting: before..<before + count)
+        try compare(beside[...], expected[...], ofPrefix: nil)
         return expected.allSatisfy(\.isFinite)
     }
 
@@ -62,16 +63,18 @@ extension HostModel {
             found = try losses(state, at: rows, of: data.tokens).map(Double.init)
         } else if offers(.read) {
             try read(state) { values in for index in values.indices { found.append(Double(values[index])) } }
-        } else if let compared = try compare(start, state, at: rows) {
-            found = compared.flatMap { [$0.afterL1, $0.afterSquares, $0.updateL1, $0.updateSquares] }
+        } else if offers(.compare) {
+            found = (try compare(start, state, at: rows) ?? []).flatMap {
+                [$0.afterL1, $0.afterSquares, $0.updateL1, $0.updateSquares]
+            }
         }
         return !found.isEmpty && found.allSatisfy(\.isFinite) ? found : nil
     }
 
-    /// Mean losses over the first tokens of the first sequence, of the whole model and of one without any sublayer.
-    private func means(_ sequences: [[Int32]], counting prefix: Int) throws(PruneError) -> [Double] {
+    /// Mean losses over some of the tokens, of the whole model and of one without any sublayer.
+    private func means(_ sequences: [[Int32]], counting counted: Range<Int>) throws(PruneError) -> [Double] {
         let tokens = sequences.flatMap { $0 }
-        let weights = tokens.indices.map { Float($0 < prefix ? 1 : 0) }
+        let weights = tokens.indices.map { Float(counted.contains($0) ? 1 : 0) }
         let data = try TokenData(tokens: tokens, lengths: sequences.map(\.count), weights: weights)
         let nothing = try KeepMask(bytes: [UInt8](repeating: 0, count: 2 * shape.blockCount))
         return try host.evaluate(data, under: [KeepMask(blocks: shape.blockCount), nothing])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a caller gives as a PyTorch model: unwrapped if it is one, else refused with what to give."""
+"""What a caller gives as a PyTorch model: unwrapped if it is one, else told what to give."""
 
 from __future__ import annotations
 
@@ -77,17 +77,6 @@ def language_model(given: Any, nn: Any) -> Any:
     return model
 
 
-def predicts_tokens(model: Any) -> bool:
-    """Whether its class is one that transformers lists as causal, and its configuration agrees."""
-    try:
-        from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
-    except ImportError:
-        return False
-    listed = MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values()
-    causal = getattr(model.config.get_text_config(decoder=True), "is_causal", True)
-    return type(model).__name__ in listed and causal is not False
-
-
 def _without_peft(model: Any) -> Any:
     kinds = [getattr(config, "is_prompt_learning", False) for config in model.peft_config.values()]
     if any(kinds):
@@ -101,21 +90,22 @@ def _without_peft(model: Any) -> Any:
 def _described(given: Any, nn: Any) -> str:
     kind = type(given).__name__
     if isinstance(given, (str, os.PathLike)):
-        path = os.fspath(given)
-        return (
-            f"the text {path!r}: prunecore.open opens a directory, and "
+        told = (
+            f"the text {os.fspath(given)!r}: prunecore.open opens a directory, and "
             "AutoModelForCausalLM.from_pretrained makes a model of a directory or a name"
         )
-    if isinstance(given, OpenModel):
-        return f"a {kind} of prunecore already: use it as it is"
-    if isinstance(given, type):
-        return f"the class {given.__name__}: give a model, such as from_pretrained makes"
-    if callable(getattr(given, "encode", None)) and callable(getattr(given, "decode", None)):
-        return f"a tokenizer ({kind}): give the model that it belongs to"
-    if hasattr(given, "get_text_config") and hasattr(given, "to_json_string"):
-        return f"a configuration ({kind}): AutoModelForCausalLM.from_config makes a model of it"
-    if not isinstance(given, nn.Module) and isinstance(getattr(given, "model", None), nn.Module):
-        return f"a {kind}: give its .model"
-    if isinstance(given, dict):
-        return f"a {kind}: prunecore.from_arrays takes a configuration and tensors by name"
-    return f"a {kind}"
+    elif isinstance(given, OpenModel):
+        told = f"a {kind} of prunecore already: use it as it is"
+    elif isinstance(given, type):
+        told = f"the class {given.__name__}: give a model, such as from_pretrained makes"
+    elif callable(getattr(given, "encode", None)) and callable(getattr(given, "decode", None)):
+        told = f"a tokenizer ({kind}): give the model that it belongs to"
+    elif hasattr(given, "get_text_config") and hasattr(given, "to_json_string"):
+        told = f"a configuration ({kind}): AutoModelForCausalLM.from_config makes a model of it"
+    elif not isinstance(given, nn.Module) and isinstance(getattr(given, "model", None), nn.Module):
+        told = f"a {kind}: give its .model"
+    elif isinstance(given, dict):
+        told = f"a {kind}: prunecore.from_arrays takes a configuration and tensors by name"
+    else:
+        told = f"a {kind}"
+    return told

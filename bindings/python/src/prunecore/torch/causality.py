@@ -38,17 +38,22 @@ class Probe:
     """
 
     def __init__(self, decoder: Decoder) -> None:
-        context = int(getattr(decoder.config, "max_position_embeddings", None) or _LENGTH)
-        length = max(1, min(context, _LENGTH))
+        context = int(getattr(decoder.config, "max_position_embeddings", None) or 0)
+        length = min(context, _LENGTH) if context > 0 else _LENGTH
         random = np.random.default_rng(20)
-        # Many tokens of the end and the beginning of a vocabulary stand for something else.
-        vocabulary = int(decoder.vocabulary)
+        vocabulary = decoder.vocabulary
         self.whole: Ids = random.integers(0, vocabulary, length, dtype=np.int32)
         self.others: list[tuple[int, Ids]] = []
         for prefix in sorted({1, length // 2} - {0, length}) if vocabulary > 1 else ():
             shift = random.integers(1, vocabulary, length, dtype=np.int32)
             shift[:prefix] = 0
             self.others.append((prefix, (self.whole + shift) % vocabulary))
+
+    @property
+    def neighbour(self) -> Ids:
+        """A sequence to be computed beside the whole one: of other tokens, and shorter."""
+        given = self.others[-1][1] if self.others else self.whole
+        return given[: max(1, len(given) * 3 // 4)]
 
 
 def check_causality(decoder: Decoder, probe: Probe, logits: Tensor) -> None:
