@@ -2274,6 +2274,10 @@ prune_status prune_model_from_dlpack(const char *config_json, const char *const 
  * a state may use it many times. The library gives each state to release exactly once, before the
  * call that made it returns: after success, failure and cancelling alike.
  *
+ * Tokens must see only those before them, in their own sequence. The first call that runs the model
+ * tests that on four batches of at most 28 tokens, or by six calls of evaluate, and is refused with
+ * PRUNE_ERR_UNSUPPORTED if it is not so; see known_causal.
+ *
  * A callback returns 0, or any other value to stop the call: values of prune_status come back as
  * they are, all others as PRUNE_ERR_HOST, and the sentence of prune_host_error_set() comes back in
  * prune_last_error(). A callback that failed has given no state. Callbacks may call the library,
@@ -2448,10 +2452,15 @@ typedef struct prune_host {
 
     /* Called once, when the library no longer uses the model; NULL = none. */
     prune_close_fn on_close;
+
+    /* 1 = the host knows that no token sees a later one or another sequence: it is not tested. */
+    int32_t known_causal;
+    int32_t reserved; /* 0 */
 } prune_host;
-#define PRUNE_HOST_INIT                                                                       \
-    { sizeof(prune_host), 0, NULL, NULL, 0, 0, 0, 0, 0, sizeof(prune_comparison), 0, 0, NULL, \
-        NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL }
+#define PRUNE_HOST_INIT                                                                           \
+    { sizeof(prune_host), 0, NULL, NULL, 0, 0, 0, 0, 0, sizeof(prune_comparison), 0, 0, NULL,     \
+        NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, \
+        0, 0 }
 
 /*
  * Makes a model that its host runs.

@@ -3,7 +3,7 @@ public import CPruneCore
 import PruneCore
 
 /// The host as of its first version: up to and with `on_close`.
-private let hostSize = MemoryLayout<prune_host>.size
+private let hostSize = MemoryLayout<prune_host>.offset(of: \.known_causal) ?? MemoryLayout<prune_host>.size
 
 @c @implementation
 public func prune_model_from_host(
@@ -14,7 +14,11 @@ public func prune_model_from_host(
         let out = try need(out_model, "out_model")
         let host = try need(try readStruct(host, prune_host(), least: hostSize, "host"), "host")
         if host.compare != nil { try checkComparisonSize(host.comparison_size) }
-        out.pointee = try HandleTable.add(ModelHandle(try HostModel(try shape(of: host), CHost(host))))
+        guard host.known_causal == 0 || host.known_causal == 1 else {
+            throw PruneError(.argument, "host.known_causal is \(host.known_causal); it must be 0 or 1")
+        }
+        let model = try HostModel(try shape(of: host), CHost(host), knownCausal: host.known_causal == 1)
+        out.pointee = try HandleTable.add(ModelHandle(model))
     }
 }
 

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+internal import Synchronization
+
 /// A model whose layers a host runs, wherever they live. What the host does not offer is computed from what it does, or
 /// refused with the name of the call that is missing.
 public final class HostModel: Model {
@@ -6,10 +8,13 @@ public final class HostModel: Model {
     let host: any HostCallbacks
     let scratch = BufferPool()
     public let readsWeights = false
+    /// Whether tokens are known to see those before them alone: the host says so, or has been tested.
+    let isCausal: Atomic<Bool>
 
+    /// - Parameter knownCausal: whether the host vouches that tokens see those before them alone; else it is tested.
     /// Errors: `.argument` if neither a walk over sublayers nor whole evaluations are offered; those of
     /// `Kernels.checkEnvironment`.
-    public init(_ shape: ModelShape, _ host: any HostCallbacks) throws(PruneError) {
+    public init(_ shape: ModelShape, _ host: any HostCallbacks, knownCausal: Bool = false) throws(PruneError) {
         try Kernels.checkEnvironment()
         let walks = host.offers.isSuperset(of: .walk)
         guard walks || host.offers.contains(.evaluate) else {
@@ -24,6 +29,7 @@ public final class HostModel: Model {
         }
         self.shape = shape
         self.host = host
+        isCausal = Atomic(knownCausal)
     }
 
     deinit { host.close() }
@@ -39,6 +45,7 @@ public final class HostModel: Model {
         try batch.check(vocabulary: shape.vocabularySize)
         // What a host gives of rows comes in arrays of up to twelve doubles a row.
         try Memory.require(256 * batch.rowCount, for: "\(batch.rowCount) tokens", "use fewer tokens per batch")
+        try checkCausality(batch.data)
         return HostState(batch, try host.embed(batch), self)
     }
 
@@ -152,7 +159,9 @@ public final class HostModel: Model {
     public func losses(of data: TokenData, under masks: [KeepMask]) throws(PruneError) -> [Double]? {
         if runsSublayers, offers(.tokenLosses) || offers(.logits) { return nil }
         guard offers(.evaluate) else { return nil }
-        return masks.isEmpty ? [] : try host.evaluate(data, under: masks)
+        guard !masks.isEmpty else { return [] }
+        try checkCausality(data)
+        return try host.evaluate(data, under: masks)
     }
 
     public func magnitude(ofSublayer sublayer: Int) -> Double? { nil }

@@ -34,6 +34,7 @@ struct HostShape {
   std::int64_t fixed_parameters = 0; ///< of embeddings, final norm and head: what no mask removes; 0 = not known
   std::int64_t fixed_parameter_bytes = 0;
   std::vector<Sublayer> sublayers = {}; ///< 2 * n_blocks, for costs; empty = not known
+  bool known_causal = false; ///< no token sees a later one or another sequence, for certain: it is not tested
 };
 
 /// Some sequences that are computed together (prune_host_batch). Valid during the call.

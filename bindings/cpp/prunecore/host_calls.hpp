@@ -72,6 +72,7 @@ public:
     c.sublayers = shape_.sublayers.empty() ? nullptr : shape_.sublayers.data();
     c.release = Held::release;
     c.on_close = close;
+    c.known_causal = shape_.known_causal ? 1 : 0;
     return c;
   }
 

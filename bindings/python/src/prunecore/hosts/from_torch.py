@@ -8,12 +8,16 @@ import json
 from typing import Any
 
 from prunecore._native.names.tables import Compute
-from prunecore.errors import ArgumentError, FormatError, LoadError, UnsupportedError
+from prunecore.errors import FormatError, LoadError, UnsupportedError
 from prunecore.hosts.from_arrays import Tensors
+from prunecore.hosts.given_model import language_model
 from prunecore.model import Model
 from prunecore.tensors.views import ELEMENT_TYPES
 
-_ELSEWHERE = "prunecore.torch.wrap(model) has PyTorch run the model instead"
+_ELSEWHERE = "prunecore.torch.wrap(model) has PyTorch run the model instead, if it is a causal one"
+
+_PACKED = ("4bit", "8bit", "QuantLinear", "HQQLinear", "WQLinear", "Gptq", "GPTQ", "Awq")
+"""Parts of names of modules whose weights are quantised, of tools that PyTorch can compute with."""
 
 
 def from_torch(model: Any, *, compute: Compute | None = None) -> Model:
@@ -38,17 +42,17 @@ def from_torch(model: Any, *, compute: Compute | None = None) -> Model:
 
     Raises
     ------
+    ArgumentError
+        The model is no language model of transformers.
     UnsupportedError
-        The architecture is another, or the weights are not in memory of the CPU.
+        The architecture is another, or the weights are quantised, or not in memory of the CPU.
     LoadError
         PyTorch is not installed.
     """
     nn = _torch().nn
-    config = getattr(model, "config", None)
-    if not isinstance(model, nn.Module) or not hasattr(config, "to_json_string"):
-        raise ArgumentError(
-            f"model is a {type(model).__name__}, but must be a model of the package transformers"
-        )
+    model = language_model(model, nn)
+    config = model.config
+    _check_weights(model)
     tensors = _tensors(model)
     values = _configuration(model, config)
     text = json.dumps(values)
@@ -63,7 +67,7 @@ def from_torch(model: Any, *, compute: Compute | None = None) -> Model:
             kept=model,
         )
     except (UnsupportedError, FormatError) as error:
-        raise type(error)(f"{error}; {_ELSEWHERE}") from error
+        raise type(error)(f"{error}; {_elsewhere(model)}") from error
 
 
 def _torch() -> Any:
@@ -84,6 +88,11 @@ def _tensors(model: Any) -> Tensors:
     for name, held in model.state_dict(keep_vars=True).items():
         if not isinstance(held, torch.Tensor):
             continue  # what get_extra_state() of some module gave
+        if held.device.type == "meta":
+            raise UnsupportedError(
+                f"{name} of the model is on the device 'meta', which holds no numbers: load all of "
+                "its weights into memory, which prunecore.torch.wrap needs, too"
+            )
         if held.device.type != "cpu":
             raise UnsupportedError(
                 f"{name} of the model is on the device '{held.device}', but weights are read from "
@@ -100,6 +109,38 @@ def _tensors(model: Any) -> Tensors:
         else:
             tensors.add(name, held)
     return tensors
+
+
+def _check_weights(model: Any) -> None:
+    """Raises `UnsupportedError` for weights that are packed, or lie beside those of others."""
+    for name, module in model.named_modules():
+        kind = type(module).__name__
+        if "peft.tuners" in type(module).__module__:
+            raise UnsupportedError(
+                f"{name} of the model is a {kind} of peft, which PruneCore does not compute: merge "
+                f"it, as with merge_and_unload(); or {_ELSEWHERE}"
+            )
+        packed = any(part in kind for part in _PACKED)
+        if packed or ".quantized." in f"{type(module).__module__}.":
+            raise UnsupportedError(
+                f"{name} of the model is a {kind} with quantised weights, but weights are read in "
+                "float32, float16 or bfloat16: load the model without quantisation"
+                + (f"; or {_ELSEWHERE}" if packed else "")
+            )
+
+
+def _elsewhere(model: Any) -> str:
+    """What to do with a model that cannot be read: it must not end at the next refusal."""
+    name = type(model).__name__
+    if name.startswith("PruneCore"):
+        return (
+            f"{name} is what PruneCore exported of a pruned model: take the model that it was made "
+            "of, and remove more with a mask"
+        )
+    types = {parameter.dtype for parameter in model.parameters() if parameter.is_floating_point()}
+    if not any(str(kind).removeprefix("torch.") in ELEMENT_TYPES for kind in types):
+        return "prunecore.torch.wrap needs one of these types, too"
+    return _ELSEWHERE
 
 
 def _configuration(model: Any, config: Any) -> dict[str, Any]:

@@ -154,6 +154,10 @@ class Host:
         The 2 * n_blocks sublayers in order, for costs; None = not known.
     fixed_parameters, fixed_parameter_bytes : int
         Of embeddings, final norm and head: what no mask removes; 0 = not known.
+    known_causal : bool
+        True = no token sees a later one or another sequence, for certain. Else the first call that
+        runs the model tests that on a few tokens, and is refused with `UnsupportedError` where it
+        is not so.
     """
 
     n_blocks: int = 0
@@ -168,6 +172,7 @@ class Host:
     sublayers: Sequence[Sublayer] | None = None
     fixed_parameters: int = 0
     fixed_parameter_bytes: int = 0
+    known_causal: bool = False
 
     def embed(self, batch: HostBatch) -> State:
         """The state of a batch before sublayer 0."""

@@ -94,6 +94,7 @@ def _described(host: Host) -> tuple[HostCallbacks, Any, Any]:
     struct = new_struct("prune_host")
     struct.comparison_size = ffi.sizeof("prune_comparison")
     struct.whole_blocks = 1 if host.whole_blocks else 0
+    struct.known_causal = 1 if host.known_causal else 0
     for name in (
         *("n_blocks", "hidden_size", "vocabulary_size", "context_length"),
         *("fixed_parameters", "fixed_parameter_bytes"),

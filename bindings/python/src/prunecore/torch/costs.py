@@ -78,8 +78,13 @@ def _sizes(modules: Iterable[nn.Module]) -> tuple[int, int]:
 
 
 def _kv_bytes(config: Any, layer: nn.Module) -> int:
-    """Bytes of keys and values that a token adds to the cache of one layer."""
-    heads = config.num_attention_heads
+    """Bytes of keys and values that a token adds to the cache of one layer.
+
+    0 for models without attention, whose states do not grow.
+    """
+    heads = getattr(config, "num_attention_heads", None)
+    if not heads:
+        return 0
     kv_heads = getattr(config, "num_key_value_heads", None) or heads
     size = getattr(config, "head_dim", None) or config.hidden_size // heads
     dtypes = [p.dtype for p in layer.parameters() if p.is_floating_point()]

@@ -10,6 +10,8 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 from weakref import WeakKeyDictionary
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -56,7 +58,7 @@ class Decoder:
         self.config = model.config.get_text_config(decoder=True)
         self.layers = _decoder_layers(model, self.config.num_hidden_layers)
         self._signatures: dict[type, inspect.Signature] = {}
-        self._tuples = False
+        self._besides: int | None = None
         self._lock = _lock_of(model)
 
     @property
@@ -67,44 +69,73 @@ class Decoder:
     @property
     def input_device(self) -> torch.device:
         """Where token ids go."""
-        embeddings = self.model.get_input_embeddings()
-        found: torch.device = next(embeddings.parameters()).device
-        return found
+        return _device(self.model.get_input_embeddings(), self.model)
+
+    @property
+    def vocabulary(self) -> int:
+        """Token ids that have an embedding."""
+        embedded = int(self.model.get_input_embeddings().weight.shape[0])
+        return min(embedded, int(self.config.vocab_size))
 
     @property
     def head_device(self) -> torch.device:
         """Where the logits are made."""
         head = self.model.get_output_embeddings()
-        return self.input_device if head is None else next(head.parameters()).device
+        return self.input_device if head is None else _device(head, self.model)
 
     def check_evaluating(self) -> None:
         """Raises `ArgumentError` if the model is in training mode, in which results are random."""
         if self.model.training or any(layer.training for layer in self.layers):
             raise ArgumentError("the PyTorch model is in training mode: call its eval() first")
 
-    def learn_outputs(self, ids: Tensor) -> Tensor:
+    def own_logits(self, tokens: npt.NDArray[np.int32]) -> Tensor:
+        """The whole model's logits of one sequence. Gradients flow, if they are switched on.
+
+        Returns
+        -------
+        Tensor, shape (n, vocabulary_size)
+
+        Raises
+        ------
+        ArgumentError
+            The model gives no logits of tokens.
+        """
+        ids = torch.from_numpy(tokens.astype(np.int64)).unsqueeze(0).to(self.input_device)
+        logits = getattr(self.model(input_ids=ids, use_cache=False), "logits", None)
+        if not isinstance(logits, Tensor) or logits.ndim != 3 or len(logits[0]) != len(tokens):
+            raise ArgumentError(
+                f"{type(self.model).__name__} gives no logits of tokens: load it with "
+                "AutoModelForCausalLM"
+            )
+        return logits[0]
+
+    def learn_outputs(self, tokens: npt.NDArray[np.int32]) -> Tensor:
         """Runs the whole model on a few tokens, and notes in what form layers return their state.
 
         Returns
         -------
-        Tensor, shape (sequences, length, vocabulary_size)
+        Tensor, shape (n, vocabulary_size)
             Its logits.
         """
-        forms: list[bool] = []
+        forms: list[int | None] = []
         hook = self.layers[0].register_forward_hook(
-            lambda _module, _inputs, output: forms.append(isinstance(output, tuple))
+            lambda _module, _inputs, output: forms.append(
+                len(output) - 1 if isinstance(output, tuple) else None
+            )
         )
         try:
             with torch.no_grad():
-                logits: Tensor = self.model(input_ids=ids, use_cache=False).logits
+                logits = self.own_logits(tokens)
         finally:
             hook.remove()
-        self._tuples = forms[0]
+        if not forms:
+            raise UnsupportedError(f"{type(self.model).__name__} does not call its layers")
+        self._besides = forms[0]
         return logits
 
-    def output(self, hidden: Tensor) -> Tensor | tuple[Tensor, ...]:
+    def output(self, hidden: Tensor) -> Tensor | tuple[Tensor | None, ...]:
         """A hidden state in the form in which layers return it."""
-        return (hidden,) if self._tuples else hidden
+        return hidden if self._besides is None else (hidden, *[None] * self._besides)
 
     def named(self, layer: nn.Module, inputs: tuple[Any, ...], named: Arguments) -> Arguments:
         """All that a layer was called with, by name; the hidden state under "hidden_states"."""
@@ -223,6 +254,14 @@ class Decoder:
             for index, layer in enumerate(self.layers):
                 stack.callback(stand_in(index, layer).remove)
             yield
+
+
+def _device(module: nn.Module, model: nn.Module) -> torch.device:
+    """Where a module is; of one that holds no tensors, as quantised ones do, where the model is."""
+    for holder in (module, model):
+        for tensor in (*holder.parameters(), *holder.buffers()):
+            return tensor.device
+    return torch.device("cpu")
 
 
 def _lock_of(model: nn.Module) -> threading.RLock:

@@ -26,6 +26,7 @@ from prunecore.torch.adapter_module import AdapterModule
 from prunecore.torch.applied_mask import check_whole
 from prunecore.torch.architectures import Parts
 from prunecore.torch.decoder import Arguments, Decoder
+from prunecore.torch.failures import computed
 from prunecore.torch.gradients import pull
 from prunecore.torch.layouts import Layout
 from prunecore.torch.states import TorchState, together
@@ -42,7 +43,8 @@ _COMPARED_ROWS = 8192
 class TorchHost(Host):
     """A causal language model of transformers, sublayer by sublayer or block by block.
 
-    States stay on the device of the layer that made them, in the model's own type.
+    States stay on the device of the layer that made them, in the model's own type. Whoever makes
+    one tests the model for causality.
 
     Parameters
     ----------
@@ -54,6 +56,8 @@ class TorchHost(Host):
         Width of the logits.
     """
 
+    known_causal = True
+
     def __init__(self, decoder: Decoder, parts: Parts | None, vocabulary_size: int) -> None:
         config = decoder.config
         self.decoder, self.parts = decoder, parts
@@ -63,24 +67,33 @@ class TorchHost(Host):
         self.hidden_size = int(config.hidden_size)
         self.vocabulary_size = vocabulary_size
         self.architecture = type(decoder.model).__name__
-        self.context_length = int(getattr(config, "max_position_embeddings", None) or 0)
+        self.context_length = max(0, int(getattr(config, "max_position_embeddings", None) or 0))
         self.whole_blocks = parts is None
         self.element_type = costs.element_type(decoder.model)
         self.sublayers = costs.sublayers(decoder, parts)
         fixed = costs.fixed(decoder.model, self.sublayers)
         self.fixed_parameters, self.fixed_parameter_bytes = fixed
         self._embedded_ids = decoder.model.get_input_embeddings().weight.shape[0]
+        self._positions = _learned_positions(decoder)
 
+    @computed
     def embed(self, batch: HostBatch) -> TorchState:
         self.decoder.check_evaluating()
         check_whole(self.decoder.model)
         largest = int(batch.token_ids.max())
         if largest >= self._embedded_ids:  # on a GPU, a fault that ends the process
             raise DataError(f"token {largest}, but only {self._embedded_ids} have an embedding")
+        longest = int(batch.sequence_lengths.max())
+        if self._positions is not None and longest > self._positions:  # on a GPU, the same fault
+            raise DataError(
+                f"a sequence has {longest} tokens, but {self.architecture} has positions for "
+                f"{self._positions}: make the data with a shorter sequence_length"
+            )
         layout = Layout(self.decoder, batch.sequences)
         with torch.no_grad():
             return TorchState(layout, tuple(layout.embedded()))
 
+    @computed
     def apply(self, sublayer: int, states: list[TorchState]) -> list[TorchState]:
         made: list[TorchState | None] = [None] * len(states)
         for group in self._groups(states):
@@ -94,6 +107,7 @@ class TorchHost(Host):
                 made[index] = self._after(sublayer, states[index], parts)
         return [state for state in made if state is not None]
 
+    @computed
     def token_losses(self, state: TorchState, rows: Rows, tokens: Ids) -> Values:
         made = np.empty(len(rows), dtype=np.float32)
         wanted = torch.tensor(tokens, dtype=torch.int64)
@@ -103,6 +117,7 @@ class TorchHost(Host):
                 made[span] = head.token_losses(logits, wanted[span]).cpu().numpy()
         return made
 
+    @computed
     def logits(self, state: TorchState, first_row: int, n_rows: int) -> Values:
         rows = np.arange(first_row, first_row + n_rows)
         made = np.empty((n_rows, self.vocabulary_size), dtype=np.float32)
@@ -112,6 +127,7 @@ class TorchHost(Host):
                 made[span] = logits.float().cpu().numpy()
         return made
 
+    @computed
     def distances(
         self, state: TorchState, reference: TorchState, kind: Distance, rows: Rows
     ) -> Values:
@@ -123,6 +139,7 @@ class TorchHost(Host):
                 made[span] = head.distances(kind, logits, wanted).cpu().numpy()
         return made
 
+    @computed
     def compare(
         self, before: TorchState, after: TorchState, rows: Rows
     ) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
@@ -145,19 +162,23 @@ class TorchHost(Host):
                 made[span] = torch.stack(sums, dim=1).cpu().numpy()
         return made
 
+    @computed
     def read(self, state: TorchState) -> Values:
         values: Values = state.rows().detach().float().cpu().numpy()
         return values
 
+    @computed
     def write(self, like: TorchState, values: Values) -> TorchState:
         return like.with_values(torch.tensor(values))
 
+    @computed
     def norm(self, sublayer: int) -> tuple[Values, float] | None:
         if self.parts is None:
             return None
         found = root_mean_square_norm(self._blocks[sublayer // 2], self.parts, sublayer)
         return None if found is None else (found[0].detach().cpu().numpy(), found[1])
 
+    @computed
     def apply_adapter(self, adapter: HostAdapter, state: TorchState) -> TorchState:
         arrays = {
             "bias": adapter.bias,
@@ -171,6 +192,7 @@ class TorchHost(Host):
             module = AdapterModule.of(adapter.kind, arrays, epsilon).to(state.device)
             return state.plain(tuple(module(tensor) for tensor in state.tensors))
 
+    @computed
     def vjp(
         self, sublayer: int, states: list[TorchState], gradients: list[TorchState]
     ) -> list[TorchState]:
@@ -198,6 +220,7 @@ class TorchHost(Host):
                 made[index] = gradient
         return [gradient for gradient in made if gradient is not None]
 
+    @computed
     def head_vjp(
         self,
         state: TorchState,
@@ -257,6 +280,17 @@ class TorchHost(Host):
         if self.parts is None or not self.parts.parallel or sublayer % 2:
             return after
         return replace(after, sources=before.tensors, block=sublayer // 2)
+
+
+def _learned_positions(decoder: Decoder) -> int | None:
+    """How many positions have an embedding that was learnt; None if they are computed."""
+    model = decoder.model
+    body = model.get_decoder() if hasattr(model, "get_decoder") else model  # not of pictures
+    for name, module in body.named_modules():
+        own = name.rpartition(".")[2]
+        if isinstance(module, torch.nn.Embedding) and ("position" in own or own == "wpe"):
+            return int(getattr(decoder.config, "max_position_embeddings", module.num_embeddings))
+    return None
 
 
 def _joined(members: list[TorchState], block: int) -> list[tuple[int, Tensor, Tensor | None]]:

@@ -11,14 +11,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from prunecore.errors import ArgumentError, UnsupportedError
+from prunecore.errors import ArgumentError, NonFiniteError, UnsupportedError
+from prunecore.hosts.given_model import language_model
 from prunecore.hosts.host_model import HostModel
 from prunecore.masks.mask import as_keep
 from prunecore.recovery.adapters import Adapters
 from prunecore.torch.adapter_module import load_adapters
 from prunecore.torch.applied_mask import AppliedMask, Pruning, check_whole
 from prunecore.torch.architectures import Parts, parts_of
+from prunecore.torch.causality import Ids, Probe, check_causality
 from prunecore.torch.decoder import Decoder
+from prunecore.torch.failures import told
 from prunecore.torch.host import TorchHost
 from prunecore.torch.layouts import Layout
 from prunecore.torch.states import TorchState
@@ -26,7 +29,6 @@ from prunecore.torch.states import TorchState
 if TYPE_CHECKING:
     from prunecore.masks.mask import MaskLike
 
-_PROBE_TOKENS = 5
 _TOLERANCES = {torch.float32: 1e-4, torch.float64: 1e-4, torch.float16: 2e-2}
 _COARSE = 1e-1
 """Of bf16, relative to the largest logit: as coarse as sums in another order make it."""
@@ -136,20 +138,26 @@ def wrap(
     *,
     granularity: Literal["sublayer", "block"] | None = None,
     name: str | None = None,
+    known_causal: bool = False,
 ) -> WrappedModel:
     """Makes a `Model` of a language model of transformers, as it lives in this process.
 
-    It is run once on a few tokens, and once more sublayer by sublayer, to see that both agree.
+    It is run a few times on a few tokens: to see that its tokens see none that come later, and that
+    its layers make the same logits one by one, alone and beside another sequence.
 
     Parameters
     ----------
     model : PreTrainedModel
-        A causal language model, on any device or several, in evaluation mode: `model.eval()`.
+        A causal language model, on any device or several, in evaluation mode: `model.eval()`. What
+        torch.compile, DataParallel and peft put around one is taken off; adapters of peft inside of
+        its layers stay.
     granularity : {"sublayer", "block"}, optional
         What masks remove. Default: sublayers if it is known how the layers of the architecture are
         made, else blocks.
     name : str, optional
         What results call it. Default: what transformers calls it.
+    known_causal : bool
+        True = its tokens are known to see none that come later: that is not tested.
 
     Returns
     -------
@@ -161,34 +169,81 @@ def wrap(
     ArgumentError
         The model is in training mode, is not a causal language model, or has a mask applied.
     UnsupportedError
-        Its decoder layers cannot be told, or compute something else than is known of them; or its
-        weights are offloaded.
+        Its tokens see later ones, or other sequences; its decoder layers cannot be told, or compute
+        something else than is known of them; it has an encoder; or its weights are offloaded,
+        sharded or quantised in a way that makes a token depend on others.
     """
-    if not (isinstance(model, torch.nn.Module) and hasattr(model, "get_input_embeddings")):
-        raise ArgumentError(f"a causal language model of transformers is needed, not {type(model)}")
+    model = language_model(model, torch.nn)
     if granularity not in (None, "sublayer", "block"):
         raise ArgumentError(f"granularity is '{granularity}', but must be sublayer or block")
-    if any(parameter.is_meta for parameter in model.parameters()):
-        raise UnsupportedError(
-            f"weights of {type(model).__name__} are not in memory (device meta): they are "
-            "offloaded, or were never loaded"
-        )
+    with told(f"{type(model).__name__} cannot be run on token ids alone", UnsupportedError):
+        host = _host(model, granularity, known_causal)
+    host.name = name or str(getattr(model, "name_or_path", "") or type(model).__name__)
+    host.digest = hashlib.sha256(host.decoder.model.config.to_json_string().encode()).hexdigest()
+    return WrappedModel(model, host)
+
+
+def _host(
+    model: Any, granularity: Literal["sublayer", "block"] | None, known_causal: bool
+) -> TorchHost:
+    """A model as a host, once it is seen to be what a host must be."""
+    _check_weights(model)
     check_whole(model)
     decoder = Decoder(model)
     decoder.check_evaluating()
+    probe = Probe(decoder)
+    logits = decoder.learn_outputs(probe.whole)
+    if not bool(torch.isfinite(logits).any()):
+        raise NonFiniteError(f"no logit of {type(model).__name__} is finite: check its weights")
+    if not known_causal:
+        with torch.no_grad():
+            check_causality(decoder, probe, logits)
     parts = None if granularity == "block" else _parts(decoder)
+    host = TorchHost(decoder, parts, logits.shape[-1])
+    if (apart := _apart(host, [probe.whole], [logits])) is not None:
+        whole = TorchHost(decoder, None, logits.shape[-1])
+        way = "PruneCore cannot take them apart"
+        if parts is not None and _apart(whole, [probe.whole], [logits]) is None:
+            way = "wrap it with granularity='block'"
+        raise UnsupportedError(
+            f"the layers of {host.architecture}, run one by one, give logits that differ from the "
+            f"model's own by {apart:.3g}: {way}"
+        )
     if parts is None and granularity == "sublayer":
         raise UnsupportedError(
-            f"how the layers of {type(model).__name__} are made is not known: wrap it with "
+            f"how the layers of {host.architecture} are made is not known: wrap it with "
             "granularity='block'"
         )
-    ids = torch.arange(_PROBE_TOKENS).remainder(decoder.config.vocab_size)
-    logits = decoder.learn_outputs(ids.unsqueeze(0).to(decoder.input_device))[0]
-    host = TorchHost(decoder, parts, logits.shape[-1])
-    _check_agreement(host, ids.numpy(), logits)
-    host.name = name or str(getattr(model, "name_or_path", "") or type(model).__name__)
-    host.digest = hashlib.sha256(decoder.model.config.to_json_string().encode()).hexdigest()
-    return WrappedModel(model, host)
+    neighbour = probe.neighbour
+    with torch.no_grad():
+        own = decoder.own_logits(neighbour)
+    if (apart := _apart(host, [probe.whole, neighbour], [logits, own])) is not None:
+        raise UnsupportedError(
+            f"logits that {host.architecture} gives of a sequence change by {apart:.3g} beside "
+            "another sequence: what it computes of one must not depend on others"
+        )
+    return host
+
+
+def _check_weights(model: Any) -> None:
+    """Raises `UnsupportedError` for weights that are not there, or make tokens depend on others."""
+    name = type(model).__name__
+    if any(parameter.is_meta for parameter in model.parameters()):
+        raise UnsupportedError(
+            f"weights of {name} are not in memory (device meta): they are offloaded, or were never "
+            "loaded; load it with a device_map that holds all of it in memory"
+        )
+    for place, module in model.named_modules():
+        if ".quantized." in f"{type(module).__module__}.":
+            raise UnsupportedError(
+                f"{place} of {name} is quantised by torch ({type(module).__name__}), which rounds "
+                "a token's numbers by those of all others at hand: wrap the model before that"
+            )
+    if name.startswith("PruneCore"):
+        raise UnsupportedError(
+            f"{name} is what PruneCore exported of a pruned model: wrap the model that it was made "
+            "of, and remove more with a mask"
+        )
 
 
 def _parts(decoder: Decoder) -> Parts | None:
@@ -197,23 +252,18 @@ def _parts(decoder: Decoder) -> Parts | None:
     return found.pop() if len(found) == 1 else None
 
 
-def _check_agreement(host: TorchHost, ids: Any, logits: Tensor) -> None:
-    """Raises `UnsupportedError` unless the sublayers one by one make the model's own logits."""
-    layout = Layout(host.decoder, [ids])
+def _apart(host: TorchHost, sequences: list[Ids], wanted: list[Tensor]) -> float | None:
+    """How far logits that a host makes of a batch are from the model's own; None if they agree."""
+    layout = Layout(host.decoder, sequences)
     with torch.no_grad():
         state = TorchState(layout, tuple(layout.embedded()))
     for sublayer in range(0, 2 * host.n_blocks, 2 if host.whole_blocks else 1):
         state = host.apply(sublayer, [state])[0]
-    found = torch.from_numpy(host.logits(state, 0, len(ids)))
-    wanted = logits.float().cpu()
-    tolerance = _TOLERANCES.get(logits.dtype, _COARSE) * float(wanted.abs().max())
-    difference = float((found - wanted).abs().max())
-    if not np.isfinite(difference) or difference > tolerance:
-        way = "" if host.whole_blocks else ": wrap it with granularity='block'"
-        raise UnsupportedError(
-            f"the layers of {host.architecture}, run one by one, give logits that differ from the "
-            f"model's own by {difference:.3g}{way}"
-        )
+    found = torch.from_numpy(host.logits(state, 0, layout.n_tokens))
+    expected = torch.cat(wanted).float().cpu()
+    tolerance = _TOLERANCES.get(wanted[0].dtype, _COARSE) * float(expected.abs().max())
+    difference = float((found - expected).abs().max())
+    return None if np.isfinite(difference) and difference <= tolerance else difference
 
 
 def _configurations(model: Any) -> tuple[dict[str, Any], ...]:
