@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
+from prunecore._native.whole_file import write_whole
 from prunecore.errors import FileError, FormatError, UnsupportedError
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ class SavedResult:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the result as JSON to a file."""
         text = json.dumps(self.to_dict(), indent=2, allow_nan=self._may_hold_nan)
-        Path(path).write_text(text + "\n", encoding="utf-8")
+        write_whole(path, text + "\n")
 
 
 class LoadedResult(SavedResult):

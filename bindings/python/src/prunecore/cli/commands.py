@@ -15,6 +15,7 @@ from prunecore._native.names.tables import GRANULARITY
 from prunecore._native.names.units import parse_only
 from prunecore._native.options_generated import ScoreOptions
 from prunecore._native.runtime import runtime_info
+from prunecore._native.whole_file import write_whole
 from prunecore.cli import tables
 from prunecore.cli.flags import Generated, expanded
 from prunecore.cli.line import Bar
@@ -182,8 +183,7 @@ def evaluate(
         record["cost"] = measured.cost(chosen).to_dict()
         record["model"] = measured.provenance
     if out is not None:
-        make_folder(out.parent)
-        out.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+        write_whole(out, json.dumps(record, indent=2) + "\n")
         shown.append(wrote(out))
     machine.answer(record, *shown)
 
@@ -225,7 +225,7 @@ def curve(
         "curves": [made.to_dict() for made in curves],
     }
     file = out / "curves.json"
-    file.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    write_whole(file, json.dumps(record, indent=2) + "\n")
     files = [file, *save_pictures(pruning_curves(curves), out / "curves")]
     machine.answer(record, tables.curves(curves), *[wrote(file) for file in files])
 

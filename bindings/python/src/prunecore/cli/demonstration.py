@@ -181,7 +181,7 @@ def demonstrate(model: Model, out: Path, step: Step) -> Demonstration:
         files=[*files, out / "report.json"],
         seconds=time.monotonic() - began,
     )
-    (out / "report.json").write_text(json.dumps(found.to_dict(), indent=2) + "\n", encoding="utf-8")
+    write_whole(out / "report.json", json.dumps(found.to_dict(), indent=2) + "\n")
     return found
 
 
@@ -355,7 +355,7 @@ def _write(
     for name, some in (("curves", curves), ("curves-sublayers", sublayer_curves)):
         files.append(out / f"{name}.json")
         record = {"curves": [curve.to_dict() for curve in some]}
-        files[-1].write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+        write_whole(files[-1], json.dumps(record, indent=2) + "\n")
     pictures = {
         "importance-sublayers": sublayers.plot(),
         "importance-blocks": blocks.plot(),

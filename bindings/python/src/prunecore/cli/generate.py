@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
+from prunecore._native.whole_file import write_whole
 from prunecore.cli.flags import Generated, expanded
 from prunecore.cli.line import Bar
 from prunecore.cli.options import (
@@ -21,7 +23,7 @@ from prunecore.cli.options import (
     read_adapters,
     read_mask,
 )
-from prunecore.cli.output import Output, count, make_folder, wrote
+from prunecore.cli.output import Output, count, wrote
 from prunecore.data.text import documents, load_tokenizer
 from prunecore.errors import ArgumentError
 from prunecore.generation.generate import GenerateOptions
@@ -125,8 +127,7 @@ def generate(
         record = _record(made, texts, removed, writer)
     _print(made, texts, live, machine.json_, record)
     if out is not None:
-        make_folder(out.parent)
-        out.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+        write_whole(out, json.dumps(record, indent=2) + "\n")
         if not machine.json_:
             print(wrote(out), file=sys.stderr)
 
@@ -156,16 +157,16 @@ def _calibrate(
             "seed": chosen["seed"],
             "model": writer.provenance,
         }
-    make_folder(out.parent)
     if decoder is None:
         # Rows of unequal length are one stream, which is cut into sequences when it is read.
         equal = len({len(row) for row in data.sequences}) == 1
-        np.save(out, (np.stack if equal else np.concatenate)(data.sequences))
+        content = io.BytesIO()
+        np.save(content, (np.stack if equal else np.concatenate)(data.sequences))
+        write_whole(out, content.getvalue())
     else:
-        with out.open("w", encoding="utf-8") as file:
-            for row in data.sequences:
-                text = decoder.decode(row.tolist(), skip_special_tokens=True)
-                file.write(json.dumps({"text": text}, ensure_ascii=False) + "\n")
+        texts = (decoder.decode(row.tolist(), skip_special_tokens=True) for row in data.sequences)
+        lines = [json.dumps({"text": text}, ensure_ascii=False) + "\n" for text in texts]
+        write_whole(out, "".join(lines))
     shown = f"{count(data.n_sequences)} sequences, {count(data.n_tokens)} tokens"
     machine.answer(record, shown, wrote(out))
 

@@ -10,8 +10,9 @@ from typing import Annotated
 
 import typer
 
+from prunecore._native.whole_file import write_whole
 from prunecore.cli.options import JsonOption
-from prunecore.cli.output import Output, make_folder, wrote
+from prunecore.cli.output import Output, wrote
 from prunecore.masks.mask import Mask
 from prunecore.masks.notations import NOTATIONS
 
@@ -67,8 +68,7 @@ def convert(
     mask = Mask.read(source, from_, blocks)
     text = mask.write(to, model=model)
     if out is not None:
-        make_folder(out.parent)
-        out.write_text(text, encoding="utf-8")
+        write_whole(out, text)
     record = {**json.loads(mask.to_json()), "notation": to, "text": text}
     if out is None and not json_:
         sys.stdout.write(text)  # as it is: tables are broken into lines

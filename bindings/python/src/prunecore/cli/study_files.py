@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from prunecore._native.whole_file import write_whole
 from prunecore.cli.demonstration import TEXTS, find_example_model
 from prunecore.cli.options import read_data
 from prunecore.cli.output import make_folder
@@ -41,5 +42,5 @@ def write_study(
     make_folder(out)
     files = [out / f"{name}.json", out / f"{name}.md"]
     found.save(files[0])
-    files[1].write_text(markdown, encoding="utf-8")
+    write_whole(files[1], markdown)
     return [*files, *save_pictures(found.plot(), out / name)]

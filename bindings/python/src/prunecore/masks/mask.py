@@ -150,7 +150,7 @@ class Mask:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the mask as JSON to a file."""
-        Path(path).write_text(self.to_json() + "\n", encoding="utf-8")
+        write_whole(path, self.to_json() + "\n")
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Mask:

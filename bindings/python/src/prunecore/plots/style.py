@@ -119,8 +119,7 @@ def save_figure(figure: Figure, path: str | os.PathLike[str]) -> None:
     target = Path(path)
     suffix = checked_suffix(target)
     dates = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
-    try:
-        with rc_context({"svg.hashsalt": "prunecore"}):
-            figure.savefig(target, dpi=150, metadata=dates.get(suffix))
-    except OSError as error:
-        raise FileError(f"{target} cannot be written: {error.strerror or error}") from error
+    content = BytesIO()
+    with rc_context({"svg.hashsalt": "prunecore"}):
+        figure.savefig(content, format=suffix[1:], dpi=150, metadata=dates.get(suffix))
+    write_whole(target, content.getvalue())
