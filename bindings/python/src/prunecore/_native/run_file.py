@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from prunecore._native.whole_file import write_whole
+from prunecore._native.whole_file import check_place, write_whole
 from prunecore.errors import ArgumentError, Error, FileError, FormatError, UnsupportedError
 
 FORMAT = "prunecore.checkpoint"
@@ -28,7 +28,7 @@ class RunFile:
     Parameters
     ----------
     path : path
-        The file; it need not be there yet, but its folder must be.
+        The file; it need not be there yet, nor need its folder.
     run : mapping
         What the numbers of the game depend on, as JSON values: model, data, options.
 
@@ -45,7 +45,7 @@ class RunFile:
         self.notes: dict[str, Any] = {}
 
     def load(self) -> bytes | None:
-        """The saved game; None if there is no file.
+        """The saved game; None if there is no file. Checks as well that it can be written anew.
 
         Raises
         ------
@@ -54,8 +54,9 @@ class RunFile:
         FormatError, UnsupportedError
             It is damaged, no checkpoint, or of another version.
         FileError
-            It cannot be read.
+            It cannot be read, or not be written.
         """
+        check_place(self.path)
         try:
             content = self.path.read_bytes()
         except FileNotFoundError:

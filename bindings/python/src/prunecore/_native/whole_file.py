@@ -51,7 +51,7 @@ def whole_file(path: PathLike) -> Iterator[BinaryIO]:
         _clean(target)
         descriptor, beside = _create(target)
         try:
-            with os.fdopen(descriptor, "wb") as file:
+            with open(beside, "w+b", opener=lambda *_: descriptor) as file:
                 yield file
                 file.flush()
                 os.fsync(descriptor)
@@ -118,6 +118,27 @@ def check_folder(path: PathLike, names: tuple[str, ...] = ("result",)) -> None:
     except (OSError, ValueError) as error:
         raise error if isinstance(error, FileError) else not_written(path, error) from error
     check_place(*(folder / name for name in names))
+
+
+def check_export_place(path: PathLike, *, replaces: bool) -> None:
+    """Checks, before the work, that a folder or a file can be written that must not be there yet.
+
+    Raises
+    ------
+    FileError
+        It cannot be; or there is something, and it is not to be replaced.
+    """
+    place = Path(path)
+    try:
+        is_there = os.path.lexists(place)
+    except ValueError as error:
+        raise not_written(path, error) from error
+    if is_there and not replaces:
+        raise FileError(f"{path} exists already: name another place, or ask to replace it")
+    if place.is_dir():
+        check_folder(place.resolve().parent)
+    else:
+        check_place(place)
 
 
 def make_parents(path: PathLike) -> None:

@@ -23,7 +23,8 @@ from prunecore.cli.options import (
     read_adapters,
     read_mask,
 )
-from prunecore.cli.output import Output, count, wrote
+from prunecore.cli.output import Output, count
+from prunecore.cli.results import Results
 from prunecore.data.text import documents, load_tokenizer
 from prunecore.errors import ArgumentError
 from prunecore.generation.generate import GenerateOptions
@@ -101,6 +102,12 @@ def generate(
                     f"--{name.replace('_', '-')} does not go with --calibration, which samples at "
                     "temperature 1"
                 )
+        if out is None:
+            raise ArgumentError("--out is missing: --calibration writes its text to a file")
+        if out.suffix.lower() not in (".jsonl", ".npy"):
+            raise ArgumentError(
+                f"--out is {out}, but calibration text is written as .jsonl or .npy"
+            )
         chosen = {
             "prompts": texts,
             "prompt_tokens": 8 if prompt_tokens is None else prompt_tokens,
@@ -113,6 +120,7 @@ def generate(
         raise ArgumentError("there is no text to continue: give --prompt or --prompts")
     if prompt_tokens is not None:
         raise ArgumentError("--prompt-tokens goes with --calibration only")
+    results = Results(out)
     live = prompt is not None and not machine.json_
     with machine.open(model) as opened, Bar() as bar:
         writer, removed = _writer(opened, mask, adapters)
@@ -126,10 +134,10 @@ def generate(
         )
         record = _record(made, texts, removed, writer)
     _print(made, texts, live, machine.json_, record)
-    if out is not None:
-        write_whole(out, json.dumps(record, indent=2) + "\n")
-        if not machine.json_:
-            print(wrote(out), file=sys.stderr)
+    lines = results.record(out, record)
+    if lines and not machine.json_:
+        print(*lines, sep="\n", file=sys.stderr)
+    results.end(record, is_printed=machine.json_)
 
 
 def _calibrate(
@@ -138,13 +146,10 @@ def _calibrate(
     n_sequences: int,
     chosen: dict[str, Any],
     files: tuple[Path | None, Path | None],
-    out: Path | None,
+    out: Path,
 ) -> None:
     """Makes calibration text and writes it, so that `--data` reads it."""
-    if out is None:
-        raise ArgumentError("--out is missing: --calibration writes its text to a file")
-    if out.suffix.lower() not in (".jsonl", ".npy"):
-        raise ArgumentError(f"--out is {out}, but calibration text is written as .jsonl or .npy")
+    results = Results(out)
     with machine.open(directory) as opened, Bar() as bar:
         decoder = None if out.suffix.lower() == ".npy" else load_tokenizer(opened)
         writer, _ = _writer(opened, *files)
@@ -160,15 +165,16 @@ def _calibrate(
     if decoder is None:
         # Rows of unequal length are one stream, which is cut into sequences when it is read.
         equal = len({len(row) for row in data.sequences}) == 1
-        content = io.BytesIO()
-        np.save(content, (np.stack if equal else np.concatenate)(data.sequences))
-        write_whole(out, content.getvalue())
+        buffer = io.BytesIO()
+        np.save(buffer, (np.stack if equal else np.concatenate)(data.sequences))
+        content: bytes | str = buffer.getvalue()
     else:
         texts = (decoder.decode(row.tolist(), skip_special_tokens=True) for row in data.sequences)
         lines = [json.dumps({"text": text}, ensure_ascii=False) + "\n" for text in texts]
-        write_whole(out, "".join(lines))
+        content = "".join(lines)
+    parts = results.save(out, lambda place: write_whole(place, content))
     shown = f"{count(data.n_sequences)} sequences, {count(data.n_tokens)} tokens"
-    machine.answer(record, shown, wrote(out))
+    machine.answer(record, shown, *parts, results=results)
 
 
 def _writer(model: Model, mask: Path | None, adapters: Path | None) -> tuple[Model, list[str]]:

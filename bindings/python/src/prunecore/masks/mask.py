@@ -16,6 +16,7 @@ import numpy.typing as npt
 from prunecore._native.library import _check, ffi, lib
 from prunecore._native.names.units import sublayer_name
 from prunecore._native.numbers import checked_count
+from prunecore._native.whole_file import write_whole
 from prunecore.errors import ArgumentError, FileError, FormatError, UnsupportedError
 from prunecore.masks.notations import read_mask, write_mask
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from prunecore.errors import ArgumentError, FileError
+from prunecore._native.whole_file import write_whole
+from prunecore.errors import ArgumentError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
