@@ -139,6 +139,7 @@ def test_the_same_figure_gives_the_same_bytes(tmp_path: Path) -> None:
 def test_plots_refuse_wrong_options(tmp_path: Path) -> None:
     with pytest.raises(pc.ArgumentError, match=r"\.png, \.svg, \.pdf"):
         scores_of().plot(tmp_path / "a.bmp")
+    (tmp_path / "none").touch()
     with pytest.raises(pc.FileError, match="cannot be written"):
         save_figure(Figure(), tmp_path / "none" / "a.png")
     with pytest.raises(pc.ArgumentError, match="no metric 'best'"):

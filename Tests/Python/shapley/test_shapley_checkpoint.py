@@ -35,7 +35,7 @@ def test_what_was_saved_last_is_loaded(file: Path) -> None:
 def test_what_a_killed_write_leaves_does_no_harm(file: Path) -> None:
     checkpoint = RunFile(file, RUN)
     checkpoint.save(b"before")
-    file.with_name("game.checkpoint.partial").write_bytes(b"half of a")
+    file.with_name("game.checkpoint.0123abcd.partial").write_bytes(b"half of a")
     assert checkpoint.load() == b"before"
     checkpoint.save(b"after")
     assert checkpoint.load() == b"after" and list(file.parent.iterdir()) == [file]
@@ -96,7 +96,8 @@ def test_files_that_are_not_checkpoints_are_refused(
 
 
 def test_files_that_cannot_be_used_are_named(tmp_path: Path) -> None:
-    for path in (tmp_path, tmp_path / "gone" / "game"):
+    (tmp_path / "file").touch()
+    for path in (tmp_path, tmp_path / "file" / "game"):
         with pytest.raises(pc.FileError, match=str(path)):
             RunFile(path, RUN).load() or RunFile(path, RUN).save(b"game")
 
@@ -193,6 +194,7 @@ def test_damaged_games_in_checkpoints_are_named(model: pc.Model, data: pc.Data, 
 def test_places_that_cannot_be_written_are_known_at_once(
     model: pc.Model, data: pc.Data, tmp_path: Path
 ) -> None:
+    (tmp_path / "gone").touch()  # a folder cannot be there
     with pytest.raises(pc.FileError, match="gone"):
         model.shapley(
             data,

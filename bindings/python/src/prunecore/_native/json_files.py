@@ -6,11 +6,11 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from prunecore._native.paths import PathLike, as_path, shown
 from prunecore._native.reading import parse_json, read_text
+from prunecore._native.whole_file import write_whole
 from prunecore.errors import FormatError, OutOfMemoryError, UnsupportedError
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class SavedResult:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the result as JSON to a file."""
         text = json.dumps(self.to_dict(), indent=2, allow_nan=self._may_hold_nan)
-        Path(path).write_text(text + "\n", encoding="utf-8")
+        write_whole(path, text + "\n")
 
 
 class LoadedResult(SavedResult):

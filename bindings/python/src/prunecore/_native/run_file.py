@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+from prunecore._native.whole_file import check_place, write_whole
 from prunecore.errors import ArgumentError, Error, FileError, FormatError, UnsupportedError
 
 FORMAT = "prunecore.checkpoint"
@@ -27,7 +28,7 @@ class RunFile:
     Parameters
     ----------
     path : path
-        The file; it need not be there yet, but its folder must be.
+        The file; it need not be there yet, nor need its folder.
     run : mapping
         What the numbers of the game depend on, as JSON values: model, data, options.
 
@@ -44,7 +45,7 @@ class RunFile:
         self.notes: dict[str, Any] = {}
 
     def load(self) -> bytes | None:
-        """The saved game; None if there is no file.
+        """The saved game; None if there is no file. Checks as well that it can be written anew.
 
         Raises
         ------
@@ -53,8 +54,9 @@ class RunFile:
         FormatError, UnsupportedError
             It is damaged, no checkpoint, or of another version.
         FileError
-            It cannot be read.
+            It cannot be read, or not be written.
         """
+        check_place(self.path)
         try:
             content = self.path.read_bytes()
         except FileNotFoundError:
@@ -126,32 +128,10 @@ class RunFile:
         header = {"format": FORMAT, "version": 1, "run": self._run, "bytes": len(game)}
         if self.notes:
             header["notes"] = self.notes
-        # In the same folder, so that renaming cannot cross file systems. One name, so that what a
-        # killed process leaves is written over by the next.
-        partial = self.path.with_name(f"{self.path.name}.partial")
-        try:
-            with partial.open("wb") as file:
-                file.write(json.dumps(header).encode() + b"\n" + game)
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(self.path)
-            _sync_folder(self.path.parent)
-        except OSError as error:
-            raise FileError(
-                f"the checkpoint {self.path} cannot be written: {error.strerror or error}"
-            ) from error
+        write_whole(self.path, json.dumps(header).encode() + b"\n" + game)
 
     def _unreadable(self, error: OSError) -> FileError:
         return FileError(f"the checkpoint {self.path} cannot be read: {error.strerror or error}")
-
-
-def _sync_folder(folder: Path) -> None:
-    """Makes a renaming last through a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _shown(value: Any) -> str:

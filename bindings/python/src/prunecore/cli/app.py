@@ -1,14 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """The commands' names, and how the process ends.
 
-Exit code 0 is success; 2 is bad input, with one sentence on standard error; 130 is a cancelled run;
-1 is a fault of PruneCore itself, or an export that `verify` finds to differ.
+Exit code 0 is success; 2 is bad input, or a result that could not be written to its place, with one
+sentence on standard error; 130, 143 and 129 are runs that Ctrl-C, SIGTERM and SIGHUP cancelled; 141
+is output that nobody reads; 1 is a fault of PruneCore itself, or an export that `verify` finds to
+differ.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from typing import Annotated
@@ -29,11 +32,13 @@ from prunecore.cli import (
     study,
     tasks,
 )
+from prunecore.cli.signals import Ending, ended_by_signals
 from prunecore.errors import Cancelled, Error, InternalError
 
 EXIT_BAD_INPUT = 2
 EXIT_FAULT = 1
 EXIT_CANCELLED = 130
+EXIT_CLOSED = 141
 
 # The base class of wrong options and arguments: of click in older versions of typer, of its own
 # copy in newer ones.
@@ -86,20 +91,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(prunecore.__version__)
         return 0
     _bear_any_text()
-    try:
-        code = get_command(app).main(given, prog_name="prunecore", standalone_mode=False)
-        if code == EXIT_CANCELLED:  # newer versions of typer turn Ctrl-C into this
-            raise KeyboardInterrupt
-        sys.stdout.flush()  # a full disk shows here, not when the process has ended
-        return code if isinstance(code, int) else 0
-    except (KeyboardInterrupt, Exception) as error:
-        return _fail(*_told(error))
+    with ended_by_signals() as ending:
+        try:
+            return _run(given)
+        except (KeyboardInterrupt, typer.Abort, Cancelled):
+            return _fail(_cancelled(ending), ending.exit_code)
+        except (SystemExit, BrokenPipeError):  # nobody reads what is printed any more
+            return _closed()
+        except Exception as error:
+            return _fail(*_told(error))
 
 
-def _told(error: BaseException) -> tuple[str, int]:
+def _run(given: Sequence[str]) -> int:
+    code = get_command(app).main(given, prog_name="prunecore", standalone_mode=False)
+    if code == EXIT_CANCELLED:  # newer versions of typer turn Ctrl-C into this
+        raise KeyboardInterrupt
+    sys.stdout.flush()  # a full disk or a closed pipe shows here, not when the process has ended
+    return code if isinstance(code, int) else 0
+
+
+def _told(error: Exception) -> tuple[str, int]:
     """The sentence for what ended a command, and the exit code."""
-    if isinstance(error, (KeyboardInterrupt, typer.Abort, Cancelled)):
-        return "cancelled", EXIT_CANCELLED
     if isinstance(error, OSError) and not isinstance(error, Error):
         what = error.filename or "the output"
         return f"{what}: {error.strerror or error}", EXIT_BAD_INPUT
@@ -116,6 +128,19 @@ def _told(error: BaseException) -> tuple[str, int]:
     return f"a fault of PruneCore itself, please report it: {kind}: {error}", EXIT_FAULT
 
 
+def _cancelled(ending: Ending) -> str:
+    if ending.by is None or ending.by is signal.SIGINT:
+        return "cancelled"
+    return f"cancelled by {ending.by.name}"
+
+
+def _closed() -> int:
+    # The interpreter flushes once more as it ends.
+    with contextlib.suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    return EXIT_CLOSED
+
+
 def _bear_any_text() -> None:
     """Makes the outputs write "?" for what their encoding lacks; a closed one takes all."""
     for name in ("stdout", "stderr"):
@@ -128,5 +153,6 @@ def _bear_any_text() -> None:
 
 
 def _fail(sentence: str, code: int) -> int:
-    print(f"prunecore: {' '.join(sentence.split())}", file=sys.stderr)
+    with contextlib.suppress(OSError):  # the terminal may be gone
+        print(f"prunecore: {' '.join(sentence.split())}", file=sys.stderr)
     return code

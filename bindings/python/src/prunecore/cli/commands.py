@@ -33,10 +33,9 @@ from prunecore.cli.options import (
     Sequences,
     read_adapters,
     read_mask,
-    save_result,
 )
-from prunecore.cli.output import count, make_folder, wrote
-from prunecore.cli.pictures import save_pictures
+from prunecore.cli.output import count
+from prunecore.cli.results import Results
 from prunecore.errors import ArgumentError
 from prunecore.importance.scores import Scores
 from prunecore.plots import pruning_curves
@@ -91,6 +90,7 @@ def score(
     machine: Machine,
 ) -> None:
     """Score how much every unit of a model matters."""
+    results = Results(out)
     names = parse_metrics(metric)
     if not data and names != ("magnitude",):
         raise ArgumentError(f"--data is missing: {names[0]} needs text")
@@ -98,8 +98,8 @@ def score(
         text = sequences.read_if_any(data, opened)
         given = read_mask(mask, opened)
         scores = opened.score(text, names, mask=given, progress=bar, **options)
-    parts = save_result(scores, out)
-    machine.answer(scores.to_dict(), tables.scores(scores), *parts)
+    parts = results.save(out, scores.save)
+    machine.answer(scores.to_dict(), tables.scores(scores), *parts, results=results)
 
 
 @expanded
@@ -127,20 +127,21 @@ def prune(
     machine: Machine,
 ) -> None:
     """Make the mask that removes the least important units."""
+    results = Results(out)
     found = read_scores(scores)
     kind = _kind(found, granularity, only)
     with machine.open(model) as opened:
         found.check_model(opened)
         made = found.prune(remove, metric, only=kind, mask=read_mask(mask, opened))
         before, after = opened.cost(), opened.cost(made)
-    parts = save_result(made, out)
+    parts = results.save(out, made.save)
     record = {
         **json.loads(made.to_json()),
         "cost_before": before.to_dict(),
         "cost_after": after.to_dict(),
     }
     removed = f"Removed: {', '.join(made.removed) or 'nothing'}"
-    machine.answer(record, removed, "", tables.cost(before, after), *parts)
+    machine.answer(record, removed, "", tables.cost(before, after), *parts, results=results)
 
 
 @expanded
@@ -156,6 +157,7 @@ def evaluate(
     """Measure loss and perplexity on text, and accuracy on questions: pruned, or recovered."""
     if not on.data and on.choices is None:
         raise ArgumentError("there is nothing to measure: give --data, --choices, or both")
+    results = Results(out)
     with machine.open(model) as opened, Bar() as bar:
         given = read_mask(mask, opened) or opened.mask
         found = read_adapters(adapters, opened, given if mask is not None else None)
@@ -181,11 +183,8 @@ def evaluate(
         record["removed"] = removed
         record["cost"] = measured.cost(chosen).to_dict()
         record["model"] = measured.provenance
-    if out is not None:
-        make_folder(out.parent)
-        out.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-        shown.append(wrote(out))
-    machine.answer(record, *shown)
+    shown += results.record(out, record)
+    machine.answer(record, *shown, results=results)
 
 
 @expanded
@@ -209,6 +208,7 @@ def curve(
     machine: Machine,
 ) -> None:
     """Measure the loss as more and more of the least important units go."""
+    results = Results.of_folder(out, "curves.json", "curves.png", "curves.svg")
     found = read_scores(scores)
     names = found.metrics if metric is None else metric.split(",")
     metrics = [found.chosen_metric(name.strip()) for name in names]
@@ -218,16 +218,14 @@ def curve(
         for name in metrics:
             bar.label = f"curve: {name}"
             curves.append(opened.curve(text, found, name, max_removed, only=only, progress=bar))
-    make_folder(out)
     record = {
         "format": "prunecore.curves",
         "version": 1,
         "curves": [made.to_dict() for made in curves],
     }
-    file = out / "curves.json"
-    file.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-    files = [file, *save_pictures(pruning_curves(curves), out / "curves")]
-    machine.answer(record, tables.curves(curves), *[wrote(file) for file in files])
+    lines = results.record(out / "curves.json", record)
+    lines += results.pictures(out / "curves", pruning_curves(curves))
+    machine.answer(record, tables.curves(curves), *lines, results=results)
 
 
 def _kind(found: Scores | ShapleyScores, granularity: str | None, only: str | None) -> str | None:

@@ -26,6 +26,7 @@ from prunecore.cli.options import (
     Machine,
 )
 from prunecore.cli.output import table, titled, wrote
+from prunecore.cli.results import Results
 from prunecore.plots.style import words
 
 
@@ -47,8 +48,9 @@ def demo(
 ) -> None:
     """Score, prune, measure and recover the repository's small model, with pictures."""
     directory = model or find_example_model()
+    results = Results.of_folder(out, "report.json")
     with Bar() as bar, machine.open(directory) as opened:
-        found = demonstrate(opened, out, bar.stage)
+        found = demonstrate(opened, out, bar.stage, results)
     machine.answer(
         found.to_dict(),
         f"{directory.name}: scored on {CALIBRATION_SEQUENCES} and measured on {HELD_OUT_SEQUENCES} "
@@ -73,6 +75,7 @@ def demo(
         tables.cost(found.cost_before, found.cost_after),
         "",
         wrote(out) + f" ({len(found.files)} files) in {found.seconds:.0f} s",
+        results=results,
     )
 
 

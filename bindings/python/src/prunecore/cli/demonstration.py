@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-import json
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from prunecore._native.progress import ProgressFunction
-from prunecore.cli.pictures import save_pictures
+from prunecore.cli.results import Results
 from prunecore.data.data import Data
 from prunecore.errors import ArgumentError, FileError
 from prunecore.importance.curve import Curve
@@ -129,7 +129,7 @@ def find_example_model() -> Path:
     )
 
 
-def demonstrate(model: Model, out: Path, step: Step) -> Demonstration:
+def demonstrate(model: Model, out: Path, step: Step, results: Results) -> Demonstration:
     """Scores, prunes, measures and recovers the example model, and writes JSON and pictures.
 
     Parameters
@@ -140,6 +140,8 @@ def demonstrate(model: Model, out: Path, step: Step) -> Demonstration:
         Where to write; made if it is not there.
     step : callable
         Told what comes next; gives the progress function for it.
+    results : Results
+        What writes the files.
     """
     began = time.monotonic()
     calibration, held_out, probe = _read(model)
@@ -163,7 +165,26 @@ def demonstrate(model: Model, out: Path, step: Step) -> Demonstration:
     )
     cost_before, cost_after = model.cost(), model.cost(mask)
     step("draw")
-    files = _write(out, sublayers, blocks, shapley, curves, sublayer_curves, recovery, mask)
+    saved = {
+        "sublayers": sublayers,
+        "blocks": blocks,
+        "shapley": shapley,
+        "recovery": recovery,
+        "mask": mask,
+    }
+    _write(out, results, saved, {"curves": curves, "curves-sublayers": sublayer_curves})
+    pictures = {
+        "importance-sublayers": sublayers.plot(),
+        "importance-blocks": blocks.plot(),
+        "ranks-sublayers": sublayers.plot(kind="heat_map"),
+        "shapley-sublayers": shapley.plot(beside=sublayers, metrics=["cosine"]),
+        "curves-units": pruning_curves(curves),
+        "curves-sublayers": pruning_curves(sublayer_curves),
+        "curves-parameters": pruning_curves(curves, by="parameters"),
+        "recovery": recovery.plot(),
+    }
+    for name, figure in pictures.items():
+        results.pictures(out / name, figure)
     found = Demonstration(
         sublayers=sublayers,
         blocks=blocks,
@@ -178,10 +199,10 @@ def demonstrate(model: Model, out: Path, step: Step) -> Demonstration:
         cost_before=cost_before,
         cost_after=cost_after,
         model=model.provenance,
-        files=[*files, out / "report.json"],
+        files=[*results.files, out / "report.json"],
         seconds=time.monotonic() - began,
     )
-    (out / "report.json").write_text(json.dumps(found.to_dict(), indent=2) + "\n", encoding="utf-8")
+    results.record(out / "report.json", found.to_dict())
     return found
 
 
@@ -332,40 +353,9 @@ def _recover(
 
 
 def _write(
-    out: Path,
-    sublayers: Scores,
-    blocks: Scores,
-    shapley: ShapleyScores,
-    curves: list[Curve],
-    sublayer_curves: list[Curve],
-    recovery: RecoveryStudy,
-    mask: Mask,
-) -> list[Path]:
-    out.mkdir(parents=True, exist_ok=True)
-    files = []
-    for name, result in (
-        ("sublayers", sublayers),
-        ("blocks", blocks),
-        ("shapley", shapley),
-        ("recovery", recovery),
-        ("mask", mask),
-    ):
-        files.append(out / f"{name}.json")
-        result.save(files[-1])
-    for name, some in (("curves", curves), ("curves-sublayers", sublayer_curves)):
-        files.append(out / f"{name}.json")
-        record = {"curves": [curve.to_dict() for curve in some]}
-        files[-1].write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-    pictures = {
-        "importance-sublayers": sublayers.plot(),
-        "importance-blocks": blocks.plot(),
-        "ranks-sublayers": sublayers.plot(kind="heat_map"),
-        "shapley-sublayers": shapley.plot(beside=sublayers, metrics=["cosine"]),
-        "curves-units": pruning_curves(curves),
-        "curves-sublayers": pruning_curves(sublayer_curves),
-        "curves-parameters": pruning_curves(curves, by="parameters"),
-        "recovery": recovery.plot(),
-    }
-    for name, figure in pictures.items():
-        files += save_pictures(figure, out / name)
-    return files
+    out: Path, results: Results, saved: Mapping[str, Any], curves: Mapping[str, list[Curve]]
+) -> None:
+    for name, result in saved.items():
+        results.save(out / f"{name}.json", result.save)
+    for name, some in curves.items():
+        results.record(out / f"{name}.json", {"curves": [curve.to_dict() for curve in some]})

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from prunecore._native.options_generated import ExportOptions
+from prunecore._native.whole_file import check_export_place
 from prunecore.cli.flags import Generated, expanded
 from prunecore.cli.line import Bar
 from prunecore.cli.options import (
@@ -21,7 +22,7 @@ from prunecore.cli.options import (
     read_adapters,
     read_mask,
 )
-from prunecore.cli.output import count, make_folder, table, titled, wrote
+from prunecore.cli.output import count, table, titled, wrote
 from prunecore.errors import ArgumentError, LoadError
 from prunecore.export.formats import EXPORT_FORMATS
 from prunecore.export.verification import Verification
@@ -73,10 +74,10 @@ def export(
     """Write a pruned or recovered model for other programs, and check it there."""
     if format_ != "gguf" and (dtype is not None or not tokenizer):
         raise ArgumentError("--dtype and --no-tokenizer are for --format gguf")
+    check_export_place(out, replaces=bool(options.get("replace")))
     with machine.open(model) as opened, Bar() as bar:
         given = read_mask(mask, opened)
         found = read_adapters(adapters, opened, given)
-        make_folder(out.resolve().parent)
         record: dict[str, Any] = {"format": format_, "path": str(out)}
         if format_ == "gguf":
             gguf = {"dtype": dtype or "auto", "tokenizer": None if tokenizer else False}
@@ -116,6 +117,13 @@ def verify(
             "for formats that store less exactly.",
         ),
     ] = None,
+    trust_remote_code: Annotated[
+        bool,
+        typer.Option(
+            "--trust-remote-code",
+            help="Run Python files of the export that PruneCore did not write.",
+        ),
+    ] = False,
     sequences: Sequences,
     machine: Machine,
 ) -> None:
@@ -125,7 +133,14 @@ def verify(
         found = read_adapters(adapters, opened, given)
         text = sequences.read_if_any(data, opened)
         try:
-            checked = opened.verify_export(export_, given, found, data=text, tolerance=tolerance)
+            checked = opened.verify_export(
+                export_,
+                given,
+                found,
+                data=text,
+                tolerance=tolerance,
+                trust_remote_code=trust_remote_code,
+            )
         except LoadError as error:
             raise ArgumentError(f"the export cannot be run here: {error}") from error
     machine.answer(checked.to_dict(), _table(checked))

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
+from prunecore._native.whole_file import write_whole
 from prunecore.cli.flags import Generated, expanded
 from prunecore.cli.line import Bar
 from prunecore.cli.options import (
@@ -21,7 +23,8 @@ from prunecore.cli.options import (
     read_adapters,
     read_mask,
 )
-from prunecore.cli.output import Output, count, make_folder, wrote
+from prunecore.cli.output import Output, count
+from prunecore.cli.results import Results
 from prunecore.data.documents import documents
 from prunecore.data.text import load_tokenizer
 from prunecore.errors import ArgumentError
@@ -100,6 +103,12 @@ def generate(
                     f"--{name.replace('_', '-')} does not go with --calibration, which samples at "
                     "temperature 1"
                 )
+        if out is None:
+            raise ArgumentError("--out is missing: --calibration writes its text to a file")
+        if out.suffix.lower() not in (".jsonl", ".npy"):
+            raise ArgumentError(
+                f"--out is {out}, but calibration text is written as .jsonl or .npy"
+            )
         chosen = {
             "prompts": texts,
             "prompt_tokens": 8 if prompt_tokens is None else prompt_tokens,
@@ -112,6 +121,7 @@ def generate(
         raise ArgumentError("there is no text to continue: give --prompt or --prompts")
     if prompt_tokens is not None:
         raise ArgumentError("--prompt-tokens goes with --calibration only")
+    results = Results(out)
     live = prompt is not None and not machine.json_
     with machine.open(model) as opened, Bar() as bar:
         writer, removed = _writer(opened, mask, adapters)
@@ -125,11 +135,10 @@ def generate(
         )
         record = _record(made, texts, removed, writer)
     _print(made, texts, live, machine.json_, record)
-    if out is not None:
-        make_folder(out.parent)
-        out.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-        if not machine.json_:
-            print(wrote(out), file=sys.stderr)
+    lines = results.record(out, record)
+    if lines and not machine.json_:
+        print(*lines, sep="\n", file=sys.stderr)
+    results.end(record, is_printed=machine.json_)
 
 
 def _calibrate(
@@ -138,13 +147,10 @@ def _calibrate(
     n_sequences: int,
     chosen: dict[str, Any],
     files: tuple[Path | None, Path | None],
-    out: Path | None,
+    out: Path,
 ) -> None:
     """Makes calibration text and writes it, so that `--data` reads it."""
-    if out is None:
-        raise ArgumentError("--out is missing: --calibration writes its text to a file")
-    if out.suffix.lower() not in (".jsonl", ".npy"):
-        raise ArgumentError(f"--out is {out}, but calibration text is written as .jsonl or .npy")
+    results = Results(out)
     with machine.open(directory) as opened, Bar() as bar:
         decoder = None if out.suffix.lower() == ".npy" else load_tokenizer(opened)
         writer, _ = _writer(opened, *files)
@@ -157,18 +163,19 @@ def _calibrate(
             "seed": chosen["seed"],
             "model": writer.provenance,
         }
-    make_folder(out.parent)
     if decoder is None:
         # Rows of unequal length are one stream, which is cut into sequences when it is read.
         equal = len({len(row) for row in data.sequences}) == 1
-        np.save(out, (np.stack if equal else np.concatenate)(data.sequences))
+        buffer = io.BytesIO()
+        np.save(buffer, (np.stack if equal else np.concatenate)(data.sequences))
+        content: bytes | str = buffer.getvalue()
     else:
-        with out.open("w", encoding="utf-8") as file:
-            for row in data.sequences:
-                text = decoder.decode(row.tolist(), skip_special_tokens=True)
-                file.write(json.dumps({"text": text}, ensure_ascii=False) + "\n")
+        texts = (decoder.decode(row.tolist(), skip_special_tokens=True) for row in data.sequences)
+        lines = [json.dumps({"text": text}, ensure_ascii=False) + "\n" for text in texts]
+        content = "".join(lines)
+    parts = results.save(out, lambda place: write_whole(place, content))
     shown = f"{count(data.n_sequences)} sequences, {count(data.n_tokens)} tokens"
-    machine.answer(record, shown, wrote(out))
+    machine.answer(record, shown, *parts, results=results)
 
 
 def _writer(model: Model, mask: Path | None, adapters: Path | None) -> tuple[Model, list[str]]:

@@ -11,7 +11,8 @@ from typing import Annotated
 import typer
 
 from prunecore.cli.options import JsonOption
-from prunecore.cli.output import Output, make_folder, wrote
+from prunecore.cli.output import Output
+from prunecore.cli.results import Results
 from prunecore.masks.mask import Mask
 from prunecore.masks.notations import NOTATIONS
 
@@ -64,13 +65,13 @@ def convert(
     json_: JsonOption = False,
 ) -> None:
     """Rewrite a mask in another notation."""
+    results = Results(out)
     mask = Mask.read(source, from_, blocks)
     text = mask.write(to, model=model)
-    if out is not None:
-        make_folder(out.parent)
-        out.write_text(text, encoding="utf-8")
+    lines = results.text(out, text)
     record = {**json.loads(mask.to_json()), "notation": to, "text": text}
     if out is None and not json_:
         sys.stdout.write(text)  # as it is: tables are broken into lines
         return
-    Output(json_).result(record, *([] if out is None else [wrote(out)]))
+    Output(json_).result(record, *lines)
+    results.end(record, is_printed=json_)

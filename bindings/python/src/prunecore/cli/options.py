@@ -14,7 +14,8 @@ from rich.console import RenderableType
 import prunecore
 from prunecore._native.runtime import set_threads
 from prunecore.cli.flags import FlagGroup
-from prunecore.cli.output import Output, make_folder, wrote
+from prunecore.cli.output import Output
+from prunecore.cli.results import Results
 from prunecore.data.choice_data import ChoiceData
 from prunecore.data.choice_set import ChoiceSet
 from prunecore.data.data import Data
@@ -164,9 +165,13 @@ class Machine(FlagGroup):
             weights=self.weights,  # type: ignore[arg-type]  # and so is this
         )
 
-    def answer(self, record: dict[str, Any], *parts: RenderableType) -> None:
-        """Prints the result of a command."""
+    def answer(
+        self, record: dict[str, Any], *parts: RenderableType, results: Results | None = None
+    ) -> None:
+        """Prints the result of a command, and says what could not be written of it."""
         Output(self.json_).result(record, *parts)
+        if results is not None:
+            results.end(record, is_printed=self.json_)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -328,12 +333,3 @@ def read_adapters(path: Path | None, model: Model, mask: Mask | None) -> Adapter
     if mask is not None:
         adapters.check_mask(mask)
     return adapters
-
-
-def save_result(found: Any, path: Path | None) -> list[str]:
-    """Saves a result if a file is given, and says so."""
-    if path is None:
-        return []
-    make_folder(path.parent)
-    found.save(path)
-    return [wrote(path)]

@@ -60,9 +60,3 @@ def count(number: float) -> str:
 def wrote(path: Path) -> str:
     """The line that says where a result lies."""
     return f"Wrote {path}"
-
-
-def make_folder(path: Path) -> Path:
-    """Makes a folder, and those around it."""
-    path.mkdir(parents=True, exist_ok=True)
-    return path

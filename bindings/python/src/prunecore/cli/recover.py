@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from prunecore._native.whole_file import check_folder
 from prunecore.cli import recovery_tables
 from prunecore.cli.flags import Generated, expanded
 from prunecore.cli.options import (
@@ -21,8 +22,8 @@ from prunecore.cli.options import (
     read_data,
     read_mask,
 )
-from prunecore.cli.output import make_folder, wrote
 from prunecore.cli.recovery_bar import RecoveryBar
+from prunecore.cli.results import Results
 from prunecore.masks.mask import Mask
 from prunecore.recovery.options import RecoverOptions
 
@@ -65,13 +66,13 @@ def recover(
     machine: Machine,
 ) -> None:
     """Make adapters that emulate what a mask removes, in closed form or trained."""
+    check_folder(out, ("adapters.json", "adapters.safetensors"))
+    results = Results(checkpoint)
     with machine.open(model) as opened, RecoveryBar() as bar:
         chosen = read_mask(mask, opened)
         text = sequences.read(data, opened)
         length = sequences.sequence_length
         other = read_data(held_out, opened, length) if held_out else None
-        if checkpoint is not None:
-            make_folder(checkpoint.parent)
         adapters = opened.recover(
             chosen,
             text,
@@ -82,8 +83,7 @@ def recover(
             on_step=bar.step,
             **options,
         )
-        make_folder(out.parent)
-        adapters.save(out)
+        lines = results.save(out, adapters.save)
         measured = text if other is None else other
         full = opened.evaluate(measured, Mask.all(opened.shape.n_blocks)).loss
         pruned = opened.evaluate(measured, chosen).loss
@@ -109,5 +109,6 @@ def recover(
         "",
         recovery_tables.recovered(losses, share, adapters, measured_on),
         "",
-        wrote(out),
+        *lines,
+        results=results,
     )

@@ -18,9 +18,8 @@ from prunecore.cli.options import (
     PlotOption,
     RunOn,
     read_mask,
-    save_result,
 )
-from prunecore.cli.output import make_folder, wrote
+from prunecore.cli.results import Results
 from prunecore.cli.search_bar import SearchBar
 from prunecore.measures.options import CoalitionOptions
 from prunecore.plots import save_figure
@@ -82,12 +81,10 @@ def search(
     on.check("damages are measured on it")
     if plot is not None:
         checked_suffix(plot)  # before hours of work
+    results = Results(checkpoint, out, plot)
     with machine.open(model) as opened:
         text = on.read_either(opened)
         given = None if scores is None else read_scores(scores)
-        for written in (checkpoint, out, plot):
-            if written is not None:
-                make_folder(written.parent)
         with SearchBar() as bar:
             found = opened.search(
                 text,
@@ -104,10 +101,8 @@ def search(
                 **measured,
             )
         before, after = opened.cost(), opened.cost(found.mask)
-    parts = save_result(found.mask, out)
-    if plot is not None:
-        save_figure(found.plot(), plot)
-        parts.append(wrote(plot))
+    parts = results.save(out, found.mask.save)
+    parts += results.save(plot, lambda place: save_figure(found.plot(), place))
     machine.answer(
         {**found.to_dict(), "cost_before": before.to_dict(), "cost_after": after.to_dict()},
         search_tables.search(found),
@@ -116,4 +111,5 @@ def search(
         "",
         tables.cost(before, after),
         *parts,
+        results=results,
     )

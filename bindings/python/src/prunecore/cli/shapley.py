@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import typer
+from rich.console import RenderableType
 
 from prunecore._native.names.units import unit_count
 from prunecore.cli import tables
@@ -17,9 +18,8 @@ from prunecore.cli.options import (
     ModelArgument,
     OutFileOption,
     RunOn,
-    save_result,
 )
-from prunecore.cli.output import make_folder
+from prunecore.cli.results import Results
 from prunecore.measures.options import CoalitionOptions
 from prunecore.shapley.options import GameOptions, GameRunOptions
 
@@ -50,11 +50,10 @@ def shapley(
     The measures choice_error and choice_loss need --choices.
     """
     on.check("the game is played on it")
+    results = Results(out, checkpoint)
     most = number_or(("none", "default"), "--cap", cap, float)
     with machine.open(model) as opened:
         text = on.read_either(opened)
-        if checkpoint is not None:
-            make_folder(checkpoint.parent)
         n_units = unit_count(run["granularity"], opened.shape.n_blocks)
         with GameBar(most_coalitions(options["estimator"], n_units, options["budget"])) as bar:
             found = opened.shapley(
@@ -68,5 +67,6 @@ def shapley(
                 **run,
                 **measured,
             )
-    parts = save_result(found, out)
-    machine.answer(found.to_dict(), tables.shapley(found), "", tables.game(found), *parts)
+    parts = results.save(out, found.save)
+    shown: list[RenderableType] = [tables.shapley(found), "", tables.game(found), *parts]
+    machine.answer(found.to_dict(), *shown, results=results)

@@ -17,8 +17,7 @@ from prunecore.cli.options import (
     StudiedHeldOutOption,
     StudiedModelArgument,
 )
-from prunecore.cli.output import wrote
-from prunecore.cli.study_files import read_parts, studied_files, write_study
+from prunecore.cli.study_files import read_parts, studied_files, study_results, write_study
 from prunecore.errors import ArgumentError
 from prunecore.studies.study_recovery import METHODS, STUDIED, study_recovery
 
@@ -93,6 +92,7 @@ def recovery(
     machine: Machine,
 ) -> None:
     """Measure what each kind of adapter wins back, by how much was removed."""
+    results = study_results(out, "recovery")
     directory, files = studied_files(model, data)
     with machine.open(directory) as opened, Bar() as bar:
         n_blocks = opened.shape.n_blocks
@@ -117,7 +117,5 @@ def recovery(
             seed=seed,
             step=bar.stage,
         )
-    written = write_study(found, out, "recovery", recovery_tables.study_markdown(found))
-    machine.answer(
-        found.to_dict(), recovery_tables.study(found), "", *[wrote(path) for path in written]
-    )
+    lines = write_study(results, found, out, "recovery", recovery_tables.study_markdown(found))
+    machine.answer(found.to_dict(), recovery_tables.study(found), "", *lines, results=results)

@@ -7,8 +7,7 @@ from pathlib import Path
 
 from prunecore.cli.demonstration import TEXTS, find_example_model
 from prunecore.cli.options import read_data
-from prunecore.cli.output import make_folder
-from prunecore.cli.pictures import save_pictures
+from prunecore.cli.results import PICTURES, Results
 from prunecore.data.data import Data
 from prunecore.data.text_split import split_by_document
 from prunecore.model import Model
@@ -34,12 +33,15 @@ def read_parts(
     return split_by_document(files, model, sequence_length or None)
 
 
+def study_results(out: Path, name: str) -> Results:
+    """The files of a study, checked before it begins."""
+    return Results.of_folder(out, *(f"{name}{ending}" for ending in (".json", ".md", *PICTURES)))
+
+
 def write_study(
-    found: RecoveryStudy | SearchStudy, out: Path, name: str, markdown: str
-) -> list[Path]:
+    results: Results, found: RecoveryStudy | SearchStudy, out: Path, name: str, markdown: str
+) -> list[str]:
     """Writes a study as JSON, as Markdown and as pictures into a folder, all under one name."""
-    make_folder(out)
-    files = [out / f"{name}.json", out / f"{name}.md"]
-    found.save(files[0])
-    files[1].write_text(markdown, encoding="utf-8")
-    return [*files, *save_pictures(found.plot(), out / name)]
+    lines = results.save(out / f"{name}.json", found.save)
+    lines += results.text(out / f"{name}.md", markdown)
+    return lines + results.pictures(out / name, found.plot())

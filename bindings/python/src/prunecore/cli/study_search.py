@@ -18,8 +18,7 @@ from prunecore.cli.options import (
     StudiedHeldOutOption,
     StudiedModelArgument,
 )
-from prunecore.cli.output import wrote
-from prunecore.cli.study_files import read_parts, studied_files, write_study
+from prunecore.cli.study_files import read_parts, studied_files, study_results, write_study
 from prunecore.data.data import Data
 from prunecore.errors import ArgumentError
 from prunecore.studies.study_search import COUNTS, METHODS, STUDIED, study_search
@@ -86,6 +85,7 @@ def search(
     machine: Machine,
 ) -> None:
     """Measure what each strategy finds at the same number of removals, and what it takes."""
+    results = study_results(out, "search")
     directory, files = studied_files(model, data)
     counts = (QUICK_COUNTS if quick else COUNTS) if remove is None else _numbers(remove)
     with machine.open(directory) as opened, Bar() as bar:
@@ -100,10 +100,8 @@ def search(
             methods=[m for m in METHODS if not quick or m.name in QUICK_METHODS],
             step=bar.stage,
         )
-    written = write_study(found, out, "search", search_tables.study_markdown(found))
-    machine.answer(
-        found.to_dict(), search_tables.study(found), "", *[wrote(path) for path in written]
-    )
+    lines = write_study(results, found, out, "search", search_tables.study_markdown(found))
+    machine.answer(found.to_dict(), search_tables.study(found), "", *lines, results=results)
 
 
 def _numbers(given: str) -> list[int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 import typer
@@ -22,8 +22,8 @@ from prunecore.cli.options import (
     OutFolderOption,
     read_data,
 )
-from prunecore.cli.output import make_folder, table, titled, wrote
-from prunecore.cli.pictures import save_pictures
+from prunecore.cli.output import table, titled
+from prunecore.cli.results import PICTURES, Results
 from prunecore.errors import ArgumentError
 from prunecore.plots.style import words
 from prunecore.studies.compare_tasks import compare_tasks
@@ -38,6 +38,8 @@ TasksOption = Annotated[
         "Give it once for each task; the same name again adds a file to the task.",
     ),
 ]
+KINDS: tuple[Literal["spearman", "damage", "pareto"], ...] = ("spearman", "damage", "pareto")
+"""Pictures."""
 MOST_ROWS = 12
 """Compromises that the table shows; the JSON file holds all of them."""
 
@@ -115,6 +117,8 @@ def tasks(
     """Compare tasks by what a model needs for them, and find orders that suit them all."""
     if seed < 0:
         raise ArgumentError(f"--seed is {seed}, but must not be negative")
+    names = [f"tasks-{kind}{suffix}" for kind in KINDS for suffix in PICTURES]
+    results = Results.of_folder(out, "tasks.json", *names)
     files = _files(data)
     with machine.open(model) as opened, Bar() as bar:
         found = compare_tasks(
@@ -131,8 +135,7 @@ def tasks(
             budget=budget,
             progress=bar,
         )
-    make_folder(out)
-    written = _write(found, out)
+    lines = _write(results, found, out)
     machine.answer(
         found.to_dict(),
         _correlations(found),
@@ -141,7 +144,8 @@ def tasks(
         "",
         _compromises(found),
         "",
-        *[wrote(path) for path in written],
+        *lines,
+        results=results,
     )
 
 
@@ -155,12 +159,11 @@ def _files(data: Sequence[str]) -> dict[str, list[Path]]:
     return files
 
 
-def _write(found: TaskComparison, out: Path) -> list[Path]:
-    written = [out / "tasks.json"]
-    found.save(written[0])
-    for kind in ("spearman", "damage", "pareto"):
-        written += save_pictures(found.plot(kind=kind), out / f"tasks-{kind}")
-    return written
+def _write(results: Results, found: TaskComparison, out: Path) -> list[str]:
+    lines = results.save(out / "tasks.json", found.save)
+    for kind in KINDS:
+        lines += results.pictures(out / f"tasks-{kind}", found.plot(kind=kind))
+    return lines
 
 
 def _correlations(found: TaskComparison) -> RenderableType:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from prunecore._native.inner_path import inner_path
 from prunecore.errors import FileError, FormatError
 from prunecore.masks.mask import Mask
 from prunecore.tensors.stored import StoredTensors
@@ -62,7 +63,7 @@ class ExportedDirectory:
     def damage(self) -> Iterator[str]:
         """What differs from what was written, in sentences: files that are missing or changed."""
         for entry in self.record.get("files") or ():
-            file = self.path / str(entry["name"])
+            file = inner_path(self.path, entry["name"], self.path / DOCUMENT)
             if not file.is_file():
                 yield f"{entry['name']} is missing"
             elif _sha256(file) != entry["sha256"]:

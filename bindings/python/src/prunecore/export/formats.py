@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from prunecore._native.library import ffi, lib
 from prunecore._native.options_generated import ExportOptions
 from prunecore._native.progress import ProgressFunction, Watch
+from prunecore._native.whole_file import check_export_place, make_parents
 from prunecore.errors import ArgumentError
 from prunecore.masks.mask import as_keep, keep_pointer
 
@@ -70,6 +71,8 @@ def write_checkpoint(export: Export, *, format: str) -> None:
     if b"\0" in path:
         raise ArgumentError("the path of the export holds a NUL character")
     pointer, count = keep_pointer(as_keep(export.mask, export.model.shape.n_blocks))
+    check_export_place(export.path, replaces=bool(export.options.replace))
+    make_parents(export.path)
     adapters = ffi.NULL if export.adapters is None else export.adapters.handle
     watch.check(
         lib.prune_model_export(export.model.handle, pointer, count, adapters, path, options)

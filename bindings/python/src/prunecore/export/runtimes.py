@@ -5,14 +5,15 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from prunecore.errors import FormatError, LoadError
+from prunecore.errors import Error, FormatError, LoadError
+from prunecore.export.modelling_code import OwnCode, own_code
 
 Logits = npt.NDArray[np.float32]
 
@@ -38,7 +39,14 @@ class Runtime(Protocol):
 
 
 class Transformers:
-    """A directory that transformers runs on the CPU, in float32, with its own modelling files.
+    """A directory that transformers runs on the CPU, in float32, with its modelling files.
+
+    Parameters
+    ----------
+    directory : Path
+        The export.
+    trust_remote_code : bool
+        Whether to run whatever code it carries. Otherwise only PruneCore's own is run.
 
     Raises
     ------
@@ -46,9 +54,11 @@ class Transformers:
         transformers or PyTorch is not installed.
     FormatError
         transformers does not load the directory; the text has its words.
+    UnsupportedError
+        It carries code that PruneCore did not write, which is not trusted.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, trust_remote_code: bool = False) -> None:
         try:
             self._torch: Any = importlib.import_module("torch")
             transformers: Any = importlib.import_module("transformers")
@@ -56,16 +66,17 @@ class Transformers:
             raise LoadError(
                 "exported directories are run with transformers and torch: install both"
             ) from error
-        try:
-            with _quiet(transformers):
-                self._model: Any = transformers.AutoModelForCausalLM.from_pretrained(
-                    str(directory),
-                    dtype=self._torch.float32,
-                    trust_remote_code=True,
-                    local_files_only=True,
-                )
-        except Exception as error:  # whatever a loader raises, it did not load
-            raise FormatError(f"transformers cannot load {directory}: {error}") from error
+        options = {"dtype": self._torch.float32, "local_files_only": True}
+        with ExitStack() as stack:
+            copy = None if trust_remote_code else stack.enter_context(own_code(directory))
+            try:
+                with _quiet(transformers):
+                    self._model: Any = _load(transformers, directory, copy, options)
+            except Error:
+                raise
+            except Exception as error:  # whatever a loader raises, it did not load
+                raise FormatError(f"transformers cannot load {directory}: {error}") from error
+            self._held = stack.pop_all()  # weights are mapped, and modules looked up, until the end
         self._model.eval()
         self.name = f"transformers {transformers.__version__}"
 
@@ -77,8 +88,23 @@ class Transformers:
         return found
 
     def close(self) -> None:
-        """Gives the memory back."""
+        """Gives the memory back, and takes the copy of the code away."""
         self._model = None
+        self._held.close()
+
+
+def _load(transformers: Any, directory: Path, copy: OwnCode | None, options: dict[str, Any]) -> Any:
+    auto = transformers.AutoModelForCausalLM
+    if copy is None:
+        return auto.from_pretrained(str(directory), trust_remote_code=True, **options)
+    # Weights in another form than safetensors may hold code.
+    safe = {**options, "use_safetensors": True, "trust_remote_code": False}
+    path = str(copy.directory)
+    if copy.classes is None:
+        return auto.from_pretrained(path, **safe)
+    configuration, model = (copy.load(name) for name in copy.classes)
+    config = configuration.from_pretrained(path, local_files_only=True)
+    return model.from_pretrained(path, config=config, **safe)
 
 
 @contextmanager

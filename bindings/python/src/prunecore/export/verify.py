@@ -42,6 +42,7 @@ def verify_export(
     *,
     data: Data | None = None,
     tolerance: float | None = None,
+    trust_remote_code: bool = False,
 ) -> Verification:
     """Runs an export in its own runtime and compares its logits with the model's.
 
@@ -50,7 +51,9 @@ def verify_export(
     nothing of it is run. Of a nemotron-nas directory, whose runtime is vLLM, the configuration is
     compared field by field, and the tensors bit for bit, besides.
 
-    The modelling files of an export are Python, which transformers runs.
+    The modelling files of an export are Python, which is run with the rights of this program. Only
+    those that PruneCore writes are: they are compared with a list in this package, not with what
+    the export says of itself.
 
     Parameters
     ----------
@@ -65,6 +68,8 @@ def verify_export(
     tolerance : float, optional
         The largest difference that is the same. Default: 1e-4; of GGUF files whose matrices are
         not float32, what llama.cpp's rounding takes.
+    trust_remote_code : bool
+        Whether to run other Python files of the export, too.
 
     Raises
     ------
@@ -73,7 +78,8 @@ def verify_export(
     LoadError
         The runtime is not installed.
     UnsupportedError
-        The model did not come from a directory, or is a recovered one.
+        The model did not come from a directory, or is a recovered one; or the export carries code
+        that PruneCore did not write, and `trust_remote_code` is not given.
     """
     path = Path(export)
     if self.is_recovered:
@@ -104,7 +110,7 @@ def verify_export(
     texts = _random_tokens(self, subject.context_length) if data is None else data
     runtime, compared = "none: it is not as it was written", None
     if not subject.damaged:
-        loaded = subject.load(max(len(row) for row in texts.sequences))
+        loaded = subject.load(max(len(row) for row in texts.sequences), trust_remote_code)
         try:
             runtime = loaded.name
             theirs = np.concatenate([loaded.logits(row) for row in texts.sequences])
@@ -138,10 +144,10 @@ class _Subject:
     context_length: int | None
     adapters_sha256: str | None
 
-    def load(self, tokens: int) -> Runtime:
+    def load(self, tokens: int, trust_remote_code: bool) -> Runtime:
         """The export in its runtime, for sequences of so many tokens at most."""
         if self.format != "gguf":
-            return Transformers(self.path)
+            return Transformers(self.path, trust_remote_code)
         from prunecore.export.gguf.llama_cpp_runtime import LlamaCpp
 
         return LlamaCpp(self.path, tokens)

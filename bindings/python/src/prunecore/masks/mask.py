@@ -8,7 +8,6 @@ import json
 import os
 import re
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -20,6 +19,7 @@ from prunecore._native.names.units import sublayer_name
 from prunecore._native.numbers import checked_count
 from prunecore._native.paths import as_path, shown
 from prunecore._native.reading import given_text, parse_json, read_text
+from prunecore._native.whole_file import write_whole
 from prunecore.errors import ArgumentError, FormatError, UnsupportedError
 from prunecore.masks.notations import MOST_BLOCKS, read_mask, write_mask
 
@@ -152,7 +152,7 @@ class Mask:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the mask as JSON to a file."""
-        Path(path).write_text(self.to_json() + "\n", encoding="utf-8")
+        write_whole(path, self.to_json() + "\n")
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Mask:

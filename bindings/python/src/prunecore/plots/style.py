@@ -5,10 +5,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from prunecore.errors import ArgumentError, FileError
+from prunecore._native.whole_file import write_whole
+from prunecore.errors import ArgumentError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -119,8 +121,7 @@ def save_figure(figure: Figure, path: str | os.PathLike[str]) -> None:
     target = Path(path)
     suffix = checked_suffix(target)
     dates = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
-    try:
-        with rc_context({"svg.hashsalt": "prunecore"}):
-            figure.savefig(target, dpi=150, metadata=dates.get(suffix))
-    except OSError as error:
-        raise FileError(f"{target} cannot be written: {error.strerror or error}") from error
+    content = BytesIO()
+    with rc_context({"svg.hashsalt": "prunecore"}):
+        figure.savefig(content, format=suffix[1:], dpi=150, metadata=dates.get(suffix))
+    write_whole(target, content.getvalue())

@@ -19,6 +19,7 @@ from prunecore._native.json_files import read_json_file
 from prunecore._native.library import _check, ffi, lib, new_struct
 from prunecore._native.names.tables import PART
 from prunecore._native.paths import as_path
+from prunecore._native.whole_file import make_parents
 from prunecore.errors import ArgumentError
 from prunecore.masks.mask import Mask, as_keep, sublayer_index
 from prunecore.measures import gradients
@@ -260,6 +261,7 @@ class Adapters(Owner):
             text = json.dumps({**self._provenance, **(provenance or {})}, allow_nan=False)
         except (TypeError, ValueError) as error:
             raise ArgumentError(f"provenance cannot be written as JSON: {error}") from error
+        make_parents(as_path(directory, "the adapters' path") / JSON_FILE)
         _check(lib.prune_adapters_save(self.handle, _path(directory), text.encode()))
 
     @classmethod

@@ -12,6 +12,7 @@ from prunecore._native import options_generated
 from prunecore._native.library import ffi
 from prunecore._native.names.tables import Kind
 from prunecore._native.progress import ProgressFunction, Watch
+from prunecore._native.whole_file import check_place, make_parents
 from prunecore.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -101,10 +102,12 @@ class RecoverOptions(options_generated.RecoverOptions):
         return options
 
     def checkpoint_bytes(self) -> Any:
-        """The checkpoint's path for C; NULL for none."""
+        """The checkpoint's path for C; NULL for none. Raises `FileError` if none can be there."""
         if self.checkpoint is None:
             return ffi.NULL
         name = os.fsencode(self.checkpoint)
         if not name or b"\0" in name:
             raise ArgumentError("the checkpoint's path is empty or holds a NUL character")
+        check_place(self.checkpoint)
+        make_parents(self.checkpoint)
         return ffi.new("char[]", name)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from prunecore._native.inner_path import inner_path
 from prunecore._native.json_files import DAMAGE, reason
 from prunecore._native.reading import LFS_POINTER, check_no_pointer, parse_json, read_text
 from prunecore.errors import FileError, FormatError
@@ -82,7 +83,7 @@ class StoredTensors:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._found: dict[str, StoredTensor] = {}
-        for file in _weight_files(directory):
+        for file in weight_files(directory):
             self._map(file)
 
     def __contains__(self, name: str) -> bool:
@@ -140,14 +141,23 @@ class StoredTensors:
             self._found[name] = StoredTensor(name, kind, values)
 
 
-def _weight_files(directory: Path) -> list[Path]:
+def weight_files(directory: Path) -> list[Path]:
+    """`model.safetensors` of a directory, or the shards that its index names, all inside it.
+
+    Raises
+    ------
+    FileError, FormatError
+        The index is missing, or is none; a name in it leads out of the directory.
+    """
     whole = directory / "model.safetensors"
     if whole.is_file():
         return [whole]
     index = directory / "model.safetensors.index.json"
     try:
         shards = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
-        return [directory / name for name in sorted(set(shards))]
+        return [inner_path(directory, name, index) for name in sorted(set(shards), key=str)]
+    except FormatError:
+        raise
     except OSError as error:
         raise FileError(f"{index} cannot be read: {error.strerror or error}") from error
     except DAMAGE as error:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import gguf
 
 from prunecore._native.progress import ProgressFunction
+from prunecore._native.whole_file import check_place
 from prunecore.errors import ArgumentError, FileError, UnsupportedError
 from prunecore.export.gguf import metadata
 from prunecore.export.gguf.architecture import choose
@@ -132,6 +133,9 @@ def export_gguf(
     target = Path(path)
     if target.exists() and not replace:
         raise FileError(f"{target} exists already: name another file, or give replace=True")
+    if target.exists() and not target.is_file():
+        raise FileError(f"{target} is not a file, and cannot be replaced by one")
+    check_place(target)
     keep = _mask(model, mask, adapters)
     config = read_config(directory)
     activation = config.get("hidden_act") or "silu"

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -14,7 +13,8 @@ import gguf
 import numpy as np
 
 from prunecore._native.progress import ProgressFunction
-from prunecore.errors import Cancelled, FileError
+from prunecore._native.whole_file import whole_file
+from prunecore.errors import Cancelled
 from prunecore.export.gguf.metadata import TENSORS_SHA256
 from prunecore.export.gguf.number_types import encode, row_bytes
 from prunecore.export.gguf.tensor_plan import PlannedTensor
@@ -59,30 +59,21 @@ def write_file(
     for tensor in tensors:
         rows, row = tensor.shape[0], row_bytes(tensor.shape, tensor.type)
         writer.add_tensor_info(tensor.name, tensor.shape, _PLAIN, rows * row, tensor.type)
-    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
-    try:
+    with whole_file(target) as file:
         try:
-            writer.write_header_to_file(partial)
+            # It opens the file once more, by its name.
+            writer.write_header_to_file(Path(file.name))
             writer.write_kv_data_to_file()
             writer.write_ti_data_to_file()
         finally:
             writer.close()
-        with partial.open("r+b") as file:
-            header = file.read()
-            place = header.rindex(TENSORS_SHA256.encode()) + len(TENSORS_SHA256)
-            digest = hashlib.sha256()
-            for part in _parts(len(header), tensors, writer.data_alignment, digest, steps):
-                file.write(part)
-            file.seek(place + _STRING_HEADER)
-            file.write(digest.hexdigest().encode())
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(target)
-        _sync(target.parent)
-    except OSError as error:
-        raise FileError(f"{target} cannot be written: {error.strerror or error}") from error
-    finally:
-        partial.unlink(missing_ok=True)
+        header = file.read()
+        place = header.rindex(TENSORS_SHA256.encode()) + len(TENSORS_SHA256)
+        digest = hashlib.sha256()
+        for part in _parts(len(header), tensors, writer.data_alignment, digest, steps):
+            file.write(part)
+        file.seek(place + _STRING_HEADER)
+        file.write(digest.hexdigest().encode())
     return digest.hexdigest()
 
 
@@ -110,12 +101,3 @@ def _parts(
         digest.update(padding)
         yield padding
         steps.one()
-
-
-def _sync(folder: Path) -> None:
-    """Makes a renaming last through a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -1,0 +1,187 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The Python files that exports carry: which of them are PruneCore's own, and may be run."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import json
+import secrets
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from prunecore._native.inner_path import inner_path
+from prunecore.errors import FileError, FormatError, UnsupportedError
+from prunecore.tensors.stored import read_config, weight_files
+
+KNOWN: Mapping[str, frozenset[str]] = {
+    "configuration_decilm.py": frozenset(
+        {"7d9a7d97aa1a4aacefa9f2a8699e0ff048bcf0d306b3ef18d7894c15beaa4215"}
+    ),
+    "configuration_prunecore.py": frozenset(
+        {"2c6669201497cd5367117b9397a2f193a03afb4fc160bc507c556d9b1ee893f5"}
+    ),
+    "modeling_decilm.py": frozenset(
+        {"0e5ad36375705f0d95a2d457d781ec480bcbac6bcb174a4de2239d69837e37fe"}
+    ),
+    "modeling_prunecore.py": frozenset(
+        {"16e64bc6d413ff3c7535055bad8bc08550ebe5769a1c4073d81bc97a97fef9b1"}
+    ),
+    "prunecore_layers.py": frozenset(
+        {"50045066dc7d809fdd5094912d59109573e279a0998e7c826c12066275e5be95"}
+    ),
+}
+"""SHA-256 of the files that this version writes, and of those that released versions wrote."""
+
+LAYERS = "prunecore_layers"
+AUTO_CLASSES = {"AutoConfig": "configuration", "AutoModelForCausalLM": "modeling"}
+
+# These choose among ways to compute that are the same but for rounding; some are fetched as code.
+_CHOICES = (
+    "attn_implementation", "_attn_implementation", "_attn_implementation_internal",
+    "experts_implementation", "_experts_implementation", "_experts_implementation_internal",
+)  # fmt: skip
+# These have transformers load other files, or others' packages.
+_LOADERS = ("quantization_config", "transformers_weights", "custom_generate", "fusion_config")
+
+
+class OwnCode:
+    """A private copy of an export, in which all code is PruneCore's own.
+
+    The copy is what is run: the code's bytes are read once, compared with the table above, and
+    written to a folder that no other user may enter; weights are links. Nothing else of the export
+    is in it, and neither the export's folder nor transformers' cache of modules is imported from.
+
+    Attributes
+    ----------
+    directory : Path
+        config.json and the weights.
+    classes : pair of str, or None
+        The configuration's and the model's class, as module.Class; None: transformers' own.
+    """
+
+    def __init__(self, export: Path, private: Path) -> None:
+        self.directory = private
+        config = read_config(export)
+        self.classes = _classes(config, export / "config.json")
+        self._package = f"prunecore_export_{secrets.token_hex(8)}"
+        self._code = private / "code"
+        self._code.mkdir()
+        if self.classes is not None:
+            modules = [name.partition(".")[0] for name in self.classes]
+            for module in (*modules, LAYERS):
+                (self._code / f"{module}.py").write_bytes(_own_code(export / f"{module}.py"))
+        kept = {name: value for name, value in config.items() if name not in _CHOICES}
+        kept.pop("auto_map", None)
+        (private / "config.json").write_text(json.dumps(kept), encoding="utf-8")
+        _link_weights(export, private)
+
+    def load(self, named: str) -> Any:
+        """A class of the code: "modeling_prunecore.PruneCoreLlamaForCausalLM"."""
+        if self._package not in sys.modules:
+            spec = importlib.util.spec_from_loader(self._package, None, is_package=True)
+            assert spec is not None
+            package = importlib.util.module_from_spec(spec)
+            package.__path__ = [str(self._code)]
+            sys.modules[self._package] = package
+        module, _, name = named.partition(".")
+        found = getattr(importlib.import_module(f"{self._package}.{module}"), name, None)
+        if found is None:
+            raise FormatError(f"config.json names the class {named}, which {module}.py lacks")
+        return found
+
+    def forget(self) -> None:
+        """Takes the modules away."""
+        for name in [n for n in sys.modules if n.partition(".")[0] == self._package]:
+            del sys.modules[name]
+
+
+@contextmanager
+def own_code(export: Path) -> Iterator[OwnCode]:
+    """A copy of an export that runs no code but PruneCore's own.
+
+    Raises
+    ------
+    UnsupportedError
+        It needs other code, or has transformers load something else; the text names it.
+    FileError, FormatError
+        A file is missing or damaged.
+    """
+    with tempfile.TemporaryDirectory(prefix="prunecore-verify-") as private:
+        copy = OwnCode(export, Path(private))
+        try:
+            yield copy
+        finally:
+            copy.forget()
+
+
+def _classes(config: Mapping[str, Any], source: Path) -> tuple[str, str] | None:
+    for name in _LOADERS:
+        if config.get(name) is not None:
+            raise _refused(f"{source}: {name} has transformers load what PruneCore did not write")
+    if any(_names_code(value) for value in config.values()):
+        raise _refused(f"{source} names code inside another entry (auto_map)")
+    auto_map = config.get("auto_map")
+    if auto_map is None:
+        return None
+    if not isinstance(auto_map, dict):
+        raise FormatError(f"{source} is damaged: auto_map is not an object")
+    for key, value in auto_map.items():
+        module = value.rpartition(".")[0] if isinstance(value, str) else str(value)
+        if f"{module}.py" not in KNOWN or not module.startswith(AUTO_CLASSES.get(key, "\0")):
+            file = source.parent / f"{module}.py"
+            raise _refused(f"{file} is code that PruneCore did not write (auto_map of config.json)")
+    if auto_map.keys() != AUTO_CLASSES.keys():
+        raise FormatError(f"{source} is damaged: auto_map lacks {' or '.join(AUTO_CLASSES)}")
+    return auto_map["AutoConfig"], auto_map["AutoModelForCausalLM"]
+
+
+def _names_code(value: Any) -> bool:
+    """Whether an object inside the configuration has an auto_map of its own."""
+    waiting = [value]
+    while waiting:
+        found = waiting.pop()
+        if isinstance(found, dict):
+            if found is not value and "auto_map" in found:
+                return True
+            waiting += found.values()
+        elif isinstance(found, list):
+            waiting += found
+    return isinstance(value, dict) and "auto_map" in value
+
+
+def _own_code(file: Path) -> bytes:
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise FileError(f"{file} cannot be read: {error.strerror or error}") from error
+    if hashlib.sha256(content).hexdigest() not in KNOWN[file.name]:
+        raise _refused(f"{file} is code that PruneCore did not write")
+    return content
+
+
+def _refused(sentence: str) -> UnsupportedError:
+    return UnsupportedError(
+        f"{sentence}: it is not run unless you trust it, with trust_remote_code=True or "
+        "--trust-remote-code"
+    )
+
+
+def _link_weights(export: Path, private: Path) -> None:
+    files = weight_files(export)
+    for file in files:
+        place = private / file.relative_to(export)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.symlink_to(file.resolve())
+    if files == [export / "model.safetensors"]:
+        return
+    index = export / "model.safetensors.index.json"
+    record = json.loads(index.read_text(encoding="utf-8"))
+    for name in record["weight_map"].values():
+        inner_path(export, name, index)  # it is read a second time, and may have changed
+    (private / index.name).write_text(json.dumps(record), encoding="utf-8")
