@@ -80,7 +80,7 @@ def test_what_is_no_token_id_is_named(given: Any, words: str) -> None:
         ("b.json", json.dumps(TEXTS).encode()),
         ("c.json", json.dumps([{"text": text} for text in TEXTS], indent=1).encode()),
         ("d.json", json.dumps({"text": TEXTS}).encode()),
-        ("a.jsonl.gz", gzip.compress(LINES.encode())),
+        ("a.jsonl.gz", gzip.compress(LINES.encode(), mtime=0)),
         ("a.jsonl.bz2", bz2.compress(LINES.encode())),
         ("a.json.xz", lzma.compress(LINES.encode())),
         ("a.jsonlines", LINES.replace("\n", "\r\n").encode("utf-16")),
