@@ -107,7 +107,7 @@ def test_faults_of_the_library_are_exit_code_1(
 ) -> None:
     from prunecore.cli import main
 
-    def fail(*_: object) -> None:
+    def fail(*_: object, **_named: object) -> None:
         raise pc.InternalError("something is broken")
 
     monkeypatch.setattr(pc, "open", fail)

@@ -73,7 +73,7 @@ def test_export_tells_progress_and_stops_at_its_word(tales: pc.Model, tmp_path: 
         (pc.ArgumentError, "provenance", {"provenance": {"a": float("nan")}}),
         (pc.ArgumentError, "NUL", {"directory": "a\0b"}),
         (pc.ArgumentError, "mask", {"mask": [1, 0, 1]}),
-        (pc.FileError, "No such file", {"directory": "/no/such/place"}),
+        (pc.FileError, "No such file", {"directory": "/proc/no/such/place"}),
         (pc.UnsupportedError, "hf_custom can", {"mask": "attn.0", "format": "hf_plain"}),
         (pc.UnsupportedError, "ffn.0", {"mask": "attn.0", "format": "deci"}),
     ],

@@ -50,7 +50,7 @@ def limited(bytes_: int) -> None:
 def test_a_limit_on_files_leaves_the_old_file_whole(name: str, tmp_path: Path) -> None:
     path = tmp_path / name
     path.write_bytes(b"before")
-    limited(100)
+    limited(20)
     try:
         with pytest.raises(pc.FileError, match="larger than the limit") as caught:
             WRITERS[name](path)

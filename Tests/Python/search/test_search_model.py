@@ -6,6 +6,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -289,8 +290,8 @@ def test_checkpoint_of_a_search_is_of_its_model_data_and_options(
     model.shapley(data, granularity="block", budget=14, checkpoint=file)
     with pytest.raises(pc.ArgumentError, match="another run"):
         model.search(data, **options)
-    with pytest.raises(pc.FileError, match="gone"):
-        model.search(data, remove=1, checkpoint=file.parent / "gone" / "file")
+    with pytest.raises(pc.FileError, match=re.escape(file.name)):
+        model.search(data, remove=1, checkpoint=file / "inside a file")
 
 
 def test_failing_writes_stop_the_search(

@@ -63,7 +63,7 @@ class BesideOthers(Lookahead):
 def altered(kind: type[Lookahead], first: int, share: float, dtype: Any) -> Any:
     module = llama()
     module.model.layers[0] = kind(module.model.layers[0], first, share)
-    return module.to(dtype)
+    return module.to(dtype).eval()
 
 
 SEEING: dict[str, Callable[[], Any]] = {

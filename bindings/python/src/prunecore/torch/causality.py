@@ -88,7 +88,8 @@ def _looks_ahead(decoder: Decoder, tokens: Ids, prefix: int) -> bool:
     embedded: list[Tensor] = []
 
     def watch(_module: Any, _inputs: Any, output: Any) -> Any:
-        if embedded or not isinstance(output, Tensor) or output.shape[:2] != (1, len(tokens)):
+        shapes = ((1, len(tokens)), (len(tokens), 1))  # some models have the tokens first
+        if embedded or not isinstance(output, Tensor) or output.shape[:2] not in shapes:
             return output
         embedded.append(output.detach().requires_grad_())
         return embedded[0]
@@ -102,4 +103,4 @@ def _looks_ahead(decoder: Decoder, tokens: Ids, prefix: int) -> bool:
         return False
     finally:
         hook.remove()
-    return bool(gradient[0, prefix:].any())
+    return bool(gradient.reshape(len(tokens), -1)[prefix:].any())
