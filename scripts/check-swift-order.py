@@ -21,8 +21,9 @@ from pathlib import Path
 # floor do not know each other. "." stands for the files outside folders: errors and progress.
 ORDER = [
     ["."],
+    ["System"],  # locks, memory that can be had, sizes that do not overflow
     ["Files"],  # mapped and atomic files, JSON, byte documents, checksums, stored tensors
-    ["Numerics"],  # BLAS, kernels, matrix products, threads, memory, random numbers
+    ["Numerics"],  # BLAS, kernels, matrix products, threads, random numbers
     ["Checkpoint"],  # config.json and safetensors: the only folder that parses untrusted models
     ["Model"],  # the seam: the Model protocol, data, masks, granularity, adapters
     ["Engine", "Host"],  # what runs a model: our own engine, or a host by callbacks

@@ -44,7 +44,7 @@ struct SafetensorsHeader {
                 "\(path): the header is said to have \(length) bytes, but only \(file.count - 8) follow; "
                     + "the file is cut short")
         }
-        try MemoryProbe.require(length, "to read the header of \(path)")
+        try Memory.require(length, for: "the header of \(path)", "free some memory")
         let text = [UInt8](UnsafeRawBufferPointer(rebasing: file[8..<8 + length]))
         var entries = try readEntries(text, path: path)
         entries.sort { ($0.begin, $0.end) < ($1.begin, $1.end) }

@@ -31,7 +31,7 @@ public struct WalkOptions: Sendable {
     /// options take the same sublayers.
     func settled(for model: any Model) -> WalkOptions {
         var options = self
-        options.memoryBudget = memoryBudget ?? Runtime.freeMemory / 4
+        options.memoryBudget = memoryBudget ?? Memory.free / 4
         options.rereadsWeights = rereadsWeights ?? model.rereadsWeights
         return options
     }

@@ -93,7 +93,7 @@ struct WalkPlan {
         let references: Int
 
         init(_ options: WalkOptions, _ shape: ModelShape, largest: Int, masks: Int, references: Int) {
-            let bytes = options.memoryBudget ?? Runtime.freeMemory / 4
+            let bytes = options.memoryBudget ?? Memory.free / 4
             rereadsWeights = options.rereadsWeights ?? false
             rows = bytes / max(shape.hiddenSize * MemoryLayout<Float>.stride, 1)
             rowsPerCall = max(largest, min(RowLimit.call, options.batchTokens, rows / 4))

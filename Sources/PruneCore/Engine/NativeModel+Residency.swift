@@ -2,7 +2,7 @@
 extension NativeModel {
     /// Whether the weights are larger than the memory that is free, so that a mapped file is read again in every pass.
     /// Pages of the file that are in memory count as free. Weights that a host holds in memory are never read again.
-    public var rereadsWeights: Bool { weights.areMapped && shape.parameterBytes > Runtime.freeMemory }
+    public var rereadsWeights: Bool { weights.areMapped && shape.parameterBytes > Memory.free }
 
     /// Has the weights of a sublayer, if there is one, read in the background where they may not be in memory.
     func askAhead(for sublayer: Int) {

@@ -48,7 +48,7 @@ public final class NativeModel: Model {
         weights = try NativeWeights(config, tensors)
         shape = weights.shape(config)
         self.compute = if let compute { compute } else { try ComputeType.preferred(for: shape.elementType) }
-        streamsWeights = weights.areMapped && shape.parameterBytes > Runtime.memoryLimit / 2
+        streamsWeights = weights.areMapped && shape.parameterBytes > Memory.limit / 2
         rotary = RotaryTable(config.rotary, headSize: config.headSize)
     }
 

@@ -96,7 +96,7 @@ final class GenerationRun {
         let longest = limits.indices.map { prompts.offsets[$0 + 1] - prompts.offsets[$0] + limits[$0] }.max() ?? 1
         let bytes = KeyValueCache.bytes(
             writer.engine.config, under: writer.ownSublayers(under: mask), tokens: longest)
-        return max(1, min(GenerationOptions.usualBatch, Runtime.freeMemory / 4 / max(1, bytes)))
+        return max(1, min(GenerationOptions.usualBatch, Memory.free / 4 / max(1, bytes)))
     }
 
     /// The next prompts that are computed together: at least one, if one waits and there is a place for it.

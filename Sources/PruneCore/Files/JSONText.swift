@@ -29,7 +29,7 @@ enum JSONText {
         guard !isWide(text) else {
             throw PruneError(.format, "\(source): the text is UTF-16 or UTF-32; save it as UTF-8")
         }
-        try MemoryProbe.require(memoryBound(text), "to read the JSON of \(source)")
+        try Memory.require(memoryBound(text), for: "the JSON of \(source)", "free some memory")
         var reader = JSONReader(text, nonFinite: nonFinite)
         do throws(JSONFault) { return try reader.wholeText() } catch {
             throw PruneError(.format, "\(source): bad JSON at \(place(error.position, in: text)): \(error.problem)")

@@ -89,7 +89,7 @@ final class MappedFile: @unchecked Sendable {
         guard size <= limit else {
             throw PruneError(.format, "\(path): the file has \(size) bytes; at most \(limit) are read")
         }
-        try MemoryProbe.require(size, "to read \(path)")
+        try Memory.require(size, for: "\(path)", "free some memory")
         var failure: PruneError?
         let content = [UInt8](unsafeUninitializedCapacity: size) { room, count in
             let bytes = UnsafeMutableRawBufferPointer(start: room.baseAddress, count: size)

@@ -20,7 +20,7 @@ func taylor(
     guard model.hasGradients else { throw model.noGradients }
     let batches = data.batches(of: batchTokens)
     try checkPredicts(batches)
-    let groups = model.gradientGroups(under: mask, batches, memory ?? Runtime.freeMemory / 4)
+    let groups = model.gradientGroups(under: mask, batches, memory ?? Memory.free / 4)
     let kept = mask.kept
     let steps = groups.reduce(0) { sum, group in sum + kept.count + kept.filter { $0 >= group.lowerBound }.count }
     let meter = ProgressMeter(stage: "taylor", total: steps * batches.count, listener: progress)

@@ -161,7 +161,7 @@ extension TokenData {
     public convenience init(_ items: [ChoiceItem], score: ChoiceScore = .sum) throws(PruneError) {
         guard !items.isEmpty else { throw PruneError(.data, "no item in the multiple-choice data; give at least one") }
         // A context is repeated for each of its candidates, so the sequences may be far larger than the items.
-        let most = Runtime.freeMemory / (MemoryLayout<Int32>.stride + MemoryLayout<Float>.stride)
+        let most = Memory.free / (MemoryLayout<Int32>.stride + MemoryLayout<Float>.stride)
         var count = 0
         for (index, item) in items.enumerated() {
             try item.check(item: index)

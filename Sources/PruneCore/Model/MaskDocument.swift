@@ -16,12 +16,6 @@ public enum MaskDocument {
     }
 
     /// The removed sublayers as elements of a JSON array.
-    /// Errors: `.memory` if a text of JSON and its values do not fit: a number of two bytes is a value of 24, and lists grow
-    /// by doubling.
-    private static func requireMemory(ofText bytes: Int, _ source: String) throws(PruneError) {
-        try Memory.require(bytes.times(clamping: 64), for: "\(source) of \(bytes) bytes", "give a shorter text")
-    }
-
     static func removedNames(_ mask: KeepMask) -> String {
         mask.removed.map { "\"\(sublayerName($0))\"" }.joined(separator: ", ")
     }
@@ -77,5 +71,10 @@ public enum MaskDocument {
             keeps[sublayer] = 0
         }
         return try KeepMask(bytes: keeps)
+    }
+
+    /// Errors: `.memory` if there is none for the copies of a text; the parser asks for what its values take.
+    private static func requireMemory(ofText bytes: Int, _ source: String) throws(PruneError) {
+        try Memory.require(bytes.times(clamping: 3), for: "\(source) of \(bytes) bytes", "give a shorter text")
     }
 }

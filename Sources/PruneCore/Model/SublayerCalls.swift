@@ -13,7 +13,7 @@ extension Model {
     func waves(of batches: [TokenBatch], statesPerRow: Int) -> [Range<Int>] {
         guard rereadsWeights else { return batches.indices.map { $0..<$0 + 1 } }
         let bytesPerRow = shape.hiddenSize * MemoryLayout<Float>.stride * statesPerRow
-        let most = Runtime.freeMemory / 4 / max(bytesPerRow, 1)
+        let most = Memory.free / 4 / max(bytesPerRow, 1)
         return consecutiveGroups(ofRows: batches.map(\.rowCount), atMost: most)
     }
 

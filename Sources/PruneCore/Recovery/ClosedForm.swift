@@ -65,7 +65,7 @@ extension AdapterSet {
 
 extension AdapterOptions {
     /// Bytes that statistics may take.
-    var statisticsBudget: Int { memoryBudget ?? Runtime.freeMemory / 4 }
+    var statisticsBudget: Int { memoryBudget ?? Memory.free / 4 }
 
     /// Checks what the closed form uses. Errors: `.argument`, naming the option.
     func checkClosedForm(width: Int) throws(PruneError) {

@@ -25,7 +25,7 @@ public struct RecoveryMoments: Sendable {
         hiddenSize = model.shape.hiddenSize
         weightSample = try model.weightSample()
         let bytes = kind == .bias ? 0 : slots.count * UpdateMoments.bytes(width: hiddenSize)
-        guard bytes <= Runtime.freeMemory else {
+        guard bytes <= Memory.free else {
             throw PruneError(
                 .memory,
                 "the moments of \(slots.count) adapters take \(bytes >> 20) MiB, more than is free; make fewer at a time"

@@ -41,7 +41,7 @@ public enum Memory {
         let (total, overflow) = bytes.addingReportingOverflow(reserve)
         guard bytes >= 0, !overflow else { return false }
         // The system grants address space beyond the memory that there is, and ends processes when it is used.
-        guard bytes < 1 << 26 || bytes <= Runtime.mostMemory else { return false }
+        guard bytes < 1 << 26 || bytes <= most else { return false }
         let place = mmap(nil, total, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANON, -1, 0)
         guard let place, place != MAP_FAILED else { return false }
         munmap(place, total)
