@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 OUT ?= out
 
 .PHONY: help setup setup-test demo test test-swift test-symbols test-capi test-python test-kernels test-instructions \
-    test-fuzz fuzz fuzz-core fuzz-python lint format bench bench-large bench-sublayers example-llama-cpp verify-llama-cpp test-lm-eval install clean
+    test-fuzz fuzz fuzz-core fuzz-python lint format bench bench-large bench-sublayers example-llama-cpp verify-llama-cpp test-lm-eval test-kills install clean
 
 ## Lists what can be made.
 help:
@@ -122,6 +122,10 @@ verify-llama-cpp: setup-test
 	scripts/setup-llama-cpp.sh
 	$(BIN)/python Tests/LlamaCpp/write_models.py build/llama-cpp-models
 	$(LLAMA) Tests/LlamaCpp/verify.py --models build/llama-cpp-models --table benchmarks/results/llama_cpp.md
+
+## Kills every long command at 100 random moments, runs it again, and compares with an undisturbed run. Some 30 minutes.
+test-kills: setup
+	$(BIN)/python Tests/Kills/kills.py
 
 ## Our model in lm-evaluation-harness against the harness's own class for transformers. Installs the harness first.
 test-lm-eval: setup-test

@@ -75,6 +75,9 @@ struct JSONReader {
         }
     }
 
+    /// Bytes of the longest key that is not ASCII.
+    private static let longestKey = 1024
+
     /// What follows "{".
     private mutating func object() throws(JSONFault) -> [String: JSONValue] {
         var members: [String: JSONValue] = [:]
@@ -85,6 +88,13 @@ struct JSONReader {
             guard byte == UInt8(ascii: "\"") else { throw fault("a key in double quotes should be here") }
             let place = position
             let key = try string()
+            // Keys are compared as Unicode has it, which takes time that grows with the square of their combining marks.
+            guard key.utf8.count <= Self.longestKey || key.utf8.allSatisfy({ $0 < 0x80 }) else {
+                throw JSONFault(
+                    position: place,
+                    problem:
+                        "a key of \(key.utf8.count) bytes; at most \(Self.longestKey) are read where it is not ASCII")
+            }
             skipSpace()
             guard takes(":") else { throw fault("a colon should be here") }
             let value = try value()

@@ -181,7 +181,7 @@ import Testing
         ("num_key_value_heads", "0", "at least 1"), ("num_attention_heads", "5", "divide"),
         ("hidden_size", "66", "head_dim"), ("head_dim", "0", "at least 1"), ("head_dim", "-8", "at least 1"),
         ("rms_norm_eps", "0", "above 0"), ("rms_norm_eps", "-1e-6", "above 0"), ("rms_norm_eps", "1e-60", "float"),
-        ("rms_norm_eps", "1e60", "float"), ("rms_norm_eps", "\"1e-6\"", "a number"),
+        ("rms_norm_eps", "1e60", "float"), ("rms_norm_eps", "\"1e-6\"", "a finite number"),
         ("max_position_embeddings", "0", "at least 1"), ("hidden_act", "3", "a string"),
         ("attention_bias", "1", "true or false"), ("mlp_bias", "\"no\"", "true or false"),
         ("tie_word_embeddings", "0", "true or false"), ("layer_types", "{}", "array of strings"),

@@ -150,7 +150,7 @@ import Testing
     @Test(arguments: [
         (#"{"type": "linear"}"#, "rope_scaling.factor is missing"),
         (#"{"type": "linear", "factor": 0}"#, "above 0"),
-        (#"{"type": "linear", "factor": "2"}"#, "a number"),
+        (#"{"type": "linear", "factor": "2"}"#, "a finite number"),
         (#"{"type": 3}"#, "a string"),
         (#"{"type": "linear", "factor": 1e-320}"#, "not finite"),
         (#"{"type": "llama3", "factor": 8, "low_freq_factor": 1}"#, "high_freq_factor is missing"),

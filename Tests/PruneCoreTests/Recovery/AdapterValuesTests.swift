@@ -15,14 +15,16 @@ import Testing
 
     /// Every kind of adapter, raw and normed, and sublayers that are removed and have none.
     var sets: [AdapterSet] {
-        let mask = mask(blocks: 12, without: [3, 4, 9, 10, 11, 14, 20])
-        let kinds: [Int: (AdapterKind, rank: Int)] = [
-            3: (.bias, 0), 4: (.lowRank, 5), 9: (.linear, 0), 10: (.bias, 0), 11: (.bias, 0), 20: (.lowRank, 16),
-        ]
-        return [true, false].map { normed in
-            let made = randomAdapters(mask, width: 128, kinds, normed: normed)
-            return AdapterSet(
-                mask: mask, adapters: made.adapters, weightSample: try model.weightSample(), hiddenSize: 128)
+        get throws(PruneError) {
+            let mask = mask(blocks: 12, without: [3, 4, 9, 10, 11, 14, 20])
+            let kinds: [Int: (AdapterKind, rank: Int)] = [
+                3: (.bias, 0), 4: (.lowRank, 5), 9: (.linear, 0), 10: (.bias, 0), 11: (.bias, 0), 20: (.lowRank, 16),
+            ]
+            let sample = try model.weightSample()
+            return [true, false].map { normed in
+                let made = randomAdapters(mask, width: 128, kinds, normed: normed)
+                return AdapterSet(mask: mask, adapters: made.adapters, weightSample: sample, hiddenSize: 128)
+            }
         }
     }
 
@@ -32,7 +34,7 @@ import Testing
     }
 
     @Test func partsAreReadAndReplaced() throws {
-        var set = sets[0]
+        var set = try sets[0]
         let adapter = try #require(set.adapters[4])
         #expect(try set.values(of: .bias, atSublayer: 4) == Array(adapter.parameters[..<128]))
         #expect(try set.values(of: .down, atSublayer: 4) == Array(adapter.parameters[128..<768]))
@@ -58,7 +60,7 @@ import Testing
     }
 
     @Test func normsAreThoseOfTheProduct() throws {
-        let set = sets[0]
+        let set = try sets[0]
         for (sublayer, adapter) in set.adapters {
             let bias = try set.values(of: .bias, atSublayer: sublayer)
             #expect(abs(adapter.biasNorm - bias.reduce(0) { $0 + Double($1 * $1) }.squareRoot()) < 1e-6)
@@ -86,7 +88,7 @@ import Testing
     /// attn.1's successor ffn.1 folds into attn.1; low rank at attn.2 stays; ffn.4 is linear and bars attn.5; ffn.5 is
     /// barred likewise.
     @Test func biasesFoldWhereNothingReadsBetween() throws {
-        let set = sets[0]
+        let set = try sets[0]
         let folded = FoldedAdapters(set)
         #expect(folded.rest.sublayers == [4, 9, 10, 11, 20] && folded.rest.mask == set.mask)
         let bias = try set.values(of: .bias, atSublayer: 3)
@@ -136,7 +138,7 @@ import Testing
 
     @Test func greedyTextIsThatOfTheLogits() throws {
         let all = KeepMask(blocks: 12)
-        for set in sets {
+        for set in try sets {
             let recovered = try RecoveredModel(model, set)
             #expect(recovered.generates)
             for mask in [all, [0, 4, 20].reduce(all) { $0.removing(unit: $1, .sublayer) }] {
@@ -160,7 +162,7 @@ import Testing
 
     /// Keys and values are kept for what is left of the model's own attention.
     @Test func adaptersTakeNoCache() throws {
-        let set = sets[0]
+        let set = try sets[0]
         let prompts = try TokenData(tokens: tokens(30), lengths: [30], weights: nil)
         let options = try GenerationOptions(
             mostNewTokens: 10, sampling: try Sampling(temperature: 0))
