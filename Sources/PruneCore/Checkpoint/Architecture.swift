@@ -107,7 +107,13 @@ extension Architecture {
         }
         guard let found else {
             let names = supported.map(\.name).joined(separator: ", ")
-            throw config.fault(.unsupported, key, "names \(named.quoted); supported are \(names)")
+            let isOurs = named.hasPrefix("PruneCore") || named == "DeciLMForCausalLM"
+            throw config.fault(
+                .unsupported, key,
+                isOurs
+                    ? "names \(named.quoted), an exported model; open the model that it was made of, with its mask"
+                    : "names \(named.quoted); supported are \(names). Others run in PyTorch: prunecore.torch.wrap(model)"
+            )
         }
         if let modelType, modelType != found.modelType {
             throw config.fault(

@@ -21,11 +21,15 @@ public struct Checkpoint: Sendable {
     public static func open(
         directory: String, _ residence: FileResidence = .mapped
     ) throws(PruneError) -> Checkpoint {
-        try MappedFile.requireDirectory(directory)
+        do throws(PruneError) { try MappedFile.requireDirectory(directory) } catch {
+            try WrongPlace.refuse(directory, error)
+        }
         let configPath = join(directory, "config.json")
         let json = try MappedFile.read(configPath, limit: ModelConfig.sizeLimit)
         let config = try ModelConfig.parse(json, path: configPath)
-        let tensors = try openTensors(directory, residence)
+        let stored = try openTensors(directory, residence)
+        try QuantisedWeights.refuse(stored.names, in: directory)
+        let tensors = stored.named(as: config)
         return Checkpoint(
             config: try config.tied(asStoredIn: tensors), tensors: tensors,
             source: CheckpointSource(directory: directory, configuration: json))
@@ -41,12 +45,7 @@ public struct Checkpoint: Sendable {
         }
         let index = join(directory, "model.safetensors.index.json")
         guard MappedFile.exists(index) else {
-            let isPickled = ["pytorch_model.bin", "pytorch_model.bin.index.json"].contains {
-                MappedFile.exists(join(directory, $0))
-            }
-            let advice = isPickled ? "; the weights in pytorch_model.bin are not read: convert to safetensors" : ""
-            throw PruneError(
-                .file, "\(directory): neither model.safetensors nor model.safetensors.index.json is there\(advice)")
+            throw WrongPlace.noWeights(directory)
         }
         return try openShards(try ShardIndex.read(index), directory, residence)
     }
@@ -54,25 +53,30 @@ public struct Checkpoint: Sendable {
     private static func openShards(
         _ index: ShardIndex, _ directory: String, _ residence: FileResidence
     ) throws(PruneError) -> TensorTable {
-        var shards: [String: SafetensorsFile] = [:]
         var tensors: [String: StoredTensor] = [:]
-        var unsupported: [String: String] = [:]
-        // Sorted, so that of several faults the same one is reported every time.
-        for (name, fileName) in index.files.sorted(by: { $0.key < $1.key }) {
-            if shards[fileName] == nil {
-                shards[fileName] = try SafetensorsFile.open(join(directory, fileName), residence)
+        // An index may name what no model of the family needs, and what is not there: an error when it is asked for.
+        var unusable: [String: PruneError] = [:]
+        for (fileName, entries) in Dictionary(grouping: index.files, by: \.value) {
+            let names = entries.map(\.key)
+            let shard: SafetensorsFile
+            do throws(PruneError) { shard = try SafetensorsFile.open(join(directory, fileName), residence) } catch {
+                guard error.kind != .memory else { throw error }
+                for name in names { unusable[name] = error }
+                continue
             }
-            if let tensor = shards[fileName]?.tensors[name] {
-                tensors[name] = tensor
-            } else if let type = shards[fileName]?.unsupported[name] {
-                unsupported[name] = type
-            } else {
-                throw PruneError(
-                    .format,
-                    "\(index.path): tensor \(name.quoted) is mapped to \(fileName.quoted), which does not hold it")
+            for name in names {
+                if let tensor = shard.tensors[name] {
+                    tensors[name] = tensor
+                } else if let type = shard.unsupported[name] {
+                    unusable[name] = TensorTable.unsupported(name, type, directory)
+                } else {
+                    unusable[name] = PruneError(
+                        .format,
+                        "\(index.path): tensor \(name.quoted) is mapped to \(fileName.quoted), which does not hold it")
+                }
             }
         }
-        return TensorTable(source: directory, tensors: tensors, unsupported: unsupported)
+        return TensorTable(source: directory, tensors: tensors, unusable: unusable)
     }
 
     private static func join(_ directory: String, _ name: String) -> String {

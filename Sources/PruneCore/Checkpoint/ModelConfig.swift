@@ -58,7 +58,7 @@ extension ModelConfig {
     static func parse(_ json: [UInt8], path: String) throws(PruneError) -> ModelConfig {
         let file = try ConfigObject.parse(json, path: path)
         let architecture = try Architecture.named(in: file)
-        try refuseVariants(file)
+        try ConfigKeys.check(file, architecture)
 
         let heads = try Heads.read(file, architecture)
         let blockCount = try file.count("num_hidden_layers", limit: Limits.blocks)
@@ -86,21 +86,6 @@ extension ModelConfig {
             windows: try readWindows(file, architecture, blockCount: blockCount),
             activation: try readActivation(file),
             rotary: try RotaryParameters.read(file, headSize: heads.size, contextLength: contextLength))
-    }
-
-    /// Refuses what would change the computation of an architecture that is otherwise known.
-    private static func refuseVariants(_ file: ConfigObject) throws(PruneError) {
-        for key in ["quantization_config", "compression_config"] where file.value(key) != nil {
-            let method = try file.optionalObject(key)?.optionalString("quant_method")
-            throw file.fault(
-                .unsupported, key,
-                "says that the weights are quantized\(method.map { " with \($0.quoted)" } ?? ""); "
-                    + "open the model in BF16, F16 or F32")
-        }
-        if file.value("per_layer_config") != nil {
-            throw file.fault(
-                .unsupported, "per_layer_config", "gives blocks sizes of their own, which is not supported")
-        }
     }
 
     private static func readEpsilon(_ file: ConfigObject) throws(PruneError) -> Float {

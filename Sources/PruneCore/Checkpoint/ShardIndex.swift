@@ -5,7 +5,7 @@ struct ShardIndex {
     static let sizeLimit = 100_000_000
 
     let path: String
-    /// Tensor name to file name; file names are plain names in the directory.
+    /// Tensor name to file name; file names are paths inside the directory.
     let files: [String: String]
 
     /// Errors: `.file`; `.format` if `weight_map` is missing or empty, or names a file outside the directory.
@@ -17,11 +17,11 @@ struct ShardIndex {
         let files = try weightMap(json, path: path)
         guard !files.isEmpty else { throw PruneError(.format, "\(path): weight_map is missing or empty") }
         // The least, so that of several faults the same one is reported every time.
-        if let bad = files.filter({ !isPlainName($0.value) }).min(by: { $0.key < $1.key }) {
+        if let bad = files.filter({ !staysInside($0.value) }).min(by: { $0.key < $1.key }) {
             throw PruneError(
                 .format,
                 "\(path): tensor \(bad.key.quoted) is mapped to \(bad.value.quoted), "
-                    + "which is not a file name in this directory")
+                    + "which is not the name of a file in this directory")
         }
         return ShardIndex(path: path, files: files)
     }
@@ -40,8 +40,11 @@ struct ShardIndex {
         }
     }
 
-    /// A checkpoint must not reach outside its directory.
-    private static func isPlainName(_ name: String) -> Bool {
-        !name.isEmpty && name != "." && name != ".." && !name.utf8.contains { $0 == UInt8(ascii: "/") || $0 == 0 }
+    /// A checkpoint must not reach outside its directory; its files may be in folders there.
+    private static func staysInside(_ name: String) -> Bool {
+        !name.utf8.contains(0)
+            && name.split(separator: "/", omittingEmptySubsequences: false).allSatisfy {
+                !$0.isEmpty && $0 != "." && $0 != ".."
+            }
     }
 }

@@ -9,6 +9,8 @@ enum TensorRole: Sendable, CaseIterable {
 
 /// Names that a model family gives its tensors: a path per role, to which ".weight" or ".bias" is added.
 struct TensorNames: Sendable {
+    /// Of all names but the head's: that of the model without its head.
+    let prefix: String
     let embedding: String
     let finalNorm: String
     let head: String
@@ -47,6 +49,7 @@ struct TensorNames: Sendable {
 
     /// As transformers names the modules of Llama and of the families derived from it.
     static let llama = TensorNames(
+        prefix: "model.",
         embedding: "model.embed_tokens",
         finalNorm: "model.norm",
         head: "lm_head",

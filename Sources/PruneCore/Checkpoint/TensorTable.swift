@@ -24,16 +24,54 @@ public struct TensorTable: @unchecked Sendable {
     init(source: String, tensors: [String: StoredTensor], unsupported: [String: String]) {
         var unusable: [String: PruneError] = [:]
         for (name, type) in unsupported {
-            unusable[name] = PruneError(
-                .unsupported,
-                "\(source): tensor \(name.quoted) has dtype \(type.quoted); convert the weights to BF16, F16 or F32")
+            unusable[name] = Self.unsupported(name, type, source)
         }
         self.init(source: source, tensors: tensors, unusable: unusable)
+    }
+
+    /// The error of a tensor whose elements the engine does not compute with.
+    static func unsupported(_ name: String, _ type: String, _ source: String) -> PruneError {
+        PruneError(
+            .unsupported,
+            "\(source): tensor \(name.quoted) has dtype \(type.quoted); convert the weights to BF16, F16 or F32")
+    }
+
+    /// Names of all tensors, usable or not.
+    var names: [String] { Array(tensors.keys) + Array(unusable.keys) }
+
+    /// The same tensors under the names of the configuration's architecture, as transformers finds them.
+    ///
+    /// Checkpoints of the model without its head have names without "model." in front; some files of tied models store
+    /// the one matrix under the head's name alone.
+    func named(as config: ModelConfig) -> TensorTable {
+        let architecture = config.architecture
+        var (tensors, unusable) = (tensors, unusable)
+        let prefix = architecture.names.prefix
+        if !names.contains(where: { $0.hasPrefix(prefix) }) {
+            func full(_ name: String) -> String { name == architecture.head ? name : prefix + name }
+            tensors = Dictionary(uniqueKeysWithValues: tensors.map { (full($0.key), $0.value.renamed(full($0.key))) })
+            unusable = Dictionary(uniqueKeysWithValues: unusable.map { (full($0.key), $0.value) })
+        }
+        if config.tiesEmbeddings, tensors[architecture.embedding] == nil, unusable[architecture.embedding] == nil {
+            tensors[architecture.embedding] = tensors[architecture.head]?.renamed(architecture.embedding)
+            unusable[architecture.embedding] = unusable[architecture.head]
+        }
+        return TensorTable(source: source, configuration: configuration, tensors: tensors, unusable: unusable)
     }
 
     /// Whether there is a tensor of that name, of whatever type and shape.
     func contains(_ name: String) -> Bool {
         tensors[name] != nil || unusable[name] != nil
+    }
+
+    /// Errors: `.unsupported` if there is a bias of that name, which the configuration does not have the model add.
+    /// Zeros, which some tools store, change nothing.
+    func refuseBias(_ name: String) throws(PruneError) {
+        guard let tensor = tensors[name], tensor.bytes.contains(where: { $0 != 0 }) else { return }
+        throw PruneError(
+            .unsupported,
+            "\(source): tensor \(name.quoted) is there, but \(configuration) asks for no such bias, and the model would be "
+                + "computed without it; set attention_bias or mlp_bias where the family has them, or take it out")
     }
 
     /// The tensor of that name and shape.

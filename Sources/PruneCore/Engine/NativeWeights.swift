@@ -71,7 +71,8 @@ struct NativeWeights: Sendable {
         func projection(
             _ role: TensorRole, _ block: Int, _ rows: Int, _ columns: Int, biased: Bool
         ) throws(PruneError) -> Projection {
-            Projection(
+            if !biased { try tensors.refuseBias(names.bias(role, block: block)) }
+            return Projection(
                 weight: try matrix(names.weight(role, block: block), rows, columns),
                 bias: biased ? try vector(names.bias(role, block: block), rows) : nil)
         }

@@ -59,7 +59,7 @@ enum ExportDocument {
             )
         }
         let own = Set(files.map { $0.split(separator: "/", maxSplits: 1).first.map(String.init) ?? $0 } + [name])
-        if let stranger = StagedDirectory.names(in: directory).first(where: { !own.contains($0) }) {
+        if let stranger = Folder.names(in: directory).first(where: { !own.contains($0) }) {
             throw PruneError(
                 .file,
                 "\(directory): \(stranger.quoted) was not there when PruneCore exported it; move it away, or give another path"

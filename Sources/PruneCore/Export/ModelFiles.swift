@@ -23,9 +23,9 @@ enum ModelFiles {
 
     /// Names and sizes of these files, relative to the directory.
     static func list(_ directory: String) -> [(name: String, byteCount: Int)] {
-        var wanted = StagedDirectory.names(in: directory).filter(isWanted)
+        var wanted = Folder.names(in: directory).filter(isWanted)
         for inner in directories {
-            wanted += StagedDirectory.names(in: directory + "/" + inner).map { inner + "/" + $0 }
+            wanted += Folder.names(in: directory + "/" + inner).map { inner + "/" + $0 }
         }
         return wanted.compactMap { name in
             var status = stat()

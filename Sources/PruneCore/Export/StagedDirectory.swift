@@ -138,7 +138,7 @@ final class StagedDirectory {
     private static func clean(beside place: String) {
         let parent = AtomicFile.parent(of: place)
         let stem = place.split(separator: "/", omittingEmptySubsequences: true).last.map { $0 + "." } ?? "."
-        for name in names(in: parent) where name.hasPrefix(stem) && name.hasSuffix(".partial") {
+        for name in Folder.names(in: parent) where name.hasPrefix(stem) && name.hasSuffix(".partial") {
             let digits = name.dropFirst(stem.count).dropLast(".partial".count)
             guard (1...8).contains(digits.count), digits.allSatisfy(\.isHexDigit) else { continue }
             let path = parent + "/" + name
@@ -169,29 +169,14 @@ final class StagedDirectory {
 
     /// Removes a directory of files, and of directories of files. What cannot be removed stays.
     private static func remove(_ path: String) {
-        for name in names(in: path) {
+        for name in Folder.names(in: path) {
             let file = path + "/" + name
             if unlink(file) != 0 {
-                for inner in names(in: file) { unlink(file + "/" + inner) }
+                for inner in Folder.names(in: file) { unlink(file + "/" + inner) }
                 rmdir(file)
             }
         }
         rmdir(path)
-    }
-
-    /// The entries of a directory, sorted; none if it cannot be read.
-    static func names(in directory: String) -> [String] {
-        guard let stream = opendir(directory) else { return [] }
-        defer { closedir(stream) }
-        var names: [String] = []
-        while let entry = readdir(stream) {
-            // Safe: the system ends the name with a NUL inside the entry, which lives until the next call.
-            let name = withUnsafePointer(to: &entry.pointee.d_name) {
-                UnsafeRawPointer($0).withMemoryRebound(to: CChar.self, capacity: 1) { String(cString: $0) }
-            }
-            if name != ".", name != ".." { names.append(name) }
-        }
-        return names.sorted()
     }
 }
 

@@ -36,7 +36,7 @@ final class OpenFile: @unchecked Sendable {
     /// -1 once it is closed.
     private(set) var descriptor: Int32
 
-    /// Errors: `.file`, with the system's reason, if it is missing, unreadable, or no regular file.
+    /// Errors: `.file`, with the system's reason, if it is missing, unreadable, no regular file, or a pointer of Git LFS.
     init(_ path: String) throws(PruneError) {
         guard !path.utf8.contains(0) else {
             throw PruneError(.file, "\(path.quoted): a path cannot contain a NUL character")
@@ -50,6 +50,23 @@ final class OpenFile: @unchecked Sendable {
             throw error
         }
         self.descriptor = descriptor
+        if isPointer {
+            close()
+            throw PruneError(
+                .file,
+                "\(path): the file is a pointer of Git LFS, not the file itself; run \"git lfs pull\" in its repository"
+            )
+        }
+    }
+
+    /// Whether a clone without Git LFS left its note of some 130 bytes in the place of the file.
+    private var isPointer: Bool {
+        let mark = "version https://git-lfs.github.com/spec/"
+        guard (mark.utf8.count...1024).contains(stamp.size) else { return false }
+        let begin = [UInt8](unsafeUninitializedCapacity: mark.utf8.count) { room, count in
+            count = max(0, pread(descriptor, room.baseAddress, mark.utf8.count, 0))
+        }
+        return begin.elementsEqual(mark.utf8)
     }
 
     deinit { close() }

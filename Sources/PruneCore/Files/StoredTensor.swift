@@ -9,7 +9,7 @@
 ///
 /// Sendable because the memory is only read while a tensor is in use.
 public struct StoredTensor: @unchecked Sendable {
-    let name: String
+    private(set) var name: String
     let elementType: ElementType
     let shape: [Int]
     /// From the first element to the last, little-endian. May start at any address: read it with unaligned loads.
@@ -29,6 +29,13 @@ public struct StoredTensor: @unchecked Sendable {
         rowStride = shape.last ?? 1
         // Taken from the bytes, so that no shape can overflow here.
         elementCount = bytes.count / elementType.byteCount
+    }
+
+    /// The same tensor under another name.
+    func renamed(_ name: String) -> StoredTensor {
+        var tensor = self
+        tensor.name = name
+        return tensor
     }
 
     /// A matrix whose rows lie `rowStride` elements apart, at least as many as a row has; `bytes` reaches from the first

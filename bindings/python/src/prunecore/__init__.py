@@ -59,6 +59,7 @@ from prunecore.data.data import Data
 from prunecore.errors import (
     ArgumentError,
     Cancelled,
+    ContextWarning,
     DataError,
     Error,
     FileError,
@@ -129,6 +130,7 @@ __all__ = [
     "ChoiceItem",
     "ChoiceSet",
     "Compromise",
+    "ContextWarning",
     "Cost",
     "Curve",
     "Damages",

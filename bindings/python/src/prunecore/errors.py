@@ -14,6 +14,7 @@ from prunecore._raw_generated import ffi
 __all__ = [
     "ArgumentError",
     "Cancelled",
+    "ContextWarning",
     "DataError",
     "Error",
     "FileError",
@@ -27,6 +28,12 @@ __all__ = [
     "TooSmallBufferError",
     "UnsupportedError",
 ]
+
+
+class ContextWarning(UserWarning):
+    """Sequences are longer than the context that a model was made for: what is measured of them is
+    of positions that it never saw.
+    """
 
 
 class LoadError(ImportError):

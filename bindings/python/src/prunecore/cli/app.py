@@ -13,8 +13,9 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Sequence
-from typing import Annotated
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any
 
 import typer
 from typer.main import get_command
@@ -33,7 +34,7 @@ from prunecore.cli import (
     tasks,
 )
 from prunecore.cli.signals import Ending, ended_by_signals
-from prunecore.errors import Cancelled, Error, InternalError
+from prunecore.errors import Cancelled, ContextWarning, Error, InternalError
 
 EXIT_BAD_INPUT = 2
 EXIT_FAULT = 1
@@ -91,7 +92,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(prunecore.__version__)
         return 0
     _bear_any_text()
-    with ended_by_signals() as ending:
+    with ended_by_signals() as ending, warnings.catch_warnings():
+        warnings.simplefilter("always", ContextWarning)
+        warnings.showwarning = _told_once(warnings.showwarning)
         try:
             return _run(given)
         except (KeyboardInterrupt, typer.Abort, Cancelled):
@@ -100,6 +103,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _closed()
         except Exception as error:
             return _fail(*_told(error))
+
+
+def _told_once(usual: Callable[..., None]) -> Callable[..., None]:
+    """Shows warnings of ours as sentences, each once."""
+    told: set[str] = set()
+
+    def show(message: Warning | str, category: type[Warning], *more: Any, **named: Any) -> None:
+        if not issubclass(category, ContextWarning):
+            usual(message, category, *more, **named)
+        elif str(message) not in told:
+            told.add(str(message))
+            print(f"prunecore: warning: {message}", file=sys.stderr)
+
+    return show
 
 
 def _run(given: Sequence[str]) -> int:

@@ -104,6 +104,11 @@ class Data:
         return len(self._lengths)
 
     @property
+    def longest(self) -> int:
+        """Tokens of the longest sequence."""
+        return int(self._lengths.max(initial=0))
+
+    @property
     def n_tokens(self) -> int:
         """Number of tokens of all sequences."""
         return len(self._ids)

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+/// Keys of config.json that would change what a model computes, and that the engine does not compute.
+///
+/// The rule for a key: it is read (`ModelConfig`, `RotaryParameters`); or it is in this table, and refused unless its value
+/// says that nothing changes; or the family's own code in transformers does not read it either, as `torch_dtype`,
+/// `use_cache`, token ids, dropouts and the notes that tools leave. A test reads that code, with a table of the keys that are
+/// proven harmless, and fails for one that it reads and that is neither read here, nor refused, nor in that table.
+enum ConfigKeys {
+    /// What a refused key may be all the same: then it changes nothing.
+    private enum Neutral {
+        /// Missing or null alone.
+        case nothing
+        /// An empty list or object.
+        case empty
+        case bool(Bool)
+        case number(Double)
+
+        func allows(_ value: JSONValue) -> Bool {
+            switch (self, value) {
+            case (.empty, .array(let elements)): elements.isEmpty
+            case (.empty, .object(let members)): members.isEmpty
+            case (.bool(let neutral), .bool(let bool)): bool == neutral
+            case (.number(let neutral), .integer(let number)): Double(number) == neutral
+            case (.number(let neutral), .number(let number)): number == neutral
+            case (.bool(false), .array(let elements)): elements.isEmpty
+            default: false
+            }
+        }
+    }
+
+    private struct Refusal {
+        let key: String
+        let neutral: Neutral
+        /// How the sentence goes on after the key.
+        let what: String
+
+        init(_ key: String, _ neutral: Neutral, _ what: String) {
+            self.key = key
+            self.neutral = neutral
+            self.what = what
+        }
+    }
+
+    private static let quantised =
+        "says that the weights are quantized; open the model in BF16, F16 or F32"
+    private static let dropped =
+        "lists sublayers that were removed from the model; open the full model, and remove them with the mask that "
+        + "prunecore.Mask.read(config.json) or `prunecore mask convert` makes of this file"
+    private static let otherSizes = "gives blocks sizes of their own, which is not supported"
+    private static let scaled = "scales what the model computes, which this version does not compute"
+    private static let attends = "changes what tokens attend to, which this version does not compute"
+
+    private static let refusals: [Refusal] = [
+        // Of pruning tools.
+        Refusal("drop_attn_list", .empty, dropped),
+        Refusal("drop_mlp_list", .empty, dropped),
+        Refusal("per_layer_config", .nothing, otherSizes),
+        Refusal("block_configs", .nothing, otherSizes),
+        Refusal("pruned_heads", .empty, "lists heads that were removed, which is not supported"),
+        // Of quantising and compressing tools. `quantization_config` is told with its method, elsewhere.
+        Refusal("quantization", .empty, quantised),
+        Refusal("quant_config", .empty, quantised),
+        Refusal("quantize_config", .empty, quantised),
+        Refusal("load_in_4bit", .bool(false), quantised),
+        Refusal("load_in_8bit", .bool(false), quantised),
+        Refusal("sparsity_config", .empty, "says that the weights are compressed; decompress them first"),
+        // What makes another model of a family.
+        Refusal(
+            "is_causal", .bool(true), "makes tokens see those behind them; only causal language models are computed"),
+        Refusal("is_encoder_decoder", .bool(false), "asks for an encoder; only decoders are computed"),
+        Refusal("add_cross_attention", .bool(false), "asks for cross-attention; only decoders are computed"),
+        Refusal("attention_chunk_size", .nothing, attends),
+        Refusal("alibi", .bool(false), attends),
+        Refusal("no_rope_layers", .empty, attends),
+        Refusal("use_qk_norm", .bool(false), "asks for norms of query and key, which this family does not have"),
+        Refusal("clip_qkv", .nothing, scaled),
+        Refusal("attn_logit_softcapping", .nothing, scaled),
+        Refusal("final_logit_softcapping", .nothing, scaled),
+        Refusal("attention_multiplier", .nothing, scaled),
+        Refusal("query_pre_attn_scalar", .nothing, scaled),
+        Refusal("logit_scale", .number(1), scaled),
+        Refusal("logits_scaling", .number(1), scaled),
+        Refusal("residual_multiplier", .number(1), scaled),
+        Refusal("embedding_multiplier", .number(1), scaled),
+        Refusal("scale_emb", .number(1), scaled),
+        Refusal("scale_depth", .nothing, scaled),
+    ]
+
+    /// Errors: `.unsupported`, naming the key, for what would change the computation of an architecture that is known.
+    static func check(_ file: ConfigObject, _ architecture: Architecture) throws(PruneError) {
+        for key in ["quantization_config", "compression_config"] {
+            guard let value = file.value(key), !Neutral.empty.allows(value) else { continue }
+            let method = try file.optionalObject(key)?.optionalString("quant_method")
+            throw file.fault(
+                .unsupported, key,
+                "says that the weights are quantized\(method.map { " with \($0.quoted)" } ?? ""); "
+                    + "open the model in BF16, F16 or F32")
+        }
+        for refusal in refusals {
+            guard let value = file.value(refusal.key), !refusal.neutral.allows(value) else { continue }
+            throw file.fault(.unsupported, refusal.key, refusal.what)
+        }
+        try checkBiases(file, architecture)
+    }
+
+    /// Biases that a configuration asks for, and that the family does not have.
+    private static func checkBiases(_ file: ConfigObject, _ architecture: Architecture) throws(PruneError) {
+        var keys = ["bias", "use_bias"]
+        if architecture.attentionBias == .none { keys += ["attention_bias", "qkv_bias"] }
+        if !architecture.declaresFeedForwardBias { keys.append("mlp_bias") }
+        for key in keys where try file.bool(key, default: false) {
+            throw file.fault(.unsupported, key, "is true; \(architecture.name) has no such biases")
+        }
+    }
+}
