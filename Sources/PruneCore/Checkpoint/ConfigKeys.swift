@@ -87,9 +87,9 @@ enum ConfigKeys {
     ]
 
     /// Errors: `.unsupported`, naming the key, for what would change the computation of an architecture that is known.
-    static func check(_ file: ConfigObject, _ architecture: Architecture) throws(PruneError) {
+    static func check(_ file: ConfigObject) throws(PruneError) {
         for key in ["quantization_config", "compression_config"] {
-            guard let value = file.value(key), !Neutral.empty.allows(value) else { continue }
+            guard file.value(key) != nil else { continue }
             let method = try file.optionalObject(key)?.optionalString("quant_method")
             throw file.fault(
                 .unsupported, key,
@@ -99,17 +99,6 @@ enum ConfigKeys {
         for refusal in refusals {
             guard let value = file.value(refusal.key), !refusal.neutral.allows(value) else { continue }
             throw file.fault(.unsupported, refusal.key, refusal.what)
-        }
-        try checkBiases(file, architecture)
-    }
-
-    /// Biases that a configuration asks for, and that the family does not have.
-    private static func checkBiases(_ file: ConfigObject, _ architecture: Architecture) throws(PruneError) {
-        var keys = ["bias", "use_bias"]
-        if architecture.attentionBias == .none { keys += ["attention_bias", "qkv_bias"] }
-        if !architecture.declaresFeedForwardBias { keys.append("mlp_bias") }
-        for key in keys where try file.bool(key, default: false) {
-            throw file.fault(.unsupported, key, "is true; \(architecture.name) has no such biases")
         }
     }
 }

@@ -58,7 +58,7 @@ extension ModelConfig {
     static func parse(_ json: [UInt8], path: String) throws(PruneError) -> ModelConfig {
         let file = try ConfigObject.parse(json, path: path)
         let architecture = try Architecture.named(in: file)
-        try ConfigKeys.check(file, architecture)
+        try ConfigKeys.check(file)
 
         let heads = try Heads.read(file, architecture)
         let blockCount = try file.count("num_hidden_layers", limit: Limits.blocks)

@@ -47,7 +47,7 @@ public struct TensorTable: @unchecked Sendable {
         let architecture = config.architecture
         var (tensors, unusable) = (tensors, unusable)
         let prefix = architecture.names.prefix
-        if !names.contains(where: { $0.hasPrefix(prefix) }) {
+        if contains(String(architecture.embedding.dropFirst(prefix.count))) {
             func full(_ name: String) -> String { name == architecture.head ? name : prefix + name }
             tensors = Dictionary(uniqueKeysWithValues: tensors.map { (full($0.key), $0.value.renamed(full($0.key))) })
             unusable = Dictionary(uniqueKeysWithValues: unusable.map { (full($0.key), $0.value) })

@@ -143,7 +143,6 @@ KEYS: list[tuple[str, Any, Any]] = [  # key, a value that is refused, one that c
     ("residual_multiplier", 0.2, 1),
     ("attention_chunk_size", 8, None),
     ("no_rope_layers", [1, 0], []),
-    ("bias", True, False),
 ]
 
 
