@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writes a C table of the number fields of the header's option structs, so that no field is forgotten.
+"""Writes a C table of the numbers in the header's option structs, so that none is forgotten.
 
 write_option_fields.py OUT: option_fields.h, for Tests/CAPI/rules/test_extreme_options.c.
 """
@@ -29,7 +29,8 @@ def main() -> None:
     header = (ROOT / "include" / "prunecore.h").read_text(encoding="utf-8")
     kinds = KINDS | {group.type: KINDS[group.underlying] for group in enum_groups(header)}
     rows = [
-        f'    {{ "{struct.type}", "{field.name}", offsetof({struct.type}, {field.name}), {kinds[field.type]} }},'
+        f'    {{ "{struct.type}", "{field.name}", '
+        f"offsetof({struct.type}, {field.name}), {kinds[field.type]} }},"
         for struct in option_structs(header)
         for field in struct.fields
         if not field.type.endswith(("*", "_fn"))
