@@ -171,24 +171,13 @@ static void extremes(long step)
 
 int main(void)
 {
-    static const int64_t lengths[] = { 3 }, candidates[] = { 2 }, sizes[] = { 1, 2 }, answers[] = { 1 };
-    prune_choices choices = PRUNE_CHOICES_INIT;
     const char *step = getenv("PRUNE_TEST_EXTREMES"), *limit = getenv("PRUNE_TEST_HANG");
     setvbuf(stdout, NULL, _IONBF, 0);
     wanted = getenv("PRUNE_TEST_FIELD");
     hang = limit != NULL ? (unsigned)atoi(limit) : 120;
-    fixture_open(&extreme, "tiny");
-    REQUIRE(extreme.model != NULL && extreme.data != NULL);
-    choices.n_items = 1;
-    choices.context_ids = choices.candidate_ids = fixture_ids;
-    choices.context_lengths = lengths;
-    choices.n_candidates = candidates;
-    choices.candidate_lengths = sizes;
-    choices.answers = answers;
-    REQUIRE(prune_data_create_choices(&choices, &extreme_choices) == PRUNE_OK);
+    extreme_begin();
     all_structs_are_used();
     extremes(wanted != NULL ? 1 : step != NULL ? atol(step) : 16);
-    prune_data_release(extreme_choices);
-    fixture_close(&extreme);
+    extreme_end();
     return check_report();
 }

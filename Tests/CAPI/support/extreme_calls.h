@@ -22,6 +22,27 @@ static double extreme_doubles[EXTREME_VALUES];
 static float extreme_floats[EXTREME_VALUES];
 static const uint8_t extreme_keep[FIXTURE_SUBLAYERS] = { 1, 0, 0, 1 };
 
+static inline void extreme_begin(void)
+{
+    static const int64_t lengths[] = { 3 }, candidates[] = { 2 }, sizes[] = { 1, 2 }, answers[] = { 1 };
+    prune_choices choices = PRUNE_CHOICES_INIT;
+    fixture_open(&extreme, "tiny");
+    REQUIRE(extreme.model != NULL && extreme.data != NULL);
+    choices.n_items = 1;
+    choices.context_ids = choices.candidate_ids = fixture_ids;
+    choices.context_lengths = lengths;
+    choices.n_candidates = candidates;
+    choices.candidate_lengths = sizes;
+    choices.answers = answers;
+    REQUIRE(prune_data_create_choices(&choices, &extreme_choices) == PRUNE_OK);
+}
+
+static inline void extreme_end(void)
+{
+    prune_data_release(extreme_choices);
+    fixture_close(&extreme);
+}
+
 static inline int32_t extreme_enough(void) { return ++extreme_reports >= 4; }
 
 static inline int32_t extreme_progress(void *user_data, const prune_progress *progress)
