@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 OUT ?= out
 
 .PHONY: help setup setup-test demo test test-swift test-symbols test-capi test-python test-kernels test-instructions \
-    test-fuzz fuzz fuzz-core fuzz-python lint format bench bench-large bench-sublayers example-llama-cpp verify-llama-cpp test-lm-eval test-kills install clean
+    test-fuzz fuzz fuzz-core fuzz-python lint format bench bench-large bench-sublayers example-llama-cpp verify-llama-cpp test-lm-eval test-kills test-extremes install clean
 
 ## Lists what can be made.
 help:
@@ -122,6 +122,11 @@ verify-llama-cpp: setup-test
 	scripts/setup-llama-cpp.sh
 	$(BIN)/python Tests/LlamaCpp/write_models.py build/llama-cpp-models
 	$(LLAMA) Tests/LlamaCpp/verify.py --models build/llama-cpp-models --table benchmarks/results/llama_cpp.md
+
+## Every number of every option at each of its extremes, and every fault of a host at every position: some minutes. `make test` takes a part.
+test-extremes: setup
+	PYTHON=$(BIN)/python PRUNE_TEST_EXTREMES=1 PRUNE_TEST_HANG=12 PRUNE_TEST_WRONG=all \
+	    Tests/CAPI/run.sh test_extreme_options test_extreme_counts test_host_wrong
 
 ## Kills every long command at 100 random moments, runs it again, and compares with an undisturbed run. Some 30 minutes.
 test-kills: setup

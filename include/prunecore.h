@@ -1294,7 +1294,7 @@ typedef struct prune_recover_options {
     int64_t checkpoint_every;
     /* Training: called after every step. NULL = none. */
     prune_training_progress_fn on_step;
-    /* Closed form: called as the work advances. NULL = none. */
+    /* Called as the work advances, also within the steps of training. NULL = none. */
     prune_progress_fn progress;
     /* First argument of both callbacks. */
     void *user_data;
@@ -1902,7 +1902,8 @@ enum {
     PRUNE_ESTIMATOR_STRATIFIED = 7,
     /* Weighted regression; leverage sampling, in pairs, without repetition. */
     PRUNE_ESTIMATOR_KERNEL_SHAP = 8,
-    /* A fitted model of the game, and the strata of its residuals. */
+    /* A fitted model of the game, and the strata of its residuals. With more than 512 players the
+       strata alone, since the time of fitting grows with the cube of their number. */
     PRUNE_ESTIMATOR_SURROGATE = 9,
     /* Weighted Banzhaf value: each other player is kept with keep_probability. */
     PRUNE_ESTIMATOR_BANZHAF = 10,

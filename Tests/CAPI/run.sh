@@ -28,7 +28,7 @@ read -ra runner <<<"${RUNNER:-}"
 export PRUNECORE_COMPUTE=float32
 
 warnings=(-Wall -Wextra -Wpedantic -Wconversion -Werror)
-c_flags=(-std=c99 -D_POSIX_C_SOURCE=200809L -O1 -g "${warnings[@]}" -I"$root/include" -I"$support")
+c_flags=(-std=c99 -D_POSIX_C_SOURCE=200809L -O1 -g "${warnings[@]}" -I"$root/include" -I"$support" -I"$out")
 cpp_flags=(-std=c++17 -O1 -g "${warnings[@]}" -I"$root/include" -I"$root/bindings/cpp" -I"$cpp"
     -I"$support")
 link=(-L"$library" -lprunecore -Wl,-rpath,"$library" -lm -pthread)
@@ -136,7 +136,8 @@ if [ ! -f "$library/libprunecore.so.1" ]; then
 fi
 mkdir -p "$out"
 
-# Support code, compiled once.
+# Support code: written from the header, and compiled once.
+step "write option_fields.h" "$PYTHON" "$support/write_option_fields.py" "$out/option_fields.h" || exit 1
 objects=()
 for source in tiny_model reference fixture metrics game host host_states host_gradients; do
     step "compile $source" "$CC" "${c_flags[@]}" -c "$support/$source.c" -o "$out/$source.o" || exit 1

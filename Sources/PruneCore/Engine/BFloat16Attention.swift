@@ -89,9 +89,12 @@ private struct PackedKeysAndValues {
 extension NativeModel {
     /// `attend` with products in bf16: h + output(softmax(rotated q * rotated k^T / sqrt(headSize)) * v).
     ///
-    /// - Parameter keep: given the rotated keys and the values of all rows, not rounded.
+    /// - Parameters:
+    ///   - keep: given the rotated keys and the values of all rows, not rounded.
+    ///   - pause: nil = attention is computed at one go.
     func attendRounded(
-        block: Int, _ before: [NativeState], _ after: [NativeState], keep: KeyValueReader? = nil
+        block: Int, _ before: [NativeState], _ after: [NativeState], keep: KeyValueReader? = nil,
+        pause: AttentionPause? = nil
     ) throws(PruneError) {
         let layer = weights.attention[block]
         let sequences = sequences(of: before)
@@ -104,7 +107,7 @@ extension NativeModel {
         let packed = try PackedKeysAndValues(
             key.pointer, value.pointer, stride: config.kvHeadCount * config.headSize, sequences,
             heads: config.kvHeadCount, headSize: config.headSize, scratch)
-        let mixed = try mixRounded(query, rows: x.rows, packed, sequences, window: config.windows[block])
+        let mixed = try mixRounded(query, rows: x.rows, packed, sequences, window: config.windows[block], pause)
         try addProjection(layer.output, of: mixed, to: before, giving: after)
     }
 
@@ -128,7 +131,8 @@ extension NativeModel {
     /// softmax(q * k^T / sqrt(headSize)) * v for every head, rounded to bf16; a tile of queries at a time. The weights of
     /// the values are rounded before they are normed, and their fp32 sum divides what they give.
     private func mixRounded(
-        _ query: FloatBuffer, rows: Int, _ packed: PackedKeysAndValues, _ sequences: [Range<Int>], window: Int?
+        _ query: FloatBuffer, rows: Int, _ packed: PackedKeysAndValues, _ sequences: [Range<Int>], window: Int?,
+        _ pause: AttentionPause?
     ) throws(PruneError) -> BFloat16Rows {
         let size = config.headSize
         let queryStride = config.headCount * size
@@ -146,8 +150,7 @@ extension NativeModel {
         let slotFloats = tile * (mostKeys + BFloat16Product.roundedUp(size) + mostKeys / 2)
         let room = try scratch.buffer(slotFloats * slots)
         let pieces = attentionPieces(sequences, tile: tile)
-        ThreadPool.forEach(pieces.count, slots: slots) { index, slot in
-            let piece = pieces[index]
+        try forEach(pieces, slots: slots, work: tile * mostKeys * size, pause) { piece, slot in
             let queries = piece.queries
             let head = piece.head / group
             let firstSeen = window.map { max(0, queries.lowerBound - $0 + 1) } ?? 0

@@ -8,6 +8,9 @@ struct AttentionPiece {
     let queries: Range<Int>
 }
 
+/// Called on the thread of the call between some pieces of attention and the next; what it throws ends the call.
+typealias AttentionPause = () throws(PruneError) -> Void
+
 /// Told the rotated keys and the values of an attention sublayer, rows of kvHeadCount * headSize each.
 typealias KeyValueReader = (_ keys: FloatBuffer, _ values: FloatBuffer) throws(PruneError) -> Void
 
@@ -17,9 +20,12 @@ extension NativeModel {
     /// Causal within each sequence; a query at position i sees the keys j with i - window < j <= i. Query heads share the
     /// key and value head of their group.
     ///
-    /// - Parameter keep: given the rotated keys and the values of all rows.
+    /// - Parameters:
+    ///   - keep: given the rotated keys and the values of all rows.
+    ///   - pause: nil = attention is computed at one go.
     func attend(
-        block: Int, _ before: [NativeState], _ after: [NativeState], keep: KeyValueReader? = nil
+        block: Int, _ before: [NativeState], _ after: [NativeState], keep: KeyValueReader? = nil,
+        pause: AttentionPause? = nil
     ) throws(PruneError) {
         let layer = weights.attention[block]
         let sequences = sequences(of: before)
@@ -31,7 +37,7 @@ extension NativeModel {
         try prepareHeads(of: key, config.kvHeadCount, layer.keyNorm, sequences)
         try keep?(key, value)
         let mixed = try scratch.buffer(query.count)
-        try mix(query, key, value, sequences, window: config.windows[block], into: mixed)
+        try mix(query, key, value, sequences, window: config.windows[block], into: mixed, pause)
         try addProjection(layer.output, of: mixed, to: after)
     }
 
@@ -87,7 +93,7 @@ extension NativeModel {
     /// tokens x tokens is ever whole. Keys that no query of a tile sees are not computed.
     func mix(
         _ query: FloatBuffer, _ key: FloatBuffer, _ value: FloatBuffer, _ sequences: [Range<Int>], window: Int?,
-        into out: FloatBuffer
+        into out: FloatBuffer, _ pause: AttentionPause? = nil
     ) throws(PruneError) {
         let size = config.headSize
         let queryStride = config.headCount * size
@@ -100,8 +106,7 @@ extension NativeModel {
         let scoresPerSlot = min(tile, longest) * min(longest, (window ?? longest) + tile)
         let scores = try scratch.buffer(scoresPerSlot * slots)
         let pieces = attentionPieces(sequences, tile: tile)
-        ThreadPool.forEach(pieces.count, slots: slots) { index, slot in
-            let piece = pieces[index]
+        try forEach(pieces, slots: slots, work: tile * longest * size, pause) { piece, slot in
             let queries = piece.queries
             // Safe: a piece sees at most window + tile - 1 keys, for which a slot has room.
             let firstKey = window.map { max(0, queries.lowerBound - $0 + 1) } ?? 0
@@ -123,6 +128,22 @@ extension NativeModel {
             BLAS.multiply(
                 m: queries.count, n: size, k: keys, weights, keys, value.pointer + keyOffset, keyStride, mixed,
                 queryStride)
+        }
+    }
+
+    /// Calls `body` with every piece, on up to `slots` threads, and `pause` now and then.
+    ///
+    /// - Parameter work: multiplications of a piece at most.
+    func forEach(
+        _ pieces: [AttentionPiece], slots: Int, work: Int, _ pause: AttentionPause?,
+        _ body: @escaping (_ piece: AttentionPiece, _ slot: Int) -> Void
+    ) throws(PruneError) {
+        // Some tenths of a second between two pauses, and work for every thread.
+        let atOnce = pause == nil ? pieces.count : max(slots, (1 << 32) / max(work, 1))
+        for first in stride(from: 0, to: pieces.count, by: max(atOnce, 1)) {
+            let count = min(atOnce, pieces.count - first)
+            ThreadPool.forEach(count, slots: slots) { index, slot in body(pieces[first + index], slot) }
+            try pause?()
         }
     }
 

@@ -9,12 +9,14 @@ extension NativeModel {
     ///   - adapters: by sublayer, in whose place they stand; the same for every call with these caches.
     ///   - visit: called with nil after the embeddings, and after every sublayer; what it throws ends the call, and the
     ///     caches are of no more use.
+    ///   - pause: called within the attention of long sequences; what it throws ends the call likewise.
     /// - Returns: for each sequence, the logits of what follows its last token: sequences x vocabularySize.
     ///
     /// Errors: `.data` for an id outside the vocabulary; `.memory`.
     func advance(
         _ caches: [KeyValueCache], by tokens: [[Int32]], under mask: KeepMask, _ adapters: [Int: Adapter] = [:],
-        visit: (_ sublayer: Int?) throws(PruneError) -> Void = { (_) throws(PruneError) in }
+        visit: (_ sublayer: Int?) throws(PruneError) -> Void = { (_) throws(PruneError) in },
+        pause: AttentionPause? = nil
     ) throws(PruneError) -> FloatBuffer {
         guard caches.count == tokens.count,
             caches.allSatisfy({ $0.length == 0 }) || zip(caches, tokens).allSatisfy({ $0.length > 0 && $1.count == 1 })
@@ -36,7 +38,7 @@ extension NativeModel {
                         state.values.pointer, rows: batch.rowCount, into: after.values.pointer)
                 } else {
                     try readingSublayer(sublayer) { () throws(PruneError) in
-                        try apply(sublayer, state, after, caches)
+                        try apply(sublayer, state, after, caches, pause)
                     }
                 }
                 state = after
@@ -55,7 +57,8 @@ extension NativeModel {
     }
 
     private func apply(
-        _ sublayer: Int, _ before: NativeState, _ after: NativeState, _ caches: [KeyValueCache]
+        _ sublayer: Int, _ before: NativeState, _ after: NativeState, _ caches: [KeyValueCache],
+        _ pause: AttentionPause?
     ) throws(PruneError) {
         let block = sublayer / 2
         let rows = before.batch.rowCount
@@ -74,8 +77,8 @@ extension NativeModel {
             try self.store(keys, values, of: before.batch, block: block, in: caches)
         }
         switch compute {
-        case .float32: try attend(block: block, [before], [after], keep: keep)
-        case .bfloat16: try attendRounded(block: block, [before], [after], keep: keep)
+        case .float32: try attend(block: block, [before], [after], keep: keep, pause: pause)
+        case .bfloat16: try attendRounded(block: block, [before], [after], keep: keep, pause: pause)
         }
     }
 

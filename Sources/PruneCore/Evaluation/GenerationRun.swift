@@ -128,7 +128,12 @@ final class GenerationRun {
         // Told of no progress, but asked whether to stop: a long prompt takes long.
         let logits = try writer.advance(
             sequences.map(\.cache), by: sequences.map(\.next), under: mask
-        ) { (_) throws(PruneError) in try meter.advance(by: 0) }
+        ) {
+            (_) throws(PruneError) in
+            try meter.advance(by: 0)
+        } pause: { () throws(PruneError) in
+            try self.meter.advance(by: 0)
+        }
         let held = (sequences + others).reduce(0) { $0 + $1.cache.bytes }
         result.peakCacheBytes = max(result.peakCacheBytes, held)
         let chosen = try choose(for: sequences, from: logits)

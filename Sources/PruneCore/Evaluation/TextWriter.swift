@@ -33,11 +33,12 @@ struct TextWriter {
     /// `NativeModel.advance` under a mask of the model.
     func advance(
         _ caches: [KeyValueCache], by tokens: [[Int32]], under mask: KeepMask,
-        visit: (_ sublayer: Int?) throws(PruneError) -> Void = { (_) throws(PruneError) in }
+        visit: (_ sublayer: Int?) throws(PruneError) -> Void = { (_) throws(PruneError) in },
+        pause: AttentionPause? = nil
     ) throws(PruneError) -> FloatBuffer {
         let empty = engineMask.removed.filter { adapters[$0] == nil }
         let mask = empty.reduce(mask) { $0.removing(unit: $1, .sublayer) }
-        return try engine.advance(caches, by: tokens, under: mask, adapters, visit: visit)
+        return try engine.advance(caches, by: tokens, under: mask, adapters, visit: visit, pause: pause)
     }
 }
 

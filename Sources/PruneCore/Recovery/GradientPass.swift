@@ -10,7 +10,7 @@ struct GradientPass {
     let mask: KeepMask
     let objective: RecoveryObjective
     /// Told of every sublayer, forward or back; nil = nobody listens.
-    let meter: ProgressMeter?
+    var meter: ProgressMeter?
     private let full: KeepMask
     private let firstRemoved: Int
     private let scratch = BufferPool()

@@ -9,6 +9,7 @@ struct HeldOutObjective {
     /// What adapters do not change, for each batch; nil = computed each time.
     private let fixed: [GradientPass.Fixed]?
 
+    /// - Parameter pass: its meter is told of what is computed here; looks have their own.
     /// Errors: `.data` if there is nothing to predict; those of the model.
     init(_ pass: GradientPass, _ data: TokenData, batchTokens: Int) throws(PruneError) {
         self.pass = pass
@@ -25,8 +26,14 @@ struct HeldOutObjective {
         fixed = own
     }
 
-    /// Errors: `.nonFinite`, naming the layer; those of the model.
-    func loss(_ adapters: [Int: Adapter]) throws(PruneError) -> Double {
+    /// Steps of a look at most, for a meter.
+    var steps: Int { batches.count * pass.stepsPerBatch }
+
+    /// - Parameter meter: told of every sublayer; nil = nobody listens.
+    /// Errors: `.nonFinite`, naming the layer; `.cancelled`; those of the model.
+    func loss(_ adapters: [Int: Adapter], _ meter: ProgressMeter? = nil) throws(PruneError) -> Double {
+        var pass = pass
+        pass.meter = meter
         var total = ObjectiveSum()
         for (index, batch) in batches.enumerated() {
             let own = if let fixed { fixed[index] } else { try pass.fixed(batch) }

@@ -32,7 +32,12 @@ public func objectiveGradient(
         }
     }
     let scale = Float(1 / total.weight)
-    for index in 0..<values.count { values.pointer[index] *= scale }
+    var isFinite = true
+    for index in 0..<values.count {
+        values.pointer[index] *= scale
+        isFinite = isFinite && values.pointer[index].isFinite
+    }
+    guard isFinite else { throw nonFiniteGradient(before: sublayer) }
     return (values, total.mean)
 }
 
@@ -61,7 +66,14 @@ public func adapterGradient(
         total += try pass.addGradients(batch, adapters.adapters, downTo: sublayer, to: &sums)
     }
     let scale = Float(1 / total.weight)
-    return ((sums[sublayer] ?? []).map { $0 * scale }, total.mean)
+    let gradient = (sums[sublayer] ?? []).map { $0 * scale }
+    guard gradient.allSatisfy(\.isFinite) else { throw nonFiniteGradient(before: sublayer) }
+    return (gradient, total.mean)
+}
+
+/// The loss was finite, so the way back is at fault.
+private func nonFiniteGradient(before sublayer: Int) -> PruneError {
+    PruneError(.nonFinite, "the gradient at sublayer \(sublayer) is not finite, though the loss is")
 }
 
 /// What both of the above begin with. Errors: as they.

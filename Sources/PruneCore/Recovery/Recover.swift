@@ -5,7 +5,8 @@
 ///   - heldOut: what ridge, rank and the best step are chosen by; nil = a share of the data's sequences, by seed.
 ///   - initial: adapters to train on from, which must be of this mask; nil = as `training.start` says.
 ///   - training: nil = the closed form alone.
-///   - step: told after every training step; returns true to stop with `.cancelled`.
+///   - progress: told as the closed form advances, and within the steps of training; returns true to stop with `.cancelled`.
+///   - step: told after every training step; returns true to stop likewise.
 /// Errors: `.argument` for a mask that removes nothing, or options out of range; `.data` if there is too little to learn
 /// from or to predict; `.unsupported` if the model has no gradients; `.nonFinite`; `.cancelled`; those of files.
 public func recover(
@@ -49,7 +50,7 @@ public func recover(
     ).value
     var trainer = try Training(
         model, parts.rest, heldOut: parts.heldOut, under: mask, options, training,
-        kind: initial?.adapters.values.first?.kind ?? options.kind, fingerprint: fingerprint)
+        kind: initial?.adapters.values.first?.kind ?? options.kind, fingerprint: fingerprint, progress: progress)
     let layout = TrainingCheckpoint.Layout(hiddenSize: model.shape.hiddenSize, mask: mask)
     let found = try training.checkpoint.flatMap { path throws(PruneError) in
         try TrainingCheckpoint.read(path, fingerprint, layout)

@@ -11,20 +11,30 @@ struct Training {
     private var batches: TrainingBatches
     /// Of what is saved.
     private let fingerprint: UInt64
+    /// Told within steps and looks, which may be long; nil = nobody listens.
+    private let progress: ProgressMeter.Listener?
+    private let began = ProgressMeter.now()
 
-    /// - Parameter fingerprint: what tells this training from others.
-    /// Errors: `.data` if there is nothing to predict; those of the model.
+    /// - Parameters:
+    ///   - fingerprint: what tells this training from others.
+    ///   - progress: told of the sublayers of each step and look; returns true to stop.
+    /// Errors: `.data` if there is nothing to predict; `.cancelled`; those of the model.
     init(
         _ model: any Model, _ data: TokenData, heldOut: TokenData, under mask: KeepMask,
         _ adapterOptions: AdapterOptions,
-        _ options: TrainingOptions, kind: AdapterKind, fingerprint: UInt64
+        _ options: TrainingOptions, kind: AdapterKind, fingerprint: UInt64, progress: ProgressMeter.Listener? = nil
     ) throws(PruneError) {
         self.data = data
         self.options = options
         self.fingerprint = fingerprint
+        self.progress = progress
         batchTokens = adapterOptions.batchTokens
         pass = GradientPass(model, mask, options.objective)
-        self.heldOut = try HeldOutObjective(pass, heldOut, batchTokens: batchTokens)
+        var watched = pass
+        watched.meter = ProgressMeter(
+            stage: "held-out data", total: heldOut.batches(of: batchTokens).count * pass.stepsPerBatch,
+            listener: progress)
+        self.heldOut = try HeldOutObjective(watched, heldOut, batchTokens: batchTokens)
         schedule = TrainingSchedule(options, kind: kind, width: model.shape.hiddenSize)
         optimiser = AdamW(weightDecay: options.weightDecay)
         let sequences = data.predictingSequences
@@ -44,14 +54,19 @@ struct Training {
         let begin = ProgressMeter.now()
         let (secondsBefore, tokensBefore) = (state.report.seconds, state.report.trainedTokens)
         if state.report.history.isEmpty {
-            state.look(try heldOutLoss(state))
+            try state.look(try heldOutLoss(state))
             try save(state)
         }
         while !isDone(state) {
-            let rate = try step(&state)
+            let rate: Double
+            do throws(PruneError) { rate = try step(&state) } catch {
+                // A step that is stopped midway changes nothing: the last whole one is kept.
+                if error.kind == .cancelled { try save(state) }
+                throw error
+            }
             let step = state.report.steps
             let seconds = ProgressMeter.now() - begin
-            if step % lookInterval == 0 || step == options.steps { state.look(try heldOutLoss(state)) }
+            if step % lookInterval == 0 || step == options.steps { try state.look(try heldOutLoss(state)) }
             state.report.seconds = secondsBefore + seconds
             let isSaved = step % (options.checkpointEvery ?? lookInterval) == 0 || isDone(state)
             if isSaved { try save(state) }
@@ -87,9 +102,17 @@ struct Training {
     }
 
     private func heldOutLoss(_ state: TrainingState) throws(PruneError) -> Double {
-        do throws(PruneError) { return try heldOut.loss(state.adapters) } catch {
-            throw Self.told(error, "held-out data after step \(state.report.steps)")
-        }
+        let stage = "held-out data after step \(state.report.steps)"
+        do throws(PruneError) {
+            return try heldOut.loss(state.adapters, meter(stage, steps: heldOut.steps))
+        } catch { throw Self.told(error, stage) }
+    }
+
+    /// What counts the sublayers of a step or a look; nil if nobody listens.
+    private func meter(_ stage: @autoclosure () -> String, steps: @autoclosure () -> Int) -> ProgressMeter? {
+        guard let progress else { return nil }
+        let before = ProgressMeter.now() - began
+        return ProgressMeter(stage: stage(), total: steps()) { progress($0.later(by: before)) }
     }
 
     /// One step; gives its learning rate. The state is changed only if it succeeds.
@@ -135,7 +158,10 @@ struct Training {
         var gradients = state.adapters.mapValues { [Float](repeating: 0, count: $0.parameters.count) }
         var total = ObjectiveSum()
         do throws(PruneError) {
-            for batch in try data.selecting(sequences).batches(of: batchTokens) {
+            let batches = try data.selecting(sequences).batches(of: batchTokens)
+            var pass = pass
+            pass.meter = meter("training step \(step)", steps: batches.count * pass.stepsPerBatch)
+            for batch in batches {
                 total += try pass.addGradients(
                     batch, state.adapters, downTo: state.adapters.keys.min() ?? 0, to: &gradients)
             }

@@ -31,8 +31,10 @@ struct TrainingState: Sendable {
 
     var sublayers: [Int] { adapters.keys.sorted() }
 
-    /// Notes a look at the held-out loss, and keeps the adapters if it is the lowest so far.
-    mutating func look(_ loss: Double) {
+    /// Notes a look at the held-out loss, and keeps the adapters if it is the lowest so far. Errors: `.memory`, which changes
+    /// nothing.
+    mutating func look(_ loss: Double) throws(PruneError) {
+        try report.history.makeRoom(for: 1, of: "the history of the training", "evaluate less often")
         if report.history.isEmpty { report.heldOutBefore = loss }
         report.history.append(
             TrainingRecord(

@@ -92,6 +92,7 @@ private struct Stopwatch {
         let tokens = (0..<count).map { _ in Int32(random.index(below: vocabulary)) }
         var seconds = Array(repeating: 0.0, count: sublayers + 1)
         var last = ProgressMeter.now()
+        let meter = meter
         _ = try writer.advance(
             [cache], by: [tokens], under: KeepMask(blocks: sublayers / 2)
         ) { (sublayer) throws(PruneError) in
@@ -99,6 +100,10 @@ private struct Stopwatch {
             try meter.advance()
             // The caller's callback is none of the model's time.
             last = ProgressMeter.now()
+        } pause: { () throws(PruneError) in
+            let begin = ProgressMeter.now()
+            try meter.advance(by: 0)
+            last += ProgressMeter.now() - begin
         }
         seconds[sublayers] += ProgressMeter.now() - last
         return seconds

@@ -109,7 +109,7 @@ public struct Game: Sendable {
         guard ledger.isToldWhole else { return }
         let known = self.known
         var stillOpen: [Int] = []
-        for draw in openDraws ?? Array(0..<drawsBegun) {
+        for draw in openDraws ?? opened(known) {
             let wanted = estimator.wanted(draw, known)
             if !wanted.isEmpty { stillOpen.append(draw) }
             for coalition in wanted where !ledger.contains(coalition) && hasRoom(1) { ledger.want(coalition) }
@@ -117,7 +117,7 @@ public struct Game: Sendable {
         defer { openDraws = stillOpen }
         // No more draws at once than the budget lets end.
         var fruitless = 0
-        while stillOpen.count < 16, fruitless < 1000,
+        while stillOpen.count < Self.mostOpen, fruitless < 1000,
             hasRoom((stillOpen.count + 1) * (playerCount - 1)) || drawsBegun == 0
         {
             let wanted = estimator.wanted(drawsBegun, known)
@@ -128,6 +128,14 @@ public struct Game: Sendable {
             drawsUsed = drawsBegun
             fruitless = wanted.isEmpty ? fruitless + 1 : 0
         }
+    }
+
+    /// Draws of an adaptive estimator that want something at the same time, at most.
+    private static let mostOpen = 16
+
+    /// The draws begun that still want something.
+    private func opened(_ known: KnownWorths) -> [Int] {
+        (0..<drawsBegun).filter { !estimator.wanted($0, known).isEmpty }
     }
 
     /// Coalitions asked for at most; nil = no bound.
@@ -304,5 +312,35 @@ extension Game {
         self.sublayersNaive = sublayersNaive
         for (coalition, worth) in worths { ledger.want(coalition, told: worth) }
         if estimator.isAdaptive { openDraws = nil }
+    }
+
+    /// Whether the draws that a saved game states are those that its coalitions come from: each was asked for whole, and no
+    /// more than some in a row brought nothing new. A number that is too large would make every later call long.
+    func drawsAreThoseBegun() -> Bool {
+        guard drawsBegun <= estimator.drawCount ?? .max else { return false }
+        if estimator.repeats { return drawsBegun <= ledger.records.count }
+        guard !estimator.isAdaptive else {
+            let known = self.known
+            var open = 0
+            for draw in 0..<drawsBegun where !estimator.wanted(draw, known).isEmpty {
+                open += 1
+                if open > Self.mostOpen { return false }
+            }
+            return true
+        }
+        let none = KnownWorths(players: playerCount)
+        var drawn: Set<Coalition> = []
+        var fruitless = 0
+        for draw in 0..<drawsBegun {
+            let before = drawn.count
+            for coalition in estimator.wanted(draw, none) {
+                guard ledger.contains(coalition) else { return false }
+                drawn.insert(coalition)
+            }
+            fruitless = drawn.count == before ? fruitless + 1 : 0
+            // A plan gives up after 1000, and one more is made if as many again have something.
+            if fruitless > 2000 { return false }
+        }
+        return true
     }
 }

@@ -63,7 +63,8 @@ public enum GameDocument {
         }
         // A coalition with its array, a row of the list, and what the ledger makes of both.
         try Memory.require(
-            count.times(clamping: 512 + 8 * words), for: "\(count) coalitions of the saved game", "end other work first"
+            count.times(clamping: 640 + 16 * words), for: "\(count) coalitions of the saved game",
+            "end other work first"
         )
         var worths: [(coalition: Coalition, worth: Double?)] = []
         worths.reserveCapacity(count)
@@ -86,7 +87,11 @@ public enum GameDocument {
             worths.append((coalition, isTold == 1 ? worth : nil))
         }
         guard reader.isAtEnd else { throw reader.damaged("bytes follow the end") }
-        return Game(
+        let game = Game(
             options, worths: worths, drawsBegun: draws, sublayersComputed: computed, sublayersNaive: naive)
+        guard game.drawsAreThoseBegun() else {
+            throw reader.damaged("its \(count) coalitions are not those of \(draws) draws")
+        }
+        return game
     }
 }

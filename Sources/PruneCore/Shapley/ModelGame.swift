@@ -112,7 +112,7 @@ public func play(
             "player_of_sublayer has \(players.playerOfSublayer.count) entries; this model has \(model.shape.sublayerCount) sublayers"
         )
     }
-    while let batch = try nextBatch(shared, model, data, players, options, settings) {
+    while let batch = try nextBatch(shared, model, data, players, options, settings, walkListener) {
         let result: (values: [Double], report: WalkReport)
         do throws(PruneError) {
             result = try damages(
@@ -149,7 +149,7 @@ private struct CoalitionBatch {
 /// The next batch; nil if the game is done or what is left of its budget does not do for one more coalition.
 private func nextBatch(
     _ shared: SharedGame, _ model: any Model, _ data: TokenData, _ players: Players, _ options: PlayOptions,
-    _ settings: GameOptions
+    _ settings: GameOptions, _ listener: ProgressMeter.Listener?
 ) throws(PruneError) -> CoalitionBatch? {
     var most = options.batchCoalitions
     var own = data
@@ -160,7 +160,7 @@ private func nextBatch(
             return game.toldCount
         }
         let round = told / settings.subnetworksPerRound
-        most = settings.subnetworksPerRound - told % settings.subnetworksPerRound
+        most = min(most, settings.subnetworksPerRound - told % settings.subnetworksPerRound)
         own = try data.part(round % data.partCount)
     }
     while most > 0 {
@@ -177,12 +177,18 @@ private func nextBatch(
         }
         let walkOptions = options.walk.settled(for: model)
         let spent = try shared.with { (game) throws(PruneError) in game.sublayersComputed }
-        let cost = try walk(
-            DryRun(model.shape), own.batches(of: options.walk.batchTokens), under: masks,
-            reference: options.measure.comparesLogits
-                ? options.reference ?? KeepMask(blocks: model.shape.blockCount) : nil,
-            walkOptions, stage: "plan", progress: nil
-        ) { (_) throws(PruneError) in }.sublayersComputed
+        let cost: Int
+        do throws(PruneError) {
+            cost = try walk(
+                DryRun(model.shape), own.batches(of: options.walk.batchTokens), under: masks,
+                reference: options.measure.comparesLogits
+                    ? options.reference ?? KeepMask(blocks: model.shape.blockCount) : nil,
+                walkOptions, stage: "plan", progress: listener
+            ) { (_) throws(PruneError) in }.sublayersComputed
+        } catch {
+            try shared.with { (game) throws(PruneError) in game.askAgain() }
+            throw error
+        }
         if spent + cost <= budget {
             return CoalitionBatch(coalitions: coalitions, masks: masks, data: own, walk: walkOptions)
         }

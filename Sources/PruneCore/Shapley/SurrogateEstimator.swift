@@ -7,12 +7,17 @@
 /// 4. The efficiency gap, spread evenly.
 ///
 /// The Shapley values of the first two are known, and those of the third correct their bias; with all coalitions known the
-/// estimate is exact. Coalitions: the full and the empty one, all but each player, each player alone, and then random ones,
+/// estimate is exact. Beyond `mostPlayers` the third does it alone: fitting takes time with the cube of their number.
+///
+/// Coalitions: the full and the empty one, all but each player, each player alone, and then random ones,
 /// larger sizes more often, since those hold what tells players apart and what pruning is about.
 struct SurrogateEstimator: Estimator {
     let playerCount: Int
     let seed: UInt64
     var drawCount: Int? { nil }
+
+    /// Players of a fitted model at most: twice what the deepest models have in sublayers.
+    static let mostPlayers = 512
 
     private var borderDraws: Int { 2 + 2 * playerCount }
 
@@ -70,7 +75,8 @@ struct SurrogateEstimator: Estimator {
 
 /// A fitted model of a game, and the process on what it leaves.
 private struct Surrogate {
-    let model: SaturatingModel
+    /// nil for more players than are fitted.
+    let model: SaturatingModel?
     let process: HammingProcess?
 
     /// Worths from which the process' parameters are chosen at most, and those that it is fitted to: its cost grows with
@@ -78,12 +84,22 @@ private struct Surrogate {
     private static let mostForChoice = 400
     private static let mostForProcess = 1024
 
+    /// Multiplications of one step of the model's fit at most, which has all parameters squared for each worth.
+    private static let mostForStep = 1 << 30
+
     /// - Parameter like: a surrogate of nearly the same worths, from which to start and take the process' parameters.
     init(_ known: KnownWorths, like: Surrogate?) {
         // The empty coalition's worth is one number that enters every value alike, and often far from all others: the strata
         // bring it in exactly, so the models need not bend to it.
         let used = known.filtered { known.coalitions[$0].size > 0 }
-        let model = SaturatingModel(fitting: used.coalitions, used.worths, from: like?.model)
+        guard known.playerCount <= SurrogateEstimator.mostPlayers else {
+            (model, process) = (nil, nil)
+            return
+        }
+        let parameters = known.playerCount + 4
+        let rows = min(used.count, Self.mostForStep / (parameters * parameters))
+        let model = SaturatingModel(
+            fitting: Array(used.coalitions.prefix(rows)), Array(used.worths.prefix(rows)), from: like?.model)
         self.model = model
         let coalitions = Array(used.coalitions.prefix(Self.mostForProcess))
         let left = zip(coalitions, used.worths).map { $1 - model($0) }
@@ -102,9 +118,10 @@ private struct Surrogate {
     }
 
     func shapley(of known: KnownWorths) -> [Double] {
-        let residuals = zip(known.coalitions, known.worths).map { $1 - model($0) - (process?($0) ?? 0) }
+        let residuals = zip(known.coalitions, known.worths).map { $1 - (model?($0) ?? 0) - (process?($0) ?? 0) }
         let corrections = Strata(known.playerCount, known.coalitions, residuals).shapleyOfResiduals
-        var values = zip(model.shapley(), corrections).map(+)
+        var values = corrections
+        if let model { values = zip(model.shapley(), values).map(+) }
         if let process { values = zip(values, process.shapley()).map(+) }
         if let ends = try? known.ends() {
             let gap = (values.reduce(0, +) - (ends.all - ends.none)) / Double(known.playerCount)

@@ -140,6 +140,72 @@ static void of_estimator(prune_estimator estimator)
     prune_game_release(game);
 }
 
+enum {
+    MANY = 64
+};
+
+/* A game of many players, with its first `worths` told. */
+static prune_game *long_game(int64_t n, prune_estimator estimator, double keep_probability, int64_t worths)
+{
+    static uint8_t masks[1024 * MANY];
+    static double values[1024];
+    prune_game_options options = PRUNE_GAME_OPTIONS_INIT;
+    prune_game *game = NULL;
+    size_t count = 1, i;
+    options.estimator = estimator;
+    options.budget = worths;
+    options.keep_probability = keep_probability;
+    REQUIRE(prune_game_create(n, &options, &game) == PRUNE_OK);
+    while (count > 0) {
+        REQUIRE(prune_game_ask(game, 1024, masks, &count) == PRUNE_OK);
+        for (i = 0; i < count; i++) {
+            values[i] = (double)(i % 17) / 3.0;
+        }
+        CHECK_OK(prune_game_tell(game, masks, values, count));
+    }
+    return game;
+}
+
+/* More draws than the coalitions come from, each of which every later call would go through. */
+static void claimed_draws(prune_estimator estimator)
+{
+    prune_game *game = long_game(MANY, estimator, 0.0, 500), *again = NULL;
+    prune_game_state state = state_of(game);
+    size_t n_bytes, b;
+    /* Before the records: draws, two counts of sublayers, and the number of records. */
+    unsigned char *bytes = saved_game(game, &n_bytes), *draws;
+    size_t records = (size_t)state.asked * (9 + MANY / 8);
+    uint64_t claimed = ((uint64_t)state.asked + 1) * 1001, own = 0;
+    REQUIRE(n_bytes > records + 40);
+    draws = bytes + n_bytes - 8 - records - 32;
+    for (b = 8; b-- > 0;) {
+        own = own << 8 | draws[b];
+    }
+    CHECK(own > 0 && own < claimed);
+    for (b = 0; b < 8; b++) {
+        draws[b] = (unsigned char)(claimed >> (8 * b));
+    }
+    seal(bytes, n_bytes);
+    CHECK_FAILS(prune_game_load(bytes, n_bytes, &again), PRUNE_ERR_FORMAT, "draws");
+    CHECK(again == NULL);
+    free(bytes);
+    prune_game_release(game);
+}
+
+/* Draws that mostly bring nothing new are as many as they are: such games load, and are the same. */
+static void honest_draws(prune_estimator estimator, double keep_probability, int64_t n)
+{
+    prune_game *game = long_game(n, estimator, keep_probability, 4000), *again = NULL;
+    size_t n_bytes;
+    unsigned char *bytes = saved_game(game, &n_bytes);
+    CHECK_OK(prune_game_load(bytes, n_bytes, &again));
+    CHECK(again != NULL && same_values(game, again, n));
+    CHECK(state_of(again).done == state_of(game).done);
+    free(bytes);
+    prune_game_release(game);
+    prune_game_release(again);
+}
+
 int main(void)
 {
     struct rlimit memory = { (rlim_t)4 << 30, (rlim_t)4 << 30 };
@@ -149,5 +215,14 @@ int main(void)
     for (e = PRUNE_ESTIMATOR_EXACT; e <= PRUNE_ESTIMATOR_PAIR_DIFFERENCES; e++) {
         of_estimator(e);
     }
+    for (e = PRUNE_ESTIMATOR_RANDOM_SUBNETWORKS; e <= PRUNE_ESTIMATOR_BANZHAF; e++) {
+        claimed_draws(e);
+    }
+    for (e = PRUNE_ESTIMATOR_PERMUTATION; e <= PRUNE_ESTIMATOR_BANZHAF; e++) {
+        honest_draws(e, 0.0, 4);
+    }
+    honest_draws(PRUNE_ESTIMATOR_BANZHAF, 0.999, 20);
+    honest_draws(PRUNE_ESTIMATOR_BANZHAF, 0.97, 24);
+    honest_draws(PRUNE_ESTIMATOR_BANZHAF, 0.5, 9);
     return check_report();
 }

@@ -219,6 +219,161 @@ static void tensor_refusals(void)
     lent_free(&lent);
 }
 
+/* A refusal for whatever reason: a status, nothing taken over, and no deleter called. */
+static void refused_somehow(const char *name, int line)
+{
+    prune_model *model = (prune_model *)(uintptr_t)0x10;
+    prune_status got = take(&model);
+    check_count(got == PRUNE_ERR_ARGUMENT || got == PRUNE_ERR_UNSUPPORTED || got == PRUNE_ERR_FORMAT, __FILE__, line,
+                prune_last_error());
+    check_count(strstr(prune_last_error(), name) != NULL, __FILE__, line, prune_last_error());
+    check_count(model == NULL && all_deleted(0) && lent.n_closed == 0, __FILE__, line, "nothing was taken over");
+}
+
+/* Sizes and strides that no tensor of a model has: none, negative, overlapping, and products beyond all memory. */
+static void shapes_and_strides(void)
+{
+    static const char name[] = "model.layers.0.mlp.down_proj.weight", vector[] = "model.norm.weight";
+    static const int64_t odd[] = { 0, 1, -1, 2, 3, 23, 25, INT64_MAX, INT64_MIN, INT64_MAX / 15, INT64_C(1) << 32 };
+    static const int64_t sizes[] = { 0, 1, 15, 17, -1, INT64_MAX, INT64_MIN, INT64_C(1) << 31, INT64_C(1) << 61 };
+    int64_t shape[2], strides[2];
+    size_t i, k, j, n = sizeof odd / sizeof odd[0], m = sizeof sizes / sizeof sizes[0];
+    prune_model *model = NULL;
+    DLManagedTensorVersioned was;
+    produce(PRUNE_ELEMENT_FLOAT32, 0);
+    i = lent_index(&lent, name);
+    was = managed[i];
+    managed[i].dl_tensor.strides = strides;
+    for (k = 0; k < n; k++) {
+        for (j = 0; j < n; j++) {
+            strides[0] = odd[k], strides[1] = odd[j];
+            /* Rows of a wider matrix may be, though here they are not. */
+            if (odd[j] != 1 || (odd[k] != 25 && odd[k] != INT64_C(1) << 32)) {
+                refused_somehow(name, __LINE__);
+            }
+        }
+    }
+    managed[i].dl_tensor.shape = shape;
+    for (k = 0; k < 2 * m * m; k++) {
+        shape[0] = sizes[k / 2 / m], shape[1] = sizes[k / 2 % m];
+        strides[0] = shape[1], strides[1] = 1;
+        managed[i].dl_tensor.strides = k % 2 == 0 ? NULL : strides;
+        refused_somehow(name, __LINE__);
+    }
+    managed[i] = was;
+    i = lent_index(&lent, vector);
+    was = managed[i];
+    managed[i].dl_tensor.strides = strides;
+    for (k = 0; k < n; k++) {
+        strides[0] = odd[k];
+        if (odd[k] != 1) {
+            refused_somehow(vector, __LINE__);
+        }
+    }
+    managed[i].dl_tensor.strides = NULL;
+    managed[i].dl_tensor.shape = shape;
+    for (k = 0; k < m; k++) {
+        shape[0] = sizes[k];
+        refused_somehow(vector, __LINE__);
+    }
+    managed[i] = was;
+    CHECK_OK(take(&model));
+    same_logits(model);
+    prune_model_release(model);
+    CHECK(all_deleted(1) && lent.n_closed == 1);
+    lent_free(&lent);
+}
+
+/* Offsets beyond memory; every code of a type, with every usual width; flags that this version does not know. */
+static void offsets_types_and_flags(void)
+{
+    static const char name[] = "model.layers.1.self_attn.o_proj.weight";
+    static const uint8_t bits[] = { 0, 1, 4, 6, 8, 16, 32, 64, 128, 255 };
+    static const uint64_t offsets[] = { UINT64_MAX, UINT64_MAX - 64, UINT64_MAX / 2 + 1 };
+    prune_model *model = NULL;
+    DLManagedTensorVersioned was;
+    size_t i, k;
+    int code;
+    produce(PRUNE_ELEMENT_FLOAT32, 0);
+    i = lent_index(&lent, name);
+    was = managed[i];
+    for (code = 0; code < 256; code++) {
+        for (k = 0; k < sizeof bits / sizeof bits[0]; k++) {
+            managed[i].dl_tensor.dtype.code = (uint8_t)code;
+            managed[i].dl_tensor.dtype.bits = bits[k];
+            if (!(code == 2 && (bits[k] == 32 || bits[k] == 16)) && !(code == 4 && bits[k] == 16)) {
+                refused_somehow(name, __LINE__);
+            }
+        }
+    }
+    managed[i] = was;
+    for (k = 0; k < sizeof offsets / sizeof offsets[0]; k++) {
+        managed[i].dl_tensor.byte_offset = offsets[k];
+        if ((uintptr_t)was.dl_tensor.data > UINT64_MAX - offsets[k]) {
+            refused_somehow(name, __LINE__);
+        }
+    }
+    managed[i] = was;
+    managed[i].flags = UINT64_MAX;
+    managed[i].version.minor = UINT32_MAX;
+    CHECK_OK(take(&model));
+    same_logits(model);
+    prune_model_release(model);
+    CHECK(all_deleted(1));
+    lent_free(&lent);
+}
+
+/* Tensors that the model does not need go the same way as the others, whatever they are. */
+static void tensors_that_are_not_needed(void)
+{
+    prune_model *model = NULL;
+    DLManagedTensorVersioned other;
+    size_t n;
+    produce(PRUNE_ELEMENT_FLOAT32, 0);
+    n = lent.n_tensors;
+    other = managed[0];
+    other.manager_ctx = &n_deleted[n];
+    other.dl_tensor.device.device_type = 2;
+    other.dl_tensor.dtype.code = 6;
+    other.dl_tensor.ndim = 5;
+    names[n] = "something.else";
+    pointers[n] = &other;
+    n_deleted[n] = 0;
+    CHECK_OK(prune_model_from_dlpack(lent.config, names, pointers, n + 1, NULL, &model));
+    same_logits(model);
+    CHECK(n_deleted[n] == 0);
+    prune_model_release(model);
+    CHECK(all_deleted(1) && n_deleted[n] == 1);
+    lent_free(&lent);
+}
+
+/* Deleters that call the library, and release what is being released: each is called once all the same. */
+static prune_model *in_release;
+static int n_inside;
+
+static void deleted_inside(DLManagedTensorVersioned *self)
+{
+    prune_evaluation evaluation;
+    deleted(self);
+    n_inside += prune_model_evaluate(f.model, f.data, NULL, 1, 0, NULL, &evaluation) == PRUNE_OK;
+    n_inside += prune_model_evaluate(in_release, f.data, NULL, 1, 0, NULL, &evaluation) == PRUNE_ERR_HANDLE;
+    prune_model_release(in_release);
+}
+
+static void deleters_that_call_the_library(void)
+{
+    size_t i;
+    produce(PRUNE_ELEMENT_FLOAT32, 0);
+    for (i = 0; i < lent.n_tensors; i++) {
+        managed[i].deleter = deleted_inside;
+    }
+    CHECK_OK(take(&in_release));
+    n_inside = 0;
+    prune_model_release(in_release);
+    CHECK(all_deleted(1) && lent.n_closed == 1 && n_inside == 2 * (int)lent.n_tensors);
+    lent_free(&lent);
+}
+
 static void argument_refusals(void)
 {
     prune_model *model = (prune_model *)(uintptr_t)0x10;
@@ -248,6 +403,10 @@ int main(void)
     }
     memory_is_shared();
     tensor_refusals();
+    shapes_and_strides();
+    offsets_types_and_flags();
+    tensors_that_are_not_needed();
+    deleters_that_call_the_library();
     argument_refusals();
     fixture_close(&f);
     return check_report();

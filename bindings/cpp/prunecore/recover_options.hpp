@@ -61,7 +61,7 @@ struct RecoverOptions : detail::Options<prune_recover_options> {
   /// Called on the calling thread after every step. Returns true to stop: the call then throws Error with
   /// PRUNE_ERR_CANCELLED. An exception thrown in it also stops the call, and comes out of it unchanged.
   std::function<bool(const TrainingProgress &)> on_step = {};
-  Progress progress = {}; ///< of the closed form
+  Progress progress = {}; ///< of the closed form, and within the steps of training
 };
 
 } // namespace prune

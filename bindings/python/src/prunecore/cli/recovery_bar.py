@@ -18,6 +18,10 @@ class RecoveryBar(Bar):
 
     _training = False
 
+    def __call__(self, stage: str, done: int, total: int, seconds: float) -> bool:
+        # Within a step of training there is nothing to show: the step itself is told.
+        return False if self._training else super().__call__(stage, done, total, seconds)
+
     def step(self, told: TrainingProgress) -> bool:
         """Told after every step."""
         if not self._training:

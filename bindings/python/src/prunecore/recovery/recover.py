@@ -55,8 +55,8 @@ def recover(
         A file for the state of training. If it exists, training resumes from it and ends with the
         same bits.
     progress : callable, optional
-        Closed form: called as `progress(stage, done, total, seconds)`; a true result stops the call
-        with `Cancelled`, an exception stops it and is raised again.
+        Called as `progress(stage, done, total, seconds)`, also within the steps of training; a true
+        result stops the call with `Cancelled`, an exception stops it and is raised again.
     on_step : callable, optional
         Training: called with a `TrainingProgress` after every step; ends the call as `progress`
         does. A checkpoint, where there is one, then holds that step.

@@ -149,6 +149,27 @@ def study_recovery(
     )
 
 
+class _Steps:
+    """Tells a training as steps, also while one is under way."""
+
+    def __init__(self, progress: ProgressFunction | None) -> None:
+        self._progress = progress
+        self._last: TrainingProgress | None = None
+
+    def after(self, told: TrainingProgress) -> object:
+        """Told after every step."""
+        self._last = told
+        return self.within("train", told.step, told.steps, told.seconds)
+
+    def within(self, stage: str, done: int, total: int, seconds: float) -> object:
+        """Told by the closed form, and within steps."""
+        if self._progress is None:
+            return False
+        if self._last is not None:
+            stage, done, total = "train", self._last.step, self._last.steps
+        return self._progress(stage, done, total, seconds)
+
+
 def recover_in_each_way(
     model: Model,
     data: Data,
@@ -190,21 +211,15 @@ def recover_in_each_way(
         )
     ]
     for method in methods:
-        progress = step(f"{label}: {method.name}")
-
-        def on_step(told: TrainingProgress, progress: ProgressFunction | None = progress) -> object:
-            if progress is None:
-                return False
-            return progress("train", told.step, told.steps, told.seconds)
-
+        watch = _Steps(step(f"{label}: {method.name}"))
         with model.recover(
             mask,
             data,
             method.kind,
             objective=method.objective,
             start=method.start,
-            progress=progress,
-            on_step=on_step,
+            progress=watch.within,
+            on_step=watch.after,
             **options,
         ) as adapters:
             summary = adapters.summary
