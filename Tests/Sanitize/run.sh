@@ -14,8 +14,8 @@ runtime=$(cd "$tools/../lib/swift/linux" && pwd)
 export CC=$tools/clang CXX=$tools/clang++ PRUNECORE_COMPUTE=float32
 # OpenBLAS is not compiled for sanitizers: it runs on our threads alone.
 export OPENBLAS_NUM_THREADS=1
-common="external_symbolizer_path=$tools/llvm-symbolizer"
-export ASAN_OPTIONS="$common:detect_leaks=1:detect_stack_use_after_return=1:allocator_may_return_null=1"
+common="allocator_may_return_null=1:external_symbolizer_path=$tools/llvm-symbolizer"
+export ASAN_OPTIONS="$common:detect_leaks=1:detect_stack_use_after_return=1"
 # The toolchain's own default is to ignore what memcpy and its like read and write. What they do inside the runtime of
 # Swift and OpenBLAS, which are not compiled for sanitizers, is ignored all the same.
 export TSAN_OPTIONS="$common:second_deadlock_stack=1:ignore_interceptors_accesses=0"
