@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 OUT ?= out
 
 .PHONY: help setup setup-test demo test test-swift test-symbols test-capi test-python test-kernels test-instructions \
-    test-fuzz fuzz fuzz-core fuzz-python lint format bench bench-large bench-sublayers example-llama-cpp verify-llama-cpp test-lm-eval test-kills test-extremes install clean
+    test-fuzz fuzz fuzz-core fuzz-python lint format bench bench-large bench-sublayers example-llama-cpp verify-llama-cpp test-lm-eval test-kills test-extremes sanitize install clean
 
 ## Lists what can be made.
 help:
@@ -131,6 +131,11 @@ test-extremes: setup
 ## Kills every long command at 100 random moments, runs it again, and compares with an undisturbed run. Some 30 minutes.
 test-kills: setup
 	$(BIN)/python Tests/Kills/kills.py
+
+## The C and C++ tests, and many threads at once, under AddressSanitizer and ThreadSanitizer. Some 15 minutes; SANITIZER
+## names one (address, thread), SANITIZE_ROUNDS says how often the threads run.
+sanitize:
+	Tests/Sanitize/run.sh $(SANITIZER)
 
 ## Our model in lm-evaluation-harness against the harness's own class for transformers. Installs the harness first.
 test-lm-eval: setup-test

@@ -9,29 +9,32 @@
 #
 # The folders are those of the header's sections; rules/ holds what is true of every function, support/ what tests share.
 # Environment: CC (gcc), CXX (g++), PYTHON (python3), RUNNER (put before every test program, such as "valgrind -q
-# --error-exitcode=99"). Needs scripts/build-library.sh to have run. Output goes to build/tests-capi and build/install.
+# --error-exitcode=99"), LIBRARY (build/lib) and FLAGS (none): the folder of another build of the library, and what every
+# program is compiled with besides, such as "-fsanitize=address". Needs scripts/build-library.sh to have run. Output goes to
+# OUT (build/tests-capi) and build/install.
 set -uo pipefail
 
 root=$(cd "$(dirname "$0")/../.." && pwd)
 here=$root/Tests/CAPI
 cpp=$root/Tests/CPP
 support=$here/support
-out=$root/build/tests-capi
-library=$root/build/lib
+out=${OUT:-$root/build/tests-capi}
+library=${LIBRARY:-$root/build/lib}
 model=$root/examples/models/tales-12l
 tokens=$root/examples/data/tales_tokens.txt
 CC=${CC:-gcc}
 CXX=${CXX:-g++}
 PYTHON=${PYTHON:-python3}
 read -ra runner <<<"${RUNNER:-}"
+read -ra flags <<<"${FLAGS:-}"
 # Expected values are those of fp32; the tests of other types say so when they open a model.
 export PRUNECORE_COMPUTE=float32
 
 warnings=(-Wall -Wextra -Wpedantic -Wconversion -Werror)
-c_flags=(-std=c99 -D_POSIX_C_SOURCE=200809L -O1 -g "${warnings[@]}" -I"$root/include" -I"$support" -I"$out")
+c_flags=(-std=c99 -D_POSIX_C_SOURCE=200809L -O1 -g "${warnings[@]}" -I"$root/include" -I"$support" -I"$out" "${flags[@]}")
 cpp_flags=(-std=c++17 -O1 -g "${warnings[@]}" -I"$root/include" -I"$root/bindings/cpp" -I"$cpp"
-    -I"$support")
-link=(-L"$library" -lprunecore -Wl,-rpath,"$library" -lm -pthread)
+    -I"$support" "${flags[@]}")
+link=(-L"$library" -lprunecore -Wl,-rpath,"$library" -lm -pthread "${flags[@]}")
 
 # The programs: C tests by folder, and the C++ tests.
 shopt -s nullglob

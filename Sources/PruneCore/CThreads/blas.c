@@ -54,12 +54,15 @@ void blas_set_thread_count(int count)
 // threads use one of the two.
 static long most_at_once(void)
 {
-    static long most;
+    // Threads that find it out at once write the same.
+    static _Atomic long known;
+    long most = atomic_load_explicit(&known, memory_order_relaxed);
     if (most == 0) {
         const char *text = openblas_get_config();
         const char *place = text == NULL ? NULL : strstr(text, "MAX_THREADS=");
         long found = place == NULL ? 0 : atol(place + strlen("MAX_THREADS="));
         most = found > 0 ? found : 16;
+        atomic_store_explicit(&known, most, memory_order_relaxed);
     }
     return most;
 }
