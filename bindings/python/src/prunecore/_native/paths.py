@@ -47,7 +47,7 @@ def as_path(given: Any, name: str = "path") -> Path:
     except UnicodeEncodeError as error:
         raise ArgumentError(f"{name} is {text!a}, which no file can be called: {error}") from error
     if len(encoded) >= 4096 or any(len(part) > 255 for part in encoded.split(b"/")):
-        raise FileError(f"{name} is too long for a path: {text[:40]}..")
+        raise FileError(f"{name} is longer than systems allow: {text[:40]}..")
     return Path(os.path.expanduser(text))
 
 

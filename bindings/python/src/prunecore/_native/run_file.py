@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+from prunecore._native.paths import as_path
 from prunecore._native.whole_file import check_place, write_whole
 from prunecore.errors import ArgumentError, Error, FileError, FormatError, UnsupportedError
 
@@ -40,7 +41,7 @@ class RunFile:
     """
 
     def __init__(self, path: str | os.PathLike[str], run: Mapping[str, Any]) -> None:
-        self.path = Path(path)
+        self.path = as_path(path)
         self._run: dict[str, Any] = json.loads(json.dumps(dict(run)))
         self.notes: dict[str, Any] = {}
 

@@ -14,11 +14,11 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, TypeAlias
+from typing import BinaryIO
 
+from prunecore._native.paths import PathLike, as_path
 from prunecore.errors import Error, FileError
 
-PathLike: TypeAlias = str | os.PathLike[str]
 
 LONGEST_NAME = 255  # bytes, on every file system of note
 _ENDING = ".partial"
@@ -44,7 +44,7 @@ def whole_file(path: PathLike) -> Iterator[BinaryIO]:
     target = _target(path)
     try:
         if target is None:
-            with os.fdopen(_open_straight(path), "wb") as file:
+            with os.fdopen(_open_straight(as_path(path)), "wb") as file:
                 yield file
             return
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -111,7 +111,7 @@ def check_folder(path: PathLike, names: tuple[str, ...] = ("result",)) -> None:
     FileError
         One cannot be, or the folder is a file.
     """
-    folder = Path(path)
+    folder = as_path(path)
     try:
         if folder.exists() and not folder.is_dir():
             raise FileError(f"{path} is not a folder, but files are to be written into it")
@@ -128,7 +128,7 @@ def check_export_place(path: PathLike, *, replaces: bool) -> None:
     FileError
         It cannot be; or there is something, and it is not to be replaced.
     """
-    place = Path(path)
+    place = as_path(path)
     try:
         is_there = os.path.lexists(place)
     except ValueError as error:
@@ -149,8 +149,9 @@ def make_parents(path: PathLike) -> None:
     FileError
         They cannot be made.
     """
+    folder = as_path(path).parent
     try:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
     except (OSError, ValueError) as error:
         raise not_written(path, error) from error
 
@@ -165,10 +166,8 @@ def not_written(path: PathLike, error: Exception) -> FileError:
 
 def _target(path: PathLike) -> Path | None:
     """The file that is to be replaced: `path`, or what it links to; None for what is no file."""
+    place = as_path(path)
     try:
-        place = Path(path)
-        if not os.fspath(path):
-            raise FileError("a path is empty: it must name a file to write")
         found = os.stat(place)
         if stat.S_ISDIR(found.st_mode):
             raise FileError(f"{place} is a folder, but a file is to be written there")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prunecore._native.options_generated import ExportArguments, ExportOptions
+from prunecore._native.paths import as_path
 from prunecore._native.progress import ProgressFunction
 from prunecore._native.signatures import takes
 from prunecore.export.formats import Export, export_format
@@ -82,7 +83,7 @@ def export(
             provenance["mask"] = mask.provenance
         if adapters is not None and adapters.provenance:
             provenance["adapters"] = adapters.provenance
-    path = Path(directory)
+    path = as_path(directory, "the export's path")
     write(
         Export(
             model=self,

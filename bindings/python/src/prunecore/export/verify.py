@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from prunecore._native.paths import as_path
 from prunecore.data.data import Data
 from prunecore.errors import ArgumentError, Error, UnsupportedError
 from prunecore.export.exported_files import ExportedDirectory, deci_faults
@@ -81,7 +82,7 @@ def verify_export(
         The model did not come from a directory, or is a recovered one; or the export carries code
         that PruneCore did not write, and `trust_remote_code` is not given.
     """
-    path = Path(export)
+    path = as_path(export, "the export")
     if self.is_recovered:
         raise UnsupportedError(
             "this model is recovered: verify with the model that it was made from, and adapters="

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from prunecore._native.names.tables import Compute
+from prunecore._native.paths import as_path
 from prunecore.errors import ArgumentError, Error, FileError, FormatError, UnsupportedError
 from prunecore.model import Model
 from prunecore.tensors.lend import lend
@@ -162,7 +163,7 @@ class _Configuration:
             raise ArgumentError(
                 f"config is a {type(config).__name__}, but must be a mapping, JSON text or a path"
             )
-        path = Path(config)
+        path = as_path(config, "config")
         try:
             path = path / "config.json" if path.is_dir() else path
             content = path.read_bytes()

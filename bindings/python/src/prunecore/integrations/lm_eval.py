@@ -14,7 +14,6 @@ own class for transformers, `hf`: the same tokens, the same truncation, the same
 from __future__ import annotations
 
 import importlib
-import os
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
@@ -24,6 +23,7 @@ import numpy as np
 import prunecore
 from prunecore._native.names.tables import Compute
 from prunecore._native.numbers import optional_count
+from prunecore._native.paths import PathLike
 from prunecore.data.data import Data
 from prunecore.data.text import load_tokenizer, tokenize
 from prunecore.errors import ArgumentError, LoadError
@@ -41,7 +41,6 @@ except ImportError as error:
         "prunecore.integrations.lm_eval needs lm-evaluation-harness: pip install lm-eval"
     ) from error
 
-PathLike: TypeAlias = str | os.PathLike[str]
 Pair: TypeAlias = tuple[Any, list[int], list[int]]
 
 LOGITS_AT_ONCE = 1 << 25  # numbers: 128 MiB

@@ -9,6 +9,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from prunecore._native.paths import as_path
 from prunecore._native.whole_file import write_whole
 from prunecore.errors import ArgumentError
 
@@ -118,7 +119,7 @@ def save_figure(figure: Figure, path: str | os.PathLike[str]) -> None:
     """
     from matplotlib import rc_context
 
-    target = Path(path)
+    target = as_path(path)
     suffix = checked_suffix(target)
     dates = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
     content = BytesIO()

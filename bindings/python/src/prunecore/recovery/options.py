@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from prunecore._native import options_generated
 from prunecore._native.library import ffi
 from prunecore._native.names.tables import Kind
+from prunecore._native.paths import as_path
 from prunecore._native.progress import ProgressFunction, Watch
 from prunecore._native.whole_file import check_place, make_parents
-from prunecore.errors import ArgumentError
 
 if TYPE_CHECKING:
     from prunecore.data.data import Data
@@ -105,9 +105,7 @@ class RecoverOptions(options_generated.RecoverOptions):
         """The checkpoint's path for C; NULL for none. Raises `FileError` if none can be there."""
         if self.checkpoint is None:
             return ffi.NULL
-        name = os.fsencode(self.checkpoint)
-        if not name or b"\0" in name:
-            raise ArgumentError("the checkpoint's path is empty or holds a NUL character")
-        check_place(self.checkpoint)
-        make_parents(self.checkpoint)
-        return ffi.new("char[]", name)
+        file = as_path(self.checkpoint, "the checkpoint's path")
+        check_place(file)
+        make_parents(file)
+        return ffi.new("char[]", os.fsencode(file))

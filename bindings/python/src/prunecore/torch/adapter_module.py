@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy.typing as npt
@@ -13,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from prunecore._native.json_files import read_json_file
+from prunecore._native.paths import as_path
 from prunecore.errors import FormatError
 from prunecore.recovery.adapters import JSON_FILE, Adapters
 
@@ -127,7 +127,7 @@ def load_adapters(directory: str | os.PathLike[str]) -> dict[int, AdapterModule]
     """
     modules: dict[int, AdapterModule] = {}
     with Adapters.load(directory) as adapters:
-        epsilons = read_json_file(Path(directory) / JSON_FILE, _epsilons)
+        epsilons = read_json_file(as_path(directory) / JSON_FILE, _epsilons)
         for adapter in adapters:
             normed = "norm" in adapter.parts
             epsilon = epsilons.get(adapter.name) if normed else None

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import gguf
 
+from prunecore._native.paths import as_path
 from prunecore._native.progress import ProgressFunction
 from prunecore._native.whole_file import check_place
 from prunecore.errors import ArgumentError, FileError, UnsupportedError
@@ -130,7 +131,7 @@ def export_gguf(
                 tokenizer=tokenizer, replace=replace, provenance=provenance, progress=progress,
             )  # fmt: skip
     directory = _directory(model)
-    target = Path(path)
+    target = as_path(path, "the export's path")
     if target.exists() and not replace:
         raise FileError(f"{target} exists already: name another file, or give replace=True")
     if target.exists() and not target.is_file():

@@ -12,6 +12,7 @@ from typing import Any
 
 import gguf
 
+from prunecore._native.paths import as_path
 from prunecore.errors import FileError, FormatError
 from prunecore.export.gguf.metadata import TENSORS_SHA256
 from prunecore.masks.mask import Mask
@@ -73,7 +74,7 @@ def read_gguf(path: str | os.PathLike[str]) -> GGUFFile:
     FormatError
         It is not a GGUF file.
     """
-    file = Path(path)
+    file = as_path(path)
     reader = _open(file)
     values = {
         name: field.contents()
