@@ -19,7 +19,6 @@ from typing import BinaryIO
 from prunecore._native.paths import PathLike, as_path
 from prunecore.errors import Error, FileError
 
-
 LONGEST_NAME = 255  # bytes, on every file system of note
 _ENDING = ".partial"
 _DIGITS = 8
