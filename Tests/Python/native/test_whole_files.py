@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import multiprocessing
 import os
@@ -18,6 +19,7 @@ from typing import Any
 import numpy as np
 import prunecore as pc
 import pytest
+from processes import begun, wait_until
 from prunecore._native.inner_path import inner_path
 from prunecore._native.run_file import RunFile
 from prunecore._native.whole_file import (
@@ -198,13 +200,17 @@ def test_names_in_files_do_not_lead_out_of_their_directory(name: Any, tmp_path: 
     assert inner_path(tmp_path, "a/b.safetensors", tmp_path) == tmp_path / "a" / "b.safetensors"
 
 
+def saved_or_ended(checkpoint: Path, process: subprocess.Popen[str]) -> bool:
+    return checkpoint.exists() or process.poll() is not None
+
+
 def test_signals_end_the_command_and_a_closed_pipe_is_quiet(folder: Path) -> None:
     command = [sys.executable, "-m", "prunecore", "shapley", "model", "--data", "text.jsonl"]
     command += ["--budget", "100000", "--estimator", "permutation", "--checkpoint", "game"]
     for number, code in ((signal.SIGTERM, 143), (signal.SIGHUP, 129)):
-        process = subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True)
-        while not (folder / "game").exists():
-            assert process.poll() is None
+        process = begun(command, cwd=folder, stderr=subprocess.PIPE, text=True)
+        wait_until(functools.partial(saved_or_ended, folder / "game", process), "a checkpoint")
+        assert process.poll() is None
         process.send_signal(number)
         _, errors = process.communicate()
         assert (process.returncode, errors) == (code, f"prunecore: cancelled by {number.name}\n")

@@ -13,14 +13,15 @@ from typing import Any
 HANG = 900
 
 
-def default_interrupt() -> None:
-    """Run in a child before its program: Ctrl-C ends it, even if the tests run under nohup."""
+def default_signals() -> None:
+    """Run in a child before its program: Ctrl-C and SIGHUP end it, even under nohup."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def begun(command: list[Any], **options: Any) -> subprocess.Popen[Any]:
-    """Begins a process that Ctrl-C ends, even if the tests run under nohup, which ignores it."""
-    return subprocess.Popen(command, preexec_fn=default_interrupt, **options)
+    """Begins a process that signals end, even if the tests run under nohup, which ignores some."""
+    return subprocess.Popen(command, preexec_fn=default_signals, **options)
 
 
 def wait_until(condition: Callable[[], bool], what: str) -> None:
