@@ -222,7 +222,7 @@ def test_wrong_tellings_take_nothing_in(model: pc.Model) -> None:
         (masks, told[:5], pc.ArgumentError, "masks have shape"),
         (masks[:, :-1], told, pc.ArgumentError, "24"),
         (2 * masks.astype(int), told, pc.ArgumentError, "entries of a mask"),
-        (masks, ["a"] * 6, pc.ArgumentError, "damages are not numbers"),
+        (masks, ["a"] * 6, pc.ArgumentError, "the damages cannot be read"),
         (np.zeros(SUBLAYERS), 1.0, pc.ArgumentError, "(?i)not asked|never asked"),
         (masks[[0, 0]], told[[0, 0]], pc.ArgumentError, "(?i)told|twice"),
     ]

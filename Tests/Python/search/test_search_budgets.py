@@ -165,7 +165,7 @@ def test_search_keeps_budgets_at_every_granularity(model: pc.Model, data: pc.Dat
         ({"remove": 1, "metric": "beauty", "strategy": "one_shot"}, "unknown metric"),
         ({"remove": 1, "scores": np.ones(24)}, "scores"),
         ({"remove": 1, "scores": np.ones(23), "strategy": "one_shot"}, "23"),
-        ({"remove": 1, "scores": "low", "strategy": "one_shot"}, "not numbers"),
+        ({"remove": 1, "scores": "low", "strategy": "one_shot"}, "array of numbers"),
         ({"remove": 1, "strategy": "window", "scores": np.ones((12, 12))}, "blocks"),
         ({"strategy": "evolutionary", "max_loss_increase": 0.1}, "evolutionary"),
         ({"remove": 1, "batch_masks": 0}, "batch_masks is 0"),

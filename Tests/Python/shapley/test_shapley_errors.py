@@ -63,7 +63,7 @@ def outstanding(game: pc.Game) -> np.ndarray:
         (lambda g: g.tell(outstanding(g)[0], [1.0, 2.0]), pc.ArgumentError, "shape"),
         (lambda g: g.tell([[2, 0, 1, 1, 1, 1]], [1.0]), pc.ArgumentError, "0 .absent. or 1"),
         (lambda g: g.tell([["a"] * 6], [1.0]), pc.ArgumentError, "0 .absent. or 1"),
-        (lambda g: g.tell(outstanding(g), ["a"] * 4), pc.ArgumentError, "not numbers"),
+        (lambda g: g.tell(outstanding(g), ["a"] * 4), pc.ArgumentError, "array of numbers"),
         (lambda g: g.ask(-1), pc.ArgumentError, "most is -1"),
         (lambda g: g.ask("many"), pc.ArgumentError, "whole number"),
         (lambda g: g.interactions(), pc.UnsupportedError, "exact"),

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from prunecore._native.given import as_array
 from prunecore._native.handle import Handle, Owner
 from prunecore._native.library import _check, ffi, lib
 from prunecore._native.numbers import checked_count
@@ -148,11 +149,8 @@ def told_values(
 ) -> tuple[Rows, npt.NDArray[np.float64]]:
     """Rows of `width` entries and their values as C takes them; errors call them by `nouns`."""
     row, value = nouns
-    try:
-        entries = np.asarray(rows)
-        numbers = np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise ArgumentError(f"the {row}s and their {value}s are not numbers: {error}") from error
+    entries = as_array(f"the {row}s", rows)
+    numbers = as_array(f"the {value}s", values, np.float64)
     if entries.ndim == 1 and numbers.ndim == 0:
         entries, numbers = entries[np.newaxis], numbers[np.newaxis]
     if entries.ndim != 2 or entries.shape[1] != width or numbers.shape != (len(entries),):

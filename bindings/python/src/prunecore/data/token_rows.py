@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from prunecore._native.given import listed
+from prunecore._native.given import as_array, listed, plain
 from prunecore._native.numbers import checked_count
 from prunecore._native.paths import shown
 from prunecore.errors import ArgumentError, DataError, OutOfMemoryError
@@ -36,7 +36,7 @@ def token_rows(given: Any) -> list[Any]:
         raise ArgumentError(f"data are sequences of token ids, but a {_kind(given)} is given")
     if _is_record(given):
         return _of_record(given)
-    given = _plain(given)
+    given = plain(given)
     if isinstance(given, np.ndarray):
         if given.ndim not in (1, 2):
             raise ArgumentError(f"token ids have {given.ndim} dimensions, but 1 or 2 are needed")
@@ -46,7 +46,7 @@ def token_rows(given: Any) -> list[Any]:
         raise ArgumentError(f"data are sequences of token ids, but {shown(given)} is given")
     rows: list[Any] = []
     for row in given:
-        rows += _of_record(row) if _is_record(row) else [_plain(row)]
+        rows += _of_record(row) if _is_record(row) else [plain(row)]
     if rows and all(_is_number(row) for row in rows):
         return [rows]
     return rows
@@ -60,7 +60,7 @@ def as_tokens(name: str, row: Any) -> Tokens:
     if isinstance(row, str):
         raise ArgumentError(f"{name} is a text, not token ids: Data.from_texts takes texts")
     try:
-        ids = np.asarray(_plain(row))
+        ids = np.asarray(plain(row))
         if isinstance(row, np.ma.MaskedArray) and np.ma.is_masked(row):
             raise ArgumentError(f"{name} is a masked array that hides some of its ids")
         if ids.dtype.kind == "O" and ids.ndim == 1:
@@ -96,18 +96,15 @@ def as_weights(weights: Any, lengths: npt.NDArray[np.int64]) -> npt.NDArray[np.f
     problem = "token weights must be as many as the tokens of each sequence"
     try:
         flat = _numbers(weights)
-        if flat.ndim > 1 and flat.shape != (len(lengths), lengths[0]):
-            raise ArgumentError(problem)
-    except ArgumentError:
-        raise
-    except Exception as error:  # rows of several lengths, or what the caller's own class raises
-        try:
-            parts = [_numbers(part).reshape(-1) for part in weights]
-        except Exception:
-            raise ArgumentError(f"token weights are not numbers: {error}") from error
+    except ArgumentError as error:  # rows of several lengths
+        if not isinstance(weights, Iterable):
+            raise
+        parts = [_numbers(part).reshape(-1) for part in weights]
         if [len(part) for part in parts] != lengths.tolist():
             raise ArgumentError(problem) from error
         flat = np.concatenate(parts)
+    if flat.ndim > 1 and flat.shape != (len(lengths), lengths[0]):
+        raise ArgumentError(problem)
     flat = np.array(flat.reshape(-1), dtype=np.float32)
     if len(flat) != int(lengths.sum()):
         raise ArgumentError(f"{len(flat)} token weights for {int(lengths.sum())} tokens")
@@ -132,8 +129,7 @@ def checked_indices(indices: Any, count: int) -> list[int]:
 
 
 def _numbers(given: Any) -> npt.NDArray[np.float32]:
-    with np.errstate(over="ignore"):  # infinity is refused later, by name
-        return np.asarray(_plain(given), dtype=np.float32)
+    return as_array("token weights", given, np.float32)
 
 
 def _is_record(given: Any) -> bool:
@@ -174,23 +170,6 @@ def _unpadded(index: int, row: Any, attention: Any) -> Tokens:
         )
     tokens: Tokens = ids[kept]
     return tokens
-
-
-def _plain(given: Any) -> Any:
-    """An array of NumPy in place of a tensor of any device, or a list in place of a column."""
-    if hasattr(given, "to_pylist"):  # an array of Arrow
-        return given.to_pylist()
-    if hasattr(given, "detach") and hasattr(given, "cpu"):  # a tensor of PyTorch
-        tensor = given.detach().cpu()
-        is_float = getattr(getattr(tensor, "dtype", None), "is_floating_point", False)
-        return (tensor.double() if is_float else tensor).numpy()  # of bf16, NumPy has no type
-    if isinstance(given, (np.ndarray, list, tuple, range)) or not hasattr(given, "__array__"):
-        if isinstance(given, (list, tuple)) and any(hasattr(entry, "detach") for entry in given):
-            return [_plain(entry) for entry in given]
-        if isinstance(given, Iterable) and not hasattr(given, "__len__"):
-            return list(given)
-        return given
-    return np.asarray(given)
 
 
 def _is_number(row: Any) -> bool:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from prunecore._native.draw import draw
-from prunecore._native.given import listed, mapped
+from prunecore._native.given import as_array, listed, mapped
 from prunecore._native.json_files import whole_number
 from prunecore._native.library import _check, ffi, lib
 from prunecore._native.names.tables import GRANULARITY, Granularity
@@ -64,10 +64,7 @@ class Scores(Ranking):
         units = unit_count(self._granularity, self._n_blocks)
         self._values: dict[str, Values] = {}
         for name, row in mapped("values", values).items():
-            try:
-                column = np.array(row, dtype=np.float64)
-            except (TypeError, ValueError, OverflowError) as error:
-                raise ArgumentError(f"{name} is no list of numbers: {error}") from error
+            column = as_array(str(name), row, np.float64).copy()
             if column.shape != (units,):
                 raise ArgumentError(f"{name} has shape {column.shape}, but there are {units} units")
             column.setflags(write=False)

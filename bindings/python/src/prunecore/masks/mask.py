@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from prunecore._native.given import listed
+from prunecore._native.given import as_array, listed
 from prunecore._native.library import _check, ffi, lib
 from prunecore._native.names.units import sublayer_name
 from prunecore._native.numbers import checked_count
@@ -216,10 +216,7 @@ def keep_pointer(keep: Keep | None) -> tuple[Any, int]:
 
 
 def _as_bytes(keep: npt.ArrayLike) -> Keep:
-    try:
-        values = np.asarray(keep)
-    except Exception as error:  # what the caller's own class raises
-        raise ArgumentError(f"a mask is an array of 0 and 1: {error}") from error
+    values = as_array("a mask", keep)
     if values.ndim != 1 or len(values) == 0 or len(values) % 2:
         raise ArgumentError(
             f"a mask has one entry per sublayer, two per block, but its shape is {values.shape}"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from prunecore._native.given import as_array
 from prunecore._native.library import ffi, lib
 from prunecore._native.names.tables import OBJECTIVE, TrainedObjective
 from prunecore._native.progress import ProgressFunction, Watch
@@ -180,7 +181,7 @@ def adapter_gradient(
 
 
 def _rows(name: str, values: npt.ArrayLike, shape: tuple[int, int]) -> Array:
-    rows = np.ascontiguousarray(values, dtype=np.float32)
+    rows = np.ascontiguousarray(as_array(name, values, np.float32))
     if rows.shape != shape:
         raise ArgumentError(
             f"{name} have the shape {rows.shape}, but tokens by hidden size are {shape}"

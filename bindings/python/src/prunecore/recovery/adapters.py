@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from prunecore._native.given import as_array
 from prunecore._native.handle import Handle, Owner
 from prunecore._native.json_files import read_json_file
 from prunecore._native.library import _check, ffi, lib, new_struct
@@ -175,7 +176,7 @@ class Adapters(Owner):
         """
         adapter = self[sublayer]
         value = PART.value(part)
-        given = np.ascontiguousarray(values, dtype=np.float32)
+        given = np.ascontiguousarray(as_array(f"the {part}", values, np.float32))
         shape = self._shape(adapter, PART.name(value))
         if given.shape != shape:
             raise ArgumentError(

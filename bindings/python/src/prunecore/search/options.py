@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from prunecore._native import options_generated
+from prunecore._native.given import as_array
 from prunecore._native.library import ffi
 from prunecore._native.names.tables import GRANULARITY, Strategy
 from prunecore._native.options_generated import SearchRunOptions
@@ -119,10 +120,7 @@ class SearchOptions(options_generated.SearchOptions):
                     f"search are of granularity {wanted}"
                 )
             return np.ascontiguousarray(self.scores[self.scores.chosen_metric(self.metric)])
-        try:
-            return np.ascontiguousarray(np.asarray(self.scores, dtype=np.float64))
-        except (TypeError, ValueError) as error:
-            raise ArgumentError(f"the scores are not numbers: {error}") from error
+        return np.ascontiguousarray(as_array("the scores", self.scores, np.float64))
 
     def record(self, n_blocks: int) -> dict[str, Any]:
         """What is given, for JSON: what the masks depend on besides model and data."""

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from prunecore._native.draw import draw
+from prunecore._native.given import as_array
 from prunecore._native.json_files import read_json_file
 from prunecore._native.names.units import parse_only, sublayer_name
 from prunecore.errors import ArgumentError, UnsupportedError
@@ -301,7 +302,7 @@ def read_scores(path: str | os.PathLike[str]) -> Scores | ShapleyScores:
 
 
 def _frozen(name: str, given: npt.ArrayLike, shape: tuple[int, ...]) -> Values:
-    array = np.array(given, dtype=np.float64)
+    array = as_array(name, given, np.float64).copy()
     if array.shape != shape:
         raise ArgumentError(f"{name} has shape {array.shape}, but {shape} is needed")
     array.setflags(write=False)
