@@ -63,7 +63,6 @@ private func lendingModel(
 /// A tensor as the host states it. Errors: `.argument` for a NULL, or what is none of an enumeration's values.
 private func lentTensor(_ tensor: prune_tensor, _ place: String) throws(PruneError) -> LentTensor {
     let name = try text(try need(tensor.name, "\(place).name"), "\(place).name")
-    let data = try need(tensor.data, "\(place).data, of tensor \(name.quoted),")
     // Checked before the sizes are read: there are as many of them.
     guard tensor.n_dimensions == 1 || tensor.n_dimensions == 2 else {
         throw PruneError(
@@ -72,6 +71,8 @@ private func lentTensor(_ tensor: prune_tensor, _ place: String) throws(PruneErr
     let count = Int(tensor.n_dimensions)
     let shape = try array(try need(tensor.shape, "\(place).shape, of tensor \(name.quoted),"), count, "\(place).shape")
     let strides = try tensor.strides.map { strides throws(PruneError) in try array(strides, count, "\(place).strides") }
+    // Tensors without elements may have NULL: it is their shape that is wrong.
+    let data = shape.contains(0) ? tensor.data : try need(tensor.data, "\(place).data, of tensor \(name.quoted),")
     return LentTensor(
         name: name, data: data,
         try elementType(tensor.element_type, "\(place).element_type, of tensor \(name.quoted),"), shape: shape,

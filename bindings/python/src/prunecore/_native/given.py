@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -30,6 +31,22 @@ def mapped(name: str, given: Any) -> dict[Any, Any]:
     if not isinstance(given, Mapping):
         raise ArgumentError(f"{name} is {shown(given)}, but must be a mapping")
     return dict(given)
+
+
+def as_json(name: str, given: Any) -> str:
+    """What a caller gave as a mapping of JSON values, as ASCII text; an empty one for None.
+
+    Raises
+    ------
+    ArgumentError
+        It is no mapping, or JSON lacks something in it, NaN included.
+    """
+    values = mapped(name, given)
+    try:
+        return json.dumps(values, allow_nan=False)
+    except Exception as error:  # of the encoder, or of the caller's own classes
+        reason = "it is nested too deeply" if isinstance(error, RecursionError) else error
+        raise ArgumentError(f"{name} cannot be written as JSON: {reason}") from error
 
 
 def as_array(name: str, given: Any, dtype: npt.DTypeLike | None = None) -> npt.NDArray[Any]:

@@ -7,7 +7,6 @@ own; others are added to `EXPORT_FORMATS` by the module that writes them.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from prunecore._native.given import as_json
 from prunecore._native.library import ffi, lib
 from prunecore._native.options_generated import ExportOptions
 from prunecore._native.progress import ProgressFunction, Watch
@@ -80,11 +80,7 @@ def write_checkpoint(export: Export, *, format: str) -> None:
 
 
 def _provenance(provenance: Mapping[str, Any] | None) -> bytes:
-    try:
-        text = json.dumps(dict(provenance or {}), ensure_ascii=False, allow_nan=False)
-        return text.encode()
-    except (TypeError, ValueError) as error:
-        raise ArgumentError(f"provenance cannot be written as JSON: {error}") from error
+    return as_json("provenance", provenance).encode()
 
 
 def write_gguf(export: Export) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from prunecore._native.given import as_json
 from prunecore._native.names.tables import Compute
 from prunecore._native.paths import as_path
 from prunecore.errors import ArgumentError, Error, FileError, FormatError, UnsupportedError
@@ -93,8 +94,6 @@ class Tensors:
             view = _view(what, tensor)
         except UnsupportedError as error:
             return self.leave_out(name, error)
-        except (BufferError, RuntimeError, TypeError, ValueError) as error:
-            raise ArgumentError(f"{what} cannot be read where it lies: {error}") from error
         if len(view.shape) not in (1, 2):
             dimensions = f"{what} has {len(view.shape)} dimensions; a weight has 1 or 2"
             return self.leave_out(name, FormatError(dimensions))
@@ -152,11 +151,7 @@ class _Configuration:
     @classmethod
     def read(cls, config: Mapping[str, Any] | str | os.PathLike[str]) -> _Configuration:
         if isinstance(config, Mapping):
-            try:
-                text = json.dumps(dict(config))
-            except (TypeError, ValueError) as error:
-                raise ArgumentError(f"config cannot be written as JSON: {error}") from error
-            return cls._of(text.encode(), None)
+            return cls._of(as_json("config", config).encode(), None)
         if isinstance(config, str) and config.lstrip().startswith("{"):
             return cls._of(config.encode(errors="replace"), None)
         if not isinstance(config, (str, os.PathLike)):

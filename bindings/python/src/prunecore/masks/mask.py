@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from prunecore._native.given import as_array, listed
+from prunecore._native.given import as_array, as_json, listed
 from prunecore._native.library import _check, ffi, lib
 from prunecore._native.names.units import sublayer_name
 from prunecore._native.numbers import checked_count
@@ -51,11 +51,7 @@ class Mask:
 
     def __init__(self, keep: npt.ArrayLike, provenance: Mapping[str, Any] | None = None) -> None:
         self._keep = _as_bytes(keep)
-        try:
-            text = json.dumps(dict(provenance or {}), allow_nan=False)
-            self._provenance: dict[str, Any] = parse_json(text)
-        except (TypeError, ValueError, OverflowError, RecursionError) as error:
-            raise ArgumentError(f"provenance cannot be written as JSON: {error}") from error
+        self._provenance: dict[str, Any] = parse_json(as_json("provenance", provenance))
 
     @classmethod
     def all(cls, n_blocks: int) -> Mask:

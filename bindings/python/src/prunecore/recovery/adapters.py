@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import json
 import math
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from prunecore._native.given import as_array
+from prunecore._native.given import as_array, as_json, mapped
 from prunecore._native.handle import Handle, Owner
 from prunecore._native.json_files import read_json_file
 from prunecore._native.library import _check, ffi, lib, new_struct
@@ -258,10 +257,7 @@ class Adapters(Owner):
         provenance : mapping, optional
             JSON values to keep with them besides their own provenance.
         """
-        try:
-            text = json.dumps({**self._provenance, **(provenance or {})}, allow_nan=False)
-        except (TypeError, ValueError) as error:
-            raise ArgumentError(f"provenance cannot be written as JSON: {error}") from error
+        text = as_json("provenance", {**self._provenance, **mapped("provenance", provenance)})
         make_parents(as_path(directory, "the adapters' path") / JSON_FILE)
         _check(lib.prune_adapters_save(self.handle, _path(directory), text.encode()))
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from prunecore.errors import ArgumentError, UnsupportedError
+from prunecore.errors import ArgumentError, Error, UnsupportedError
 
 _ITEM_SIZES = {"float32": 4, "float16": 2, "bfloat16": 2}
 ELEMENT_TYPES = tuple(_ITEM_SIZES)
@@ -75,12 +75,17 @@ def view_of(name: str, tensor: Any) -> TensorView:
     UnsupportedError
         It is on another device, or its elements are neither float32 nor float16 nor bfloat16.
     ArgumentError
-        It is not a tensor.
+        It is not a tensor, or does not hand its memory out.
     """
     if isinstance(tensor, np.ndarray):
         return _view_of_array(name, tensor)
     if hasattr(tensor, "__dlpack__"):
-        return _view_of_dlpack(name, tensor)
+        try:
+            return _view_of_dlpack(name, tensor)
+        except Error:
+            raise
+        except Exception as error:  # what the tensor's own class raises
+            raise ArgumentError(f"{name} cannot be read where it lies: {error}") from error
     kind = type(tensor).__name__
     raise ArgumentError(f"{name} is a {kind}; give a NumPy array, or a tensor that speaks DLPack")
 
@@ -177,7 +182,7 @@ def _capsule_of(source: Any) -> object:
 
 
 def _view_of_content(name: str, content: _DLTensor, owner: object) -> TensorView:
-    code = _DLPACK_TYPE_CODES.get(content.code, f"type {content.code} of DLPack, ")
+    code = _DLPACK_TYPE_CODES.get(content.code, f"type {content.code} of DLPack, bits: ")
     element_type = _DLPACK_TYPES.get((content.code, content.bits), f"{code}{content.bits}")
     _check_type(name, element_type if content.lanes == 1 else f"{element_type}x{content.lanes}")
     shape = tuple(content.shape[: content.ndim])

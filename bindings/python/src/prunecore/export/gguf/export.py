@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import gguf
 
+from prunecore._native.given import as_json
 from prunecore._native.paths import as_path
 from prunecore._native.progress import ProgressFunction
 from prunecore._native.whole_file import check_place
@@ -277,8 +278,5 @@ def _records(
             "adapters": [adapter.to_dict() for adapter in adapters],
         }
     if provenance is not None:
-        try:
-            records["provenance"] = json.loads(json.dumps(dict(provenance), allow_nan=False))
-        except (TypeError, ValueError) as error:
-            raise ArgumentError(f"provenance cannot be written as JSON: {error}") from error
+        records["provenance"] = json.loads(as_json("provenance", provenance))
     return records

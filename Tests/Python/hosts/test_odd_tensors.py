@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tensors that NumPy has no array for: refused wherever numbers are given, and named."""
+"""Tensors that NumPy has no array for, and that cannot be lent: refused, and named."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import prunecore as pc
 import pytest
 
 torch = pytest.importorskip("torch")
+from safetensors.torch import load_file  # noqa: E402  it needs torch
 
 
 class Failing:
@@ -70,3 +72,53 @@ def test_tensors_are_taken_wherever_arrays_are(tales: pc.Model) -> None:
     assert pc.Data([[1, 2], [3]], rows).token_weights.tolist() == [1, 2, 3]
     scores = pc.Scores({"cosine": torch.arange(12.0)}, "block", 12)
     assert scores["cosine"].tolist() == list(range(12))
+
+
+class _Producer:
+    """Speaks DLPack, and fails somewhere."""
+
+    def __init__(self, device: Any, tensor: Any) -> None:
+        self.device, self.tensor = device, tensor
+
+    def __dlpack_device__(self) -> Any:
+        if isinstance(self.device, Exception):
+            raise self.device
+        return self.device
+
+    def __dlpack__(self, **_: Any) -> Any:
+        if isinstance(self.tensor, Exception):
+            raise self.tensor
+        return self.tensor
+
+
+WEIGHT = "model.embed_tokens.weight"
+LENT: dict[str, tuple[Callable[[Any], Any], str]] = {
+    "meta": (lambda w: w.to("meta"), "meta"),
+    "sparse": (lambda w: w.float().to_sparse(), "layout"),
+    "no rows": (lambda w: w[:0], "[0, 128]"),
+    "no columns": (lambda w: w[:, :0], "[2048, 0]"),
+    "reversed": (lambda w: np.flip(w.float().numpy(), 1), "[128, -1]"),
+    "one row for all": (lambda w: w[:1].expand(w.shape), "[0, 1]"),
+    "columns first": (lambda w: w.t().contiguous().t(), "[1, 2048]"),
+    "conjugate": (lambda w: torch.complex(w.float(), w.float()).conj(), "conjugate"),
+    "three dimensions": (lambda w: w[None], "3 dimensions"),
+    "doubles": (lambda w: w.double(), "float64"),
+    "bytes": (lambda w: w.to(torch.float8_e4m3fn), "DLPack, bits: 8"),
+    "foreign device": (lambda _: _Producer((2, 0), None), "type 2"),
+    "device that fails": (lambda _: _Producer(KeyError("gone"), None), "gone"),
+    "device that is none": (lambda _: _Producer("cpu", None), "where it lies"),
+    "tensor that fails": (lambda _: _Producer((1, 0), OSError("gone")), "gone"),
+    "no tensor": (lambda _: _Producer((1, 0), 7), "no tensor"),
+    "list": (lambda w: w.tolist(), "a list"),
+    "nothing": (lambda _: None, "NoneType"),
+}
+
+
+@pytest.mark.parametrize("kind", LENT)
+def test_weights_that_cannot_be_lent_are_named(kind: str, tales_dir: Path) -> None:
+    weights: dict[str, Any] = load_file(tales_dir / "model.safetensors")
+    change, words = LENT[kind]
+    weights[WEIGHT] = change(weights[WEIGHT])
+    with pytest.raises(pc.Error) as caught:
+        pc.from_arrays(tales_dir, weights)
+    assert WEIGHT in str(caught.value) and words in str(caught.value)
