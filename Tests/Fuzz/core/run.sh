@@ -10,13 +10,14 @@ here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../../.." && pwd)
 out=$root/build/fuzz
 support=$root/Tests/CAPI/support
+kernels=$root/Sources/PruneCore/CKernels
 mkdir -p "$out/failed"
 # A name of its own for each run, so that a campaign goes on while another is compiled.
 program=$out/fuzz.$$
 scratch=$(mktemp -d "$(test -w /dev/shm && echo /dev/shm || echo /tmp)/prunecore-fuzz.XXXXXX")
 trap 'rm -rf "$scratch" "$program"' EXIT
-"${CC:-gcc}" -std=c11 -D_GNU_SOURCE -O2 -Wall -Wextra -Werror -I"$root/include" -I"$support" \
-    "$here"/{fuzz,parsers,mutate,seal}.c "$support"/{tiny_model,fixture}.c -o "$program" \
+"${CC:-gcc}" -std=c11 -D_GNU_SOURCE -O2 -Wall -Wextra -Werror -Wno-unknown-pragmas \
+    -I"$root/include" -I"$support" -I"$kernels" "$here"/{fuzz,parsers,mutate,seal}.c "$support"/{tiny_model,fixture}.c "$kernels/sha256.c" -o "$program" \
     -L"$root/build/lib" -lprunecore -Wl,-rpath,"$root/build/lib" -lm -pthread
 cd "$scratch"
 if [ "${1:-}" = regressions ]; then
