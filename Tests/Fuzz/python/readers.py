@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import prunecore as pc
+from folders import folder_readers, tensors
 from prunecore._native.run_file import RunFile
 from prunecore.data.documents import documents
 from prunecore.data.text import load_tokenizer, load_tokens
@@ -87,9 +88,10 @@ def readers() -> dict[str, Reader]:
             lambda path: read_config(path.parent), (b'{"model_type": "llama"}',), "config.json"
         ),
         "tensors": Reader(
-            lambda path: StoredTensors(path.parent), (_tensors(),), "model.safetensors"
+            lambda path: StoredTensors(path.parent), (tensors(),), "model.safetensors"
         ),
     }
+    found |= {name: Reader(*row) for name, row in folder_readers().items()}
     texts = {
         name: mask.write(name)
         for name in NOTATIONS
@@ -169,8 +171,3 @@ def _study() -> Any:
 def _recovery() -> Any:
     point = pc.RecoveryPoint("block", 1, ("attn.1",), "pruned", 2.0, 0.5, 3, 4, 5.0)
     return pc.RecoveryStudy(1.0, (point,), {})
-
-
-def _tensors() -> bytes:
-    header = json.dumps({"a": {"dtype": "F32", "shape": [2, 2], "data_offsets": [0, 16]}}).encode()
-    return len(header).to_bytes(8, "little") + header + bytes(16)

@@ -16,7 +16,7 @@ import numpy as np
 from prunecore._native.handle import Handle, Owner
 from prunecore._native.library import _check, ffi, lib, new_struct
 from prunecore._native.names.tables import COMPUTE, WEIGHTS, Compute, Weights
-from prunecore._native.paths import as_path
+from prunecore._native.paths import as_path, unreadable
 from prunecore.masks.mask import Mask, as_keep, keep_pointer
 from prunecore.shape import Cost, ModelShape, Sublayer, read_cost, read_shape, read_sublayers
 
@@ -110,7 +110,11 @@ class OpenModel(Owner):
     def _config_digest(self) -> str:
         if self.directory is None:
             return str(self._digest)
-        return hashlib.sha256((self.directory / "config.json").read_bytes()).hexdigest()
+        config = self.directory / "config.json"
+        try:
+            return hashlib.sha256(config.read_bytes()).hexdigest()
+        except OSError as error:
+            raise unreadable(config, error) from error
 
     @property
     def shape(self) -> ModelShape:

@@ -5,13 +5,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from prunecore._native.paths import PathLike, as_path, shown
 from prunecore._native.reading import parse_json, read_text
 from prunecore._native.whole_file import write_whole
-from prunecore.errors import FormatError, OutOfMemoryError, UnsupportedError
+from prunecore.errors import Error, FileError, FormatError, OutOfMemoryError, UnsupportedError
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -97,12 +98,50 @@ def read_json_file(path: PathLike, parse: Callable[[Any], Result]) -> Result:
     except FormatError as error:
         told = str(error).removeprefix("it is no JSON: ")
         raise FormatError(f"{file} is not JSON: {told}") from error
+    with damage_named(file):
+        try:
+            return parse(found)
+        except (FormatError, UnsupportedError) as error:
+            raise type(error)(f"{file} holds {error}") from error
+
+
+def read_json_object(path: PathLike) -> dict[str, Any]:
+    """The JSON object in a file.
+
+    Raises
+    ------
+    ArgumentError, FileError, OutOfMemoryError
+        As `read_json_file`.
+    FormatError
+        It holds no JSON, or something else.
+    """
+    found = read_json_file(path, lambda value: value)
+    if not isinstance(found, dict):
+        raise FormatError(f"{path} is not a JSON object: it holds {shown(found)}")
+    return found
+
+
+@contextmanager
+def damage_named(file: PathLike) -> Iterator[None]:
+    """Names the file whose values are not what was written, when using them fails.
+
+    Raises
+    ------
+    FormatError
+        It is damaged.
+    FileError
+        What it names cannot be read.
+    OutOfMemoryError
+        It holds more than fits into memory.
+    """
     try:
-        return parse(found)
-    except (FormatError, UnsupportedError) as error:
-        raise type(error)(f"{file} holds {error}") from error
+        yield
+    except Error:
+        raise
     except MemoryError as error:
         raise OutOfMemoryError(f"{file} holds more than fits into memory") from error
+    except OSError as error:
+        raise FileError(f"what {file} names cannot be read: {error.strerror or error}") from error
     except DAMAGE as error:
         raise FormatError(f"{file} is damaged: {reason(error)}") from error
 
@@ -112,7 +151,7 @@ DAMAGE = (
     TypeError,
     ValueError,
     AttributeError,
-    OverflowError,
+    ArithmeticError,
     IndexError,
     RecursionError,
 )

@@ -4,14 +4,15 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from prunecore._native.inner_path import inner_path
-from prunecore.errors import FileError, FormatError
+from prunecore._native.json_files import damage_named, read_json_object, whole_number
+from prunecore._native.paths import shown
+from prunecore.errors import ArgumentError, FormatError
 from prunecore.masks.mask import Mask
 from prunecore.tensors.stored import StoredTensors
 
@@ -49,25 +50,26 @@ class ExportedDirectory:
             The directory or the file is missing, or is none of an export.
         """
         file = path / DOCUMENT
-        try:
-            record = json.loads(file.read_text(encoding="utf-8"))
+        record = read_json_object(file)
+        with damage_named(file):
             if record["format"] != "prunecore.export":
-                raise FormatError(f"{file} is of another format: {record['format']}")
-            mask = Mask.remove(record["removed"], int(record["n_blocks"]))
+                raise FormatError(f"{file} is of another format: {shown(record['format'])}")
+            try:
+                mask = Mask.remove(record["removed"], whole_number(record, "n_blocks", 1))
+            except ArgumentError as error:
+                raise FormatError(f"{file} is damaged: {error}") from error
             return cls(path, str(record["kind"]), mask, record)
-        except OSError as error:
-            raise FileError(f"{file} cannot be read: {error.strerror or error}") from error
-        except (LookupError, TypeError, ValueError, OverflowError, RecursionError) as error:
-            raise FormatError(f"{file} is damaged: {error!r}") from error
 
     def damage(self) -> Iterator[str]:
         """What differs from what was written, in sentences: files that are missing or changed."""
-        for entry in self.record.get("files") or ():
-            file = inner_path(self.path, entry["name"], self.path / DOCUMENT)
-            if not file.is_file():
-                yield f"{entry['name']} is missing"
-            elif _sha256(file) != entry["sha256"]:
-                yield f"{entry['name']} is not as it was written"
+        document = self.path / DOCUMENT
+        with damage_named(document):
+            for entry in self.record.get("files") or ():
+                file = inner_path(self.path, entry["name"], document)
+                if not file.is_file():
+                    yield f"{entry['name']} is missing"
+                elif _sha256(file) != entry["sha256"]:
+                    yield f"{entry['name']} is not as it was written"
 
 
 def deci_faults(directory: Path, mask: Mask, source: StoredTensors) -> Iterator[str]:
@@ -84,7 +86,14 @@ def deci_faults(directory: Path, mask: Mask, source: StoredTensors) -> Iterator[
     source : StoredTensors
         The tensors of the model that was exported.
     """
-    config = json.loads((directory / "config.json").read_text(encoding="utf-8"))
+    file = directory / "config.json"
+    config = read_json_object(file)
+    with damage_named(file):
+        yield from _config_faults(config, mask)
+    yield from _tensor_faults(StoredTensors(directory), mask, source)
+
+
+def _config_faults(config: Mapping[str, Any], mask: Mask) -> Iterator[str]:
     expected = {"model_type": "nemotron-nas", "architectures": ["DeciLMForCausalLM"]}
     for key, value in expected.items():
         if config.get(key) != value:
@@ -95,7 +104,6 @@ def deci_faults(directory: Path, mask: Mask, source: StoredTensors) -> Iterator[
         return
     for index, block in enumerate(blocks):
         yield from _block_faults(index, block, config, mask)
-    yield from _tensor_faults(StoredTensors(directory), mask, source)
 
 
 def _block_faults(

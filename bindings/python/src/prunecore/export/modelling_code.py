@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from prunecore._native.inner_path import inner_path
+from prunecore._native.json_files import damage_named, read_json_object
 from prunecore.errors import FileError, FormatError, UnsupportedError
 from prunecore.tensors.stored import read_config, weight_files
 
@@ -181,7 +182,8 @@ def _link_weights(export: Path, private: Path) -> None:
     if files == [export / "model.safetensors"]:
         return
     index = export / "model.safetensors.index.json"
-    record = json.loads(index.read_text(encoding="utf-8"))
-    for name in record["weight_map"].values():
-        inner_path(export, name, index)  # it is read a second time, and may have changed
+    record = read_json_object(index)
+    with damage_named(index):  # it is read a second time, and may have changed
+        for name in record["weight_map"].values():
+            inner_path(export, name, index)
     (private / index.name).write_text(json.dumps(record), encoding="utf-8")

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -13,6 +12,7 @@ import numpy as np
 from prunecore._native import options_generated
 from prunecore._native.given import listed
 from prunecore._native.handle import Handle
+from prunecore._native.json_files import read_json_object
 from prunecore._native.library import ffi, lib
 from prunecore._native.numbers import checked_count
 from prunecore._native.options_generated import GenerateArguments
@@ -20,7 +20,7 @@ from prunecore._native.progress import ProgressFunction, Watch
 from prunecore._native.signatures import takes
 from prunecore.data.data import Data
 from prunecore.data.text import load_tokenizer, tokenize
-from prunecore.errors import ArgumentError, FileError, FormatError
+from prunecore.errors import ArgumentError, FileError
 from prunecore.generation.generation import (
     GeneratedToken,
     Generation,
@@ -206,15 +206,8 @@ def _configurations(model: OpenModel) -> Iterator[Mapping[str, Any]]:
         return
     for name in ("generation_config.json", "config.json"):
         path = model.directory / name
-        if not path.is_file():
-            continue
-        try:
-            found = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise FormatError(f"{path} is not a JSON object: {error}") from error
-        if not isinstance(found, dict):
-            raise FormatError(f"{path} is not a JSON object: it holds a {type(found).__name__}")
-        yield found
+        if path.is_file():
+            yield read_json_object(path)
 
 
 def _all_texts(prompts: Any) -> list[str] | None:

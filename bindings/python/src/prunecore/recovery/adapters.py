@@ -18,9 +18,9 @@ from prunecore._native.handle import Handle, Owner
 from prunecore._native.json_files import read_json_file
 from prunecore._native.library import _check, ffi, lib, new_struct
 from prunecore._native.names.tables import PART
-from prunecore._native.paths import as_path
+from prunecore._native.paths import as_path, shown
 from prunecore._native.whole_file import make_parents
-from prunecore.errors import ArgumentError
+from prunecore.errors import ArgumentError, FormatError
 from prunecore.masks.mask import Mask, as_keep, sublayer_index
 from prunecore.measures import gradients
 from prunecore.recovery.adapter_records import Adapter, RecoverySummary, TrainingRecord
@@ -275,8 +275,11 @@ class Adapters(Owner):
         name = _path(directory)
         made = cls(lambda out: int(lib.prune_adapters_load(name, out)))
         # The library has checked the file; it hands out no provenance.
-        record = read_json_file(as_path(directory) / JSON_FILE, dict)
-        made._provenance = dict(record.get("provenance") or {})
+        try:
+            made._provenance = read_json_file(as_path(directory) / JSON_FILE, _provenance)
+        except BaseException:
+            made.close()
+            raise
         return made
 
     # Documented where it is defined.
@@ -298,6 +301,13 @@ class Adapters(Owner):
             return "Adapters(closed)"
         norm = math.sqrt(sum(a.bias_norm**2 + a.matrix_norm**2 for a in self))
         return f"Adapters({self.sublayers}, parameters={self.summary.parameters}, norm={norm:.3g})"
+
+
+def _provenance(record: Any) -> dict[str, Any]:
+    found = record.get("provenance") or {}
+    if not isinstance(found, dict):
+        raise FormatError(f'adapters whose "provenance" is {shown(found)}, not an object')
+    return found
 
 
 def _path(directory: str | os.PathLike[str]) -> bytes:

@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from prunecore._native.inner_path import inner_path
-from prunecore._native.json_files import DAMAGE, reason
-from prunecore._native.reading import LFS_POINTER, check_no_pointer, parse_json, read_text
+from prunecore._native.json_files import DAMAGE, damage_named, read_json_object, reason
+from prunecore._native.reading import LFS_POINTER, check_no_pointer
 from prunecore.errors import FileError, FormatError
 
 Floats = npt.NDArray[np.float32]
@@ -153,15 +153,10 @@ def weight_files(directory: Path) -> list[Path]:
     if whole.is_file():
         return [whole]
     index = directory / "model.safetensors.index.json"
-    try:
-        shards = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
+    record = read_json_object(index)
+    with damage_named(index):
+        shards = record["weight_map"].values()
         return [inner_path(directory, name, index) for name in sorted(set(shards), key=str)]
-    except FormatError:
-        raise
-    except OSError as error:
-        raise FileError(f"{index} cannot be read: {error.strerror or error}") from error
-    except DAMAGE as error:
-        raise FormatError(f"{index} is not an index of shards: {error}") from error
 
 
 def read_config(directory: Path) -> dict[str, Any]:
@@ -172,12 +167,4 @@ def read_config(directory: Path) -> dict[str, Any]:
     FileError, FormatError
         It is missing, or no JSON object.
     """
-    path = directory / "config.json"
-    try:
-        config = parse_json(read_text(path))
-    except FormatError as error:
-        told = str(error)
-        raise FormatError(told if str(path) in told else f"{path} is not JSON: {told}") from error
-    if not isinstance(config, dict):
-        raise FormatError(f"{path} is not a JSON object")
-    return config
+    return read_json_object(directory / "config.json")

@@ -4,15 +4,18 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import gguf
+import numpy as np
+import numpy.typing as npt
 
+from prunecore._native.json_files import damage_named
 from prunecore._native.paths import as_path
+from prunecore._native.reading import parse_json
 from prunecore.errors import FileError, FormatError
 from prunecore.export.gguf.metadata import TENSORS_SHA256
 from prunecore.masks.mask import Mask
@@ -76,6 +79,11 @@ def read_gguf(path: str | os.PathLike[str]) -> GGUFFile:
     """
     file = as_path(path)
     reader = _open(file)
+    with damage_named(file):
+        return _described(file, reader)
+
+
+def _described(file: Path, reader: gguf.GGUFReader) -> GGUFFile:
     values = {
         name: field.contents()
         for name, field in reader.fields.items()
@@ -87,8 +95,8 @@ def read_gguf(path: str | os.PathLike[str]) -> GGUFFile:
         path=file,
         architecture=str(values.get("general.architecture", "")),
         values=values,
-        mask=None if mask is None else Mask.from_json(mask),
-        adapters_sha256=None if adapters is None else json.loads(adapters)["sha256"],
+        mask=None if mask is None else Mask.from_json(str(mask)),
+        adapters_sha256=None if adapters is None else str(parse_json(str(adapters))["sha256"]),
         tensors_sha256=values.get(TENSORS_SHA256),
         coarsest_type=max(
             (tensor.tensor_type.name for tensor in reader.tensors if len(tensor.shape) > 1),
@@ -98,12 +106,26 @@ def read_gguf(path: str | os.PathLike[str]) -> GGUFFile:
     )
 
 
+class _BoundedReader(gguf.GGUFReader):
+    """Finds nothing beyond the end of a file.
+
+    The package finds empty values there, as many as a damaged count names: it reads for ever.
+    """
+
+    def _get(
+        self, offset: int, dtype: npt.DTypeLike, count: int = 1, override_order: Any = None
+    ) -> npt.NDArray[Any]:
+        if offset + np.dtype(dtype).itemsize * int(count) > len(self.data):
+            raise ValueError("it ends in the middle of a value")
+        return super()._get(offset, dtype, count, override_order)
+
+
 def _open(path: Path) -> gguf.GGUFReader:
     if not path.is_file():
         raise FileError(f"{path} is not a file")
     try:
-        return gguf.GGUFReader(path, "r")
+        return _BoundedReader(path, "r")
     except OSError as error:
         raise FileError(f"{path} cannot be read: {error.strerror or error}") from error
-    except (ValueError, IndexError, KeyError) as error:
+    except Exception as error:  # whatever the package gguf meets in a file that is none
         raise FormatError(f"{path} is not a GGUF file: {error}") from error

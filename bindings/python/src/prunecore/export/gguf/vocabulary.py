@@ -9,7 +9,6 @@ the names of the splits that the supported architectures use are here.
 from __future__ import annotations
 
 import base64
-import json
 import logging
 import re
 from collections.abc import Iterator, Mapping
@@ -19,8 +18,9 @@ from typing import Any
 
 import gguf
 
+from prunecore._native.json_files import damage_named, read_json_object
 from prunecore.data.text import load_tokenizer
-from prunecore.errors import FileError, FormatError, UnsupportedError
+from prunecore.errors import FormatError, UnsupportedError
 
 _SPACE = "\u2581"
 _LEADING_SPACE = "text that begins with a space gets one more in front inside llama.cpp"
@@ -109,20 +109,16 @@ def read_vocabulary(directory: Path, rows: int) -> Vocabulary | None:
     path = directory / "tokenizer.json"
     if not path.is_file():
         return None
+    content = read_json_object(path)
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        model = content["model"]
-        made = _kind(content, model)
-    except OSError as error:
-        raise FileError(f"{path} cannot be read: {error.strerror or error}") from error
+        with damage_named(path):
+            made = _kind(content, content["model"])
+            _fill(made, content, content["model"], rows, path)
     except UnsupportedError as error:
         raise UnsupportedError(
             f"{path} cannot be said in GGUF: {error}. With tokenizer=False the file takes and "
             "gives token ids alone"
         ) from error
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise FormatError(f"{path} is not a tokenizer: {error!r}") from error
-    _fill(made, content, model, rows, path)
     return made
 
 
@@ -287,6 +283,11 @@ def _special_tokens(directory: Path, with_merges: bool, rows: int) -> gguf.Speci
     before, logger.disabled = logger.disabled, True
     try:
         return gguf.SpecialVocab(directory, load_merges=with_merges, n_vocab=rows)
+    except Exception as error:  # whatever the package gguf meets in files that are damaged
+        raise FormatError(
+            f"what tokenizer.json and tokenizer_config.json of {directory} say of special tokens "
+            f"cannot be read: {error}"
+        ) from error
     finally:
         logger.disabled = before
 
