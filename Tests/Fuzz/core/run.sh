@@ -27,5 +27,8 @@ if [ "${1:-}" = regressions ]; then
     "$program" replay "${inputs[@]}"
     exit
 fi
-"$program" campaign "$here/seeds" "$here/regressions" "$out/failed" "${FUZZ_SEED:-1}" "${FUZZ_SECONDS:-120}" \
+# A number of executions takes the time that it takes.
+seconds=${FUZZ_SECONDS:-${FUZZ_EXECUTIONS:+1000000}}
+seconds=${seconds:-120}
+"$program" campaign "$here/seeds" "$here/regressions" "$out/failed" "${FUZZ_SEED:-1}" "$seconds" \
     "${FUZZ_EXECUTIONS:-1000000000000}" ${FUZZ_PARSER:+"$FUZZ_PARSER"}
