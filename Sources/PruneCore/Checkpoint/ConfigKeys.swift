@@ -46,6 +46,11 @@ enum ConfigKeys {
     private static let dropped =
         "lists sublayers that were removed from the model; open the full model, and remove them with the mask that "
         + "prunecore.Mask.read(config.json) or `prunecore mask convert` makes of this file"
+    private static let foresees = "makes tokens see those behind them; only causal language models are computed"
+    private static let parallel =
+        "has attention and feed-forward of a block read the same hidden state, which this family does not"
+    private static let experts = "asks for experts, which this family does not have"
+    private static let normed = "asks for norms of query and key, which this family does not have"
     private static let otherSizes = "gives blocks sizes of their own, which is not supported"
     private static let scaled = "scales what the model computes, which this version does not compute"
     private static let attends = "changes what tokens attend to, which this version does not compute"
@@ -65,14 +70,25 @@ enum ConfigKeys {
         Refusal("load_in_8bit", .bool(false), quantised),
         Refusal("sparsity_config", .empty, "says that the weights are compressed; decompress them first"),
         // What makes another model of a family.
-        Refusal(
-            "is_causal", .bool(true), "makes tokens see those behind them; only causal language models are computed"),
+        Refusal("is_causal", .bool(true), foresees),
+        Refusal("use_bidirectional_attention", .bool(false), foresees),
+        Refusal("bidirectional", .bool(false), foresees),
         Refusal("is_encoder_decoder", .bool(false), "asks for an encoder; only decoders are computed"),
         Refusal("add_cross_attention", .bool(false), "asks for cross-attention; only decoders are computed"),
         Refusal("attention_chunk_size", .nothing, attends),
         Refusal("alibi", .bool(false), attends),
         Refusal("no_rope_layers", .empty, attends),
-        Refusal("use_qk_norm", .bool(false), "asks for norms of query and key, which this family does not have"),
+        Refusal("use_qk_norm", .bool(false), normed),
+        Refusal("qk_layernorm", .bool(false), normed),
+        Refusal("qk_norm", .bool(false), normed),
+        Refusal("parallel_attn", .bool(false), parallel),
+        Refusal("parallel_residual", .bool(false), parallel),
+        Refusal("use_parallel_residual", .bool(false), parallel),
+        Refusal("num_experts", .number(0), experts),
+        Refusal("num_local_experts", .number(0), experts),
+        Refusal("n_routed_experts", .number(0), experts),
+        Refusal("kv_lora_rank", .nothing, "asks for latent keys and values, which this family does not have"),
+        Refusal("cross_attention_layers", .empty, "asks for cross-attention; only decoders are computed"),
         Refusal("clip_qkv", .nothing, scaled),
         Refusal("attn_logit_softcapping", .nothing, scaled),
         Refusal("final_logit_softcapping", .nothing, scaled),

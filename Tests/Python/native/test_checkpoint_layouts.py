@@ -141,6 +141,12 @@ KEYS: list[tuple[str, Any, Any]] = [  # key, a value that is refused, one that c
     ("attn_logit_softcapping", 50.0, None),
     ("logit_scale", 0.5, 1.0),
     ("residual_multiplier", 0.2, 1),
+    ("use_bidirectional_attention", True, False),
+    ("num_experts", 8, 0),
+    ("kv_lora_rank", 4, None),
+    ("use_parallel_residual", True, False),
+    ("qk_layernorm", True, False),
+    ("cross_attention_layers", [3], []),
     ("attention_chunk_size", 8, None),
     ("no_rope_layers", [1, 0], []),
 ]
