@@ -34,10 +34,9 @@ final class StagedDirectory {
     /// Begins a directory. Errors: `.file`, with the system's reason.
     init(_ place: String) throws(PruneError) {
         self.place = place
-        Self.clean(beside: place)
-        var random = SystemRandomNumberGenerator()
+        PartialName.clean(beside: place, opening: O_RDONLY | O_DIRECTORY, Self.remove)
         for _ in 0..<Self.mostAttempts {
-            let path = "\(place).\(String(random.next() as UInt32, radix: 16)).partial"
+            let path = PartialName.random(beside: place)
             guard mkdir(path, 0o777) == 0 else {
                 guard errno == EEXIST || errno == EINTR else { throw MappedFile.failure(place, errno) }
                 continue
@@ -49,12 +48,11 @@ final class StagedDirectory {
                 if reason == ENOENT { continue }
                 throw MappedFile.failure(place, reason)
             }
-            if Self.lock(descriptor) != .taken, Self.exists(descriptor) {
+            if PartialName.claim(descriptor) {
                 self.path = path
                 self.descriptor = descriptor
                 return
             }
-            // Another export took it for an abandoned one, before it could be locked.
             close(descriptor)
         }
         throw PruneError(.file, "\(place): no directory could be made beside it")
@@ -131,41 +129,6 @@ final class StagedDirectory {
     }
 
     private func failure(_ name: String, _ code: Int32) -> PruneError { MappedFile.failure(place + "/" + name, code) }
-
-    // MARK: What is left behind
-
-    /// Takes away what killed exports of the same name left.
-    private static func clean(beside place: String) {
-        let parent = AtomicFile.parent(of: place)
-        let stem = place.split(separator: "/", omittingEmptySubsequences: true).last.map { $0 + "." } ?? "."
-        for name in Folder.names(in: parent) where name.hasPrefix(stem) && name.hasSuffix(".partial") {
-            let digits = name.dropFirst(stem.count).dropLast(".partial".count)
-            guard (1...8).contains(digits.count), digits.allSatisfy(\.isHexDigit) else { continue }
-            let path = parent + "/" + name
-            let descriptor = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
-            guard descriptor >= 0 else { continue }
-            if lock(descriptor) == .had { remove(path) }
-            close(descriptor)
-        }
-    }
-
-    private enum Lock {
-        /// Nobody else had the directory.
-        case had
-        case taken
-        /// The file system has no locks: nobody can tell, and what is left behind stays.
-        case unknown
-    }
-
-    private static func lock(_ descriptor: Int32) -> Lock {
-        if flock(descriptor, LOCK_EX | LOCK_NB) == 0 { return .had }
-        return errno == EWOULDBLOCK ? .taken : .unknown
-    }
-
-    private static func exists(_ descriptor: Int32) -> Bool {
-        var status = stat()
-        return fstat(descriptor, &status) == 0 && status.st_nlink > 0
-    }
 
     /// Removes a directory of files, and of directories of files. What cannot be removed stays.
     private static func remove(_ path: String) {

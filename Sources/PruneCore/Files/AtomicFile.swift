@@ -6,7 +6,7 @@
 #endif
 
 /// A file that is written whole or not at all: a reader of its path finds what was there before, or all of the new one,
-/// whenever the process or the machine stops.
+/// whenever the process or the machine stops. What a killed process leaves beside it goes with the next write.
 enum AtomicFile {
     /// Adds bytes at the end of the file that is being written. Errors: `.file`.
     typealias Append = (UnsafeRawBufferPointer) throws(PruneError) -> Void
@@ -17,18 +17,17 @@ enum AtomicFile {
     /// Errors: `.file`, with the system's reason; those of `body`.
     static func write(to path: String, _ body: (Append) throws(PruneError) -> Void) throws(PruneError) {
         let place = try target(of: path)
+        PartialName.clean(beside: place, opening: O_WRONLY | O_NONBLOCK) { unlink($0) }
         let (descriptor, beside) = try create(beside: place)
-        var isOpen = true
         var isWhole = false
         defer {
-            if isOpen { close(descriptor) }
             if !isWhole { unlink(beside) }
+            close(descriptor)
         }
         try body { (bytes) throws(PruneError) in try append(bytes, to: descriptor, place) }
+        // The system tells of a full disk as late as here.
         guard fsync(descriptor) == 0 else { throw MappedFile.failure(path, errno) }
-        isOpen = false
-        // The system may tell of a full disk as late as here.
-        guard close(descriptor) == 0 else { throw MappedFile.failure(path, errno) }
+        // Still open, and so still locked: nobody takes it for left behind.
         guard rename(beside, place) == 0 else { throw MappedFile.failure(path, errno) }
         isWhole = true
         syncDirectory(of: place)
@@ -63,12 +62,13 @@ enum AtomicFile {
 
     /// A new, empty file in the same directory: only there can it be renamed.
     private static func create(beside path: String) throws(PruneError) -> (descriptor: Int32, path: String) {
-        var random = SystemRandomNumberGenerator()
         while true {
-            let beside = "\(path).\(String(random.next() as UInt32, radix: 16)).partial"
+            let beside = PartialName.random(beside: path)
             let descriptor = open(beside, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o666)
-            if descriptor >= 0 { return (descriptor, beside) }
-            guard errno == EEXIST || errno == EINTR else { throw MappedFile.failure(path, errno) }
+            guard descriptor >= 0 || errno == EEXIST || errno == EINTR else { throw MappedFile.failure(path, errno) }
+            guard descriptor >= 0 else { continue }
+            if PartialName.claim(descriptor) { return (descriptor, beside) }
+            close(descriptor)
         }
     }
 

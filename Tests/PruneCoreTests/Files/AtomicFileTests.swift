@@ -49,4 +49,36 @@ import Testing
             #expect { try AtomicFile.write([1], to: path) } throws: { ($0 as? PruneError)?.kind == .file }
         }
     }
+
+    @Test func whatKilledWritersLeftGoesWithTheNextWrite() throws {
+        let path = directory.file("state")
+        for name in [
+            "state.1a2b.partial", "state.00000000.partial", "state.xyz.partial", "other.1a2b.partial", "state.partial",
+        ] {
+            try AtomicFile.write([1], to: directory.file(name))
+        }
+        try FileManager.default.createDirectory(
+            atPath: directory.file("state.2.partial"), withIntermediateDirectories: false)
+        try FileManager.default.createSymbolicLink(
+            atPath: directory.file("state.3.partial"), withDestinationPath: directory.file("other.1a2b.partial"))
+        try AtomicFile.write([1, 2], to: path)
+        #expect(
+            try FileManager.default.contentsOfDirectory(atPath: directory.path).sorted() == [
+                "other.1a2b.partial", "state", "state.2.partial", "state.3.partial", "state.partial",
+                "state.xyz.partial",
+            ])
+    }
+
+    @Test func whatIsBeingWrittenStays() throws {
+        let path = directory.file("state")
+        try AtomicFile.write(to: path) { (append) throws(PruneError) in
+            // Another writer of the same place comes and goes meanwhile.
+            try AtomicFile.write([1], to: path)
+            let partial = Folder.names(in: directory.path).filter { $0.hasSuffix(".partial") }
+            #expect(partial.count == 1)
+            try SafetensorsWriter.write([2, 3] as [UInt8], append)
+        }
+        #expect(try MappedFile.read(path, limit: 10) == [2, 3])
+        #expect(Folder.names(in: directory.path) == ["state"])
+    }
 }

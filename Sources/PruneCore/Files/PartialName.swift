@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+#if canImport(Glibc)
+    internal import Glibc
+#elseif canImport(Darwin)
+    internal import Darwin
+#endif
+
+/// The names under which files and directories lie beside their place until they are whole: NAME.XXXXXXXX.partial.
+///
+/// Whoever writes one holds a lock on it. What a killed process left has none, and the next to write to that place takes it
+/// away. Where the file system has no locks nobody can tell, and it stays.
+enum PartialName {
+    private static let ending = ".partial"
+
+    enum Lock {
+        /// Nobody else had it.
+        case had
+        case taken
+        /// The file system has no locks.
+        case unknown
+    }
+
+    /// A new name beside a place, with random digits.
+    static func random(beside place: String) -> String {
+        var random = SystemRandomNumberGenerator()
+        return "\(place).\(String(random.next() as UInt32, radix: 16))\(ending)"
+    }
+
+    /// Locks what was just made, so that nobody takes it for left behind.
+    ///
+    /// - Returns: false if somebody did, before it could be locked: it is gone, or goes.
+    static func claim(_ descriptor: Int32) -> Bool {
+        guard lock(descriptor) != .taken else { return false }
+        var status = stat()
+        return fstat(descriptor, &status) == 0 && status.st_nlink > 0
+    }
+
+    /// Takes away what killed processes left beside a place.
+    ///
+    /// - Parameters:
+    ///   - flags: with which `open` takes what is to go, and nothing else.
+    ///   - remove: takes away what has this path.
+    static func clean(beside place: String, opening flags: Int32, _ remove: (_ path: String) -> Void) {
+        let parent = AtomicFile.parent(of: place)
+        let stem = place.split(separator: "/", omittingEmptySubsequences: true).last.map { $0 + "." } ?? "."
+        for name in Folder.names(in: parent) where name.hasPrefix(stem) && name.hasSuffix(ending) {
+            let digits = name.dropFirst(stem.count).dropLast(ending.count)
+            guard (1...8).contains(digits.count), digits.allSatisfy(\.isHexDigit) else { continue }
+            let path = parent + "/" + name
+            let descriptor = open(path, flags | O_NOFOLLOW | O_CLOEXEC)
+            guard descriptor >= 0 else { continue }
+            if lock(descriptor) == .had { remove(path) }
+            close(descriptor)
+        }
+    }
+
+    private static func lock(_ descriptor: Int32) -> Lock {
+        if flock(descriptor, LOCK_EX | LOCK_NB) == 0 { return .had }
+        return errno == EWOULDBLOCK ? .taken : .unknown
+    }
+}
