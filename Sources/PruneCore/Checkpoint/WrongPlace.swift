@@ -28,6 +28,9 @@ enum WrongPlace {
         if path.hasPrefix("~") {
             throw PruneError(.file, "\(path): no such directory; \"~\" is not expanded here: give the whole path")
         }
+        if isAddress(path) {
+            throw PruneError(.file, "\(path): an address is not opened; download the model, and give its directory")
+        }
         if isHubName(path) {
             throw PruneError(
                 .file,
@@ -37,10 +40,15 @@ enum WrongPlace {
         throw failure
     }
 
-    /// "owner/name", as the hub has it.
+    /// Such as "https://..", which some hosts' paths shorten to "https:/..".
+    private static func isAddress(_ path: String) -> Bool {
+        ["https:/", "http:/", "hf:/", "s3:/", "gs:/", "file:/"].contains { path.hasPrefix($0) }
+    }
+
+    /// "owner/name", or "name" alone, as the hub has it.
     private static func isHubName(_ path: String) -> Bool {
         let parts = path.split(separator: "/", omittingEmptySubsequences: false)
-        return parts.count == 2
+        return parts.count <= 2
             && parts.allSatisfy { part in
                 !part.isEmpty && !part.hasPrefix(".")
                     && part.utf8.allSatisfy {

@@ -265,6 +265,8 @@ def test_pickled_weights_are_converted_by_the_command_that_is_named(copy: Path) 
     ("path", "says"),
     [
         ("owner/some-model", r"hub.*hf download owner/some-model"),
+        ("gpt2-of-nobody", r"hub.*hf download gpt2-of-nobody"),
+        ("https://hub.example/owner/model", "an address is not opened"),
         ("model.gguf", "GGUF"),
         ("model.safetensors", "not a directory"),
         ("config.json", "directory that holds config.json"),
