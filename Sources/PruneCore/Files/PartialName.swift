@@ -20,10 +20,21 @@ enum PartialName {
         case unknown
     }
 
+    /// Bytes of NAME at most: what file systems allow is 255.
+    private static let mostBytes = 255 - ".XXXXXXXX.partial".utf8.count
+
+    /// The last part of a place, cut to what leaves room for the rest.
+    private static func stem(of place: String) -> Substring {
+        var stem = place.split(separator: "/", omittingEmptySubsequences: true).last ?? ""
+        while stem.utf8.count > mostBytes { stem.removeLast() }
+        return stem
+    }
+
     /// A new name beside a place, with random digits.
     static func random(beside place: String) -> String {
+        let stem = stem(of: place)
         var random = SystemRandomNumberGenerator()
-        return "\(place).\(String(random.next() as UInt32, radix: 16))\(ending)"
+        return "\(place[..<stem.endIndex]).\(String(random.next() as UInt32, radix: 16))\(ending)"
     }
 
     /// Locks what was just made, so that nobody takes it for left behind.
@@ -42,7 +53,7 @@ enum PartialName {
     ///   - remove: takes away what has this path.
     static func clean(beside place: String, opening flags: Int32, _ remove: (_ path: String) -> Void) {
         let parent = AtomicFile.parent(of: place)
-        let stem = place.split(separator: "/", omittingEmptySubsequences: true).last.map { $0 + "." } ?? "."
+        let stem = stem(of: place) + "."
         for name in Folder.names(in: parent) where name.hasPrefix(stem) && name.hasSuffix(ending) {
             let digits = name.dropFirst(stem.count).dropLast(ending.count)
             guard (1...8).contains(digits.count), digits.allSatisfy(\.isHexDigit) else { continue }

@@ -69,6 +69,12 @@ import Testing
             ])
     }
 
+    @Test(arguments: [String(repeating: "n", count: 255), String(repeating: "é", count: 127)])
+    func namesMayBeAsLongAsTheSystemAllows(_ name: String) throws {
+        try AtomicFile.write([1], to: directory.file(name))
+        #expect(Folder.names(in: directory.path) == [name])
+    }
+
     @Test func whatIsBeingWrittenStays() throws {
         let path = directory.file("state")
         try AtomicFile.write(to: path) { (append) throws(PruneError) in
