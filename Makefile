@@ -85,9 +85,10 @@ fuzz: fuzz-core fuzz-python
 fuzz-core:
 	Tests/Fuzz/core/run.sh
 
-## The same for the Python package's readers alone.
+## The same for the Python package's readers alone, and 1,000 runs of the command with arguments that nobody means.
 fuzz-python:
 	$(BIN)/python Tests/Fuzz/python/run.py --executions $(or $(FUZZ_EXECUTIONS),100000) --seed $(or $(FUZZ_SEED),1)
+	$(BIN)/python Tests/Fuzz/python/flags.py --executions 1000 --seed $(or $(FUZZ_SEED),1)
 
 ## Every benchmark, also those after one that misses its bar. Some 70 minutes on a machine that does nothing else; writes
 ## benchmarks/results/ and docs/images/. ONLY=NAME runs one, HELD_OUT=FILE measures recovery on text that people wrote.
