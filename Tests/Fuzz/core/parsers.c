@@ -1,22 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "parsers.h"
 
+#include "changes.h"
+#include "executions.h"
+
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "../../CAPI/support/fixture.h"
 #include "../../CAPI/support/lent.h"
 
 /* What executions share. */
-static fixture bench;
+fixture bench;
 static lent_model lent;
-
-enum {
-    FINGERPRINT_END = 20 /* mark, version, and the training that a checkpoint is of */
-};
 
 void expect_status(int status, const char *call)
 {
@@ -60,111 +58,6 @@ void read_input(input *in, const char *path)
     in->bytes[in->n] = 0;
     fclose(file);
 }
-
-/* ---- Changes ---- */
-
-static void mutate_text(input *in, const input *other, random_state *random)
-{
-    mutate_json(in, 0, in->n, other, random);
-}
-
-/* A document that its checksum seals; the mark at its beginning mostly stays. */
-static void mutate_sealed(input *in, const input *other, random_state *random)
-{
-    size_t begin = random_below(random, 50) == 0 ? 0 : 8;
-    if (in->n >= 16) {
-        mutate_bytes(in, begin, in->n - 8, other, random);
-    }
-    if (random_below(random, 50) != 0) {
-        seal_document(in);
-    }
-}
-
-static void mutate_checkpoint(input *in, const input *other, random_state *random)
-{
-    size_t begin = random_below(random, 50) == 0 ? 0 : FINGERPRINT_END;
-    if (in->n >= begin + 8) {
-        mutate_bytes(in, begin, in->n - 8, other, random);
-    }
-    seal_document(in);
-}
-
-static uint64_t number_at(const unsigned char *bytes)
-{
-    uint64_t number = 0;
-    int i;
-    for (i = 0; i < 8; i++) {
-        number |= (uint64_t)bytes[i] << (8 * i);
-    }
-    return number;
-}
-
-static void set_number_at(unsigned char *bytes, uint64_t number)
-{
-    int i;
-    for (i = 0; i < 8; i++) {
-        bytes[i] = (unsigned char)(number >> (8 * i));
-    }
-}
-
-/* The header's text is changed, and its length fits again, or bytes anywhere are. */
-static void mutate_tensors_at(input *in, size_t at, const input *other, random_state *random)
-{
-    static input text;
-    uint64_t length;
-    if (in->n < at + 8 || (length = number_at(in->bytes + at)) > in->n - at - 8 || random_below(random, 8) == 0) {
-        mutate_bytes(in, at, in->n, other, random);
-        return;
-    }
-    text.n = 0;
-    input_replace(&text, 0, 0, in->bytes + at + 8, (size_t)length);
-    mutate_json(&text, 0, text.n, other, random);
-    if (text.n + in->n - (size_t)length > INPUT_MOST) {
-        return;
-    }
-    input_replace(in, at + 8, at + 8 + (size_t)length, text.bytes, text.n);
-    set_number_at(in->bytes + at, text.n);
-}
-
-static void mutate_tensors(input *in, const input *other, random_state *random)
-{
-    mutate_tensors_at(in, 0, other, random);
-}
-
-/* Eight bytes with the length of the document, the document, the file of tensors. */
-static void mutate_adapters(input *in, const input *other, random_state *random)
-{
-    static input text;
-    size_t length = (size_t)number_at(in->bytes);
-    char digest[65];
-    unsigned char *place;
-    if (random_below(random, 3) == 0) {
-        mutate_tensors_at(in, 8 + length, other, random);
-    } else {
-        text.n = 0;
-        input_replace(&text, 0, 0, in->bytes + 8, length);
-        mutate_json(&text, 0, text.n, other, random);
-        if (text.n + in->n - length <= INPUT_MOST) {
-            input_replace(in, 8, 8 + length, text.bytes, text.n);
-            length = text.n;
-            set_number_at(in->bytes, length);
-        }
-    }
-    sha256_text(in->bytes + 8 + length, in->n - 8 - length, digest);
-    for (place = in->bytes + 8; place + 10 + 64 < in->bytes + 8 + length; place++) {
-        if (memcmp(place, "\"sha256\": ", 10) == 0) {
-            memcpy(place + 11, digest, 64);
-            return;
-        }
-    }
-}
-
-static void mutate_plain(input *in, const input *other, random_state *random)
-{
-    mutate_bytes(in, 0, in->n, other, random);
-}
-
-/* ---- Executions ---- */
 
 /* What a model that opened must do: say its shape, and compute. */
 static void use_model(const prune_model *model)
@@ -322,7 +215,7 @@ static void execute_adapters(const input *in)
     prune_adapters_release(again);
 }
 
-static prune_recover_options training_options(void)
+prune_recover_options training_options(void)
 {
     prune_recover_options options = PRUNE_RECOVER_OPTIONS_INIT;
     options.kind = PRUNE_ADAPTER_BIAS;
@@ -335,7 +228,7 @@ static prune_recover_options training_options(void)
     return options;
 }
 
-static const uint8_t training_keep[FIXTURE_SUBLAYERS] = { 1, 0, 0, 1 };
+const uint8_t training_keep[FIXTURE_SUBLAYERS] = { 1, 0, 0, 1 };
 
 static void execute_training(const input *in)
 {
@@ -486,145 +379,3 @@ const parser parsers[] = {
 };
 
 const size_t n_parsers = sizeof parsers / sizeof *parsers;
-
-/* ---- Seeds ---- */
-
-static void seed(const char *name, int number, const void *bytes, size_t n)
-{
-    static input in;
-    char path[128];
-    in.n = 0;
-    input_replace(&in, 0, 0, bytes, n);
-    snprintf(path, sizeof path, "seeds/%s/%d", name, number);
-    write_input(&in, path);
-}
-
-static void seed_games(void)
-{
-    static uint8_t masks[64 * 8], bytes[INPUT_MOST];
-    int estimator;
-    for (estimator = PRUNE_ESTIMATOR_DEFAULT; estimator <= PRUNE_ESTIMATOR_PAIR_DIFFERENCES; estimator++) {
-        prune_game_options options = PRUNE_GAME_OPTIONS_INIT;
-        prune_game *game = NULL;
-        size_t count = 0, i;
-        options.estimator = estimator;
-        options.seed = 3;
-        if (prune_game_create(6, &options, &game) != PRUNE_OK) {
-            continue;
-        }
-        if (prune_game_ask(game, 20, masks, &count) == PRUNE_OK) {
-            for (i = 0; i + 2 < count; i++) {
-                double worth = (double)(i * i % 7);
-                (void)prune_game_tell(game, masks + 6 * i, &worth, 1);
-            }
-        }
-        if (prune_game_save(game, bytes, sizeof bytes, &count) == PRUNE_OK) {
-            seed("game", estimator, bytes, count);
-        }
-        prune_game_release(game);
-    }
-}
-
-static void seed_searches(void)
-{
-    static uint8_t masks[64 * 8], bytes[INPUT_MOST];
-    static const double scores[4] = { 0.3, 0.1, 0.4, 0.2 };
-    int strategy;
-    for (strategy = PRUNE_STRATEGY_DEFAULT; strategy <= PRUNE_STRATEGY_RANDOM; strategy++) {
-        prune_search_options options = PRUNE_SEARCH_OPTIONS_INIT;
-        prune_search *search = NULL;
-        size_t count = 0, i;
-        double share;
-        options.strategy = strategy;
-        options.remove = 2;
-        if (strategy == PRUNE_STRATEGY_ONE_SHOT) {
-            options.scores = scores;
-            options.n_scores = 4;
-        }
-        if (prune_search_create(bench.model, &options, &search) != PRUNE_OK) {
-            continue;
-        }
-        if (prune_search_ask(search, 8, masks, &count, &share) == PRUNE_OK) {
-            for (i = 0; i < count; i++) {
-                double damage = 1.0 + (double)(i % 5);
-                (void)prune_search_tell(search, masks + FIXTURE_SUBLAYERS * i, &damage, 1);
-            }
-        }
-        if (prune_search_save(search, bytes, sizeof bytes, &count) == PRUNE_OK) {
-            seed("search", strategy, bytes, count);
-        }
-        prune_search_release(search);
-    }
-}
-
-static void seed_adapters(int number, prune_adapter_kind kind)
-{
-    static input all, part;
-    prune_recover_options options = PRUNE_RECOVER_OPTIONS_INIT;
-    prune_adapters *adapters = NULL;
-    unsigned char length[8];
-    options.kind = kind;
-    options.rank = kind == PRUNE_ADAPTER_LOW_RANK ? 2 : 0;
-    options.ridge = 0.1;
-    options.held_out = bench.data;
-    if (prune_model_recover(bench.model, bench.data, training_keep, FIXTURE_SUBLAYERS, &options, &adapters) !=
-            PRUNE_OK ||
-        prune_adapters_save(adapters, "saved", "{\"by\": \"a seed\"}") != PRUNE_OK) {
-        fprintf(stderr, "no adapters: %s\n", prune_last_error());
-        exit(2);
-    }
-    prune_adapters_release(adapters);
-    read_input(&all, "saved/adapters.json");
-    set_number_at(length, all.n);
-    input_replace(&all, 0, 0, length, 8);
-    read_input(&part, "saved/adapters.safetensors");
-    input_replace(&all, all.n, all.n, part.bytes, part.n);
-    seed("adapters", number, all.bytes, all.n);
-}
-
-void write_seeds(void)
-{
-    static input in;
-    static const uint8_t keep[8] = { 1, 0, 1, 1, 0, 1, 1, 1 };
-    static const char *const numbers[] = { "0123456789abcdef", "The quick brown fox",
-                                           "\1\0\2\3\5\1\7\1\11\2\10\1\4\0\0\0" };
-    char text[4096];
-    prune_recover_options options;
-    prune_adapters *adapters = NULL;
-    size_t i, count;
-    make_directory("seeds");
-    for (i = 0; i < n_parsers; i++) {
-        snprintf(text, sizeof text, "seeds/%s", parsers[i].name);
-        make_directory(text);
-    }
-    prepare_executions();
-    read_input(&in, "one/config.json");
-    seed("config", 0, in.bytes, in.n);
-    seed("export", 0, in.bytes, in.n);
-    read_input(&in, "one/model.safetensors");
-    seed("safetensors", 0, in.bytes, in.n);
-    read_input(&in, "shards/model.safetensors.index.json");
-    seed("index", 0, in.bytes, in.n);
-    if (prune_mask_to_json(keep, 8, "{\"metric\": \"cosine\", \"scores\": [0.5, 1e-3], \"nested\": {\"a\": null}}",
-                           text, sizeof text, &count) == PRUNE_OK) {
-        seed("mask", 0, text, strlen(text));
-        seed("provenance", 0, text, strlen(text));
-    }
-    seed_games();
-    seed_searches();
-    seed_adapters(0, PRUNE_ADAPTER_BIAS);
-    seed_adapters(1, PRUNE_ADAPTER_LOW_RANK);
-    seed_adapters(2, PRUNE_ADAPTER_LINEAR);
-    options = training_options();
-    unlink("training");
-    if (prune_model_recover(bench.model, bench.data, training_keep, FIXTURE_SUBLAYERS, &options, &adapters) ==
-        PRUNE_OK) {
-        read_input(&in, "training");
-        seed("training", 0, in.bytes, in.n);
-    }
-    prune_adapters_release(adapters);
-    for (i = 0; i < 3; i++) {
-        seed("arguments", (int)i, numbers[i], 16);
-        seed("rows", (int)i, numbers[i], 16);
-    }
-}
