@@ -12,8 +12,7 @@
 /// Where there was one before, the two change names in one step (`renameat2` with `RENAME_EXCHANGE`): at every moment the name
 /// stands for the old one or for the new one. On file systems that cannot do that, replacing is refused.
 ///
-/// What a process leaves behind that is killed meanwhile is a directory NAME.XXXXXXXX.partial beside; the next export of
-/// that name takes it away. A lock on it says whether somebody is still at work there.
+/// What a killed process leaves beside it (see `PartialName`) goes with the next export of that name.
 final class StagedDirectory {
     /// The directory as it will be called, without a slash at the end.
     let place: String

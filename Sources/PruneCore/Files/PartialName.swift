@@ -12,7 +12,7 @@
 enum PartialName {
     private static let ending = ".partial"
 
-    enum Lock {
+    private enum Lock {
         /// Nobody else had it.
         case had
         case taken

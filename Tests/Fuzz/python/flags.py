@@ -70,8 +70,8 @@ def drawn(source: random.Random, name: str, found: Any, text: str) -> list[str]:
     return arguments
 
 
-def run(arguments: list[str], folder: Path) -> str | None:
-    """Runs the command in a child. Returns what is wrong, or None."""
+def run(arguments: list[str], folder: Path, outcomes: Counter[str]) -> str | None:
+    """Runs the command in a child, and counts how it ended. Returns what is wrong, or None."""
     errors = folder / "errors"
     child = os.fork()
     if child == 0:
@@ -98,9 +98,6 @@ def run(arguments: list[str], folder: Path) -> str | None:
     return None if code in PROMISED and "Traceback" not in said else f"exit {code}: {said[-1500:]}"
 
 
-outcomes: Counter[str] = Counter()
-
-
 def _ended(child: int) -> int | None:
     """The status of a child, which is asked to end if it works for long."""
     for limit, number in ((LONGEST, signal.SIGTERM), (ENDS, signal.SIGKILL)):
@@ -122,6 +119,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args()
     source, faults = random.Random(given.seed), 0
+    outcomes: Counter[str] = Counter()
     every = {
         name: found for name, found in commands(get_command(app)).items() if name not in LEFT_OUT
     }
@@ -132,7 +130,7 @@ def main() -> int:
         for _ in range(given.executions):
             name = source.choice(sorted(every))
             arguments = drawn(source, name, every[name], str(text))
-            problem = run(arguments, folder)
+            problem = run(arguments, folder, outcomes)
             if problem is not None:
                 faults += 1
                 print(f"{arguments}\n{problem}\n", flush=True)

@@ -118,6 +118,6 @@ def test_recovery_study_keeps_documents_on_one_side(
 
 
 def test_the_command_writes_table_json_and_figure(tmp_path: Path) -> None:
-    options = "--quick --most 2 --steps 2 --step-tokens 256 --granularity block --rank 4"
+    options = "--quick --most 2 --steps 2 --step-tokens 256 --granularity attention,block --rank 4"
     found = written_by_command(tmp_path, "recovery", options, pc.RecoveryStudy)
     assert found.methods == ["pruned", "bias", "closed_form", "kl_from_zero", "kl"]

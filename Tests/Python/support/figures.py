@@ -63,4 +63,4 @@ def check_texts_are_apart(figure: Figure) -> None:
 def check_picture(path: Path) -> None:
     """A file holds a picture of some size, with something drawn on it."""
     with Image.open(path) as image:
-        assert image.width > 300 and len(image.convert("L").getcolors() or []) > 8
+        assert image.width > 500 and len(image.convert("L").getcolors() or []) > 8

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Checks of lists and mappings that callers give."""
+"""What callers give as lists, mappings, JSON values or arrays, as this package works with it."""
 
 from __future__ import annotations
 
