@@ -19,7 +19,6 @@ final class StagedDirectory {
     /// Where its files are meanwhile.
     let path: String
     private let descriptor: Int32
-    private static let mostAttempts = 100
     private var isDone = false
     private(set) var files: [StagedFile] = []
 
@@ -34,7 +33,7 @@ final class StagedDirectory {
     init(_ place: String) throws(PruneError) {
         self.place = place
         PartialName.clean(beside: place, opening: O_RDONLY | O_DIRECTORY, Self.remove)
-        for _ in 0..<Self.mostAttempts {
+        for _ in 0..<PartialName.mostAttempts {
             let path = PartialName.random(beside: place)
             guard mkdir(path, 0o777) == 0 else {
                 guard errno == EEXIST || errno == EINTR else { throw MappedFile.failure(place, errno) }

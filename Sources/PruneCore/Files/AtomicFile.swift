@@ -62,7 +62,7 @@ enum AtomicFile {
 
     /// A new, empty file in the same directory: only there can it be renamed.
     private static func create(beside path: String) throws(PruneError) -> (descriptor: Int32, path: String) {
-        while true {
+        for _ in 0..<PartialName.mostAttempts {
             let beside = PartialName.random(beside: path)
             let descriptor = open(beside, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o666)
             guard descriptor >= 0 || errno == EEXIST || errno == EINTR else { throw MappedFile.failure(path, errno) }
@@ -70,6 +70,7 @@ enum AtomicFile {
             if PartialName.claim(descriptor) { return (descriptor, beside) }
             close(descriptor)
         }
+        throw PruneError(.file, "\(path): no file could be made beside it")
     }
 
     /// Writes bytes, all of them. Errors: `.file`, with the system's reason and `path`.

@@ -12,6 +12,9 @@
 enum PartialName {
     private static let ending = ".partial"
 
+    /// Names that are tried before it is an error that none could be had.
+    static let mostAttempts = 100
+
     private enum Lock {
         /// Nobody else had it.
         case had

@@ -22,6 +22,7 @@ from prunecore.errors import Error, FileError
 LONGEST_NAME = 255  # bytes, on every file system of note
 _ENDING = ".partial"
 _DIGITS = 8
+_ATTEMPTS = 100
 
 
 @contextmanager
@@ -206,7 +207,7 @@ def _create(target: Path) -> tuple[int, Path]:
 
     The lock says that somebody is at work there.
     """
-    while True:
+    for _ in range(_ATTEMPTS):
         beside = target.with_name(f"{_stem(target)}.{secrets.token_hex(_DIGITS // 2)}{_ENDING}")
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         try:
@@ -224,6 +225,7 @@ def _create(target: Path) -> tuple[int, Path]:
             os.close(descriptor)
             beside.unlink(missing_ok=True)
             raise
+    raise FileError(f"{target} cannot be written: no file could be made beside it")
 
 
 def _copy_owner(target: Path, descriptor: int) -> None:
