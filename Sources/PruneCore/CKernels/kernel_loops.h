@@ -82,6 +82,45 @@ static void KERNEL(norm_pullback)(const float *restrict x, float scale, const fl
     for (size_t i = 0; i < n; i++) out[i] += scale * gain[i] * dy[i] - slope * x[i];
 }
 
+/* Sum of (x - mean)^2 */
+static float KERNEL(sum_squares_about)(const float *x, float mean, size_t n)
+{
+    KERNEL_RELAXED
+    float sum = 0;
+    for (size_t i = 0; i < n; i++) sum += (x[i] - mean) * (x[i] - mean);
+    return sum;
+}
+
+static float KERNEL(sum)(const float *x, size_t n)
+{
+    KERNEL_RELAXED
+    float sum = 0;
+    for (size_t i = 0; i < n; i++) sum += x[i];
+    return sum;
+}
+
+/* out = ((x - mean) * scale) * gain + bias; out may be x. */
+static void KERNEL(layer_norm)(const float *x, float mean, float scale, const float *gain, const float *bias, float *out,
+                               size_t n)
+{
+    for (size_t i = 0; i < n; i++) out[i] = (x[i] - mean) * scale * gain[i] + bias[i];
+}
+
+/* The gradient of that norm with scale = 1 / sqrt(variance + epsilon), added to `out`: with u = (x - mean) * scale,
+   scale * (gain * dy - mean(gain * dy) - u * mean(gain * dy * u)). */
+static void KERNEL(layer_norm_pullback)(const float *restrict x, float mean, float scale, const float *restrict gain,
+                                        const float *restrict dy, float *restrict out, size_t n)
+{
+    KERNEL_RELAXED
+    float sum = 0, along = 0;
+    for (size_t i = 0; i < n; i++) {
+        sum += gain[i] * dy[i];
+        along += gain[i] * dy[i] * (x[i] - mean);
+    }
+    float shift = sum / (float)n, slope = scale * scale * along / (float)n;
+    for (size_t i = 0; i < n; i++) out[i] += scale * (gain[i] * dy[i] - shift - slope * (x[i] - mean));
+}
+
 /* In double: the difference 1 - cos loses as many digits as the cosine is near 1. */
 static double KERNEL(dot)(const float *x, const float *y, size_t n)
 {
@@ -174,6 +213,12 @@ static void KERNEL(add)(const float *restrict x, float *restrict out, size_t n)
     for (size_t i = 0; i < n; i++) out[i] += x[i];
 }
 
+/* out += scale * x */
+static void KERNEL(add_scaled)(const float *restrict x, float scale, float *restrict out, size_t n)
+{
+    for (size_t i = 0; i < n; i++) out[i] += scale * x[i];
+}
+
 /* A step of AdamW: moments m and v of the gradient g * gradient_scale, and the parameters p moved by them. */
 static void KERNEL(adamw)(float *restrict p, float *restrict m, float *restrict v, const float *restrict g, size_t n,
                           kernel_adamw_rates r)
@@ -245,6 +290,27 @@ static void KERNEL(rotate_back)(float *restrict x, const float *restrict cosine,
     }
 }
 
+/* The same of neighbours: pairs (x[2i], x[2i + 1]) turned by angle i. */
+static void KERNEL(rotate_neighbours)(float *restrict x, const float *restrict cosine, const float *restrict sine,
+                                      size_t half)
+{
+    for (size_t i = 0; i < half; i++) {
+        float a = x[2 * i], b = x[2 * i + 1];
+        x[2 * i] = a * cosine[i] - b * sine[i];
+        x[2 * i + 1] = b * cosine[i] + a * sine[i];
+    }
+}
+
+static void KERNEL(rotate_neighbours_back)(float *restrict x, const float *restrict cosine, const float *restrict sine,
+                                           size_t half)
+{
+    for (size_t i = 0; i < half; i++) {
+        float a = x[2 * i], b = x[2 * i + 1];
+        x[2 * i] = a * cosine[i] + b * sine[i];
+        x[2 * i + 1] = b * cosine[i] - a * sine[i];
+    }
+}
+
 /* exp(x) to 2 ulp over the finite results, flushed to about 1e-38 below and held at 1e38 above. Rounds x / ln 2 by adding
    1.5 * 2^23, reduces with ln 2 in two parts, and scales by building the exponent's bits. No branch, so loops vectorise. */
 static inline float KERNEL(exponential)(float x)
@@ -284,6 +350,71 @@ static void KERNEL(gelu_tanh_times)(const float *restrict gate, float *restrict 
     }
 }
 
+/* Phi(x), the normal distribution, by the error function to 1.5e-7 (Abramowitz and Stegun, 7.1.26), which is what rounding
+   leaves of it; and its density at x, which costs no other exponential. No branch, so that loops vectorise. */
+static inline float KERNEL(normal)(float x, float *density)
+{
+    float z = __builtin_fabsf(x) * 0.70710678118654752f;
+    float t = 1.0f / (1.0f + 0.3275911f * z), e = KERNEL(exponential)(-z * z);
+    float p = 1.061405429f;
+    p = p * t - 1.453152027f;
+    p = p * t + 1.421413741f;
+    p = p * t - 0.284496736f;
+    p = p * t + 0.254829592f;
+    float tail = 0.5f * p * t * e;
+    *density = 0.39894228040143268f * e;
+    return x < 0.0f ? tail : 1.0f - tail;
+}
+
+/* up *= gelu(gate) = gate * Phi(gate) */
+static void KERNEL(gelu_times)(const float *restrict gate, float *restrict up, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        float density, x = gate[i];
+        up[i] *= x * KERNEL(normal)(x, &density);
+    }
+}
+
+/* up *= max(gate, 0) */
+static void KERNEL(relu_times)(const float *restrict gate, float *restrict up, size_t n)
+{
+    for (size_t i = 0; i < n; i++) up[i] *= gate[i] > 0.0f ? gate[i] : 0.0f;
+}
+
+/* up *= max(gate, 0)^2 */
+static void KERNEL(relu_squared_times)(const float *restrict gate, float *restrict up, size_t n)
+{
+    for (size_t i = 0; i < n; i++) up[i] *= gate[i] > 0.0f ? gate[i] * gate[i] : 0.0f;
+}
+
+/* The gated unit of gpt-oss: up = (min(max(up, -limit), limit) + 1) * g * sigmoid(steepness * g) with g = min(gate, limit). */
+static void KERNEL(clamped_times)(const float *restrict gate, float *restrict up, float limit, float steepness,
+                                  size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        float g = gate[i] < limit ? gate[i] : limit, u = up[i] < limit ? up[i] : limit;
+        u = u > -limit ? u : -limit;
+        up[i] = (u + 1.0f) * g / (1.0f + KERNEL(exponential)(-steepness * g));
+    }
+}
+
+/* x = cap * tanh(x / cap) */
+static void KERNEL(soft_cap)(float *restrict x, float cap, size_t n)
+{
+    float inverse = 2.0f / cap;
+    for (size_t i = 0; i < n; i++) {
+        float e = KERNEL(exponential)(inverse * x[i]);
+        x[i] = cap * (e - 1.0f) / (e + 1.0f);
+    }
+}
+
+/* From the gradient d of capped values x: puts that of what was capped in its place. */
+static void KERNEL(soft_cap_pullback)(const float *restrict x, float *restrict d, float cap, size_t n)
+{
+    float inverse = 1.0f / cap;
+    for (size_t i = 0; i < n; i++) d[i] *= 1.0f - (x[i] * inverse) * (x[i] * inverse);
+}
+
 /* From the gradient d of up * silu(gate): puts those of gate and up in their place. */
 static void KERNEL(silu_pullback)(const float *restrict d, float *restrict gate, float *restrict up, size_t n)
 {
@@ -303,6 +434,52 @@ static void KERNEL(gelu_tanh_pullback)(const float *restrict d, float *restrict 
         float sigmoid = 1.0f / (1.0f + KERNEL(exponential)(-inner));
         gate[i] = d[i] * up[i] * sigmoid * (1.0f + x * slope * (1.0f - sigmoid));
         up[i] = d[i] * x * sigmoid;
+    }
+}
+
+/* The same of up * gelu(gate). */
+static void KERNEL(gelu_pullback)(const float *restrict d, float *restrict gate, float *restrict up, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        float density, x = gate[i], phi = KERNEL(normal)(x, &density);
+        gate[i] = d[i] * up[i] * (phi + x * density);
+        up[i] = d[i] * x * phi;
+    }
+}
+
+/* The same of up * max(gate, 0). */
+static void KERNEL(relu_pullback)(const float *restrict d, float *restrict gate, float *restrict up, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        float x = gate[i] > 0.0f ? gate[i] : 0.0f, slope = gate[i] > 0.0f ? 1.0f : 0.0f;
+        gate[i] = d[i] * up[i] * slope;
+        up[i] = d[i] * x;
+    }
+}
+
+/* The same of up * max(gate, 0)^2. */
+static void KERNEL(relu_squared_pullback)(const float *restrict d, float *restrict gate, float *restrict up, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        float x = gate[i] > 0.0f ? gate[i] : 0.0f;
+        gate[i] = d[i] * up[i] * 2.0f * x;
+        up[i] = d[i] * x * x;
+    }
+}
+
+/* The same of gpt-oss's unit: nothing passes where a value was held at a limit. */
+static void KERNEL(clamped_pullback)(const float *restrict d, float *restrict gate, float *restrict up, float limit,
+                                     float steepness, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        float g = gate[i] < limit ? gate[i] : limit, u = up[i] < limit ? up[i] : limit;
+        u = u > -limit ? u : -limit;
+        float sigmoid = 1.0f / (1.0f + KERNEL(exponential)(-steepness * g));
+        float slope = sigmoid * (1.0f + steepness * g * (1.0f - sigmoid));
+        float passes_gate = gate[i] <= limit ? 1.0f : 0.0f;
+        float passes_up = __builtin_fabsf(up[i]) <= limit ? 1.0f : 0.0f;
+        gate[i] = d[i] * (u + 1.0f) * slope * passes_gate;
+        up[i] = d[i] * g * sigmoid * passes_up;
     }
 }
 
@@ -449,6 +626,22 @@ static void KERNEL(softmax)(float *x, size_t n)
 {
     KERNEL_RELAXED
     float top = KERNEL(maximum)(x, n), sum = 0;
+    for (size_t i = 0; i < n; i++) {
+        float e = KERNEL(exponential)(x[i] - top);
+        x[i] = e;
+        sum += e;
+    }
+    float scale = 1.0f / sum;
+    for (size_t i = 0; i < n; i++) x[i] *= scale;
+}
+
+/* The same with one more value, `sink`, in the sum, of which nothing is kept. */
+static void KERNEL(softmax_beside)(float *x, float sink, size_t n)
+{
+    KERNEL_RELAXED
+    float top = KERNEL(maximum)(x, n);
+    top = sink > top ? sink : top;
+    float sum = KERNEL(exponential)(sink - top);
     for (size_t i = 0; i < n; i++) {
         float e = KERNEL(exponential)(x[i] - top);
         x[i] = e;

@@ -203,3 +203,75 @@ void kernel_softmax_pullback_bf16(int32_t level, float *x, const float *d, float
 {
     KERNEL_DISPATCH(level, softmax_pullback_bf16, x, d, scale, p, out, n);
 }
+void kernel_rotate_neighbours(int32_t level, float *x, const float *cosine, const float *sine, size_t half)
+{
+    KERNEL_DISPATCH(level, rotate_neighbours, x, cosine, sine, half);
+}
+void kernel_rotate_neighbours_back(int32_t level, float *x, const float *cosine, const float *sine, size_t half)
+{
+    KERNEL_DISPATCH(level, rotate_neighbours_back, x, cosine, sine, half);
+}
+void kernel_gelu_times(int32_t level, const float *gate, float *up, size_t n)
+{
+    KERNEL_DISPATCH(level, gelu_times, gate, up, n);
+}
+void kernel_relu_times(int32_t level, const float *gate, float *up, size_t n)
+{
+    KERNEL_DISPATCH(level, relu_times, gate, up, n);
+}
+void kernel_relu_squared_times(int32_t level, const float *gate, float *up, size_t n)
+{
+    KERNEL_DISPATCH(level, relu_squared_times, gate, up, n);
+}
+void kernel_clamped_times(int32_t level, const float *gate, float *up, float limit, float steepness, size_t n)
+{
+    KERNEL_DISPATCH(level, clamped_times, gate, up, limit, steepness, n);
+}
+void kernel_gelu_pullback(int32_t level, const float *d, float *gate, float *up, size_t n)
+{
+    KERNEL_DISPATCH(level, gelu_pullback, d, gate, up, n);
+}
+void kernel_relu_pullback(int32_t level, const float *d, float *gate, float *up, size_t n)
+{
+    KERNEL_DISPATCH(level, relu_pullback, d, gate, up, n);
+}
+void kernel_relu_squared_pullback(int32_t level, const float *d, float *gate, float *up, size_t n)
+{
+    KERNEL_DISPATCH(level, relu_squared_pullback, d, gate, up, n);
+}
+void kernel_clamped_pullback(int32_t level, const float *d, float *gate, float *up, float limit, float steepness, size_t n)
+{
+    KERNEL_DISPATCH(level, clamped_pullback, d, gate, up, limit, steepness, n);
+}
+void kernel_soft_cap(int32_t level, float *x, float cap, size_t n)
+{
+    KERNEL_DISPATCH(level, soft_cap, x, cap, n);
+}
+void kernel_soft_cap_pullback(int32_t level, const float *x, float *d, float cap, size_t n)
+{
+    KERNEL_DISPATCH(level, soft_cap_pullback, x, d, cap, n);
+}
+float kernel_sum(int32_t level, const float *x, size_t n)
+{
+    return KERNEL_DISPATCH(level, sum, x, n);
+}
+float kernel_sum_squares_about(int32_t level, const float *x, float mean, size_t n)
+{
+    return KERNEL_DISPATCH(level, sum_squares_about, x, mean, n);
+}
+void kernel_layer_norm(int32_t level, const float *x, float mean, float scale, const float *gain, const float *bias, float *out, size_t n)
+{
+    KERNEL_DISPATCH(level, layer_norm, x, mean, scale, gain, bias, out, n);
+}
+void kernel_layer_norm_pullback(int32_t level, const float *x, float mean, float scale, const float *gain, const float *dy, float *out, size_t n)
+{
+    KERNEL_DISPATCH(level, layer_norm_pullback, x, mean, scale, gain, dy, out, n);
+}
+void kernel_add_scaled(int32_t level, const float *x, float scale, float *out, size_t n)
+{
+    KERNEL_DISPATCH(level, add_scaled, x, scale, out, n);
+}
+void kernel_softmax_beside(int32_t level, float *x, float sink, size_t n)
+{
+    KERNEL_DISPATCH(level, softmax_beside, x, sink, n);
+}

@@ -1,126 +1,186 @@
 // SPDX-License-Identifier: Apache-2.0
-/// The facts of an architecture that differ between model families: a table of names and switches, not a class per
-/// model.
+/// What sets one model family apart from others: a row of names, keys and switches. A row starts as Llama and says what
+/// differs; reading a config.json by it gives a `SublayerPlan` for every sublayer.
 ///
-/// All of them are pre-norm decoders with RMSNorm, rotary positions, grouped-query attention and a gated feed-forward.
 /// Source of each row: `configuration_*.py` and `modeling_*.py` of the family in Hugging Face transformers 5.
 public struct Architecture: Sendable {
     /// The name that config.json gives under `architectures`, such as "LlamaForCausalLM".
     public let name: String
     /// The name that config.json gives under `model_type`.
     let modelType: String
-    let names: TensorNames
-    let attentionBias: AttentionBias
-    /// Whether `mlp_bias` of config.json says that gate, up and down have biases; they have none otherwise.
-    let declaresFeedForwardBias: Bool
-    /// Whether each head of query and key is normalised, before the rotary embedding.
-    let hasQueryKeyNorm: Bool
-    let windowRule: WindowRule
-    /// What keys that config.json leaves out stand for.
-    let defaults: Defaults
+    /// The class of a block in transformers.
+    let blockClass: String
 
-    /// Which projections of attention have a bias.
-    enum AttentionBias: Sendable {
-        case none
-        /// Query, key and value, whatever config.json says.
-        case queryKeyValue
-        /// Query, key, value and output, if `attention_bias` of config.json is true.
-        case declared
+    var names = TensorNames()
+    var keys = SizeKeys()
+    var norm = NormRule()
+    var attention = AttentionRule()
+    var rotary = RotaryRule()
+    var windows = WindowRule.none
+    var feedForward = FeedForwardRule()
+    /// nil = every feed-forward is dense.
+    var mixture: MixtureRule?
+    /// Whether the feed-forward reads what attention reads: the hidden state before the block.
+    var isParallel = Setting.fixed(false)
+    /// Whether both norms of a parallel block are one, that of attention.
+    var sharesParallelNorm = false
+    /// On the update of every sublayer.
+    var updateScale = Setting<Double>.fixed(1)
+    var embedding = EmbeddingRule()
+    var head = HeadRule()
+
+    init(_ name: String, type: String, block: String, _ differ: (inout Architecture) -> Void = { _ in }) {
+        self.name = name
+        modelType = type
+        blockClass = block
+        differ(&self)
     }
-
-    /// How sliding windows are declared.
-    enum WindowRule: Sendable {
-        /// There are none.
-        case none
-        /// `sliding_window` holds for every block; null = none.
-        case everyBlock
-        /// Only if `use_sliding_window` is true: `sliding_window` holds for the blocks that `layer_types` calls
-        /// "sliding_attention" or, without that list, for those from `max_window_layers` on.
-        case someBlocks
-    }
-
-    struct Defaults: Sendable {
-        let contextLength: Int
-        /// nil = as many as query heads.
-        let kvHeadCount: Int?
-        /// nil = hidden size / query heads.
-        let headSize: Int?
-    }
-
-    /// The architectures that this version computes.
-    static let supported: [Architecture] = [
-        Architecture(
-            name: "LlamaForCausalLM", modelType: "llama", names: .llama,
-            attentionBias: .declared, declaresFeedForwardBias: true, hasQueryKeyNorm: false, windowRule: .none,
-            defaults: Defaults(contextLength: 2048, kvHeadCount: nil, headSize: nil)),
-        Architecture(
-            name: "MistralForCausalLM", modelType: "mistral", names: .llama,
-            attentionBias: .none, declaresFeedForwardBias: false, hasQueryKeyNorm: false, windowRule: .everyBlock,
-            defaults: Defaults(contextLength: 131_072, kvHeadCount: 8, headSize: nil)),
-        Architecture(
-            name: "Qwen2ForCausalLM", modelType: "qwen2", names: .llama,
-            attentionBias: .queryKeyValue, declaresFeedForwardBias: false, hasQueryKeyNorm: false,
-            windowRule: .someBlocks,
-            defaults: Defaults(contextLength: 32_768, kvHeadCount: 32, headSize: nil)),
-        Architecture(
-            name: "Qwen3ForCausalLM", modelType: "qwen3", names: .llama,
-            attentionBias: .declared, declaresFeedForwardBias: false, hasQueryKeyNorm: true, windowRule: .someBlocks,
-            defaults: Defaults(contextLength: 32_768, kvHeadCount: 32, headSize: 128)),
-    ]
 }
 
-extension Architecture {
-    /// The name of the embedding, a matrix [vocabularySize, hiddenSize].
-    var embedding: String { names.embedding + ".weight" }
-    /// The name of the last norm's gain, a vector [hiddenSize].
-    var finalNorm: String { names.finalNorm + ".weight" }
-    /// The name of the head, a matrix [vocabularySize, hiddenSize]; usually not stored if it is the embedding.
-    var head: String { names.head + ".weight" }
+/// Names of the keys that give sizes, and what keys that are left out stand for.
+struct SizeKeys: Sendable {
+    var hiddenSize = "hidden_size"
+    var blockCount = "num_hidden_layers"
+    var headCount = "num_attention_heads"
+    /// nil = as many as query heads, whatever config.json says.
+    var kvHeadCount: String? = "num_key_value_heads"
+    /// nil = as many as query heads.
+    var missingKVHeadCount: Int?
+    /// nil = hidden size / query heads, whatever config.json says.
+    var headSize: String? = "head_dim"
+    /// nil = hidden size / query heads.
+    var missingHeadSize: Int?
+    var contextLength = "max_position_embeddings"
+    var missingContextLength = 2048
+    var vocabularySize = "vocab_size"
+}
 
-    /// The name of a weight of a block: a matrix [outputs, inputs], or the vector of a norm's gain.
-    func weight(_ role: TensorRole, block: Int) -> String {
-        names.path(of: role, block: block) + ".weight"
+struct NormRule: Sendable {
+    var kind = NormPlan.Kind.rootMeanSquare
+    /// Added to the stored gain.
+    var offset: Float = 0
+    var hasGain = Setting.fixed(true)
+    var hasBias = false
+    var epsilonKey: String? = "rms_norm_eps"
+    var missingEpsilon = 1e-6
+    var placing = Placing.beforeSublayers
+
+    enum Placing: Sendable {
+        case beforeSublayers
+        /// Where the key is false, the norms of all blocks follow the sum, and the model has none at its end.
+        case beforeIf(String, missing: Bool)
+        /// By the keys `norm_type` and `post_num`: see `NormTypes`.
+        case declared
+    }
+}
+
+struct AttentionRule: Sendable {
+    /// Of query, key and value.
+    var inputBias = Setting.fixed(false)
+    var outputBias = Setting.fixed(false)
+    /// Whether queries and keys are normed.
+    var hasHeadNorms = Setting.fixed(false)
+    var headNormSpan = HeadNormPlan.Span.head
+    /// nil = the kind of the other norms.
+    var headNormKind: NormPlan.Kind?
+    var headNormHasBias = false
+    /// Whether each head's gain is a tensor of its own, `norms.0` and on.
+    var separatesHeadNorms = false
+    var scale = ScaleRule.headSize
+    var softCap = Setting<Double?>.fixed(nil)
+    var clip = Setting<Double?>.fixed(nil)
+    var hasSinks = false
+
+    enum ScaleRule: Sendable {
+        /// 1 / sqrt(head size)
+        case headSize
+        /// The key's number.
+        case key(String, missing: Double)
+        /// 1 / sqrt(the key's number)
+        case inverseRoot(String, missing: Double)
+        /// 1 / sqrt(head size), if a key is true divided by the number of the block, from 1.
+        case headSizeAndBlock(String)
+    }
+}
+
+struct FeedForwardRule: Sendable {
+    var sizeKey = "intermediate_size"
+    /// Of the hidden size, where the key is missing or null; nil = it must be there.
+    var missingMultiple: Int?
+    var hasBias = Setting.fixed(false)
+    var activationKey = "hidden_act"
+    var missingActivation = "silu"
+    /// Names that the family takes for others.
+    var activationNames: [String: String] = [:]
+}
+
+struct MixtureRule: Sendable {
+    /// The first that is there counts.
+    var expertCountKeys: [String]
+    /// nil = a model without the key is dense.
+    var missingExpertCount: Int?
+    var chosenCountKey: String
+    var missingChosenCount: Int
+    var sizeKey = "moe_intermediate_size"
+    var router: String
+    var routerHasBias = false
+    /// Whether the weights of the chosen experts are divided by their sum.
+    var isNormalised: Setting<Bool>
+    var experts: Experts
+    var shared: Shared?
+    /// nil = every block has a mixture.
+    var sparseStepKey: String?
+    var denseBlocksKey: String?
+    /// Keys of limit and slope of `Activation.clamped`; nil = the activation is as `FeedForwardRule` says.
+    var clamp: (limit: Setting<Double>, slope: Setting<Double>)?
+
+    enum Experts: Sendable {
+        /// A tensor for each matrix: "<path>.<number>.<name>".
+        case separate(path: String, gate: String, up: String, down: String)
+        /// [experts, gates and then ups, inputs], and [experts, outputs, inputs].
+        case stacked(inner: String, down: String)
+        /// [experts, inputs, gate and up by turns], with biases: gpt-oss.
+        case alternating(inner: String, down: String)
     }
 
-    /// The name of the bias that goes with a weight: a vector [outputs].
-    func bias(_ role: TensorRole, block: Int) -> String {
-        names.path(of: role, block: block) + ".bias"
+    struct Shared: Sendable {
+        var sizeKey: String
+        /// nil = the key must be there.
+        var missingSize: Int?
+        var inner: TensorNames.Inner
+        var down: String
+        /// Of its weight; nil = it counts in full.
+        var gate: String?
     }
+}
 
-    /// The architecture that config.json names: by `architectures` or, without it, by `model_type`.
-    ///
-    /// Errors: `.unsupported`, with the names that are supported; `.format` if neither is there, or they contradict.
-    static func named(in config: ConfigObject) throws(PruneError) -> Architecture {
-        let modelType = try config.optionalString("model_type")
-        let found: Architecture?
-        let key: String
-        let named: String
-        if let name = try config.optionalStrings("architectures")?.first {
-            (key, named) = ("architectures", name)
-            found = supported.first { $0.name == name }
-        } else if let modelType {
-            (key, named) = ("model_type", modelType)
-            found = supported.first { $0.modelType == modelType }
-        } else {
-            throw config.fault(
-                .format, "architectures", "is missing, and so is model_type; one must name the model's family")
-        }
-        guard let found else {
-            let names = supported.map(\.name).joined(separator: ", ")
-            let isOurs = named.hasPrefix("PruneCore") || named == "DeciLMForCausalLM"
-            throw config.fault(
-                .unsupported, key,
-                isOurs
-                    ? "names \(named.quoted), an exported model; open the model that it was made of, with its mask"
-                    : "names \(named.quoted); supported are \(names). Others run in PyTorch: prunecore.torch.wrap(model)"
-            )
-        }
-        if let modelType, modelType != found.modelType {
-            throw config.fault(
-                .format, "model_type",
-                "is \(modelType.quoted), but architectures names \(found.name), "
-                    + "whose type is \(found.modelType.quoted)")
-        }
-        return found
+struct EmbeddingRule: Sendable {
+    var scale = Scale.none
+    /// Learned positions begin at this row of theirs.
+    var positionOffset: Int?
+    /// A key with the width of the table, and the module that takes its rows to the hidden size.
+    var width: (key: String, into: String)?
+
+    enum Scale: Sendable {
+        case none
+        /// sqrt(hidden size)
+        case rootOfWidth
+        case key(String, missing: Double)
+    }
+}
+
+struct HeadRule: Sendable {
+    var isTied = Setting.key("tie_word_embeddings", missing: false)
+    var hasBias = false
+    /// On all logits.
+    var scale = Scale.none
+    var softCap = Setting<Double?>.fixed(nil)
+    /// The module that takes hidden states to the width of the embedding's table, where that differs.
+    var projection: String?
+
+    enum Scale: Sendable {
+        case none
+        case times(String, missing: Double)
+        case over(String, missing: Double)
     }
 }

@@ -92,12 +92,12 @@ extension ModelConfig {
     /// same would compute another model. Files of tied models rarely store the head, so that mostly nothing is
     /// compared; where it is, reading stops at the first difference.
     func tied(asStoredIn tensors: TensorTable) throws(PruneError) -> ModelConfig {
-        guard tiesEmbeddings, tensors.contains(architecture.head), tensors.contains(architecture.embedding) else {
+        guard tiesEmbeddings, tensors.contains(architecture.headName), tensors.contains(architecture.embeddingName) else {
             return self
         }
-        let shape = [vocabularySize, hiddenSize]
-        let head = try tensors.tensor(architecture.head, shape: shape)
-        let embedding = try tensors.tensor(architecture.embedding, shape: shape)
+        let shape = [vocabularySize, embedding.width]
+        let head = try tensors.tensor(architecture.headName, shape: shape)
+        let embedding = try tensors.tensor(architecture.embeddingName, shape: shape)
         // Matrices of different types are used as stored; with the same numbers they give the same outputs.
         if head.hasElements(of: embedding) { return self }
         var config = self

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /// Keys of config.json that would change what a model computes, and that the engine does not compute.
 ///
-/// The rule for a key: it is read (`ModelConfig`, `RotaryParameters`); or it is in this table, and refused unless its value
+/// The rule for a key: it is read, since the family's row names it; or it is in this table, and refused unless its value
 /// says that nothing changes; or the family's own code in transformers does not read it either, as `torch_dtype`,
 /// `use_cache`, token ids, dropouts and the notes that tools leave. A test reads that code, with a table of the keys that are
 /// proven harmless, and fails for one that it reads and that is neither read here, nor refused, nor in that table.
@@ -70,6 +70,8 @@ enum ConfigKeys {
         Refusal("load_in_8bit", .bool(false), quantised),
         Refusal("sparsity_config", .empty, "says that the weights are compressed; decompress them first"),
         // What makes another model of a family.
+        Refusal("norm_type", .nothing, "asks for norms that this family does not have"),
+        Refusal("_remove_final_layer_norm", .bool(false), "takes the final norm out, which is not supported"),
         Refusal("is_causal", .bool(true), foresees),
         Refusal("use_bidirectional_attention", .bool(false), foresees),
         Refusal("bidirectional", .bool(false), foresees),
@@ -89,6 +91,7 @@ enum ConfigKeys {
         Refusal("n_routed_experts", .number(0), experts),
         Refusal("kv_lora_rank", .nothing, "asks for latent keys and values, which this family does not have"),
         Refusal("cross_attention_layers", .empty, "asks for cross-attention; only decoders are computed"),
+        Refusal("scale_attn_weights", .bool(true), scaled),
         Refusal("clip_qkv", .nothing, scaled),
         Refusal("attn_logit_softcapping", .nothing, scaled),
         Refusal("final_logit_softcapping", .nothing, scaled),
@@ -102,8 +105,8 @@ enum ConfigKeys {
         Refusal("scale_depth", .nothing, scaled),
     ]
 
-    /// Errors: `.unsupported`, naming the key, for what would change the computation of an architecture that is known.
-    static func check(_ file: ConfigObject) throws(PruneError) {
+    /// Errors: `.unsupported`, naming the method, if the weights are quantised.
+    static func refuseQuantised(_ file: ConfigObject) throws(PruneError) {
         for key in ["quantization_config", "compression_config"] {
             guard file.value(key) != nil else { continue }
             let method = try file.optionalObject(key)?.optionalString("quant_method")
@@ -112,8 +115,15 @@ enum ConfigKeys {
                 "says that the weights are quantized\(method.map { " with \($0.quoted)" } ?? ""); "
                     + "open the model in BF16, F16 or F32")
         }
+    }
+
+    /// To be called when everything is read.
+    ///
+    /// Errors: `.unsupported`, naming the key, for what would change the computation of an architecture that is known.
+    static func check(_ file: ConfigObject) throws(PruneError) {
+        let unread = file.unread
         for refusal in refusals {
-            guard let value = file.value(refusal.key), !refusal.neutral.allows(value) else { continue }
+            guard let value = unread[refusal.key], !refusal.neutral.allows(value) else { continue }
             throw file.fault(.unsupported, refusal.key, refusal.what)
         }
     }

@@ -8,6 +8,21 @@ struct ConfigObject {
     /// Where the object is in the file, with a dot at the end: "", "rope_parameters.".
     let prefix: String
     private let members: [String: JSONValue]
+    private let read = ReadKeys()
+
+    /// Keys that were asked for. One per object, whose copies share it.
+    private final class ReadKeys {
+        var keys: Set<String> = []
+    }
+
+    init(path: String, prefix: String, members: [String: JSONValue]) {
+        self.path = path
+        self.prefix = prefix
+        self.members = members
+    }
+
+    /// The members that nothing has asked for yet.
+    var unread: [String: JSONValue] { members.filter { !read.keys.contains($0.key) && $0.value != .null } }
 
     /// Errors: `.format` if the text is not a JSON object.
     static func parse(_ json: [UInt8], path: String) throws(PruneError) -> ConfigObject {
@@ -32,11 +47,15 @@ struct ConfigObject {
     }
 
     /// Whether the key is there, be it null.
-    func mentions(_ key: String) -> Bool { members[key] != nil }
+    func mentions(_ key: String) -> Bool {
+        read.keys.insert(key)
+        return members[key] != nil
+    }
 
     /// The value, or nil if it is missing or null.
     func value(_ key: String) -> JSONValue? {
-        members[key].flatMap { $0 == .null ? nil : $0 }
+        read.keys.insert(key)
+        return members[key].flatMap { $0 == .null ? nil : $0 }
     }
 
     func optionalObject(_ key: String) throws(PruneError) -> ConfigObject? {

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 /// Everything the engine needs to know of a model, validated.
 ///
-/// All counts are at least 1 and at most those of `Limits`, so that no product of sizes overflows an Int;
-/// `headCount` is a multiple of `kvHeadCount`, `headSize` is even, and `normEpsilon` is finite and above 0.
+/// All counts are at least 1 and at most those of `Limits`, so that no product of sizes overflows an Int; `headCount` is a
+/// multiple of `kvHeadCount`.
 public struct ModelConfig: Sendable {
     public let architecture: Architecture
     public let blockCount: Int
     /// Width of the residual stream.
     public let hiddenSize: Int
-    /// Width between gate and down.
+    /// Width of what a dense feed-forward computes inside, or of an expert where there is none.
     public let feedForwardSize: Int
     /// Query heads.
     public let headCount: Int
@@ -19,20 +19,12 @@ public struct ModelConfig: Sendable {
     public let vocabularySize: Int
     /// Positions that the model was made for.
     public let contextLength: Int
-    /// Added to the mean square under the root of every RMSNorm.
-    public let normEpsilon: Float
     /// Whether the head is the embedding matrix.
     public internal(set) var tiesEmbeddings: Bool
-    public let hasQueryKeyValueBias: Bool
-    public let hasOutputBias: Bool
-    /// Of gate, up and down.
-    public let hasFeedForwardBias: Bool
-    /// Whether query and key are normalised per head, before the rotary embedding.
-    public let hasQueryKeyNorm: Bool
-    /// Per block: tokens that a query sees at most, itself included; nil = all before it.
-    public let windows: [Int?]
-    public let activation: Activation
-    public let rotary: RotaryParameters
+    let embedding: EmbeddingPlan
+    /// 2 * blockCount: attention and feed-forward of each block.
+    let sublayers: [SublayerPlan]
+    let head: HeadPlan
 
     /// Bytes of config.json at most.
     static let sizeLimit = 16 << 20
@@ -45,6 +37,7 @@ public struct ModelConfig: Sendable {
         static let feedForward = 1 << 22
         static let vocabulary = 1 << 24
         static let context = 1 << 31
+        static let experts = 1 << 12
     }
 }
 
@@ -58,67 +51,38 @@ extension ModelConfig {
     static func parse(_ json: [UInt8], path: String) throws(PruneError) -> ModelConfig {
         let file = try ConfigObject.parse(json, path: path)
         let architecture = try Architecture.named(in: file)
-        try ConfigKeys.check(file)
-
+        try ConfigKeys.refuseQuantised(file)
+        let keys = architecture.keys
         let heads = try Heads.read(file, architecture)
-        let blockCount = try file.count("num_hidden_layers", limit: Limits.blocks)
         let contextLength =
-            try file.optionalCount("max_position_embeddings", limit: Limits.context)
-            ?? architecture.defaults.contextLength
-        let declaresAttentionBias = try file.bool("attention_bias", default: false)
-        let declaresFeedForwardBias = try file.bool("mlp_bias", default: false)
-        return ModelConfig(
+            try file.optionalCount(keys.contextLength, limit: Limits.context) ?? keys.missingContextLength
+        let reader = try PlanReader(
+            file, architecture, heads, blockCount: try file.count(keys.blockCount, limit: Limits.blocks),
+            contextLength: contextLength)
+        var sublayers: [SublayerPlan] = []
+        for block in 0..<reader.blockCount {
+            sublayers.append(try reader.attention(block: block))
+            sublayers.append(try reader.feedForward(block: block))
+        }
+        let config = ModelConfig(
             architecture: architecture,
-            blockCount: blockCount,
+            blockCount: reader.blockCount,
             hiddenSize: heads.hiddenSize,
-            feedForwardSize: try file.count("intermediate_size", limit: Limits.feedForward),
+            feedForwardSize: try reader.feedForwardSize(),
             headCount: heads.queryCount,
             kvHeadCount: heads.keyValueCount,
             headSize: heads.size,
-            vocabularySize: try file.count("vocab_size", limit: Limits.vocabulary),
+            vocabularySize: try file.count(keys.vocabularySize, limit: Limits.vocabulary),
             contextLength: contextLength,
-            normEpsilon: try readEpsilon(file),
-            tiesEmbeddings: try file.bool("tie_word_embeddings", default: false),
-            hasQueryKeyValueBias: architecture.attentionBias.ofQueryKeyValue(declared: declaresAttentionBias),
-            hasOutputBias: architecture.attentionBias.ofOutput(declared: declaresAttentionBias),
-            hasFeedForwardBias: architecture.declaresFeedForwardBias && declaresFeedForwardBias,
-            hasQueryKeyNorm: architecture.hasQueryKeyNorm,
-            windows: try readWindows(file, architecture, blockCount: blockCount),
-            activation: try readActivation(file),
-            rotary: try RotaryParameters.read(file, headSize: heads.size, contextLength: contextLength))
+            tiesEmbeddings: try architecture.head.isTied.read(file),
+            embedding: try reader.embedding(),
+            sublayers: sublayers,
+            head: try reader.head())
+        // Last, since what was read is no fault.
+        try ConfigKeys.check(file)
+        return config
     }
 
-    private static func readEpsilon(_ file: ConfigObject) throws(PruneError) -> Float {
-        let epsilon = try file.optionalPositive("rms_norm_eps") ?? 1e-6
-        guard Float(epsilon) > 0, Float(epsilon).isFinite else {
-            throw file.fault(.format, "rms_norm_eps", "is \(epsilon), which a float cannot hold")
-        }
-        return Float(epsilon)
-    }
-
-    private static func readActivation(_ file: ConfigObject) throws(PruneError) -> Activation {
-        let name = try file.optionalString("hidden_act") ?? "silu"
-        guard let activation = Activation(name: name) else {
-            throw file.fault(
-                .unsupported, "hidden_act", "is \(name.quoted); supported are silu, gelu and gelu_pytorch_tanh")
-        }
-        return activation
-    }
-}
-
-extension Architecture.AttentionBias {
-    func ofQueryKeyValue(declared: Bool) -> Bool {
-        switch self {
-        case .none: false
-        case .queryKeyValue: true
-        case .declared: declared
-        }
-    }
-
-    func ofOutput(declared: Bool) -> Bool {
-        switch self {
-        case .none, .queryKeyValue: false
-        case .declared: declared
-        }
-    }
+    /// The window of a block's attention: tokens that a query sees at most, itself included; nil = all before it.
+    func window(ofBlock block: Int) -> Int? { sublayers[2 * block].window }
 }

@@ -3,12 +3,15 @@
     import Glibc
 #endif
 
-/// Rotary position embedding: base and scaling rule.
+/// Rotary position embedding: which values of a head turn, base, and scaling rule.
 ///
 /// Pair d of a head turns by position * inverseFrequencies[d] radians, and cos and sin are multiplied by
 /// `attentionFactor`. Source of the formulas: `modeling_rope_utils.py` of Hugging Face transformers 5.
 public struct RotaryParameters: Sendable, Equatable {
-    /// `rope_theta`: pair d of the unscaled embedding has inverse frequency base^(-2d / headSize).
+    /// Values at the start of a head that turn; the others stay.
+    let size: Int
+    let pairing: Kernels.Pairing
+    /// `rope_theta`: pair d of the unscaled embedding has inverse frequency base^(-2d / size).
     let base: Double
     let scaling: Scaling
 
@@ -18,8 +21,13 @@ public struct RotaryParameters: Sendable, Equatable {
         case none
         /// All frequencies divided by `factor`.
         case linear(factor: Double)
+        /// A base that grows with sequences longer than the context.
+        case dynamic(factor: Double, context: Double)
         case llama3(Llama3)
         case yarn(YaRN)
+        case longRoPE(LongRoPE)
+        /// Only the first pairs turn, with the frequencies that they have among all; all divided by `factor`.
+        case proportional(pairs: Int, factor: Double)
     }
 
     /// Llama 3.1: long wavelengths are stretched by `factor`, short ones kept, those between blended.
@@ -44,20 +52,60 @@ public struct RotaryParameters: Sendable, Equatable {
         let attentionFactor: Double
     }
 
-    /// headSize / 2 inverse frequencies, in radians per position.
-    func inverseFrequencies(headSize: Int) -> [Double] {
-        let plain = stride(from: 0, to: max(headSize, 0), by: 2).map { 1 / pow(base, Double($0) / Double(headSize)) }
+    /// LongRoPE, arXiv 2402.13753: a divisor per pair, other ones for sequences longer than the original context.
+    struct LongRoPE: Sendable, Equatable {
+        let shortFactors: [Double]
+        let longFactors: [Double]
+        let originalContext: Int
+        let attentionFactor: Double
+    }
+
+    /// Pairs that turn.
+    var half: Int { (size + 1) / 2 }
+
+    /// Inverse frequencies of all pairs, in radians per position, for a sequence of `length` tokens.
+    func inverseFrequencies(length: Int) -> [Double] {
         switch scaling {
-        case .none: return plain
-        case .linear(let factor): return plain.map { $0 / factor }
-        case .llama3(let rule): return plain.map(rule.scale)
-        case .yarn(let rule): return rule.scale(plain, base: base)
+        case .none: return plain(base)
+        case .linear(let factor): return plain(base).map { $0 / factor }
+        case .dynamic(let factor, let context):
+            let stretch = factor * max(Double(length), context) / context - (factor - 1)
+            return plain(base * pow(stretch, Double(size) / Double(size - 2)))
+        case .llama3(let rule): return plain(base).map(rule.scale)
+        case .yarn(let rule): return rule.scale(plain(base), base: base)
+        case .longRoPE(let rule):
+            let factors = length > rule.originalContext ? rule.longFactors : rule.shortFactors
+            return zip(plain(base), factors).map { $0 / $1 }
+        case .proportional(let pairs, let factor):
+            return plain(base).enumerated().map { $0 < pairs ? $1 / factor : 0 }
         }
     }
 
-    /// Factor on cos and sin: that of YaRN, 1 otherwise.
+    private func plain(_ base: Double) -> [Double] {
+        stride(from: 0, to: max(size, 0), by: 2).map { 1 / pow(base, Double($0) / Double(size)) }
+    }
+
+    /// Factor on cos and sin.
     var attentionFactor: Double {
-        if case .yarn(let rule) = scaling { rule.attentionFactor } else { 1 }
+        switch scaling {
+        case .yarn(let rule): rule.attentionFactor
+        case .longRoPE(let rule): rule.attentionFactor
+        default: 1
+        }
+    }
+
+    /// What the angles of a sequence of `length` tokens depend on besides the positions: equal numbers, equal angles.
+    func variant(length: Int) -> Int {
+        switch scaling {
+        case .dynamic(_, let context): max(0, length - Int(context))
+        case .longRoPE(let rule): length > rule.originalContext ? 1 : 0
+        default: 0
+        }
+    }
+
+    /// The longest sequence whose angles stay what they are as it grows; nil = any.
+    var lastUnchangedLength: Int? {
+        if case .longRoPE(let rule) = scaling { rule.originalContext } else { nil }
     }
 }
 

@@ -1,68 +1,58 @@
 // SPDX-License-Identifier: Apache-2.0
-/// What a tensor of a block is for.
-enum TensorRole: Sendable, CaseIterable {
-    /// Of the attention sublayer. The norms of query and key are there only in some architectures.
-    case inputNorm, query, key, value, output, queryNorm, keyNorm
-    /// Of the feed-forward sublayer.
-    case postAttentionNorm, gate, up, down
-}
-
-/// Names that a model family gives its tensors: a path per role, to which ".weight" or ".bias" is added.
+/// Names that a model family gives its modules in transformers, and so its tensors: paths to which ".weight" or ".bias" is
+/// added. Those of a block are relative to it.
 struct TensorNames: Sendable {
     /// Of all names but the head's: that of the model without its head.
-    let prefix: String
-    let embedding: String
-    let finalNorm: String
-    let head: String
-    /// What comes before the index of a block; a dot and one of the paths below follow it.
-    let blocks: String
-    let inputNorm: String
-    let query: String
-    let key: String
-    let value: String
-    let output: String
-    let queryNorm: String
-    let keyNorm: String
-    let postAttentionNorm: String
-    let gate: String
-    let up: String
-    let down: String
+    var prefix = "model."
+    var embedding = "model.embed_tokens"
+    /// Learned positions.
+    var positions: String?
+    var finalNorm = "model.norm"
+    var head = "lm_head"
+    /// What comes before the index of a block.
+    var blocks = "model.layers"
 
-    /// The path of a role in a block.
-    func path(of role: TensorRole, block: Int) -> String {
-        let own =
-            switch role {
-            case .inputNorm: inputNorm
-            case .query: query
-            case .key: key
-            case .value: value
-            case .output: output
-            case .queryNorm: queryNorm
-            case .keyNorm: keyNorm
-            case .postAttentionNorm: postAttentionNorm
-            case .gate: gate
-            case .up: up
-            case .down: down
-            }
-        return "\(blocks).\(block).\(own)"
+    var attention = SublayerNames(modules: ["self_attn"], before: "input_layernorm")
+    var feedForward = SublayerNames(modules: ["mlp"], before: "post_attention_layernorm")
+
+    var projections = Projections.separate(query: "self_attn.q_proj", key: "self_attn.k_proj", value: "self_attn.v_proj")
+    /// Whether matrices are stored inputs x outputs.
+    var storesTransposed = false
+    var output = "self_attn.o_proj"
+    var queryNorm = "self_attn.q_norm"
+    var keyNorm = "self_attn.k_norm"
+    var sinks = "self_attn.sinks"
+
+    var inner = Inner.gated(gate: "mlp.gate_proj", up: "mlp.up_proj")
+    var down = "mlp.down_proj"
+
+    /// How a block stores queries, keys and values.
+    enum Projections: Sendable {
+        case separate(query: String, key: String, value: String)
+        /// All queries, then all keys, then all values.
+        case stacked(String)
+        /// Query, key and value of the first head, then those of the next.
+        case headByHead(String)
     }
 
-    /// As transformers names the modules of Llama and of the families derived from it.
-    static let llama = TensorNames(
-        prefix: "model.",
-        embedding: "model.embed_tokens",
-        finalNorm: "model.norm",
-        head: "lm_head",
-        blocks: "model.layers",
-        inputNorm: "input_layernorm",
-        query: "self_attn.q_proj",
-        key: "self_attn.k_proj",
-        value: "self_attn.v_proj",
-        output: "self_attn.o_proj",
-        queryNorm: "self_attn.q_norm",
-        keyNorm: "self_attn.k_norm",
-        postAttentionNorm: "post_attention_layernorm",
-        gate: "mlp.gate_proj",
-        up: "mlp.up_proj",
-        down: "mlp.down_proj")
+    /// How a block stores what comes before the activation.
+    enum Inner: Sendable {
+        case gated(gate: String, up: String)
+        /// All gates, then all ups.
+        case stacked(String)
+        /// There is no gate.
+        case plain(String)
+    }
+}
+
+/// The modules of one sublayer in a block.
+struct SublayerNames: Sendable {
+    /// Run one after the other: the attention, or what the feed-forward is made of.
+    var modules: [String]
+    /// Others that read what those read, and whose updates are added to theirs.
+    var besides: [String] = []
+    /// The pre-norm; nil = none.
+    var before: String?
+    /// The norm of the update; nil = none.
+    var after: String?
 }

@@ -47,14 +47,14 @@ public struct TensorTable: @unchecked Sendable {
         let architecture = config.architecture
         var (tensors, unusable) = (tensors, unusable)
         let prefix = architecture.names.prefix
-        if contains(String(architecture.embedding.dropFirst(prefix.count))) {
-            func full(_ name: String) -> String { name == architecture.head ? name : prefix + name }
+        if contains(String(architecture.embeddingName.dropFirst(prefix.count))) {
+            func full(_ name: String) -> String { name == architecture.headName ? name : prefix + name }
             tensors = Dictionary(uniqueKeysWithValues: tensors.map { (full($0.key), $0.value.renamed(full($0.key))) })
             unusable = Dictionary(uniqueKeysWithValues: unusable.map { (full($0.key), $0.value) })
         }
-        if config.tiesEmbeddings, tensors[architecture.embedding] == nil, unusable[architecture.embedding] == nil {
-            tensors[architecture.embedding] = tensors[architecture.head]?.renamed(architecture.embedding)
-            unusable[architecture.embedding] = unusable[architecture.head]
+        if config.tiesEmbeddings, tensors[architecture.embeddingName] == nil, unusable[architecture.embeddingName] == nil {
+            tensors[architecture.embeddingName] = tensors[architecture.headName]?.renamed(architecture.embeddingName)
+            unusable[architecture.embeddingName] = unusable[architecture.headName]
         }
         return TensorTable(source: source, configuration: configuration, tensors: tensors, unusable: unusable)
     }

@@ -87,57 +87,19 @@ private struct PackedKeysAndValues {
 }
 
 extension NativeModel {
-    /// `attend` with products in bf16: h + output(softmax(rotated q * rotated k^T / sqrt(headSize)) * v).
-    ///
-    /// - Parameters:
-    ///   - keep: given the rotated keys and the values of all rows, not rounded.
-    ///   - pause: nil = attention is computed at one go.
-    func attendRounded(
-        block: Int, _ before: [NativeState], _ after: [NativeState], keep: KeyValueReader? = nil,
-        pause: AttentionPause? = nil
-    ) throws(PruneError) {
-        let layer = weights.attention[block]
-        let sequences = sequences(of: before)
-        let x = try roundedNorm(layer.norm, before)
-        let rows = try projectRounded(layer, x)
-        let (query, key, value) = (rows.query, rows.key, rows.value)
-        try prepareHeads(of: query, config.headCount, layer.queryNorm, sequences)
-        try prepareHeads(of: key, config.kvHeadCount, layer.keyNorm, sequences)
-        try keep?(key, value)
-        let packed = try PackedKeysAndValues(
-            key.pointer, value.pointer, stride: config.kvHeadCount * config.headSize, sequences,
-            heads: config.kvHeadCount, headSize: config.headSize, scratch)
-        let mixed = try mixRounded(query, rows: x.rows, packed, sequences, window: config.windows[block], pause)
-        try addProjection(layer.output, of: mixed, to: before, giving: after)
-    }
-
-    /// Queries, keys and values of normed rows.
-    func projectRounded(_ layer: AttentionWeights, _ x: BFloat16Rows) throws(PruneError) -> AttentionRows {
-        let rows = AttentionRows(
-            query: try scratch.buffer(x.rows * layer.query.weight.rows),
-            key: try scratch.buffer(x.rows * layer.key.weight.rows),
-            value: try scratch.buffer(x.rows * layer.value.weight.rows))
-        var targets: [BFloat16Product.Target] = []
-        for (projection, out) in [(layer.query, rows.query), (layer.key, rows.key), (layer.value, rows.value)] {
-            let run = BFloat16Product.Run(rows: 0..<x.rows, out: out.pointer, stride: projection.weight.rows)
-            targets.append(
-                BFloat16Product.Target(
-                    weight: projection.weight, bias: try projection.bias?.floats(scratch), runs: [run]))
-        }
-        try BFloat16Product.apply(x, to: targets, scratch: scratch)
-        return rows
-    }
-
-    /// softmax(q * k^T / sqrt(headSize)) * v for every head, rounded to bf16; a tile of queries at a time. The weights of
-    /// the values are rounded before they are normed, and their fp32 sum divides what they give.
-    private func mixRounded(
-        _ query: FloatBuffer, rows: Int, _ packed: PackedKeysAndValues, _ sequences: [Range<Int>], window: Int?,
-        _ pause: AttentionPause?
+    /// softmax(scale * q * k^T) * v for every head, rounded to bf16; a tile of queries at a time. The weights of the values
+    /// are rounded before they are normed, and their fp32 sum divides what they give.
+    func mixRounded(
+        _ heads: AttentionRows, rows: Int, _ layer: AttentionWeights, _ sequences: [Range<Int>], _ pause: AttentionPause?
     ) throws(PruneError) -> BFloat16Rows {
+        let packed = try PackedKeysAndValues(
+            heads.key.pointer, heads.value.pointer, stride: config.kvHeadCount * config.headSize, sequences,
+            heads: config.kvHeadCount, headSize: config.headSize, scratch)
+        let (query, window) = (heads.query, layer.plan.window)
         let size = config.headSize
         let queryStride = config.headCount * size
         let group = config.headCount / config.kvHeadCount
-        let scale = 1 / Float(size).squareRoot()
+        let scale = layer.plan.scale
         let panel = PackedKeysAndValues.keysPerPanel
         let tile = 48
         let q = try BFloat16Rows(rounding: query.pointer, rows: rows, columns: queryStride, scratch)

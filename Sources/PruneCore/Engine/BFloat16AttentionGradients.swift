@@ -6,7 +6,7 @@ private struct QueryTile {
     /// Keys that one of them sees, from and to multiples of 64.
     let keys: Range<Int>
     let window: Int?
-    /// The queries in fp32, and rounded after scaling by 1 / sqrt(headSize).
+    /// The queries in fp32, and rounded after scaling.
     let query: UnsafePointer<Float>
     let scaledQuery: UnsafePointer<UInt16>
     /// The gradients of what the head gives, in both forms.
@@ -35,6 +35,8 @@ private struct AttentionPullback {
     static let panel = BFloat16Product.panelColumns
 
     let headSize: Int
+    /// On the products of queries and keys.
+    let scale: Float
     /// Panels of 64 keys: their products with queries are scores.
     private let keys: FloatBuffer
     /// Panels of 64 values: their products with gradients of outputs are gradients of the weights.
@@ -58,7 +60,8 @@ private struct AttentionPullback {
     /// - Parameters:
     ///   - longest: keys of a sequence at most.
     ///   - mostKeys: keys that a tile sees at most. Both are whole panels.
-    init(longest: Int, mostKeys: Int, headSize: Int, _ scratch: BufferPool) throws(PruneError) {
+    init(longest: Int, mostKeys: Int, headSize: Int, scale: Float, _ scratch: BufferPool) throws(PruneError) {
+        self.scale = scale
         let columns = BFloat16Product.roundedUp(headSize)
         self.headSize = headSize
         stride = mostKeys + 16
@@ -129,7 +132,6 @@ private struct AttentionPullback {
 
     /// The weights of the values that a tile sees, and the gradients of its scores, rounded.
     private func makeScores(_ tile: QueryTile) {
-        let scale = 1 / Float(headSize).squareRoot()
         for key in Swift.stride(from: tile.keys.lowerBound, to: tile.keys.upperBound, by: Self.panel) {
             let blind = tile.blind(to: key)
             let (queries, place) = (tile.queries.count - blind, blind * stride + key - tile.keys.lowerBound)
@@ -196,8 +198,10 @@ private struct AttentionPullback {
 extension NativeModel {
     /// See `pullbackMix`.
     func pullbackMixRounded(
-        _ rows: AttentionRows, _ d: FloatBuffer, _ sequences: [Range<Int>], window: Int?, into gradients: AttentionRows
+        _ rows: AttentionRows, _ d: FloatBuffer, _ sequences: [Range<Int>], _ layer: AttentionWeights,
+        into gradients: AttentionRows
     ) throws(PruneError) {
+        let window = layer.plan.window
         let size = config.headSize
         let (queryStride, keyStride) = (config.headCount * size, config.kvHeadCount * size)
         let group = config.headCount / config.kvHeadCount
@@ -205,7 +209,7 @@ extension NativeModel {
         let panel = AttentionPullback.panel
         let count = d.count / queryStride
         let query = try BFloat16Rows(
-            rounding: rows.query.pointer, times: 1 / Float(size).squareRoot(), rows: count, columns: queryStride,
+            rounding: rows.query.pointer, times: layer.plan.scale, rows: count, columns: queryStride,
             scratch)
         let roundedD = try BFloat16Rows(rounding: d.pointer, rows: count, columns: queryStride, scratch)
         let longest = sequences.map(\.count).max() ?? 0
@@ -214,7 +218,8 @@ extension NativeModel {
         let pieces = attentionPullbackPieces(sequences)
         let rooms = try (0..<min(ThreadPool.threads, pieces.count)).map { _ throws(PruneError) in
             try AttentionPullback(
-                longest: AttentionPullback.padded(longest), mostKeys: mostKeys, headSize: size, scratch)
+                longest: AttentionPullback.padded(longest), mostKeys: mostKeys, headSize: size,
+                scale: layer.plan.scale, scratch)
         }
         ThreadPool.forEach(pieces.count, slots: rooms.count) { index, slot in
             let (kvHead, sequence, room) = (pieces[index].kvHead, pieces[index].sequence, rooms[slot])

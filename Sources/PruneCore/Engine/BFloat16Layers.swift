@@ -1,63 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-/// Sublayers whose products multiply in bf16. The residual stream, norms, softmax and sums stay fp32.
 extension NativeModel {
-    /// norm(h) of all states' rows, one state after the other, rounded to bf16.
-    func roundedNorm(_ norm: Norm, _ states: [NativeState]) throws(PruneError) -> BFloat16Rows {
-        let width = config.hiddenSize
-        let gain = try norm.gain.floats(scratch)
-        let x = try BFloat16Rows(rows: states.reduce(0) { $0 + $1.batch.rowCount }, columns: width, scratch)
-        var first = 0
-        for state in states {
-            let place = first
-            forEachPiece(of: state.batch.rowCount) { rows in
-                for row in rows {
-                    let values = state.values.pointer + row * width
-                    let scale = norm.scale(values, width: width)
-                    Kernels.scale(values, by: scale, times: gain.pointer, into: x.row(place + row), width)
-                }
-            }
-            first += state.batch.rowCount
-        }
-        return x
-    }
-
-    /// sum = state + projection(x), for each state's rows of x, which follow one another.
-    func addProjection(
-        _ projection: Projection, of x: BFloat16Rows, to states: [NativeState], giving sums: [NativeState]
-    ) throws(PruneError) {
-        var runs: [BFloat16Product.Run] = []
-        var first = 0
-        for (state, sum) in zip(states, sums) {
-            let rows = first..<first + state.batch.rowCount
-            runs.append(
-                BFloat16Product.Run(
-                    rows: rows, start: UnsafePointer(state.values.pointer), out: sum.values.pointer,
-                    stride: config.hiddenSize))
-            first = rows.upperBound
-        }
-        let bias = try projection.bias?.floats(scratch)
-        let target = BFloat16Product.Target(weight: projection.weight, bias: bias, runs: runs)
-        try BFloat16Product.apply(x, to: [target], scratch: scratch)
-    }
-
-    /// h + down(activation(gate(x)) * up(x)) with x = norm(h)
-    func feedForwardRounded(block: Int, _ before: [NativeState], _ after: [NativeState]) throws(PruneError) {
-        let layer = weights.feedForward[block]
-        let x = try roundedNorm(layer.norm, before)
-        let gated = try gatedRows(layer, x)
-        try addProjection(layer.down, of: gated, to: before, giving: after)
-    }
-
     /// activation(gate(x)) * up(x), rounded to bf16. A panel holds 32 gates and the 32 ups that they meet, so that no
     /// intermediate leaves the cache.
-    private func gatedRows(_ layer: FeedForwardWeights, _ x: BFloat16Rows) throws(PruneError) -> BFloat16Rows {
-        let inner = config.feedForwardSize
+    func gatedRows(
+        _ gate: Projection, _ up: Projection, _ activation: Activation, _ x: BFloat16Rows
+    ) throws(PruneError) -> BFloat16Rows {
+        let inner = gate.outputs
         let most = BFloat16Product.panelColumns / 2
         let pairs = (x.columns + 1) / 2
         let rowsAtATime = 96
-        let biases = try pairedBiases(layer, most)
+        let biases = try pairedBiases(gate, up, most)
         let gated = try BFloat16Rows(rows: x.rows, columns: inner, scratch)
-        let activation = config.activation
         func outputs(_ index: Int) -> Range<Int> { index * most..<min((index + 1) * most, inner) }
         try BFloat16Product.forEachPiece(
             panels: (inner + most - 1) / most, rows: x.rows, inputs: x.columns, roomFloats: rowsAtATime * 2 * most,
@@ -65,8 +18,8 @@ extension NativeModel {
         ) { index, panel in
             let outputs = outputs(index)
             let half = BFloat16Product.roundedUp(outputs.count)
-            BFloat16Product.pack(layer.gate.weight, outputs, width: 2 * half, into: panel)
-            BFloat16Product.pack(layer.up.weight, outputs, column: half, width: 2 * half, into: panel)
+            BFloat16Product.pack(gate.weight, outputs, width: 2 * half, into: panel)
+            BFloat16Product.pack(up.weight, outputs, column: half, width: 2 * half, into: panel)
         } multiply: { index, panel, rows, tile in
             let outputs = outputs(index)
             let half = BFloat16Product.roundedUp(outputs.count)
@@ -85,11 +38,13 @@ extension NativeModel {
     }
 
     /// The biases of gate and up in the order of the panels, `most` of each at a time; nil if there are none.
-    private func pairedBiases(_ layer: FeedForwardWeights, _ most: Int) throws(PruneError) -> FloatBuffer? {
-        guard let gate = try layer.gate.bias?.floats(scratch), let up = try layer.up.bias?.floats(scratch) else {
+    private func pairedBiases(
+        _ gate: Projection, _ up: Projection, _ most: Int
+    ) throws(PruneError) -> FloatBuffer? {
+        let inner = gate.outputs
+        guard let gate = try gate.bias?.floats(scratch), let up = try up.bias?.floats(scratch) else {
             return nil
         }
-        let inner = config.feedForwardSize
         let paired = try scratch.buffer((inner + most - 1) / most * 2 * most)
         paired.pointer.update(repeating: 0, count: paired.count)
         for first in stride(from: 0, to: inner, by: most) {
@@ -99,5 +54,60 @@ extension NativeModel {
             (paired.pointer + 2 * first + half).update(from: up.pointer + first, count: count)
         }
         return paired
+    }
+
+    /// The gradients with respect to gate and up, rounded, from the normed rows and the gradients of the sublayer's update.
+    /// A piece of work holds the panels of some gates, their ups, and their columns of down, so that no fp32 intermediate
+    /// leaves the cache.
+    func gateGradients(
+        _ gateProjection: Projection, _ upProjection: Projection, _ down: Projection, _ activation: Activation,
+        _ x: BFloat16Rows, _ dy: BFloat16Rows
+    ) throws(PruneError) -> (gate: BFloat16Rows, up: BFloat16Rows) {
+        let inner = gateProjection.outputs
+        let most = BFloat16Product.panelColumns
+        let pairs = (x.columns + 1) / 2
+        let panelElements = pairs * 2 * most
+        let rowsAtATime = 96
+        let tileFloats = rowsAtATime * most
+        let gateBias = try gateProjection.bias?.floats(scratch)
+        let upBias = try upProjection.bias?.floats(scratch)
+        let gates = try BFloat16Rows(rows: x.rows, columns: inner, scratch)
+        let ups = try BFloat16Rows(rows: x.rows, columns: inner, scratch)
+        @Sendable func outputs(_ index: Int) -> Range<Int> { index * most..<min((index + 1) * most, inner) }
+        try BFloat16Product.forEachPiece(
+            panels: (inner + most - 1) / most, rows: x.rows, inputs: x.columns, panelsAtATime: 3,
+            roomFloats: 3 * tileFloats,
+            scratch
+        ) { index, panels in
+            let own = outputs(index)
+            let width = BFloat16Product.roundedUp(own.count)
+            BFloat16Product.pack(gateProjection.weight, own, width: width, into: panels)
+            BFloat16Product.pack(upProjection.weight, own, width: width, into: panels + panelElements)
+            BFloat16Product.packColumns(
+                of: down.weight, inputs: 0..<x.columns, columns: own, width: width,
+                into: panels + 2 * panelElements)
+        } multiply: { index, panels, rows, gate in
+            let own = outputs(index)
+            let (up, d) = (gate + tileFloats, gate + 2 * tileFloats)
+            for first in stride(from: rows.lowerBound, to: rows.upperBound, by: rowsAtATime) {
+                let count = min(rowsAtATime, rows.upperBound - first)
+                let inputs = [
+                    (x, panels, gateBias, gate), (x, panels + panelElements, upBias, up),
+                    (dy, panels + 2 * panelElements, nil, d),
+                ]
+                for (rows, panel, bias, tile) in inputs {
+                    BFloat16Product.multiply(
+                        rows.row(first), stride: rows.stride, panel, pairs: pairs,
+                        bias: bias.map { UnsafePointer($0.pointer + own.lowerBound) }, into: tile, stride: own.count,
+                        rows: count, columns: own.count)
+                }
+                Kernels.pullback(d, through: activation, gate: gate, up: up, count * own.count)
+                for row in 0..<count {
+                    Kernels.round(gate + row * own.count, into: gates.row(first + row) + own.lowerBound, own.count)
+                    Kernels.round(up + row * own.count, into: ups.row(first + row) + own.lowerBound, own.count)
+                }
+            }
+        }
+        return (gates, ups)
     }
 }

@@ -15,6 +15,8 @@ private struct CachedRows {
 final class KeyValueCache {
     /// Tokens whose keys and values are held, those that a window has forgotten included.
     private(set) var length = 0
+    /// These tokens.
+    private var tokens: [Int32] = []
     /// Tokens that the sequence will have at most; memory grows no further.
     private let expected: Int
     private let width: Int
@@ -26,7 +28,7 @@ final class KeyValueCache {
     init(_ config: ModelConfig, expected: Int) {
         self.expected = expected
         width = config.kvHeadCount * config.headSize
-        windows = config.windows
+        windows = (0..<config.blockCount).map { config.window(ofBlock: $0) }
         blocks = Array(repeating: nil, count: config.blockCount)
     }
 
@@ -41,7 +43,7 @@ final class KeyValueCache {
         return (0..<config.blockCount).reduce(0) { sum, block in
             guard mask.keeps(2 * block) else { return sum }
             // Cannot overflow: at most 2^12 blocks, 2^31 tokens, and 2^20 floats in a row of keys.
-            return sum + row * min(tokens, config.windows[block] ?? tokens)
+            return sum + row * min(tokens, config.window(ofBlock: block) ?? tokens)
         }
     }
 
@@ -67,7 +69,18 @@ final class KeyValueCache {
     }
 
     /// Counts tokens whose keys and values every kept sublayer has stored.
-    func advance(by count: Int) { length += count }
+    func advance(by added: [Int32]) {
+        length += added.count
+        tokens += added
+    }
+
+    /// Forgets everything, since the keys of the tokens held would be others in a sequence that is longer.
+    ///
+    /// - Returns: the tokens.
+    func restart() -> [Int32] {
+        defer { (length, tokens) = (0, []) }
+        return tokens
+    }
 
     /// What the query of the token after the `length` held ones sees, its own key and value stored already.
     ///

@@ -9,10 +9,18 @@ struct LogitTile {
     let entries: Range<Int>
     /// The rows of the inputs.
     let rows: Range<Int>
-    private let values: UnsafePointer<Float>
+    private let values: UnsafeMutablePointer<Float>
 
-    /// - Parameter values: for each input one after the other, rows x entries.
-    init(index: Int, entries: Range<Int>, rows: Range<Int>, _ values: UnsafePointer<Float>) {
+    /// - Parameters:
+    ///   - values: for each input one after the other, rows x entries, as the product of the head gives them.
+    ///   - finish: makes logits of them.
+    init(
+        index: Int, entries: Range<Int>, rows: Range<Int>, inputs: Int, _ values: UnsafeMutablePointer<Float>,
+        _ finish: LogitFinish
+    ) {
+        if !finish.isNothing {
+            for line in 0..<inputs * rows.count { finish.apply(values + line * entries.count, entries) }
+        }
         self.index = index
         self.entries = entries
         self.rows = rows
@@ -20,7 +28,16 @@ struct LogitTile {
     }
 
     /// The tile's logits of a row, one of `rows`, of an input.
-    func logits(_ row: Int, of input: Int = 0) -> UnsafePointer<Float> {
+    func logits(_ row: Int, of input: Int = 0) -> UnsafePointer<Float> { UnsafePointer(place(row, of: input)) }
+
+    /// The tile's logits of a row of the first input less those of the second; uses the first up.
+    func differences(_ row: Int) -> UnsafePointer<Float> {
+        let own = place(row, of: 0)
+        Kernels.subtract(place(row, of: 1), from: own, entries.count)
+        return UnsafePointer(own)
+    }
+
+    private func place(_ row: Int, of input: Int) -> UnsafeMutablePointer<Float> {
         values + (input * rows.count + row - rows.lowerBound) * entries.count
     }
 }
@@ -56,16 +73,18 @@ extension NativeModel {
     func forEachLogitTile(
         _ inputs: [FloatBuffer], rows: Int, _ tiling: LogitTiling, _ body: @escaping (_ tile: LogitTile) -> Void
     ) throws(PruneError) {
+        let finish = try LogitFinish(self)
         switch compute {
-        case .float32: try forEachFloat32Tile(inputs, rows: rows, tiling, body)
-        case .bfloat16: try forEachBFloat16Tile(inputs, rows: rows, tiling, body)
+        case .float32: try forEachFloat32Tile(inputs, rows: rows, tiling, finish, body)
+        case .bfloat16: try forEachBFloat16Tile(inputs, rows: rows, tiling, finish, body)
         }
     }
 
     private func forEachFloat32Tile(
-        _ inputs: [FloatBuffer], rows: Int, _ tiling: LogitTiling, _ body: @escaping (LogitTile) -> Void
+        _ inputs: [FloatBuffer], rows: Int, _ tiling: LogitTiling, _ finish: LogitFinish,
+        _ body: @escaping (LogitTile) -> Void
     ) throws(PruneError) {
-        let width = config.hiddenSize
+        let width = config.embedding.width
         let weightTiling = Tiling(weights.head, atMost: tiling.entriesPerTile)
         let slotFloats = inputs.count * rows * weightTiling.rowsPerTile
         let logits = try scratch.buffer(slotFloats * weightTiling.slots)
@@ -78,14 +97,15 @@ extension NativeModel {
                     m: rows, n: entries, k: width, x.pointer, width, weights, tile.stride,
                     own + index * rows * entries, entries)
             }
-            body(LogitTile(index: tile.index, entries: tile.rows, rows: 0..<rows, own))
+            body(LogitTile(index: tile.index, entries: tile.rows, rows: 0..<rows, inputs: inputs.count, own, finish))
         }
     }
 
     private func forEachBFloat16Tile(
-        _ inputs: [FloatBuffer], rows: Int, _ tiling: LogitTiling, _ body: @escaping (LogitTile) -> Void
+        _ inputs: [FloatBuffer], rows: Int, _ tiling: LogitTiling, _ finish: LogitFinish,
+        _ body: @escaping (LogitTile) -> Void
     ) throws(PruneError) {
-        let width = config.hiddenSize
+        let width = config.embedding.width
         let head = weights.head
         let panelColumns = BFloat16Product.panelColumns
         let rounded = try inputs.map { input throws(PruneError) in
@@ -123,7 +143,7 @@ extension NativeModel {
                             stride: entries.count, rows: part.count, columns: outputs.count)
                     }
                 }
-                body(LogitTile(index: index, entries: entries, rows: part, logits))
+                body(LogitTile(index: index, entries: entries, rows: part, inputs: rounded.count, logits, finish))
             }
         }
     }

@@ -11,36 +11,7 @@ struct AttentionPiece {
 /// Called on the thread of the call between some pieces of attention and the next; what it throws ends the call.
 typealias AttentionPause = () throws(PruneError) -> Void
 
-/// Told the rotated keys and the values of an attention sublayer, rows of kvHeadCount * headSize each.
-typealias KeyValueReader = (_ keys: FloatBuffer, _ values: FloatBuffer) throws(PruneError) -> Void
-
 extension NativeModel {
-    /// h + output(softmax(rotated q * rotated k^T / sqrt(headSize)) * v) with q, k, v projected from x = norm(h)
-    ///
-    /// Causal within each sequence; a query at position i sees the keys j with i - window < j <= i. Query heads share the
-    /// key and value head of their group.
-    ///
-    /// - Parameters:
-    ///   - keep: given the rotated keys and the values of all rows.
-    ///   - pause: nil = attention is computed at one go.
-    func attend(
-        block: Int, _ before: [NativeState], _ after: [NativeState], keep: KeyValueReader? = nil,
-        pause: AttentionPause? = nil
-    ) throws(PruneError) {
-        let layer = weights.attention[block]
-        let sequences = sequences(of: before)
-        let runs = before.map(\.batch.rowCount)
-        let x = try normed(layer.norm, before, startingSums: after)
-        let projected = try project([layer.query, layer.key, layer.value], of: x, runs: runs)
-        let (query, key, value) = (projected[0], projected[1], projected[2])
-        try prepareHeads(of: query, config.headCount, layer.queryNorm, sequences)
-        try prepareHeads(of: key, config.kvHeadCount, layer.keyNorm, sequences)
-        try keep?(key, value)
-        let mixed = try scratch.buffer(query.count)
-        try mix(query, key, value, sequences, window: config.windows[block], into: mixed, pause)
-        try addProjection(layer.output, of: mixed, to: after)
-    }
-
     /// The rows of every sequence, where all states' rows follow one another.
     func sequences(of states: [NativeState]) -> [Range<Int>] {
         var sequences: [Range<Int>] = []
@@ -55,51 +26,23 @@ extension NativeModel {
         return sequences
     }
 
-    /// Norms each head where the architecture has head norms, then turns it by the angles of its position. In place.
+    /// softmax(cap(scale * q * k^T)) * v for every head, a tile of queries at a time, so that no matrix of tokens x tokens is
+    /// ever whole. Keys that no query of a tile sees are not computed.
     ///
-    /// - Parameter starts: the position of each sequence's first row; nil = 0 for all.
-    func prepareHeads(
-        of x: FloatBuffer, _ heads: Int, _ norm: Norm?, _ sequences: [Range<Int>], startingAt starts: [Int]? = nil
-    ) throws(PruneError) {
-        let size = config.headSize
-        let half = size / 2
-        let starts = starts ?? Array(repeating: 0, count: sequences.count)
-        let angles = try rotary.angles(positions: zip(sequences, starts).map { $0.count + $1 }.max() ?? 0)
-        let gain = try norm?.gain.floats(scratch)
-        for (sequence, start) in zip(sequences, starts) {
-            forEachPiece(of: sequence.count) { rows in
-                // Safe: `angles` has a row for every position of the sequence that ends last.
-                angles.cosines.withUnsafeBufferPointer { cosines in
-                    angles.sines.withUnsafeBufferPointer { sines in
-                        guard let cosine = cosines.baseAddress, let sine = sines.baseAddress else { return }
-                        for index in rows {
-                            let row = x.pointer + (sequence.lowerBound + index) * heads * size
-                            if let norm, let gain {
-                                norm.apply(row, rows: 0..<heads, width: size, gain: gain, into: row)
-                            }
-                            let angle = (start + index) * half
-                            for head in 0..<heads {
-                                Kernels.rotate(
-                                    row + head * size, cosine: cosine + angle, sine: sine + angle, half: half)
-                            }
-                        }
-                    }
-                }
-            }
-        }
-    }
-
-    /// softmax(q * k^T / sqrt(headSize)) * v for every head, a tile of queries at a time, so that no matrix of
-    /// tokens x tokens is ever whole. Keys that no query of a tile sees are not computed.
+    /// Causal within each sequence; a query at position i sees the keys j with i - window < j <= i. Query heads share the
+    /// key and value head of their group.
     func mix(
-        _ query: FloatBuffer, _ key: FloatBuffer, _ value: FloatBuffer, _ sequences: [Range<Int>], window: Int?,
-        into out: FloatBuffer, _ pause: AttentionPause? = nil
+        _ heads: AttentionRows, _ layer: AttentionWeights, _ sequences: [Range<Int>], into out: FloatBuffer,
+        _ pause: AttentionPause? = nil
     ) throws(PruneError) {
+        let (query, key, value) = (heads.query, heads.key, heads.value)
+        let window = layer.plan.window
+        let softmax = try ScoreSoftmax(layer, scratch)
         let size = config.headSize
         let queryStride = config.headCount * size
         let keyStride = config.kvHeadCount * size
         let group = config.headCount / config.kvHeadCount
-        let scale = 1 / Float(size).squareRoot()
+        let scale = layer.plan.scale
         let tile = 128
         let slots = ThreadPool.threads
         let longest = sequences.map(\.count).max() ?? 0
@@ -121,7 +64,7 @@ extension NativeModel {
                 let visible = (window.map { max(0, position - $0 + 1) } ?? 0) - firstKey..<position + 1 - firstKey
                 let own = weights + row * keys
                 own.update(repeating: 0, count: visible.lowerBound)
-                Kernels.softmax(own + visible.lowerBound, visible.count)
+                softmax.apply(own + visible.lowerBound, visible.count, head: piece.head)
                 (own + visible.upperBound).update(repeating: 0, count: keys - visible.upperBound)
             }
             let mixed = out.pointer + (piece.sequence.lowerBound + queries.lowerBound) * queryStride + piece.head * size
@@ -160,5 +103,50 @@ extension NativeModel {
             }
         }
         return pieces.reversed()
+    }
+}
+
+/// What turns the scaled scores of a query into weights of the values: a cap, if there is one, and softmax, beside the
+/// head's sink if it has one.
+struct ScoreSoftmax: Sendable {
+    private let softCap: Float?
+    private let sinks: FloatBuffer?
+
+    init(_ layer: AttentionWeights, _ scratch: BufferPool) throws(PruneError) {
+        softCap = layer.plan.softCap
+        sinks = try layer.sinks?.floats(scratch)
+    }
+
+    /// Whether it is softmax alone.
+    var isPlain: Bool { softCap == nil && sinks == nil }
+
+    /// In place; `count` >= 1.
+    func apply(_ scores: UnsafeMutablePointer<Float>, _ count: Int, head: Int) {
+        if let softCap { Kernels.cap(scores, at: softCap, count) }
+        if let sinks {
+            Kernels.softmax(scores, beside: sinks.pointer[head], count)
+        } else {
+            Kernels.softmax(scores, count)
+        }
+    }
+
+    /// The gradient of scaled scores times `scale`, in the place of d, that of the weights; makes the weights of the scores.
+    ///
+    /// - Parameter room: `count` floats, if there is a cap.
+    func pullback(
+        _ scores: UnsafeMutablePointer<Float>, _ d: UnsafeMutablePointer<Float>, scale: Float, _ count: Int, head: Int,
+        _ room: UnsafeMutablePointer<Float>
+    ) {
+        if let softCap {
+            Kernels.cap(scores, at: softCap, count)
+            room.update(from: scores, count: count)
+        }
+        if let sinks {
+            Kernels.softmax(scores, beside: sinks.pointer[head], count)
+        } else {
+            Kernels.softmax(scores, count)
+        }
+        Kernels.softmaxPullback(scores, d, scale: scale, count)
+        if let softCap { Kernels.capPullback(room, d, cap: softCap, count) }
     }
 }

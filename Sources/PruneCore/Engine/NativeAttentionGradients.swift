@@ -1,10 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-/// Queries, keys and values of all rows that go through an attention sublayer, or the gradients with respect to them:
-/// rows of headCount * headSize, or kvHeadCount * headSize.
-struct AttentionRows {
-    let query, key, value: FloatBuffer
-}
-
 /// One piece of attention's pullback for one thread: the query heads that share a key and value head, over a sequence. So
 /// the gradients of keys and values are summed by one thread, in a fixed order.
 struct AttentionPullbackPiece {
@@ -14,86 +8,90 @@ struct AttentionPullbackPiece {
 }
 
 extension NativeModel {
-    /// Through h + output(softmax(rotated q * rotated k^T / sqrt(headSize)) * v); see `attend`.
-    func pullbackAttention(_ call: SublayerPullback) throws(PruneError) {
-        let layer = weights.attention[call.block]
+    /// Back through output(mix(heads(x))), from the gradient dy of its result to that of x.
+    func pullbackAttention<P: Products>(
+        _ layer: AttentionWeights, _ call: SublayerPullback, _ x: P.Rows, _ dy: P.Rows, _ products: P
+    ) throws(PruneError) -> FloatBuffer {
         let sequences = sequences(of: call.before)
-        let x = try normed(layer.norm, call.before)
-        let projected = try project([layer.query, layer.key, layer.value], of: x, runs: call.runs)
-        let rows = AttentionRows(query: projected[0], key: projected[1], value: projected[2])
-        let d = try scratch.buffer(rows.query.count)
-        let dy = try gathered(call.gradients)
-        try MatrixProduct.pullback(
-            [GradientTerm(UnsafePointer(dy.pointer), layer.output.weight)], runs: call.runs, into: d.pointer,
-            scratch: scratch)
-        let gradients = try pullbackHeads(of: rows, layer, sequences) { (rows, gradients) throws(PruneError) in
-            if let sums = call.sums { try addOutputGradient(to: sums, rows, sequences, dy, call) }
-            try pullbackMix(rows, d, sequences, window: config.windows[call.block], into: gradients)
+        let projected = try projectedHeads(layer, x, call.runs, products)
+        // The gradients of norms and clips need what went into them.
+        let isChanged = layer.queryNorm != nil || layer.keyNorm != nil || layer.plan.clip != nil
+        let heads =
+            isChanged
+            ? AttentionRows(
+                query: try copy(of: projected.query), key: try copy(of: projected.key),
+                value: try copy(of: projected.value)) : projected
+        try prepare(heads, layer, sequences)
+        let d = try products.pullback([(dy, layer.output)], runs: call.runs)
+        if let sums = call.sums {
+            let mixed = try scratch.buffer(heads.query.count)
+            try mix(heads, layer, sequences, into: mixed)
+            try sums.add(
+                toMatrix: layer.inputs.count, of: layer.output, products.floats(dy), mixed, rows: call.rows)
         }
-        call.sums?.add([gradients.query, gradients.key, gradients.value], of: x, rows: call.rows)
-        try pullbackInputs(
-            [(gradients.query, layer.query), (gradients.key, layer.key), (gradients.value, layer.value)], layer.norm,
-            call)
-    }
-
-    /// The gradients with respect to projected rows, from `mixed`, which gives those with respect to what `prepareHeads`
-    /// makes of them: given the prepared rows, and where the gradients go. Prepares `rows` in place.
-    func pullbackHeads(
-        of rows: AttentionRows, _ layer: AttentionWeights, _ sequences: [Range<Int>],
-        mixed: (_ rows: AttentionRows, _ gradients: AttentionRows) throws(PruneError) -> Void
-    ) throws(PruneError) -> AttentionRows {
-        // The gradient of a norm needs what went into it.
-        let query = try layer.queryNorm.map { norm throws(PruneError) in (norm, input: try copy(of: rows.query)) }
-        let key = try layer.keyNorm.map { norm throws(PruneError) in (norm, input: try copy(of: rows.key)) }
-        try prepareHeads(of: rows.query, config.headCount, layer.queryNorm, sequences)
-        try prepareHeads(of: rows.key, config.kvHeadCount, layer.keyNorm, sequences)
         let gradients = AttentionRows(
-            query: try scratch.buffer(rows.query.count), key: try scratch.buffer(rows.key.count),
-            value: try scratch.buffer(rows.value.count))
-        try mixed(rows, gradients)
-        return AttentionRows(
-            query: try pullbackPreparation(of: gradients.query, config.headCount, query, sequences),
-            key: try pullbackPreparation(of: gradients.key, config.kvHeadCount, key, sequences), value: gradients.value)
+            query: try scratch.buffer(heads.query.count), key: try scratch.buffer(heads.key.count),
+            value: try scratch.buffer(heads.value.count))
+        try products.mixPullback(heads, d, layer, sequences, into: gradients)
+        let ofHeads = try pullbackPreparation(of: gradients, at: projected, layer, sequences)
+        let all =
+            layer.inputs.count == 3
+            ? [ofHeads.query, ofHeads.key, ofHeads.value] : [try joinedHeads(ofHeads, rows: call.rows)]
+        if let sums = call.sums {
+            for (index, gradient) in all.enumerated() {
+                try sums.add(toMatrix: index, of: layer.inputs[index], gradient, products.floats(x), rows: call.rows)
+            }
+        }
+        var outputs: [(gradient: P.Rows, projection: Projection)] = []
+        for (gradient, projection) in zip(all, layer.inputs) {
+            outputs.append((try products.rows(gradient, count: call.rows), projection))
+        }
+        return try products.pullback(outputs, runs: call.runs)
     }
 
-    func copy(of buffer: FloatBuffer) throws(PruneError) -> FloatBuffer {
-        let copy = try scratch.buffer(buffer.count)
-        buffer.copy(to: copy.pointer)
-        return copy
-    }
-
-    /// Back through `prepareHeads`: turns the gradient the other way, in place, then through the head norm if there is one.
+    /// Back through `prepare`: turns gradients the other way, in place, then through clip and norm if there are any.
     ///
-    /// - Parameter norm: the head norm, and the rows that it was applied to.
+    /// - Parameter projected: what was prepared.
     private func pullbackPreparation(
-        of gradient: FloatBuffer, _ heads: Int, _ norm: (norm: Norm, input: FloatBuffer)?, _ sequences: [Range<Int>]
+        of gradients: AttentionRows, at projected: AttentionRows, _ layer: AttentionWeights, _ sequences: [Range<Int>]
+    ) throws(PruneError) -> AttentionRows {
+        let plan = layer.plan
+        let query = HeadNorm(
+            try layer.queryNorm?.prepared(scratch), plan.queryNorm?.span, config.headCount, config.headSize)
+        let key = HeadNorm(try layer.keyNorm?.prepared(scratch), plan.keyNorm?.span, config.kvHeadCount, config.headSize)
+        if let clip = plan.clip {
+            stop(gradients.value.pointer, beyond: clip, projected.value.pointer, projected.value.count)
+        }
+        return AttentionRows(
+            query: try pullbackPreparation(of: gradients.query, query, at: projected.query, layer, sequences),
+            key: try pullbackPreparation(of: gradients.key, key, at: projected.key, layer, sequences),
+            value: gradients.value)
+    }
+
+    private func pullbackPreparation(
+        of gradient: FloatBuffer, _ norm: HeadNorm, at projected: FloatBuffer, _ layer: AttentionWeights,
+        _ sequences: [Range<Int>]
     ) throws(PruneError) -> FloatBuffer {
         let size = config.headSize
-        let half = size / 2
-        let angles = try rotary.angles(positions: sequences.map(\.count).max() ?? 0)
-        let gain = try norm?.norm.gain.floats(scratch)
-        let result = try norm == nil ? gradient : scratch.buffer(gradient.count)
+        let width = norm.heads * size
+        let result = try norm.isThere ? scratch.buffer(gradient.count) : gradient
+        let clip = layer.plan.clip
+        // What the clip was applied to.
+        let clipped = try clip == nil ? nil : copy(of: projected)
         for sequence in sequences {
+            let turn = try layer.rotary.map { table throws(PruneError) in
+                HeadTurn(table.parameters, try table.angles(length: sequence.count))
+            }
             forEachPiece(of: sequence.count) { positions in
-                // Safe: `angles` has a row for every position of the longest sequence.
-                angles.cosines.withUnsafeBufferPointer { cosines in
-                    angles.sines.withUnsafeBufferPointer { sines in
-                        guard let cosine = cosines.baseAddress, let sine = sines.baseAddress else { return }
-                        for position in positions {
-                            let angle = position * half
-                            for head in 0..<heads {
-                                let offset = ((sequence.lowerBound + position) * heads + head) * size
-                                let own = gradient.pointer + offset
-                                Kernels.rotateBack(own, cosine: cosine + angle, sine: sine + angle, half: half)
-                                guard let norm, let gain else { continue }
-                                let x = norm.input.pointer + offset
-                                (result.pointer + offset).update(repeating: 0, count: size)
-                                Kernels.addNormPullback(
-                                    x, scale: norm.norm.scale(x, width: size), gain: gain.pointer, of: own,
-                                    to: result.pointer + offset, size)
-                            }
-                        }
+                for position in positions {
+                    let offset = (sequence.lowerBound + position) * width
+                    let own = gradient.pointer + offset
+                    turn?.applyBack(own, heads: norm.heads, size: size, position: position)
+                    if let clip, let clipped {
+                        norm.apply(clipped.pointer + offset)
+                        stop(own, beyond: clip, clipped.pointer + offset, width)
                     }
+                    if norm.isThere { norm.pullback(projected.pointer + offset, of: own, into: result.pointer + offset) }
                 }
             }
         }
@@ -103,24 +101,31 @@ extension NativeModel {
     /// Back through `mix`, from the gradient `d` of what it gives. The weights P of the values are computed again, a tile of
     /// queries at a time, so that no matrix of tokens x tokens is ever whole:
     ///
-    ///     dV = P^T d    dP = d V^T    dS = P * (dP - rowsum(P * dP)) / sqrt(headSize)    dQ = dS K    dK = dS^T Q
-    private func pullbackMix(
-        _ rows: AttentionRows, _ d: FloatBuffer, _ sequences: [Range<Int>], window: Int?, into gradients: AttentionRows
+    ///     dV = P^T d    dP = d V^T    dS = scale * P * (dP - rowsum(P * dP))    dQ = dS K    dK = dS^T Q
+    ///
+    /// where a cap of scores multiplies dS by its slope.
+    func pullbackMix(
+        _ rows: AttentionRows, _ d: FloatBuffer, _ sequences: [Range<Int>], _ layer: AttentionWeights,
+        into gradients: AttentionRows
     ) throws(PruneError) {
+        let window = layer.plan.window
+        let softmax = try ScoreSoftmax(layer, scratch)
         let size = config.headSize
         let (queryStride, keyStride) = (config.headCount * size, config.kvHeadCount * size)
         let group = config.headCount / config.kvHeadCount
-        let scale = 1 / Float(size).squareRoot()
+        let scale = layer.plan.scale
         let tile = 128
         let slots = ThreadPool.threads
         let longest = sequences.map(\.count).max() ?? 0
         let scoresPerSlot = min(tile, longest) * min(longest, (window ?? longest) + tile)
-        let room = try scratch.buffer(2 * scoresPerSlot * slots)
+        // Twice the scores of a tile, and a row that is kept of capped ones.
+        let slotFloats = 2 * scoresPerSlot + (softmax.isPlain ? 0 : longest)
+        let room = try scratch.buffer(slotFloats * slots)
         let pieces = attentionPullbackPieces(sequences)
         ThreadPool.forEach(pieces.count, slots: slots) { index, slot in
             let (kvHead, sequence) = (pieces[index].kvHead, pieces[index].sequence)
             // Safe: a tile sees at most window + tile - 1 keys, for which a slot has room, twice.
-            let weights = room.pointer + slot * 2 * scoresPerSlot
+            let weights = room.pointer + slot * slotFloats
             let scores = weights + scoresPerSlot
             for row in sequence {
                 let offset = row * keyStride + kvHead * size
@@ -148,9 +153,9 @@ extension NativeModel {
                             (line + visible.upperBound).update(repeating: 0, count: keys - visible.upperBound)
                         }
                         let own = weights + row * keys + visible.lowerBound
-                        Kernels.softmax(own, visible.count)
-                        Kernels.softmaxPullback(
-                            own, scores + row * keys + visible.lowerBound, scale: scale, visible.count)
+                        softmax.pullback(
+                            own, scores + row * keys + visible.lowerBound, scale: scale, visible.count, head: head,
+                            weights + 2 * scoresPerSlot)
                     }
                     BLAS.multiplyTransposingLeft(
                         m: keys, n: size, k: queries.count, weights, keys, d.pointer + queryOffset, queryStride,
@@ -173,4 +178,11 @@ extension NativeModel {
             (0..<config.kvHeadCount).map { AttentionPullbackPiece(kvHead: $0, sequence: sequence) }
         }
     }
+}
+
+/// Takes gradients away where a value is held at a limit.
+private func stop(
+    _ gradient: UnsafeMutablePointer<Float>, beyond limit: Float, _ x: UnsafePointer<Float>, _ count: Int
+) {
+    for index in 0..<count where abs(x[index]) > limit { gradient[index] = 0 }
 }

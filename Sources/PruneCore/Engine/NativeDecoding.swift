@@ -23,37 +23,72 @@ extension NativeModel {
         else {
             throw PruneError(.internal, "several tokens, or a first one, were to be added to a sequence under way")
         }
+        let restarted = restarting(caches, tokens)
+        guard restarted.isEmpty else {
+            return try advance(caches, by: tokens, restarting: restarted, under: mask, adapters, visit: visit, pause: pause)
+        }
         let data = try TokenData(tokens: tokens.flatMap { $0 }, lengths: tokens.map(\.count), weights: nil)
         let batch = TokenBatch(data, 0..<data.sequenceCount)
         let applied = mask.kept
-        var state = try native(try start(batch))
+        var state = try start(batch, at: caches.map(\.length))
         try visit(nil)
         return try BLAS.products { () throws(PruneError) in
             for (index, sublayer) in applied.enumerated() {
                 if index + 1 < applied.count, adapters[applied[index + 1]] == nil { askAhead(for: applied[index + 1]) }
-                let after = NativeState(batch, try scratch.buffer(state.values.count))
+                state = try settled(state, before: sublayer)
                 if let adapter = adapters[sublayer] {
+                    let after = NativeState(batch, try scratch.buffer(state.values.count), before: sublayer)
                     // Safe: both states have a row of `width` values for each row of the batch.
                     try AdapterLayer(adapter, scratch).apply(
                         state.values.pointer, rows: batch.rowCount, into: after.values.pointer)
+                    state = after
                 } else {
+                    let after = try successor(of: state, after: sublayer)
                     try readingSublayer(sublayer) { () throws(PruneError) in
                         try apply(sublayer, state, after, caches, pause)
                     }
+                    state = after
                 }
-                state = after
                 try visit(sublayer)
             }
-            for (cache, own) in zip(caches, tokens) { cache.advance(by: own.count) }
+            for (cache, own) in zip(caches, tokens) { cache.advance(by: own) }
             let rows = batch.lastRows
             let logits = try scratch.buffer(rows.count * config.vocabularySize)
             try readingHead { () throws(PruneError) in
-                let x = try finalNormed(state, at: rows)
-                try project(
-                    Projection(weight: weights.head, bias: nil), of: x, runs: [rows.count], into: logits.pointer)
+                try makeLogits(of: finalNormed(state, at: rows), runs: [rows.count], into: logits.pointer)
             }
             return logits
         }
+    }
+
+    /// The caches whose sequences grow beyond a length up to which their keys were made.
+    private func restarting(_ caches: [KeyValueCache], _ tokens: [[Int32]]) -> Set<Int> {
+        let limits = weights.sublayers.compactMap { $0.attention?.rotary?.parameters.lastUnchangedLength }
+        guard let limit = limits.min() else { return [] }
+        return Set(
+            caches.indices.filter { index in
+                let length = caches[index].length
+                return length > 0 && length <= limit && length + tokens[index].count > limit
+            })
+    }
+
+    /// `advance` where some sequences are computed again from their first token on, as models whose angles depend on the
+    /// length of a sequence ask for.
+    private func advance(
+        _ caches: [KeyValueCache], by tokens: [[Int32]], restarting restarted: Set<Int>, under mask: KeepMask,
+        _ adapters: [Int: Adapter], visit: (_ sublayer: Int?) throws(PruneError) -> Void, pause: AttentionPause?
+    ) throws(PruneError) -> FloatBuffer {
+        let logits = try scratch.buffer(caches.count * config.vocabularySize)
+        for group in [restarted.sorted(), caches.indices.filter { !restarted.contains($0) }] where !group.isEmpty {
+            let own = group.map { restarted.contains($0) ? caches[$0].restart() + tokens[$0] : tokens[$0] }
+            let found = try advance(
+                group.map { caches[$0] }, by: own, under: mask, adapters, visit: visit, pause: pause)
+            for (place, index) in group.enumerated() {
+                let width = config.vocabularySize
+                (logits.pointer + index * width).update(from: found.pointer + place * width, count: width)
+            }
+        }
+        return logits
     }
 
     private func apply(
@@ -62,23 +97,25 @@ extension NativeModel {
     ) throws(PruneError) {
         let block = sublayer / 2
         let rows = before.batch.rowCount
-        if sublayer % 2 == 1 {
+        guard sublayer % 2 == 0 else {
             // A few rows read the weights once as they are stored, whatever the model computes in.
             if compute == .float32 || rows <= MatrixProduct.fewRows {
-                return try feedForward(block: block, [before], [after])
+                return try apply(sublayer, [before], [after], with: Float32Products(self))
             }
-            return try feedForwardRounded(block: block, [before], [after])
+            return try apply(sublayer, [before], [after], with: BFloat16Products(self))
         }
-        if caches.contains(where: { $0.length > 0 }) {
-            return try attendToCaches(block: block, before, after, caches)
-        }
-        // All that a query sees is among the new rows: attention is that of a whole sequence.
         let keep: KeyValueReader = { (keys, values) throws(PruneError) in
             try self.store(keys, values, of: before.batch, block: block, in: caches)
         }
+        if caches.contains(where: { $0.length > 0 }) {
+            return try apply(
+                sublayer, [before], [after], with: Float32Products(self), AttentionContext(keep: keep, caches: caches))
+        }
+        // All that a query sees is among the new rows: attention is that of a whole sequence.
+        let context = AttentionContext(keep: keep, pause: pause)
         switch compute {
-        case .float32: try attend(block: block, [before], [after], keep: keep, pause: pause)
-        case .bfloat16: try attendRounded(block: block, [before], [after], keep: keep, pause: pause)
+        case .float32: try apply(sublayer, [before], [after], with: Float32Products(self), context)
+        case .bfloat16: try apply(sublayer, [before], [after], with: BFloat16Products(self), context)
         }
     }
 
@@ -93,36 +130,20 @@ extension NativeModel {
         }
     }
 
-    /// `attend` for one new token of every sequence, with the keys and values of earlier ones from the caches.
-    /// Attention itself is fp32 whatever the products multiply in: it is the lesser part, and the caches hold fp32.
-    private func attendToCaches(
-        block: Int, _ before: NativeState, _ after: NativeState, _ caches: [KeyValueCache]
-    ) throws(PruneError) {
-        let layer = weights.attention[block]
-        let sequences = sequences(of: [before])
-        let starts = caches.map(\.length)
-        let x = try normed(layer.norm, [before], startingSums: [after])
-        let projected = try project([layer.query, layer.key, layer.value], of: x, runs: [before.batch.rowCount])
-        let (query, key, value) = (projected[0], projected[1], projected[2])
-        try prepareHeads(of: query, config.headCount, layer.queryNorm, sequences, startingAt: starts)
-        try prepareHeads(of: key, config.kvHeadCount, layer.keyNorm, sequences, startingAt: starts)
-        try store(key, value, of: before.batch, block: block, in: caches)
-        let mixed = try scratch.buffer(query.count)
-        try mix(query, caches, block: block, into: mixed)
-        try addProjection(layer.output, of: mixed, to: [after])
-    }
-
-    /// softmax(q * k^T / sqrt(headSize)) * v for one query of every sequence over its cache.
+    /// softmax(cap(scale * q * k^T)) * v for one query of every sequence over its cache.
     ///
-    /// The query heads of a group are rows of one product, since they share their keys and values.
-    private func mix(
-        _ query: FloatBuffer, _ caches: [KeyValueCache], block: Int, into out: FloatBuffer
-    ) throws(PruneError) {
+    /// The query heads of a group are rows of one product, since they share their keys and values. fp32 whatever the products
+    /// of the sublayer multiply in: it is the lesser part, and the caches hold fp32.
+    func mix(
+        _ query: FloatBuffer, _ layer: AttentionWeights, _ caches: [KeyValueCache], block: Int
+    ) throws(PruneError) -> FloatBuffer {
+        let out = try scratch.buffer(query.count)
+        let softmax = try ScoreSoftmax(layer, scratch)
         let size = config.headSize
         let groups = config.kvHeadCount
         let queryHeads = config.headCount
         let heads = queryHeads / groups
-        let scale = 1 / Float(size).squareRoot()
+        let scale = layer.plan.scale
         let seen = try caches.map { cache throws(PruneError) in try cache.visible(block: block) }
         let longest = seen.map(\.count).max() ?? 0
         // Waking the threads takes longer than a small product does.
@@ -139,10 +160,11 @@ extension NativeModel {
             BLAS.multiplyTransposed(
                 m: heads, n: count, k: size, alpha: scale, query.pointer + head, size, keys.pointer + group * size,
                 groups * size, weights, count)
-            for row in 0..<heads { Kernels.softmax(weights + row * count, count) }
+            for row in 0..<heads { softmax.apply(weights + row * count, count, head: group * heads + row) }
             BLAS.multiply(
                 m: heads, n: size, k: count, weights, count, values.pointer + group * size, groups * size,
                 out.pointer + head, size)
         }
+        return out
     }
 }

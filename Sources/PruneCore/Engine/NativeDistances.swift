@@ -12,8 +12,8 @@ extension NativeModel {
     public func distances(
         _ state: any HiddenState, to reference: any HiddenState, _ kind: LogitDistance, at rows: [Int]
     ) throws(PruneError) -> [Float] {
-        let state = try native(state)
-        let reference = try native(reference)
+        let state = try settledAtEnd(state)
+        let reference = try settledAtEnd(reference)
         guard state.batch === reference.batch else {
             throw PruneError(.internal, "logits of two different batches were compared")
         }
@@ -38,15 +38,18 @@ extension NativeModel {
         return distances
     }
 
-    /// Euclidean norm of head * (x - y), for each row. The head is linear, so one product does for both; x is used up.
+    /// Euclidean norm of the differences of logits, for each row. Where the head is linear, head * (x - y) is one product for
+    /// both; x is used up.
     private func logitNorms(_ x: FloatBuffer, less y: FloatBuffer, rows: Int) throws(PruneError) -> [Float] {
-        Kernels.subtract(y.pointer, from: x.pointer, x.count)
+        let isLinear = try LogitFinish(self).isNothing
+        if isLinear { Kernels.subtract(y.pointer, from: x.pointer, x.count) }
         let tiling = logitTiling
         let squares = try scratch.buffer(tiling.count * rows)
-        try forEachLogitTile([x], rows: rows, tiling) { tile in
+        try forEachLogitTile(isLinear ? [x] : [x, y], rows: rows, tiling) { tile in
             let entries = tile.entries.count
             for row in tile.rows {
-                squares.pointer[row * tiling.count + tile.index] = Kernels.sumOfSquares(tile.logits(row), entries)
+                let own = isLinear ? tile.logits(row) : tile.differences(row)
+                squares.pointer[row * tiling.count + tile.index] = Kernels.sumOfSquares(own, entries)
             }
         }
         return (0..<rows).map { row in

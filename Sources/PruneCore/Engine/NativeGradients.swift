@@ -12,38 +12,78 @@ extension NativeModel {
     func pullback(
         _ sublayer: Int, at states: [any HiddenState], of gradients: [any HiddenState], sums: WeightGradients?
     ) throws(PruneError) -> [any HiddenState] {
-        let before = try states.map(native)
+        let found = try states.map(native)
+        let before = try found.map { state throws(PruneError) in try settled(state, before: sublayer) }
         let given = try gradients.map(native)
         guard before.map(\.values.count) == given.map(\.values.count) else {
             throw PruneError(.internal, "gradients of other rows than those of the hidden states were given")
         }
-        let results = try before.map { state throws(PruneError) in
-            NativeState(state.batch, try scratch.buffer(state.values.count))
-        }
+        let results = try before.map { state throws(PruneError) in try self.result(of: state, sublayer) }
         if sublayer > 0 { askAhead(for: sublayer - 1) }
         for group in consecutiveGroups(ofRows: before.map(\.batch.rowCount), atMost: RowLimit.call) {
             let call = SublayerPullback(
-                block: sublayer / 2, before: Array(before[group]), gradients: Array(given[group]),
+                sublayer: sublayer, before: Array(before[group]), gradients: Array(given[group]),
                 results: Array(results[group]), sums: sums)
             try readingSublayer(sublayer) { () throws(PruneError) in
-                try BLAS.products(in: sums == nil ? compute : .float32) { () throws(PruneError) in
-                    switch (sums == nil ? compute : .float32, sublayer % 2) {
-                    case (.float32, 0): try pullbackAttention(call)
-                    case (.float32, _): try pullbackFeedForward(call)
-                    case (.bfloat16, 0): try pullbackAttentionRounded(call)
-                    case (.bfloat16, _): try pullbackFeedForwardRounded(call)
+                let compute = sums == nil ? self.compute : .float32
+                try BLAS.products(in: compute) { () throws(PruneError) in
+                    switch compute {
+                    case .float32: try pullback(call, with: Float32Products(self))
+                    case .bfloat16: try pullback(call, with: BFloat16Products(self))
                     }
                 }
             }
         }
-        return results
+        return try zip(found, results).map { state, result throws(PruneError) in
+            try unsettled(result, of: state, before: sublayer)
+        }
+    }
+
+    /// Room for the gradient with respect to a state before a sublayer.
+    private func result(of state: NativeState, _ sublayer: Int) throws(PruneError) -> NativeState {
+        let readsInput = weights.sublayers[sublayer].plan.readsBlockInput && state.blockInput != nil
+        return NativeState(
+            state.batch, try scratch.buffer(state.values.count), before: sublayer,
+            blockInput: readsInput ? try scratch.buffer(state.values.count) : nil)
+    }
+
+    /// The gradient with respect to a state as it was before `settled`, from that with respect to what it gave.
+    func unsettled(
+        _ gradient: NativeState, of state: NativeState, before sublayer: Int
+    ) throws(PruneError) -> NativeState {
+        let skipped = (min(state.place, sublayer)..<sublayer).filter { weights.sublayers[$0].last != nil }
+        guard !skipped.isEmpty else { return gradient }
+        let width = config.hiddenSize
+        var values = gradient.values
+        for index in skipped.reversed() {
+            guard let norm = weights.sublayers[index].last else { continue }
+            let x = try settled(state, before: index).values
+            let own = try scratch.buffer(values.count)
+            let prepared = try readingSublayer(index) { () throws(PruneError) in try norm.prepared(scratch) }
+            prepared.pullback(x, width: width, of: values, into: own)
+            values = own
+        }
+        return NativeState(gradient.batch, values, before: state.place, blockInput: gradient.blockInput)
+    }
+}
+
+extension PreparedNorm {
+    /// out = the gradients with respect to rows of x, from those with respect to their norms.
+    func pullback(_ x: FloatBuffer, width: Int, of dy: FloatBuffer, into out: FloatBuffer) {
+        forEachPiece(of: x.count / width) { rows in
+            for row in rows {
+                let place = row * width
+                (out.pointer + place).update(repeating: 0, count: width)
+                addPullback(x.pointer + place, width: width, of: dy.pointer + place, to: out.pointer + place)
+            }
+        }
     }
 }
 
 /// Some hidden states whose gradients go back through a sublayer together.
 struct SublayerPullback {
-    let block: Int
-    /// Before the sublayer.
+    let sublayer: Int
+    /// Settled before the sublayer.
     let before: [NativeState]
     /// With respect to the states after the sublayer.
     let gradients: [NativeState]
@@ -58,74 +98,137 @@ struct SublayerPullback {
 }
 
 extension NativeModel {
-    /// Through h + down(activation(gate(x)) * up(x)) with x = norm(h). Gate and up are computed again, down need not be.
-    private func pullbackFeedForward(_ call: SublayerPullback) throws(PruneError) {
-        let layer = weights.feedForward[call.block]
-        let inner = config.feedForwardSize
-        let x = try normed(layer.norm, call.before)
-        let projected = try project([layer.gate, layer.up], of: x, runs: call.runs)
-        let (gate, up) = (projected[0], projected[1])
-        let d = try scratch.buffer(call.rows * inner)
-        let dy = try gathered(call.gradients)
-        try MatrixProduct.pullback(
-            [GradientTerm(UnsafePointer(dy.pointer), layer.down.weight)], runs: call.runs, into: d.pointer,
-            scratch: scratch)
-        let activation = config.activation
-        if let sums = call.sums { try addDownGradient(to: sums, gate, up, dy, rows: call.rows) }
-        forEachPiece(of: call.rows) { piece in
-            let start = piece.lowerBound * inner
-            Kernels.pullback(
-                d.pointer + start, through: activation, gate: gate.pointer + start, up: up.pointer + start,
-                piece.count * inner)
+    /// Back through h -> last(h + scale * after(update(before(x)))): the one pullback of all families. What happens inside
+    /// the sublayer is computed again.
+    private func pullback<P: Products>(_ call: SublayerPullback, with products: P) throws(PruneError) {
+        let own = weights.sublayers[call.sublayer]
+        let x = try products.input(own.before, of: own.sources(call.before), startingSums: nil)
+        // With respect to the update, and to the state that it is added to.
+        let (dy, residual) = try updateGradient(call, own, x, products)
+        let dx: FloatBuffer
+        switch own.update {
+        case .attention(let layer):
+            dx = try pullbackAttention(layer, call, x, dy, products)
+        case .feedForward(let layer):
+            let inputs = try products.innerPullback(
+                layer, at: x, of: dy, runs: call.runs, sums: call.sums.map { ($0, 0) })
+            dx = try products.pullback(inputs, runs: call.runs)
+        case .mixture(let layer):
+            dx = try pullbackMixture(layer, call, x, dy, products)
         }
-        call.sums?.add([gate, up], of: x, rows: call.rows)
-        try pullbackInputs([(gate, layer.gate), (up, layer.up)], layer.norm, call)
+        try addInputGradient(of: dx, own, residual, call)
     }
 
-    /// The rows of all states, one after the other: a state's own memory, where there is one state.
-    func gathered(_ states: [NativeState]) throws(PruneError) -> FloatBuffer {
-        if states.count == 1 { return states[0].values }
-        let all = try scratch.buffer(states.reduce(0) { $0 + $1.values.count })
+    /// The gradient with respect to the update of a sublayer, as products take it; and those with respect to the states that
+    /// it is added to.
+    private func updateGradient<P: Products>(
+        _ call: SublayerPullback, _ own: SublayerWeights, _ x: P.Rows, _ products: P
+    ) throws(PruneError) -> (P.Rows, [FloatBuffer]) {
+        var residual = call.gradients.map(\.values)
+        if own.addsPlainly { return (try products.rows(try gathered(residual), count: call.rows), residual) }
+        let width = config.hiddenSize
+        let scale = own.plan.scale
+        // Norms need what they were applied to.
+        let update = own.after != nil || own.last != nil ? try self.update(call, own, x, products) : nil
+        let after = try own.after?.prepared(scratch)
+        if let last = try own.last?.prepared(scratch), let update {
+            let normed = after == nil ? update : try copy(of: update)
+            if let after { after.applyToRows(of: normed, width: width) }
+            var first = 0
+            for index in call.before.indices {
+                let sum = try copy(of: call.before[index].values)
+                Kernels.add(normed.pointer + first, times: scale, to: sum.pointer, sum.count)
+                let gradient = try scratch.buffer(sum.count)
+                last.pullback(sum, width: width, of: residual[index], into: gradient)
+                residual[index] = gradient
+                first += sum.count
+            }
+        }
+        let dy = try copy(of: gathered(residual))
+        if scale != 1 { for index in 0..<dy.count { dy.pointer[index] *= scale } }
+        guard let after, let update else { return (try products.rows(dy, count: call.rows), residual) }
+        let own = try scratch.buffer(dy.count)
+        after.pullback(update, width: width, of: dy, into: own)
+        return (try products.rows(own, count: call.rows), residual)
+    }
+
+    /// What the sublayer adds, before its norm.
+    private func update<P: Products>(
+        _ call: SublayerPullback, _ own: SublayerWeights, _ x: P.Rows, _ products: P
+    ) throws(PruneError) -> FloatBuffer {
+        switch own.update {
+        case .attention(let layer):
+            let sequences = sequences(of: call.before)
+            let heads = try heads(layer, x, sequences, startingAt: [], call.runs, products)
+            let mixed = try products.mix(heads, layer, sequences, nil)
+            return try products.project([layer.output], of: mixed, runs: call.runs)[0]
+        case .feedForward(let layer):
+            let inner = try products.inner(layer, of: x, runs: call.runs)
+            return try products.project([layer.down], of: inner, runs: call.runs)[0]
+        case .mixture(let layer):
+            return try mixture(layer, x, call.runs, products)
+        }
+    }
+
+    /// All states' rows, one after the other: a state's own memory, where there is one state.
+    func gathered(_ states: [FloatBuffer]) throws(PruneError) -> FloatBuffer {
+        if states.count == 1 { return states[0] }
+        let all = try scratch.buffer(states.reduce(0) { $0 + $1.count })
         var first = 0
         for state in states {
-            (all.pointer + first).update(from: state.values.pointer, count: state.values.count)
-            first += state.values.count
+            (all.pointer + first).update(from: state.pointer, count: state.count)
+            first += state.count
         }
         return all
     }
 
-    /// The end of a sublayer's pullback, from the gradients of what its first projections give: through these, the norm
-    /// before them, and the residual path.
-    func pullbackInputs(
-        _ outputs: [(gradient: FloatBuffer, projection: Projection)], _ norm: Norm, _ call: SublayerPullback
-    ) throws(PruneError) {
-        let dx = try scratch.buffer(call.rows * config.hiddenSize)
-        try MatrixProduct.pullback(
-            outputs.map { GradientTerm(UnsafePointer($0.gradient.pointer), $0.projection.weight) }, runs: call.runs,
-            into: dx.pointer, scratch: scratch)
-        try pullbackNorm(norm, of: dx, call)
+    func copy(of buffer: FloatBuffer) throws(PruneError) -> FloatBuffer {
+        let copy = try scratch.buffer(buffer.count)
+        buffer.copy(to: copy.pointer)
+        return copy
     }
 
-    /// results = gradients + the pullback of dx, the gradient of the normed rows.
-    func pullbackNorm(_ norm: Norm, of dx: FloatBuffer, _ call: SublayerPullback) throws(PruneError) {
+    /// results = residual + the pullback of dx, the gradient of the normed rows. What a parallel block's feed-forward read
+    /// has a gradient of its own, which that of the attention takes in.
+    private func addInputGradient(
+        of dx: FloatBuffer, _ own: SublayerWeights, _ residual: [FloatBuffer], _ call: SublayerPullback
+    ) throws(PruneError) {
         let width = config.hiddenSize
-        let gain = try norm.gain.floats(scratch)
+        let norm = try own.before?.prepared(scratch)
+        let sources = own.sources(call.before)
         var first = 0
         for index in call.before.indices {
             let place = first
-            let (state, gradient, result) = (
-                call.before[index].values, call.gradients[index].values, call.results[index].values
-            )
+            let result = call.results[index]
+            let (source, gradient) = (sources[index], residual[index])
+            let ofInput = call.gradients[index].blockInput
+            let target = result.blockInput ?? result.values
             forEachPiece(of: call.before[index].batch.rowCount) { rows in
                 for row in rows {
-                    let (h, out) = (state.pointer + row * width, result.pointer + row * width)
-                    out.update(from: gradient.pointer + row * width, count: width)
-                    Kernels.addNormPullback(
-                        h, scale: norm.scale(h, width: width), gain: gain.pointer,
-                        of: dx.pointer + (place + row) * width, to: out, width)
+                    let offset = row * width
+                    let out = result.values.pointer + offset
+                    out.update(from: gradient.pointer + offset, count: width)
+                    if let ofInput { Kernels.add(ofInput.pointer + offset, to: out, width) }
+                    let into = target.pointer + offset
+                    if result.blockInput != nil { into.update(repeating: 0, count: width) }
+                    let dx = dx.pointer + place * width + offset
+                    if let norm {
+                        norm.addPullback(source.pointer + offset, width: width, of: dx, to: into)
+                    } else {
+                        Kernels.add(dx, to: into, width)
+                    }
                 }
             }
             first += call.before[index].batch.rowCount
+        }
+    }
+}
+
+extension PreparedNorm {
+    /// Norms rows in place.
+    func applyToRows(of x: FloatBuffer, width: Int) {
+        forEachPiece(of: x.count / width) { rows in
+            for row in rows { apply(x.pointer + row * width, width: width, into: x.pointer + row * width) }
         }
     }
 }

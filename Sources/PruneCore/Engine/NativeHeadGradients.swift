@@ -3,13 +3,15 @@ extension NativeModel {
     public func headPullback(
         _ state: any HiddenState, _ objective: HeadObjective, at rows: [Int], weights: [Float]
     ) throws(PruneError) -> (losses: [Float], gradient: any HiddenState) {
-        let state = try native(state)
-        let reference = try objective.reference.map { other throws(PruneError) in try native(other) }
+        let given = try native(state)
+        let state = try settledAtEnd(given)
+        let reference = try objective.reference.map { other throws(PruneError) in try settledAtEnd(other) }
         guard reference == nil || reference?.batch === state.batch else {
             throw PruneError(.internal, "logits of two different batches were compared")
         }
         let tokens = try targets(objective, state.batch, at: rows, weights)
-        let gradient = NativeState(state.batch, try scratch.buffer(state.values.count))
+        let gradient = NativeState(
+            state.batch, try scratch.buffer(state.values.count), before: shape.sublayerCount)
         gradient.values.pointer.update(repeating: 0, count: gradient.values.count)
         let most = logitRows(states: reference == nil ? 1 : 2)
         var losses: [Float] = []
@@ -25,7 +27,7 @@ extension NativeModel {
                 }
             }
         }
-        return (losses, gradient)
+        return (losses, try unsettled(gradient, of: given, before: shape.sublayerCount))
     }
 
     /// Rows of a state whose logits stand in memory together.
@@ -77,19 +79,24 @@ extension NativeModel {
         _ state: NativeState, _ reference: NativeState?, _ objective: HeadObjective, _ own: HeadRows,
         to gradient: NativeState
     ) throws(PruneError) -> [Float] {
-        let (width, entries) = (config.hiddenSize, weights.head.rows)
+        let (width, entries) = (config.embedding.width, weights.head.rows)
         let count = own.rows.count
         let states = [state] + (reference.map { [$0] } ?? [])
         let x = try finalNormed(states.flatMap { state in own.rows.map { LogitRow(state: state, row: $0) } })
         let logits = try scratch.buffer(states.count * count * entries)
-        try project(
-            Projection(weight: weights.head, bias: nil), of: x, runs: states.map { _ in count }, into: logits.pointer)
+        try makeLogits(of: x, runs: states.map { _ in count }, into: logits.pointer)
+        let finish = try LogitFinish(self)
+        let slots = ThreadPool.threads
+        let kept = try scratch.buffer(finish.needsLogits ? slots * entries : 0)
         let rounded = try compute == .bfloat16 ? roundedParts(rows: count) : []
         let losses = try scratch.buffer(count)
-        ThreadPool.forEach(count) { row, _ in
-            // Safe: each row is worked on by one thread, and the buffers hold all rows.
+        ThreadPool.forEach(count, slots: slots) { row, slot in
+            // Safe: each row is worked on by one thread, and the buffers hold all rows, and a row for each slot.
             let place = logits.pointer + row * entries
+            let logits = kept.pointer + slot * entries
+            if finish.needsLogits { logits.update(from: place, count: entries) }
             losses.pointer[row] = Self.lossAndSlope(objective, own, row, place, place + count * entries, entries)
+            if finish.needsLogits { finish.pullback(logits, place, entries) }
             for part in rounded {
                 Kernels.round(place + part.outputs.lowerBound, into: part.gradient.row(row), part.outputs.count)
             }
@@ -102,7 +109,7 @@ extension NativeModel {
             let term = GradientTerm(UnsafePointer(logits.pointer), weights.head)
             try MatrixProduct.pullback([term], runs: [count], into: slopes.pointer, scratch: scratch)
         }
-        try addFinalNormPullback(state, own.rows, of: slopes, to: gradient)
+        try addFinalNormPullback(state, own.rows, of: headInputGradient(slopes, rows: count), to: gradient)
         return Array(UnsafeBufferPointer(start: losses.pointer, count: count))
     }
 
@@ -129,20 +136,27 @@ extension NativeModel {
         }
     }
 
+    /// The gradient with respect to normed rows, from that with respect to what the head takes.
+    private func headInputGradient(_ slopes: FloatBuffer, rows: Int) throws(PruneError) -> FloatBuffer {
+        guard let projection = weights.headProjection else { return slopes }
+        return try Float32Products(self).pullback([(slopes, projection)], runs: [rows])
+    }
+
     /// Adds to the rows of `gradient` what the gradient with respect to their normed values means for them.
     private func addFinalNormPullback(
         _ state: NativeState, _ rows: [Int], of slopes: FloatBuffer, to gradient: NativeState
     ) throws(PruneError) {
         let width = config.hiddenSize
-        let norm = weights.finalNorm
-        let gain = try norm.gain.floats(scratch)
+        let norm = try weights.finalNorm?.prepared(scratch)
         forEachPiece(of: rows.count) { piece in
             for place in piece {
-                let values = state.values.pointer + rows[place] * width
-                Kernels.addNormPullback(
-                    values, scale: norm.scale(values, width: width), gain: gain.pointer,
-                    of: slopes.pointer + place * width,
-                    to: gradient.values.pointer + rows[place] * width, width)
+                let out = gradient.values.pointer + rows[place] * width
+                let slope = slopes.pointer + place * width
+                if let norm {
+                    norm.addPullback(state.values.pointer + rows[place] * width, width: width, of: slope, to: out)
+                } else {
+                    Kernels.add(slope, to: out, width)
+                }
             }
         }
     }

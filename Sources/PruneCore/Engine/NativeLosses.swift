@@ -39,7 +39,7 @@ extension NativeModel {
                 throw PruneError(
                     .internal, "losses were asked of tokens outside the vocabulary, or not of one token a row")
             }
-            let state = try native(request.state)
+            let state = try settledAtEnd(request.state)
             places += request.rows.map { LogitRow(state: state, row: $0) }
             tokens += request.tokens
         }

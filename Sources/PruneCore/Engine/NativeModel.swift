@@ -6,7 +6,8 @@
 ///     h = h + feedForward(norm(h))      sublayer 2i + 1
 ///     logits = head * finalNorm(h)
 ///
-/// Weights stay in their stored type. Results do not depend on the thread count or on what is computed beside them.
+/// What families add to this stands in the `SublayerPlan` of each sublayer, the `EmbeddingPlan` and the `HeadPlan`. Weights
+/// stay in their stored type. Results do not depend on the thread count or on what is computed beside them.
 public final class NativeModel: Model {
     public let shape: ModelShape
     /// What matrix products multiply in.
@@ -15,7 +16,6 @@ public final class NativeModel: Model {
     let streamsWeights: Bool
     let config: ModelConfig
     let weights: NativeWeights
-    let rotary: RotaryTable
     /// The directory it was opened from; nil for weights that a host holds.
     let source: CheckpointSource?
     let scratch = BufferPool()
@@ -49,49 +49,79 @@ public final class NativeModel: Model {
         shape = weights.shape(config)
         self.compute = if let compute { compute } else { try ComputeType.preferred(for: shape.elementType) }
         streamsWeights = weights.areMapped && shape.parameterBytes > Memory.limit / 2
-        rotary = RotaryTable(config.rotary, headSize: config.headSize)
     }
 
     public func start(_ batch: TokenBatch) throws(PruneError) -> any HiddenState {
+        try start(batch, at: Array(repeating: 0, count: batch.sequences.count))
+    }
+
+    /// - Parameter starts: the position of each sequence's first token.
+    func start(_ batch: TokenBatch, at starts: [Int]) throws(PruneError) -> NativeState {
         try batch.check(vocabulary: config.vocabularySize)
+        try checkPositions(batch, starts)
         try Memory.require(128 * batch.rowCount, for: "\(batch.rowCount) tokens", "use fewer tokens per batch")
-        let width = config.hiddenSize
-        let values = try scratch.buffer(batch.rowCount * width)
+        let width = config.embedding.width
+        let rows = try scratch.buffer(batch.rowCount * width)
         let tokens = batch.data.tokens[batch.tokens]
-        try reading(weights.files.embedding) {
+        return try reading(weights.files.embedding) { () throws(PruneError) in
             for (row, token) in tokens.enumerated() {
-                weights.embedding.widen(first: Int(token), count: 1, into: values.pointer + row * width)
+                weights.embedding.widen(first: Int(token), count: 1, into: rows.pointer + row * width)
+            }
+            let scale = config.embedding.scale
+            if scale != 1 { for index in 0..<rows.count { rows.pointer[index] *= scale } }
+            let values = try weights.embeddingProjection.map { own throws(PruneError) in
+                try BLAS.products(in: compute) { () throws(PruneError) in
+                    try project([own], of: rows, runs: [batch.rowCount])[0]
+                }
+            }
+            let state = NativeState(batch, values ?? rows, before: 0)
+            try addPositions(to: state, starts)
+            return state
+        }
+    }
+
+    /// Errors: `.data` if a sequence is longer than the table of learned positions.
+    private func checkPositions(_ batch: TokenBatch, _ starts: [Int]) throws(PruneError) {
+        guard let positions = config.embedding.positions else { return }
+        let most = positions.rows - positions.offset
+        for (sequence, start) in zip(batch.sequences, starts) {
+            let length = start + batch.rows(ofSequence: sequence).count
+            guard length <= most else {
+                throw PruneError(
+                    .data,
+                    "sequence \(sequence) has \(length) tokens; this model has learned positions for \(most): cut it")
             }
         }
-        return NativeState(batch, values)
+    }
+
+    private func addPositions(to state: NativeState, _ starts: [Int]) throws(PruneError) {
+        guard let positions = weights.positions, let plan = config.embedding.positions else { return }
+        let width = config.hiddenSize
+        let row = try scratch.buffer(width)
+        for (sequence, start) in zip(state.batch.sequences, starts) {
+            for (index, place) in state.batch.rows(ofSequence: sequence).enumerated() {
+                positions.widen(first: plan.offset + start + index, count: 1, into: row.pointer)
+                Kernels.add(row.pointer, to: state.values.pointer + place * width, width)
+            }
+        }
     }
 
     public func apply(_ sublayer: Int, to states: [any HiddenState]) throws(PruneError) -> [any HiddenState] {
-        let before = try states.map(native)
-        let after = try before.map { state throws(PruneError) in
-            NativeState(state.batch, try scratch.buffer(state.values.count))
-        }
+        let before = try states.map { state throws(PruneError) in try settled(native(state), before: sublayer) }
+        let after = try before.map { state throws(PruneError) in try successor(of: state, after: sublayer) }
         askAhead(for: sublayer + 1)
         for group in consecutiveGroups(ofRows: before.map(\.batch.rowCount), atMost: RowLimit.call) {
             try readingSublayer(sublayer) { () throws(PruneError) in
-                try apply(sublayer, to: Array(before[group]), giving: Array(after[group]))
+                try BLAS.products(in: compute) { () throws(PruneError) in
+                    let (before, after) = (Array(before[group]), Array(after[group]))
+                    switch compute {
+                    case .float32: try apply(sublayer, before, after, with: Float32Products(self))
+                    case .bfloat16: try apply(sublayer, before, after, with: BFloat16Products(self))
+                    }
+                }
             }
         }
         return after
-    }
-
-    private func apply(
-        _ sublayer: Int, to before: [NativeState], giving after: [NativeState]
-    ) throws(PruneError) {
-        let block = sublayer / 2
-        try BLAS.products(in: compute) { () throws(PruneError) in
-            switch (compute, sublayer % 2) {
-            case (.float32, 0): try attend(block: block, before, after)
-            case (.float32, _): try feedForward(block: block, before, after)
-            case (.bfloat16, 0): try attendRounded(block: block, before, after)
-            case (.bfloat16, _): try feedForwardRounded(block: block, before, after)
-            }
-        }
     }
 
     public func read<Result>(
@@ -111,15 +141,15 @@ public final class NativeModel: Model {
         // Safe: nobody else has the buffer yet.
         var span = UnsafeMutableBufferPointer(start: values.pointer, count: values.count).mutableSpan
         try body(&span)
-        return NativeState(state.batch, values)
+        return NativeState(state.batch, values, before: try native(state).place)
     }
 
     public func norm(ofSublayer sublayer: Int) throws(PruneError) -> InputNorm? {
-        let block = sublayer / 2
-        let norm = sublayer % 2 == 0 ? weights.attention[block].norm : weights.feedForward[block].norm
-        let gain = try readingSublayer(sublayer) { () throws(PruneError) in try norm.gain.floats(scratch) }
+        guard let norm = weights.sublayers[sublayer].before else { return nil }
+        let prepared = try readingSublayer(sublayer) { () throws(PruneError) in try norm.prepared(scratch) }
         return InputNorm(
-            gain: Array(UnsafeBufferPointer(start: gain.pointer, count: gain.count)), epsilon: norm.epsilon)
+            gain: Array(UnsafeBufferPointer(start: prepared.gain.pointer, count: prepared.gain.count)),
+            epsilon: prepared.epsilon)
     }
 
     func native(_ state: any HiddenState) throws(PruneError) -> NativeState {

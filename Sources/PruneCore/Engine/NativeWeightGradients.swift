@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/// Gradients of the weights. They are kept in the order of `NativeWeights.projections`: those of the projections that share
-/// the normed rows as their input, then that of the one that ends the sublayer.
+/// Gradients of the weights. They are kept in the order of `SublayerWeights.projections`.
 extension NativeModel {
     public func weightGradients(ofSublayer sublayer: Int) throws(PruneError) -> WeightGradients {
         try WeightGradients(
@@ -12,30 +11,6 @@ extension NativeModel {
     ) throws(PruneError) -> [any HiddenState] {
         try check(sums, ofSublayer: sublayer)
         return try pullback(sublayer, at: states, of: gradients, sums: sums)
-    }
-
-    /// Adds the gradient of the down projection, whose input is activation(gate) * up.
-    func addDownGradient(
-        to sums: WeightGradients, _ gate: FloatBuffer, _ up: FloatBuffer, _ dy: FloatBuffer, rows: Int
-    ) throws(PruneError) {
-        let inner = config.feedForwardSize
-        let activation = config.activation
-        let gated = try copy(of: up)
-        forEachPiece(of: rows) { piece in
-            let start = piece.lowerBound * inner
-            Kernels.multiply(gated.pointer + start, by: activation, of: gate.pointer + start, piece.count * inner)
-        }
-        sums.add(toMatrix: 2, dy, gated, rows: rows)
-    }
-
-    /// Adds the gradient of the output projection, whose input is what attention makes of the prepared rows.
-    func addOutputGradient(
-        to sums: WeightGradients, _ rows: AttentionRows, _ sequences: [Range<Int>], _ dy: FloatBuffer,
-        _ call: SublayerPullback
-    ) throws(PruneError) {
-        let mixed = try scratch.buffer(rows.query.count)
-        try mix(rows.query, rows.key, rows.value, sequences, window: config.windows[call.block], into: mixed)
-        sums.add(toMatrix: 3, dy, mixed, rows: call.rows)
     }
 
     private func check(_ sums: WeightGradients, ofSublayer sublayer: Int) throws(PruneError) {
@@ -73,5 +48,17 @@ extension NativeModel {
             }
         }
         return sums.reduce(0, +)
+    }
+}
+
+extension WeightGradients {
+    /// Adds that of one of the matrices: dy the gradient of its projection's outputs, x its inputs. To be called where BLAS
+    /// is single-threaded.
+    func add(toMatrix index: Int, of projection: Projection, _ dy: FloatBuffer, _ x: FloatBuffer, rows: Int) {
+        if projection.isTransposed {
+            add(toMatrix: index, x, dy, rows: rows)
+        } else {
+            add(toMatrix: index, dy, x, rows: rows)
+        }
     }
 }

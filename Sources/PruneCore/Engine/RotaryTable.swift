@@ -12,10 +12,10 @@ final class RotaryAngles: Sendable {
     let sines: [Float]
     let count: Int
 
-    fileprivate init(_ parameters: RotaryParameters, headSize: Int, count: Int) {
+    fileprivate init(_ parameters: RotaryParameters, length: Int, count: Int) {
         // Frequencies and angles are rounded to fp32 as transformers does: models are trained with these angles, and at
         // position 10,000 the rounding moves them by up to 1e-3 radians.
-        let frequencies = parameters.inverseFrequencies(headSize: headSize).map { Float($0) }
+        let frequencies = parameters.inverseFrequencies(length: length).map { Float($0) }
         var cosines: [Float] = []
         var sines: [Float] = []
         cosines.reserveCapacity(count * frequencies.count)
@@ -33,27 +33,28 @@ final class RotaryAngles: Sendable {
     }
 }
 
-/// The rotary angles of a model, made when the first sequence needs them and longer when a longer one comes.
+/// The rotary angles of some sublayers, made when the first sequence needs them and longer when a longer one comes.
 final class RotaryTable: Sendable {
-    private let parameters: RotaryParameters
-    private let headSize: Int
-    private let angles = Lock<RotaryAngles?>(nil)
+    let parameters: RotaryParameters
+    /// By variant: those of sequences whose length changes nothing, and at most those of one other length.
+    private let angles = Lock<[Int: RotaryAngles]>([:])
 
-    init(_ parameters: RotaryParameters, headSize: Int) {
-        self.parameters = parameters
-        self.headSize = headSize
-    }
+    init(_ parameters: RotaryParameters) { self.parameters = parameters }
 
-    /// Angles for at least `count` positions. Errors: `.memory`.
-    func angles(positions count: Int) throws(PruneError) -> RotaryAngles {
-        if let known = try? angles.withLock({ $0 }), known.count >= count { return known }
+    /// Angles for all positions of a sequence of `length` tokens, which may depend on how many they are. Errors: `.memory`.
+    func angles(length: Int) throws(PruneError) -> RotaryAngles {
+        let variant = parameters.variant(length: length)
+        if let known = try? angles.withLock({ $0[variant] }), known.count >= length { return known }
         // Outside the lock, since a long table takes long. Two threads may make the same; either is right.
-        let rows = (count + 255) / 256 * 256
+        let rows = (length + 255) / 256 * 256
         try Memory.require(
-            rows.times(clamping: 4 * headSize + 16), for: "the angles of \(count) positions", "give shorter sequences")
-        let longer = RotaryAngles(parameters, headSize: headSize, count: rows)
+            rows.times(clamping: 8 * parameters.half + 16), for: "the angles of \(length) positions",
+            "give shorter sequences")
+        let longer = RotaryAngles(parameters, length: length, count: rows)
         try? angles.withLock { angles in
-            if longer.count > angles?.count ?? 0 { angles = longer }
+            guard longer.count > angles[variant]?.count ?? 0 else { return }
+            if variant != 0 { angles = angles.filter { $0.key == 0 } }
+            angles[variant] = longer
         }
         return longer
     }

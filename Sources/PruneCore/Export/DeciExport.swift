@@ -11,15 +11,8 @@ enum DeciExport {
         if let adapters = subject.adapters, let place = adapters.sublayers.first {
             return "an adapter stands at \(sublayerName(place)), and its runtimes have no adapters"
         }
-        if model.hasQueryKeyNorm { return "it has no norms of queries and keys, which \(model.architecture.name) has" }
-        if model.hasQueryKeyValueBias || model.hasOutputBias || model.hasFeedForwardBias {
-            return "the model has biases, which its runtimes read in different ways"
-        }
-        if let window = model.windows.compactMap({ $0 }).min(), window < model.contextLength {
-            return "the model attends to windows of \(window) tokens, and its runtimes to all tokens"
-        }
-        if model.activation != .silu {
-            return "the model's activation is not silu, the only one that its runtimes have"
+        if let difference = model.differenceFromLlama {
+            return "\(model.architecture.name) \(difference), and its runtimes compute Llama"
         }
         guard model.headCount * model.headSize == model.hiddenSize else {
             return "heads have \(model.headSize) values, and its runtimes take hidden_size / num_attention_heads"

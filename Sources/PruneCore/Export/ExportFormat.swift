@@ -114,8 +114,7 @@ struct ExportSubject {
         func stored(_ tensor: StoredTensor) -> ExportPlan.Tensor {
             ExportPlan.Tensor(name: tensor.name, content: .stored(tensor))
         }
-        let head = model.config.tiesEmbeddings ? [] : [stored(weights.head.tensor)]
-        return [stored(weights.embedding.tensor)] + own + [stored(weights.finalNorm.gain.tensor)] + head
+        return weights.embeddingTensors.map(stored) + own + weights.headTensors.map(stored)
     }
 
     /// The tensors of a kept sublayer under their own names.

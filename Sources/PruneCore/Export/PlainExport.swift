@@ -53,7 +53,7 @@ enum PlainExport {
     private static func config(_ subject: ExportSubject, _ kept: [Int]) throws(PruneError) -> String {
         var text = try subject.configText()
         let model = subject.model.config
-        text.set("num_hidden_layers", .integer(kept.count))
+        text.set(model.architecture.keys.blockCount, .integer(kept.count))
         for list in listsPerBlock { text.cut(list, to: kept, of: model.blockCount) }
         try moveFirstWindow(&text, subject, kept)
         return text.text
@@ -66,12 +66,12 @@ enum PlainExport {
     ) throws(PruneError) {
         let key = "max_window_layers"
         let model = subject.model.config
-        guard case .someBlocks = model.architecture.windowRule else { return }
+        guard case .laterBlocks = model.architecture.windows else { return }
         let file = try ConfigObject.parse(subject.source.configuration, path: subject.source.directory + "/config.json")
         // A missing key stands for a number, too, which matters if windows come from it.
         let missing: Int? =
-            file.value("layer_types") == nil && model.windows.contains { $0 != nil }
-            ? ModelConfig.defaultFirstWindowBlock : nil
+            file.value("layer_types") == nil && model.sublayers.contains { $0.window != nil }
+            ? WindowRule.defaultFirstWindowBlock : nil
         guard let first = try file.optionalCount(key, from: 0, limit: ModelConfig.Limits.context) ?? missing,
             first < model.blockCount
         else { return }
@@ -89,11 +89,7 @@ enum PlainExport {
         for sublayer in subject.mask.kept {
             let added = folded.biases[sublayer * width..<(sublayer + 1) * width]
             guard added.contains(where: { $0 != 0 }) else { continue }
-            let weights = subject.model.weights
-            let output =
-                sublayer % 2 == 0
-                ? weights.attention[sublayer / 2].output : weights.feedForward[sublayer / 2].down
-            guard let bias = output.bias,
+            guard let bias = subject.model.weights.sublayers[sublayer].foldableBias,
                 let values = try? subject.model.readingSublayer(
                     sublayer, { () throws(PruneError) in try bias.floats(subject.model.scratch) })
             else { return nil }

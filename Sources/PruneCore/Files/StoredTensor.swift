@@ -53,6 +53,29 @@ public struct StoredTensor: @unchecked Sendable {
         elementCount = rows * columns
     }
 
+    /// Some rows and columns of a matrix, or of one of the matrices that a tensor of three dimensions holds.
+    ///
+    /// - Parameter index: which matrix; nil = the tensor is one. The ranges lie in the shape, which was checked.
+    func part(index: Int? = nil, rows: Range<Int>, columns: Range<Int>) -> StoredTensor {
+        guard index != nil || rows.count < shape[0] || columns.count < shape[1] else { return self }
+        let offset = ((index ?? 0) * shape[shape.count - 2] + rows.lowerBound) * rowStride + columns.lowerBound
+        let count = (rows.count - 1) * rowStride + columns.count
+        let size = elementType.byteCount
+        return StoredTensor(
+            name: name, elementType: elementType, rows: rows.count, columns: columns.count, rowStride: rowStride,
+            bytes: UnsafeRawBufferPointer(rebasing: bytes[offset * size..<(offset + count) * size]), owner: owner)
+    }
+
+    /// Some elements of a vector, or of a row of a matrix.
+    func part(row: Int? = nil, _ elements: Range<Int>) -> StoredTensor {
+        guard row != nil || elements.count < elementCount else { return self }
+        let first = (row ?? 0) * rowStride + elements.lowerBound
+        let size = elementType.byteCount
+        return StoredTensor(
+            name: name, elementType: elementType, shape: [elements.count],
+            bytes: UnsafeRawBufferPointer(rebasing: bytes[first * size..<(first + elements.count) * size]), owner: owner)
+    }
+
     /// Bytes of the elements, without gaps between rows.
     var byteCount: Int { elementCount * elementType.byteCount }
 

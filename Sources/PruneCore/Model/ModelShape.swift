@@ -3,15 +3,21 @@
 public struct SublayerCost: Sendable {
     /// Its matrices, biases and norms, its pre-norm included.
     public let parameters: Int
-    /// The same, in bytes as stored.
+    /// Those of them that one token meets: of a mixture, its experts that are not chosen left out.
+    public let activeParameters: Int
+    /// All, in bytes as stored.
     public let parameterBytes: Int
     /// Bytes of keys and values that one token adds to the cache; 0 for feed-forward.
     public let keyValueBytes: Int
     /// Attention: tokens that a query sees at most, itself included; nil = all before it.
     public let window: Int?
 
-    public init(parameters: Int, parameterBytes: Int, keyValueBytes: Int, window: Int?) {
+    /// - Parameter activeParameters: nil = all.
+    public init(
+        parameters: Int, activeParameters: Int? = nil, parameterBytes: Int, keyValueBytes: Int, window: Int?
+    ) {
         self.parameters = parameters
+        self.activeParameters = activeParameters ?? parameters
         self.parameterBytes = parameterBytes
         self.keyValueBytes = keyValueBytes
         self.window = window
@@ -48,13 +54,15 @@ public struct ModelShape: Sendable {
 
     /// What is left under a mask.
     public func cost(under mask: KeepMask) -> ModelCost {
-        var cost = ModelCost(parameters: fixedParameters, parameterBytes: fixedParameterBytes)
+        var cost = ModelCost(
+            parameters: fixedParameters, activeParameters: fixedParameters, parameterBytes: fixedParameterBytes)
         for (sublayer, own) in sublayers.enumerated() {
             guard mask.keeps(sublayer) else {
                 cost.sublayersRemoved += 1
                 continue
             }
             cost.parameters += own.parameters
+            cost.activeParameters += own.activeParameters
             cost.parameterBytes += own.parameterBytes
             cost.keyValueBytes += own.keyValueBytes
         }
@@ -84,9 +92,19 @@ public struct ModelShape: Sendable {
 public struct ModelCost: Sendable, Equatable {
     public var sublayersRemoved = 0
     public var parameters: Int
+    /// Those of them that one token meets.
+    public var activeParameters: Int
     public var parameterBytes: Int
     /// Bytes of keys and values per token.
-    public var keyValueBytes = 0
+    public var keyValueBytes: Int
+
+    /// - Parameter activeParameters: nil = all.
+    public init(parameters: Int, activeParameters: Int? = nil, parameterBytes: Int, keyValueBytes: Int = 0) {
+        self.parameters = parameters
+        self.activeParameters = activeParameters ?? parameters
+        self.parameterBytes = parameterBytes
+        self.keyValueBytes = keyValueBytes
+    }
 }
 
 extension ModelShape {

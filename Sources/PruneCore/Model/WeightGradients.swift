@@ -3,7 +3,7 @@
 ///
 /// One owner at a time adds to them; the model that made them knows which matrix is which.
 public final class WeightGradients: Sendable {
-    /// One per matrix: outputs x inputs, row-major.
+    /// One per matrix, as it is stored, row-major.
     let matrices: [FloatBuffer]
 
     /// Zeros, as many for each matrix as `counts` says. Errors: `.memory`.
@@ -17,11 +17,6 @@ public final class WeightGradients: Sendable {
 
     /// Outputs whose gradients one thread sums at a time. Fixed, so that results do not depend on the thread count.
     private static let outputsPerPiece = 64
-
-    /// Adds those of projections that share their input x to the first matrices.
-    func add(_ gradients: [FloatBuffer], of x: FloatBuffer, rows: Int) {
-        for (index, dy) in gradients.enumerated() { add(toMatrix: index, dy, x, rows: rows) }
-    }
 
     /// Adds dY^T * X to one of the matrices: dY the gradient of a projection's outputs, rows x outputs, X its inputs,
     /// rows x inputs. To be called where BLAS is single-threaded.

@@ -81,15 +81,6 @@ enum Kernels {
         kernel_sum_absolute_products(level, x, y, count)
     }
 
-    /// Adds the gradient of a root-mean-square norm at x to `out`: dy is that of its output, `scale` is
-    /// 1 / sqrt(mean(x^2) + epsilon). No two of the pointers are the same memory.
-    static func addNormPullback(
-        _ x: UnsafePointer<Float>, scale: Float, gain: UnsafePointer<Float>, of dy: UnsafePointer<Float>,
-        to out: UnsafeMutablePointer<Float>, _ count: Int
-    ) {
-        kernel_norm_pullback(level, x, scale, gain, dy, out, count)
-    }
-
     /// out[i] = x[i] * scale * weight[i]; `out` may be `x`.
     static func scale(
         _ x: UnsafePointer<Float>, by scale: Float, times weight: UnsafePointer<Float>,
@@ -116,6 +107,11 @@ enum Kernels {
     /// out[i] += x[i]
     static func add(_ x: UnsafePointer<Float>, to out: UnsafeMutablePointer<Float>, _ count: Int) {
         kernel_add(level, x, out, count)
+    }
+
+    /// out[i] += scale * x[i]
+    static func add(_ x: UnsafePointer<Float>, times scale: Float, to out: UnsafeMutablePointer<Float>, _ count: Int) {
+        kernel_add_scaled(level, x, scale, out, count)
     }
 
     /// A step of AdamW on `count` parameters with their moments; see `AdamW`. No two of the pointers are the same memory.
@@ -153,62 +149,6 @@ enum Kernels {
     /// out[i] -= x[i]
     static func subtract(_ x: UnsafePointer<Float>, from out: UnsafeMutablePointer<Float>, _ count: Int) {
         kernel_subtract(level, x, out, count)
-    }
-
-    /// Turns the pairs (x[i], x[i + half]) by the angles whose cosines and sines are given.
-    static func rotate(
-        _ x: UnsafeMutablePointer<Float>, cosine: UnsafePointer<Float>, sine: UnsafePointer<Float>, half: Int
-    ) {
-        kernel_rotate(level, x, cosine, sine, half)
-    }
-
-    /// Turns the pairs the other way: from the gradient of `rotate`'s results to that of what it took.
-    static func rotateBack(
-        _ x: UnsafeMutablePointer<Float>, cosine: UnsafePointer<Float>, sine: UnsafePointer<Float>, half: Int
-    ) {
-        kernel_rotate_back(level, x, cosine, sine, half)
-    }
-
-    /// up[i] *= activation(gate[i])
-    static func multiply(
-        _ up: UnsafeMutablePointer<Float>, by activation: Activation, of gate: UnsafePointer<Float>, _ count: Int
-    ) {
-        switch activation {
-        case .silu: kernel_silu_times(level, gate, up, count)
-        case .geluTanh: kernel_gelu_tanh_times(level, gate, up, count)
-        case .gelu: for i in 0..<count { up[i] *= gaussianErrorLinearUnit(gate[i]) }
-        }
-    }
-
-    /// From the gradient d of up[i] * activation(gate[i]): puts those with respect to gate and up in their place.
-    static func pullback(
-        _ d: UnsafePointer<Float>, through activation: Activation, gate: UnsafeMutablePointer<Float>,
-        up: UnsafeMutablePointer<Float>, _ count: Int
-    ) {
-        switch activation {
-        case .silu: kernel_silu_pullback(level, d, gate, up, count)
-        case .geluTanh: kernel_gelu_tanh_pullback(level, d, gate, up, count)
-        case .gelu:
-            for i in 0..<count {
-                let x = gate[i]
-                gate[i] = d[i] * up[i] * gaussianErrorLinearUnitSlope(x)
-                up[i] = d[i] * gaussianErrorLinearUnit(x)
-            }
-        }
-    }
-
-    /// out[i] = bf16(up[i] * activation(gate[i])) for each row of a tile, which holds `half` gates and then `half` ups, of
-    /// which the first `columns` count; rows of `out` are `stride` apart. Uses the tile up.
-    static func gate(
-        _ tile: UnsafeMutablePointer<Float>, rows: Int, half: Int, columns: Int, by activation: Activation,
-        into out: UnsafeMutablePointer<UInt16>, stride: Int
-    ) {
-        if activation == .silu { return kernel_silu_gate_bf16(level, tile, rows, half, columns, out, stride) }
-        for row in 0..<rows {
-            let gates = tile + row * 2 * half
-            multiply(gates + half, by: activation, of: gates, columns)
-            round(gates + half, into: out + row * stride, columns)
-        }
     }
 
     /// out[i] = bf16(exp(scale * (x[i] - largest))); returns the sum of the exponentials. `count` >= 1.

@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+/// What attention is to do besides, while text is written.
+struct AttentionContext {
+    /// Given the prepared keys and the values of all rows.
+    var keep: KeyValueReader?
+    /// nil = attention is computed at one go.
+    var pause: AttentionPause?
+    /// Caches of which each row continues one; empty = the rows are whole sequences.
+    var caches: [KeyValueCache] = []
+}
+
+extension NativeModel {
+    /// h -> last(h + scale * after(update(before(x)))); see `SublayerPlan`. The one forward of all families.
+    ///
+    /// - Parameters:
+    ///   - before: settled before the sublayer.
+    ///   - after: where the states after it go.
+    func apply(
+        _ sublayer: Int, _ before: [NativeState], _ after: [NativeState], with products: some Products,
+        _ context: AttentionContext = AttentionContext()
+    ) throws(PruneError) {
+        let own = weights.sublayers[sublayer]
+        let runs = before.map(\.batch.rowCount)
+        let states = before.map(\.values)
+        let sources = own.sources(before)
+        let adds = own.addsPlainly && own.lastProjection != nil
+        let startsSums = adds && !own.plan.readsBlockInput
+        let x = try products.input(
+            own.before, of: sources, startingSums: startsSums ? after.map(\.values) : nil)
+        let update: FloatBuffer
+        switch own.update {
+        case .attention(let layer):
+            let sequences = sequences(of: before)
+            let heads = try heads(layer, x, sequences, startingAt: context.caches.map(\.length), runs, products)
+            try context.keep?(heads.key, heads.value)
+            let mixed =
+                context.caches.isEmpty
+                ? try products.mix(heads, layer, sequences, context.pause)
+                : try products.rows(mix(heads.query, layer, context.caches, block: sublayer / 2), count: runs.reduce(0, +))
+            if startsSums {
+                return try products.add(layer.output, of: mixed, to: states, giving: after.map(\.values), runs: runs)
+            }
+            update = try products.project([layer.output], of: mixed, runs: runs)[0]
+        case .feedForward(let layer):
+            let inner = try products.inner(layer, of: x, runs: runs)
+            if startsSums {
+                return try products.add(layer.down, of: inner, to: states, giving: after.map(\.values), runs: runs)
+            }
+            update = try products.project([layer.down], of: inner, runs: runs)[0]
+        case .mixture(let layer):
+            update = try mixture(layer, x, runs, products)
+        }
+        try add(update, own, before, after)
+    }
+
+    /// after = last(h + scale * norm(update))
+    private func add(
+        _ update: FloatBuffer, _ own: SublayerWeights, _ before: [NativeState], _ after: [NativeState]
+    ) throws(PruneError) {
+        let width = config.hiddenSize
+        let scale = own.plan.scale
+        let norm = try own.after?.prepared(scratch)
+        let last = try own.last?.prepared(scratch)
+        var first = 0
+        for (state, result) in zip(before, after) {
+            let place = first
+            forEachPiece(of: state.batch.rowCount) { rows in
+                for row in rows {
+                    let (own, out) = (update.pointer + (place + row) * width, result.values.pointer + row * width)
+                    norm?.apply(own, width: width, into: own)
+                    out.update(from: state.values.pointer + row * width, count: width)
+                    Kernels.add(own, times: scale, to: out, width)
+                    last?.apply(out, width: width, into: out)
+                }
+            }
+            first += state.batch.rowCount
+        }
+    }
+
+    /// Room for the state after a sublayer.
+    func successor(of state: NativeState, after sublayer: Int) throws(PruneError) -> NativeState {
+        let isParallel = sublayer % 2 == 0 && weights.sublayers[sublayer + 1].plan.readsBlockInput
+        return NativeState(
+            state.batch, try scratch.buffer(state.values.count), before: sublayer + 1,
+            blockInput: isParallel ? state.values : nil)
+    }
+
+    /// The state as a sublayer finds it: with the norms of sums that sublayers removed before it leave behind.
+    func settled(_ state: NativeState, before sublayer: Int) throws(PruneError) -> NativeState {
+        guard weights.sublayers[min(state.place, sublayer)..<sublayer].contains(where: { $0.last != nil }) else {
+            return state
+        }
+        let width = config.hiddenSize
+        let result = NativeState(state.batch, try copy(of: state.values), before: sublayer)
+        for skipped in state.place..<sublayer {
+            guard let norm = weights.sublayers[skipped].last else { continue }
+            let prepared = try readingSublayer(skipped) { () throws(PruneError) in try norm.prepared(scratch) }
+            forEachPiece(of: state.batch.rowCount) { rows in
+                for row in rows {
+                    let values = result.values.pointer + row * width
+                    prepared.apply(values, width: width, into: values)
+                }
+            }
+        }
+        return result
+    }
+}
+
+extension SublayerWeights {
+    /// What the sublayer reads of each state: the hidden state, or the one before the block.
+    func sources(_ states: [NativeState]) -> [FloatBuffer] {
+        states.map { plan.readsBlockInput ? $0.blockInput ?? $0.values : $0.values }
+    }
+}

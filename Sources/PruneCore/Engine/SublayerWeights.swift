@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+/// The weights of one attention sublayer, its norms aside.
+struct AttentionWeights: Sendable {
+    let plan: AttentionPlan
+    /// Query, key and value, or one projection that gives them head by head.
+    let inputs: [Projection]
+    let output: Projection
+    let queryNorm, keyNorm: Norm?
+    let sinks: StoredVector?
+    /// nil = heads are not turned.
+    let rotary: RotaryTable?
+}
+
+/// The weights of one feed-forward sublayer or expert.
+struct FeedForwardWeights: Sendable {
+    let inputs: Inputs
+    let down: Projection
+    let activation: Activation
+
+    enum Inputs: Sendable {
+        case gated(gate: Projection, up: Projection)
+        case alternating(Projection)
+        case plain(Projection)
+    }
+
+    var innerSize: Int { down.inputs }
+
+    var inputProjections: [Projection] {
+        switch inputs {
+        case .gated(let gate, let up): [gate, up]
+        case .alternating(let both): [both]
+        case .plain(let only): [only]
+        }
+    }
+
+    var projections: [Projection] { inputProjections + [down] }
+}
+
+struct MixtureWeights: Sendable {
+    let plan: MixturePlan
+    let router: Projection
+    let experts: [FeedForwardWeights]
+    let shared: FeedForwardWeights?
+    let sharedGate: Projection?
+
+    var projections: [Projection] {
+        [router] + experts.flatMap(\.projections) + (shared?.projections ?? []) + (sharedGate.map { [$0] } ?? [])
+    }
+}
+
+/// The weights of one sublayer.
+struct SublayerWeights: Sendable {
+    let plan: SublayerPlan
+    let before, after, last: Norm?
+    let update: Update
+    /// Every tensor it needs, whole, each once.
+    let tensors: [StoredTensor]
+
+    enum Update: Sendable {
+        case attention(AttentionWeights)
+        case feedForward(FeedForwardWeights)
+        case mixture(MixtureWeights)
+    }
+
+    /// The matrices, in the order in which their gradients are kept: those that read the input first, that of the update
+    /// last; of a mixture router, experts, shared expert and its gate.
+    var projections: [Projection] {
+        switch update {
+        case .attention(let attention): attention.inputs + [attention.output]
+        case .feedForward(let feedForward): feedForward.projections
+        case .mixture(let mixture): mixture.projections
+        }
+    }
+
+    /// The matrix whose product is the update; nil for a mixture, which has several.
+    var lastProjection: Projection? {
+        switch update {
+        case .attention(let attention): attention.output
+        case .feedForward(let feedForward): feedForward.down
+        case .mixture: nil
+        }
+    }
+
+    var attention: AttentionWeights? {
+        if case .attention(let attention) = update { attention } else { nil }
+    }
+
+    /// Whether the update is added to the hidden state as it is.
+    var addsPlainly: Bool { after == nil && last == nil && plan.scale == 1 }
+
+    /// The bias that may take up a constant which the hidden state is to gain; nil if there is none, or what comes after it
+    /// would change the constant.
+    var foldableBias: StoredVector? { addsPlainly ? lastProjection?.bias : nil }
+}

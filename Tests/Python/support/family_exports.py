@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Exports of every family, run by others than the library, against the oracle."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import prunecore as pc
+import torch
+from family_oracle import Update, forget_longer_sequences
+from family_subjects import FamilySubject
+from gguf_decoder import GGUFDecoder
+from prunecore.export.gguf import export_gguf
+from transformers import AutoModelForCausalLM
+
+RUN = (3, 5)  # which sequences are run
+MIDDLE = ("block.1",)
+
+
+def plain_error(subject: FamilySubject, folder: Path) -> float:
+    """Without a whole block, in transformers' own class, and opened by the library again."""
+    mask = pc.Mask.remove(MIDDLE, subject.n_blocks)
+    out = subject.model.export(folder / "plain", mask, format="hf_plain")
+    assert "auto_map" not in json.loads((out / "config.json").read_text())
+    with pc.open(out, compute="float32") as again:
+        assert again.shape.n_blocks == subject.n_blocks - 1
+        found = again.logits(pc.Data(_sequences(subject)))
+    return max(_masked(subject, mask, found), _reopened(subject, mask, out))
+
+
+def custom_error(subject: FamilySubject, folder: Path) -> float:
+    """Without sublayers at random, and with adapters, by the modelling file of the export."""
+    mask = pc.Mask(subject.masks["random-0"])
+    out = subject.model.export(folder / "custom", mask, format="hf_custom")
+    keep = without(subject, adapted(subject, "normed"))
+    adapters = subject.model.recover(
+        keep,
+        subject.data,
+        kind="linear",
+        input="normed",
+        ridge=0.1,
+        stream="full_model",
+        held_out=subject.data,
+    )
+    other = subject.model.export(folder / "adapted", adapters=adapters, format="hf_custom")
+    found = _transformers(other, _sequences(subject))
+    wanted = subject.oracle.run_with(_sequences(subject), keep, updates(subject, adapters)).logits
+    return max(_reopened(subject, mask, out), far(found, wanted))
+
+
+def adapted(subject: FamilySubject, kind_of_input: str) -> tuple[int, ...]:
+    """Where adapters are tried: a feed-forward, and the attention after it.
+
+    What a norm makes of the state before the feed-forward of a parallel block is nothing that the
+    block computes: there it is the attention alone.
+    """
+    return (2,) if kind_of_input == "normed" and subject.oracle.is_parallel(0) else (1, 2)
+
+
+def without(subject: FamilySubject, sublayers: tuple[int, ...]) -> np.ndarray:
+    """The mask that removes some sublayers."""
+    keep = np.ones(2 * subject.n_blocks, dtype=np.uint8)
+    keep[list(sublayers)] = 0
+    return keep
+
+
+def updates(subject: FamilySubject, adapters: pc.Adapters) -> dict[int, Update]:
+    """What adapters add, as the oracle takes it."""
+
+    def update(adapter: pc.Adapter) -> Update:
+        bias = torch.from_numpy(adapters.get(adapter.sublayer, "bias"))
+        matrix = torch.from_numpy(adapters.get(adapter.sublayer, "matrix"))
+        normed = adapter.input == "normed"
+        norm = subject.oracle.norm(adapter.sublayer) if normed else None
+        return lambda hidden: bias + (hidden if norm is None else norm(hidden)) @ matrix.T
+
+    return {adapter.sublayer: update(adapter) for adapter in adapters}
+
+
+def deci_error(subject: FamilySubject, folder: Path) -> float:
+    """As nemotron-nas, which begins with attention."""
+    mask = pc.Mask.remove(["ffn.0", "attn.1"], subject.n_blocks)
+    out = subject.model.export(folder / "deci", mask, format="deci")
+    return _reopened(subject, mask, out)
+
+
+def gguf_error(subject: FamilySubject, folder: Path) -> float:
+    """As llama.cpp computes the file, up to the context that it names."""
+    mask = pc.Mask.remove(MIDDLE, subject.n_blocks)
+    made = export_gguf(subject.model, folder / "model.gguf", mask, dtype="F32")
+    tokens = subject.sequences[5][: made.context_length]
+    found = GGUFDecoder(made.path).logits(tokens)
+    return far(found, subject.oracle.run([tokens], mask.keep).logits)
+
+
+def _sequences(subject: FamilySubject) -> list[np.ndarray]:
+    return [subject.sequences[index] for index in RUN]
+
+
+def _reopened(subject: FamilySubject, mask: pc.Mask, directory: Path) -> float:
+    """How far transformers is from the oracle with a directory."""
+    return _masked(subject, mask, _transformers(directory, _sequences(subject)))
+
+
+def _transformers(directory: Path, sequences: list[np.ndarray]) -> np.ndarray:
+    """What transformers computes with a directory."""
+    trusting = "auto_map" in json.loads((directory / "config.json").read_text())
+    model = AutoModelForCausalLM.from_pretrained(
+        directory, trust_remote_code=trusting, dtype=torch.float32, attn_implementation="eager"
+    ).eval()
+    rows = []
+    for ids in sequences:
+        forget_longer_sequences(model)
+        with torch.inference_mode():
+            rows.append(model(torch.from_numpy(ids)[None], use_cache=False).logits[0].numpy())
+    return np.concatenate(rows)
+
+
+def _masked(subject: FamilySubject, mask: pc.Mask, found: np.ndarray) -> float:
+    return far(found, subject.oracle.run(_sequences(subject), mask.keep).logits)
+
+
+def far(found: np.ndarray, wanted: np.ndarray) -> float:
+    """The largest difference, of the largest value; infinite where a number is none."""
+    assert found.shape == wanted.shape
+    if not np.isfinite(found).all():
+        return float("inf")
+    return float(np.abs(found - wanted).max() / np.abs(wanted).max())
