@@ -426,6 +426,29 @@ typedef struct prune_sublayer {
 prune_status prune_model_sublayers(
     const prune_model *model, prune_sublayer *out_sublayers, size_t capacity, size_t *out_count);
 
+/*
+ * Describes what each sublayer of a model computes and where its weights are stored, as JSON:
+ * {"format": "prunecore.plan", "version": 1, "architecture", "embedding", "sublayers": [{"name":
+ * "attn.0", "before": {...}, "after", "last", "scale", "update": {"kind": "attention", ...}}],
+ * "head"}. A later version may add members.
+ *   out_text   receives UTF-8 with a NUL at the end; `capacity` and `out_count` count bytes, the
+ *              NUL included
+ * Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_HANDLE, PRUNE_ERR_BUFFER, PRUNE_ERR_UNSUPPORTED (a host
+ * runs the model).
+ */
+prune_status prune_model_plan(
+    const prune_model *model, char *out_text, size_t capacity, size_t *out_count);
+
+/*
+ * Lists the families of models that the library knows, as a JSON array with an object for each:
+ * "name" (of `architectures` in config.json), "model_type", "block_class" (of a block in
+ * transformers), "attention" and "feed_forward" (the modules of a sublayer in a block), and how
+ * they are put together. A later version may add members.
+ *   out_text   as in prune_model_plan()
+ * Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_BUFFER.
+ */
+prune_status prune_architectures(char *out_text, size_t capacity, size_t *out_count);
+
 /* How an element of a tensor is stored. */
 typedef int32_t prune_element_type;
 enum {
@@ -512,8 +535,11 @@ typedef struct prune_cost {
     int64_t parameter_bytes;
     /* Bytes of keys and values per token. */
     int64_t kv_bytes;
+    /* Those of the parameters that one token meets: of a mixture of experts, the experts that are
+       not chosen for it left out. */
+    int64_t active_parameters;
 } prune_cost;
-#define PRUNE_COST_INIT { sizeof(prune_cost), 0, 0, 0, 0 }
+#define PRUNE_COST_INIT { sizeof(prune_cost), 0, 0, 0, 0, 0 }
 
 /*
  * Computes what a mask leaves of a model.

@@ -39,8 +39,9 @@ public func prune_model_cost(
         let out = prune_cost(
             struct_size: 0, sublayers_removed: Int32(clamping: cost.sublayersRemoved),
             parameters: Int64(cost.parameters),
-            parameter_bytes: Int64(cost.parameterBytes), kv_bytes: Int64(cost.keyValueBytes))
-        try writeStruct(out, to: out_cost, least: MemoryLayout<prune_cost>.size, "out_cost")
+            parameter_bytes: Int64(cost.parameterBytes), kv_bytes: Int64(cost.keyValueBytes),
+            active_parameters: Int64(cost.activeParameters))
+        try writeStruct(out, to: out_cost, least: MemoryLayout<prune_cost>.offset(of: \.active_parameters) ?? 0, "out_cost")
     }
 }
 
@@ -82,11 +83,7 @@ public func prune_mask_to_json(
         try checkMaskLength(n_keep)
         let mask = try KeepMask(bytes: try array(try need(keep, "keep"), n_keep, "keep"))
         let provenance = try optionalText(provenance_json, "provenance_json")
-        let text = try MaskDocument.write(mask, provenance: provenance).utf8CString
-        let out = try room(for: text.count, in: out_text, capacity, out_count, "out_text")
-        text.withUnsafeBufferPointer { text in
-            if let base = text.baseAddress { out.update(from: base, count: text.count) }
-        }
+        try write(try MaskDocument.write(mask, provenance: provenance), to: out_text, capacity, out_count)
     }
 }
 

@@ -26,6 +26,18 @@ public enum Activation: Sendable, Equatable {
         }
     }
 
+    /// As config.json names it.
+    var name: String {
+        switch self {
+        case .silu: "silu"
+        case .geluTanh: "gelu_pytorch_tanh"
+        case .gelu: "gelu"
+        case .relu: "relu"
+        case .reluSquared: "relu2"
+        case .clamped: "clamped"
+        }
+    }
+
     /// The names of those that config.json may name, for error texts.
     static let names = "silu, gelu, gelu_pytorch_tanh, relu and relu2"
 }

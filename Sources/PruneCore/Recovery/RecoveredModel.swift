@@ -280,3 +280,10 @@ extension ModelShape {
         return shape
     }
 }
+
+/// What each sublayer of a model computes and where its weights are stored, as JSON: see `PlanDocument`. nil if a host runs
+/// it.
+public func planText(of model: any Model) -> String? {
+    let own = (model as? RecoveredModel)?.base ?? model
+    return (own as? NativeModel).map { PlanDocument.text(of: $0.config) }
+}

@@ -316,7 +316,8 @@ def test_host_costs_are_what_the_host_says(decoder: Decoder) -> None:
     with pc.from_host(host) as model:
         assert model.sublayers == host.sublayers
         cost = model.cost([0, 1, 1, 1, 1, 0])
-        assert cost == pc.Cost(2, 1000 + 101 + 102 + 103 + 104, 4000 + 401 + 402 + 403 + 404, 96)
+        kept = 1000 + 101 + 102 + 103 + 104
+        assert cost == pc.Cost(2, kept, 4000 + 401 + 402 + 403 + 404, 96, kept)
 
 
 def test_results_over_a_host_carry_its_names(decoder: Decoder, data: pc.Data) -> None:

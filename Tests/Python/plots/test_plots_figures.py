@@ -34,7 +34,7 @@ def curve_of(metric: str, granularity: str) -> pc.Curve:
         tuple(points),
         tuple(pc.Evaluation(3 + 0.4 * n, 20, 21, 100, 100, 4) for n in points),
         tuple(scores.prune(n) for n in points),
-        tuple(pc.Cost(n, 1000 - 100 * n, 2000, 30) for n in points),
+        tuple(pc.Cost(n, 1000 - 100 * n, 2000, 30, 1000 - 100 * n) for n in points),
     )
 
 

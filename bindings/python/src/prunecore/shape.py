@@ -134,12 +134,16 @@ class Cost:
         Kept, embeddings and head included; bytes as stored.
     kv_bytes : int
         Of the kept attention layers.
+    active_parameters : int
+        Parameters that one token meets: of a mixture of experts, those of the experts that are not
+        chosen for it left out.
     """
 
     sublayers_removed: int
     parameters: int
     parameter_bytes: int
     kv_bytes: int
+    active_parameters: int
 
     def to_dict(self) -> dict[str, int]:
         """All fields, for JSON."""
@@ -197,4 +201,5 @@ def read_cost(model: Any, keep: Any, n_keep: int) -> Cost:
         parameters=cost.parameters,
         parameter_bytes=cost.parameter_bytes,
         kv_bytes=cost.kv_bytes,
+        active_parameters=cost.active_parameters,
     )
