@@ -1450,7 +1450,9 @@ enum {
     PRUNE_PART_UP = 2,     /* LOW_RANK: hidden_size x rank */
     PRUNE_PART_MATRIX = 3, /* LINEAR: hidden_size x hidden_size */
     PRUNE_PART_NORM =
-        4 /* gain of its input's norm, hidden_size; none for BIAS and PRUNE_INPUT_RAW */
+        4, /* gain of its input's norm, hidden_size; none for BIAS and PRUNE_INPUT_RAW */
+    PRUNE_PART_NORM_BIAS =
+        5 /* bias of its input's norm, hidden_size; only of layer norms that have one */
 };
 
 /*
@@ -2343,9 +2345,17 @@ enum {
     PRUNE_DISTANCE_JS = 2  /* Jensen-Shannon divergence, in nats */
 };
 
+/* The formula of a norm. */
+typedef int32_t prune_norm_kind;
+enum {
+    /* gain * h / sqrt(mean(h^2) + epsilon) */
+    PRUNE_NORM_RMS = 0,
+    /* gain * (h - mean(h)) / sqrt(variance(h) + epsilon) + bias */
+    PRUNE_NORM_LAYER = 1
+};
+
 /* An adapter to apply: h + bias, or h + bias + up (down x), or h + bias + matrix x, with x = h, or
-   norm(h) with a gain and epsilon of its own. Arrays are fp32, row-major, and valid during the
-   callback. */
+   norm(h) with numbers of its own. Arrays are fp32, row-major, and valid during the callback. */
 typedef struct prune_host_adapter {
     uint32_t struct_size;
     prune_adapter_kind kind;
@@ -2364,9 +2374,11 @@ typedef struct prune_host_adapter {
     const float *matrix;
     /* hidden_size values; NULL = x is h. */
     const float *norm_gain;
-    /* norm(h) = gain * h / sqrt(mean(h^2) + epsilon). */
     float norm_epsilon;
-    int32_t reserved; /* 0 */
+    /* PRUNE_NORM_LAYER only for hosts that offer layer_norm. */
+    prune_norm_kind norm_kind;
+    /* hidden_size values of a layer norm; NULL = 0. */
+    const float *norm_bias;
 } prune_host_adapter;
 
 /*
@@ -2483,11 +2495,18 @@ typedef struct prune_host {
     /* 1 = the host knows that no token sees a later one or another sequence: it is not tested. */
     int32_t known_causal;
     int32_t reserved; /* 0 */
+
+    /* Reads gain and bias (hidden_size values each) and epsilon of the layer norm at a sublayer's
+       input; see PRUNE_NORM_LAYER. A norm without a gain gives 1s, without a bias 0s. Returns
+       PRUNE_ERR_UNSUPPORTED for a sublayer without one. A sublayer for which norm gives a norm is
+       not asked. A host that offers it is given adapters with such norms. */
+    prune_status (*layer_norm)(void *user_data, int64_t sublayer, float *out_gain, float *out_bias,
+        float *out_epsilon);
 } prune_host;
 #define PRUNE_HOST_INIT                                                                           \
     { sizeof(prune_host), 0, NULL, NULL, 0, 0, 0, 0, 0, sizeof(prune_comparison), 0, 0, NULL,     \
         NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, \
-        0, 0 }
+        0, 0, NULL }
 
 /*
  * Makes a model that its host runs.

@@ -63,7 +63,7 @@ final class CHost: HostCallbacks, @unchecked Sendable {
             (host.distances != nil, .distances),
             (host.compare != nil, .compare), (host.read != nil, .read), (host.write != nil, .write),
             (host.norm != nil, .norm), (host.apply_adapter != nil, .applyAdapter), (host.vjp != nil, .vjp),
-            (host.head_vjp != nil, .headVJP), (host.evaluate != nil, .evaluate),
+            (host.head_vjp != nil, .headVJP), (host.evaluate != nil, .evaluate), (host.layer_norm != nil, .layerNorm),
         ]
         offers = given.reduce(into: []) { if $1.0 { $0.insert($1.1) } }
     }
@@ -141,6 +141,31 @@ final class CHost: HostCallbacks, @unchecked Sendable {
     }
 
     func norm(ofSublayer sublayer: Int, hiddenSize: Int) throws(PruneError) -> InputNorm? {
+        if offers.contains(.norm), let norm = try rootMeanSquareNorm(ofSublayer: sublayer, hiddenSize) { return norm }
+        return offers.contains(.layerNorm) ? try layerNorm(ofSublayer: sublayer, hiddenSize) : nil
+    }
+
+    private func layerNorm(ofSublayer sublayer: Int, _ hiddenSize: Int) throws(PruneError) -> InputNorm? {
+        let call = try offered(host.layer_norm, "layer_norm")
+        let place = " at \(sublayerName(sublayer))"
+        var (gain, bias) = ([Float](repeating: .nan, count: hiddenSize), [Float](repeating: .nan, count: hiddenSize))
+        var epsilon = Float.nan
+        do throws(PruneError) {
+            try ask("layer_norm", place) { call(user, Int64(sublayer), &gain, &bias, &epsilon) }
+        } catch {
+            if error.kind == .unsupported { return nil }
+            throw error
+        }
+        guard epsilon.isFinite, epsilon >= 0, gain.allSatisfy(\.isFinite), bias.allSatisfy(\.isFinite) else {
+            throw PruneError(
+                .host, "the host's layer_norm gave a gain, bias or epsilon\(place) that is not finite, or negative")
+        }
+        return InputNorm(.layer, gain: gain, bias: bias.allSatisfy { $0 == 0 } ? nil : bias, epsilon: epsilon)
+    }
+
+    private func rootMeanSquareNorm(
+        ofSublayer sublayer: Int, _ hiddenSize: Int
+    ) throws(PruneError) -> InputNorm? {
         let call = try offered(host.norm, "norm")
         let place = " at \(sublayerName(sublayer))"
         var gain = [Float](repeating: .nan, count: hiddenSize)
@@ -262,7 +287,7 @@ private func floats(
 private func withAdapter(
     _ adapter: Adapter, _ sublayer: Int, _ body: (UnsafePointer<prune_host_adapter>) -> prune_status
 ) -> prune_status {
-    func lend(_ gain: UnsafePointer<Float>?) -> prune_status {
+    func lend(_ gain: UnsafePointer<Float>?, _ bias: UnsafePointer<Float>? = nil) -> prune_status {
         adapter.parameters.withUnsafeBufferPointer { values in
             // Safe: the ranges lie in the parameters, which live until the call returns.
             func part(_ range: Range<Int>) -> UnsafePointer<Float>? {
@@ -273,10 +298,14 @@ private func withAdapter(
                 sublayer: Int64(sublayer), hidden_size: Int64(adapter.width), rank: Int64(adapter.rank),
                 bias: part(adapter.biasRange), down: part(adapter.downRange), up: part(adapter.upRange),
                 matrix: part(adapter.matrixRange), norm_gain: gain, norm_epsilon: adapter.norm?.epsilon ?? 0,
-                reserved: 0)
+                norm_kind: prune_norm_kind(adapter.norm?.kind == .layer ? PRUNE_NORM_LAYER : PRUNE_NORM_RMS),
+                norm_bias: bias)
             return body(&lent)
         }
     }
     guard let norm = adapter.norm else { return lend(nil) }
-    return norm.gain.withUnsafeBufferPointer { lend($0.baseAddress) }
+    return norm.gain.withUnsafeBufferPointer { gain in
+        guard let bias = norm.bias else { return lend(gain.baseAddress) }
+        return bias.withUnsafeBufferPointer { lend(gain.baseAddress, $0.baseAddress) }
+    }
 }

@@ -56,7 +56,7 @@ struct SizeKeys: Sendable {
 }
 
 struct NormRule: Sendable {
-    var kind = NormPlan.Kind.rootMeanSquare
+    var kind = NormKind.rootMeanSquare
     /// Added to the stored gain.
     var offset: Float = 0
     var hasGain = Setting.fixed(true)
@@ -82,7 +82,7 @@ struct AttentionRule: Sendable {
     var hasHeadNorms = Setting.fixed(false)
     var headNormSpan = HeadNormPlan.Span.head
     /// nil = the kind of the other norms.
-    var headNormKind: NormPlan.Kind?
+    var headNormKind: NormKind?
     var headNormHasBias = false
     /// Whether each head's gain is a tensor of its own, `norms.0` and on.
     var separatesHeadNorms = false

@@ -44,7 +44,7 @@ struct PlanReader {
 
     /// A norm over `width` values.
     func norm(
-        _ module: String, width: Int, kind: NormPlan.Kind? = nil, hasBias: Bool? = nil, factor: Float = 1
+        _ module: String, width: Int, kind: NormKind? = nil, hasBias: Bool? = nil, factor: Float = 1
     ) -> NormPlan {
         let rule = architecture.norm
         return NormPlan(

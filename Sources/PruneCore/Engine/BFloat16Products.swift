@@ -176,8 +176,3 @@ struct BFloat16Products: Products {
         try model.pullbackMixRounded(heads, d, sequences, layer, into: gradients)
     }
 }
-
-extension PreparedNorm {
-    /// Whether its rounded results are made of fp32 ones.
-    var needsRoom: Bool { kind != .rootMeanSquare || bias != nil }
-}

@@ -51,6 +51,7 @@ extension NativeModel {
                 }
                 try visit(sublayer)
             }
+            state = try settledAtEnd(state)
             for (cache, own) in zip(caches, tokens) { cache.advance(by: own) }
             let rows = batch.lastRows
             let logits = try scratch.buffer(rows.count * config.vocabularySize)

@@ -67,19 +67,6 @@ extension NativeModel {
     }
 }
 
-extension PreparedNorm {
-    /// out = the gradients with respect to rows of x, from those with respect to their norms.
-    func pullback(_ x: FloatBuffer, width: Int, of dy: FloatBuffer, into out: FloatBuffer) {
-        forEachPiece(of: x.count / width) { rows in
-            for row in rows {
-                let place = row * width
-                (out.pointer + place).update(repeating: 0, count: width)
-                addPullback(x.pointer + place, width: width, of: dy.pointer + place, to: out.pointer + place)
-            }
-        }
-    }
-}
-
 /// Some hidden states whose gradients go back through a sublayer together.
 struct SublayerPullback {
     let sublayer: Int
@@ -220,15 +207,6 @@ extension NativeModel {
                 }
             }
             first += call.before[index].batch.rowCount
-        }
-    }
-}
-
-extension PreparedNorm {
-    /// Norms rows in place.
-    func applyToRows(of x: FloatBuffer, width: Int) {
-        forEachPiece(of: x.count / width) { rows in
-            for row in rows { apply(x.pointer + row * width, width: width, into: x.pointer + row * width) }
         }
     }
 }

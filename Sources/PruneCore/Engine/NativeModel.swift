@@ -147,9 +147,18 @@ public final class NativeModel: Model {
     public func norm(ofSublayer sublayer: Int) throws(PruneError) -> InputNorm? {
         guard let norm = weights.sublayers[sublayer].before else { return nil }
         let prepared = try readingSublayer(sublayer) { () throws(PruneError) in try norm.prepared(scratch) }
+        func values(_ buffer: FloatBuffer) -> [Float] {
+            Array(UnsafeBufferPointer(start: buffer.pointer, count: buffer.count))
+        }
         return InputNorm(
-            gain: Array(UnsafeBufferPointer(start: prepared.gain.pointer, count: prepared.gain.count)),
+            prepared.kind, gain: values(prepared.gain), bias: norm.bias == nil ? nil : prepared.bias.map(values),
             epsilon: prepared.epsilon)
+    }
+
+    public var givesNorms: Bool { true }
+
+    public func removed(_ sublayer: Int) -> (any RemovedSublayer)? {
+        weights.sublayers[sublayer].last == nil ? nil : RemainingNorm(model: self, sublayer: sublayer)
     }
 
     func native(_ state: any HiddenState) throws(PruneError) -> NativeState {

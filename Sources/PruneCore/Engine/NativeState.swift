@@ -15,3 +15,17 @@ final class NativeState: HiddenState {
         self.blockInput = blockInput
     }
 }
+
+/// The norm after a sum, where its sublayer is removed.
+struct RemainingNorm: RemovedSublayer {
+    let model: NativeModel
+    let sublayer: Int
+
+    func apply(_ state: any HiddenState) throws(PruneError) -> any HiddenState {
+        try model.settled(model.native(state), before: sublayer + 1)
+    }
+
+    func pullback(at state: any HiddenState, of gradient: any HiddenState) throws(PruneError) -> any HiddenState {
+        try model.unsettled(model.native(gradient), of: model.native(state), before: sublayer + 1)
+    }
+}

@@ -22,6 +22,7 @@ public struct HostOffers: OptionSet, Sendable {
     public static let vjp = HostOffers(rawValue: 1 << 11)
     public static let headVJP = HostOffers(rawValue: 1 << 12)
     public static let evaluate = HostOffers(rawValue: 1 << 13)
+    public static let layerNorm = HostOffers(rawValue: 1 << 14)
 
     /// What running sublayer by sublayer takes.
     public static let walk: HostOffers = [.embed, .apply, .release]

@@ -141,7 +141,7 @@ public final class HostModel: Model {
     }
 
     public func norm(ofSublayer sublayer: Int) throws(PruneError) -> InputNorm? {
-        guard offers(.norm) else { return nil }
+        guard offers(.norm) || offers(.layerNorm) else { return nil }
         try Memory.require(16 * shape.hiddenSize, for: "the gain of a norm", "end other work first")
         return try host.norm(ofSublayer: sublayer, hiddenSize: shape.hiddenSize)
     }
@@ -149,7 +149,9 @@ public final class HostModel: Model {
     public func apply(
         _ adapter: Adapter, inPlaceOf sublayer: Int, to state: any HiddenState, _ scratch: BufferPool
     ) throws(PruneError) -> any HiddenState {
-        guard offers(.applyAdapter) else { return try compute(adapter, on: state, scratch) }
+        // A host that does not know of layer norms would take one for another norm.
+        let isKnown = adapter.norm?.kind != .layer || offers(.layerNorm)
+        guard offers(.applyAdapter), isKnown else { return try compute(adapter, on: state, scratch) }
         let state = try own(state)
         return try withExtendedLifetime(state) { () throws(PruneError) in
             HostState(state.batch, try host.apply(adapter, inPlaceOf: sublayer, to: state.handle), self)

@@ -66,6 +66,7 @@ struct AdapterLayer {
         let values = x.map { UnsafePointer($0.pointer) } ?? h
         let inner = try scratch.buffer(rows * max(1, adapter.rank))
         let innerGradient = try scratch.buffer(rows * max(1, adapter.rank))
+        let norm = try adapter.norm?.prepared(scratch)
         let inputGradient = out == nil || adapter.kind == .bias ? nil : try scratch.buffer(rows * width)
         try BLAS.products {
             adapter.parameters.withUnsafeBufferPointer { parameters in
@@ -101,7 +102,7 @@ struct AdapterLayer {
                             }
                         }
                         if let dx, let out {
-                            self.addInputGradient(dx, at: h + offset, rows: piece.count, to: out + offset)
+                            self.addInputGradient(dx, at: h + offset, norm, rows: piece.count, to: out + offset)
                         }
                     }
                     ThreadPool.forEach((width + Self.columnsPerPiece - 1) / Self.columnsPerPiece) { index, _ in
@@ -141,44 +142,26 @@ struct AdapterLayer {
 
     /// x, if it is not h itself. Errors: `.memory`.
     private func input(_ h: UnsafePointer<Float>, rows: Int) throws(PruneError) -> FloatBuffer? {
-        guard let norm = adapter.norm else { return nil }
+        guard let norm = try adapter.norm?.prepared(scratch) else { return nil }
         let width = adapter.width
         let x = try scratch.buffer(rows * width)
-        norm.gain.withUnsafeBufferPointer { gain in
-            // Safe: the gain has `width` values, and the closure does not outlive the call.
-            guard let gain = gain.baseAddress else { return }
-            Self.forEachPiece(of: rows) { piece in
-                for row in piece {
-                    let values = h + row * width
-                    Kernels.scale(
-                        values, by: Self.scale(values, norm, width), times: gain, into: x.pointer + row * width, width)
-                }
-            }
+        Self.forEachPiece(of: rows) { piece in
+            for row in piece { norm.apply(h + row * width, width: width, into: x.pointer + row * width) }
         }
         return x
     }
 
     /// Adds what a gradient with respect to x means for h.
     private func addInputGradient(
-        _ dx: UnsafePointer<Float>, at h: UnsafePointer<Float>, rows: Int, to out: UnsafeMutablePointer<Float>
+        _ dx: UnsafePointer<Float>, at h: UnsafePointer<Float>, _ norm: PreparedNorm?, rows: Int,
+        to out: UnsafeMutablePointer<Float>
     ) {
         let width = adapter.width
-        guard let norm = adapter.norm else { return Kernels.add(dx, to: out, rows * width) }
-        norm.gain.withUnsafeBufferPointer { gain in
-            guard let gain = gain.baseAddress else { return }
-            for row in 0..<rows {
-                let values = h + row * width
-                Kernels.addNormPullback(
-                    values, scale: Self.scale(values, norm, width), gain: gain, of: dx + row * width,
-                    to: out + row * width,
-                    width)
-            }
+        guard let norm else { return Kernels.add(dx, to: out, rows * width) }
+        for row in 0..<rows {
+            let place = row * width
+            norm.addPullback(h + place, width: width, of: dx + place, to: out + place)
         }
-    }
-
-    /// 1 / sqrt(mean(h^2) + epsilon)
-    private static func scale(_ h: UnsafePointer<Float>, _ norm: InputNorm, _ width: Int) -> Float {
-        1 / (Kernels.sumOfSquares(h, width) / Float(width) + norm.epsilon).squareRoot()
     }
 
     private static func forEachPiece(of rows: Int, _ body: @escaping (Range<Int>) -> Void) {

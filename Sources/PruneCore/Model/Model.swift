@@ -26,15 +26,34 @@ public enum LogitDistance: Sendable {
     case js
 }
 
-/// The root-mean-square norm at the input of a sublayer: h -> gain * h / sqrt(mean(h^2) + epsilon).
+/// The norm at the input of a sublayer; see `NormKind` for the formulas.
 public struct InputNorm: Sendable, Equatable {
+    public let kind: NormKind
     /// hiddenSize values.
     public let gain: [Float]
+    /// hiddenSize values; nil = none.
+    public let bias: [Float]?
     public let epsilon: Float
 
-    public init(gain: [Float], epsilon: Float) {
+    public init(_ kind: NormKind = .rootMeanSquare, gain: [Float], bias: [Float]? = nil, epsilon: Float) {
+        self.kind = kind
         self.gain = gain
+        self.bias = bias
         self.epsilon = epsilon
+    }
+
+    /// The norm with its numbers where the loops take them. Errors: `.memory`.
+    func prepared(_ scratch: BufferPool) throws(PruneError) -> PreparedNorm {
+        func buffer(_ values: [Float]) throws(PruneError) -> FloatBuffer {
+            let buffer = try scratch.buffer(values.count)
+            values.withUnsafeBufferPointer { values in
+                if let base = values.baseAddress { buffer.pointer.update(from: base, count: values.count) }
+            }
+            return buffer
+        }
+        let zeros = kind == .layer ? Array(repeating: Float(0), count: gain.count) : nil
+        let bias = try (bias ?? zeros).map(buffer)
+        return PreparedNorm(kind: kind, epsilon: epsilon, gain: try buffer(gain), bias: bias)
     }
 }
 
@@ -106,7 +125,14 @@ public protocol Model: AnyObject, Sendable {
     /// sublayer by sublayer. Errors: as the host's.
     func losses(of data: TokenData, under masks: [KeepMask]) throws(PruneError) -> [Double]?
 
-    /// Gain and epsilon of the root-mean-square norm before a sublayer; nil if the model does not give them.
+    /// What stays of a sublayer where it is removed; nil = nothing, as in most families. States may also go on without it:
+    /// the next sublayer that is applied to them, and the head, find out what is missing.
+    func removed(_ sublayer: Int) -> (any RemovedSublayer)?
+
+    /// Whether `norm` tells for every sublayer whether there is a norm before it.
+    var givesNorms: Bool { get }
+
+    /// The norm before a sublayer; nil if there is none, or the model does not give it.
     func norm(ofSublayer sublayer: Int) throws(PruneError) -> InputNorm?
 
     /// Some weights from all over the model, by which adapters recognise it; empty if it does not give its weights.
@@ -208,7 +234,11 @@ extension Model {
         }
     ) throws(PruneError) -> any HiddenState {
         var state = state
-        for sublayer in first..<(end ?? shape.sublayerCount) where mask.keeps(sublayer) {
+        for sublayer in first..<(end ?? shape.sublayerCount) {
+            guard mask.keeps(sublayer) else {
+                if let rest = removed(sublayer) { state = try rest.apply(state) }
+                continue
+            }
             let results = try apply(sublayer, to: [state])
             guard let after = results.first else {
                 throw PruneError(.internal, "the model returned no hidden state for \(sublayerName(sublayer))")

@@ -8,9 +8,10 @@
 ///      "weight_sample": [0.1, ...], "report": {"objective": "kl", ..., "history": [...]}, "provenance": {}}
 ///
 /// A bias has rank 0 and input "raw". `epsilon` is that of the input's norm, null without one. What is not known is null.
+/// Version 2 is written where an input's norm is no root-mean-square norm: `"norm": "layer"` says so.
 struct AdapterDocument {
     private static let format = "prunecore.adapters"
-    private static let version = 1
+    private static let versions = 1...2
     /// Bytes of a text at most.
     static let sizeLimit = 64 << 20
 
@@ -21,6 +22,7 @@ struct AdapterDocument {
         let rank: Int
         /// Of its input's norm; nil = it has none.
         let epsilon: Float?
+        var norm = NormKind.rootMeanSquare
     }
 
     let mask: KeepMask
@@ -49,6 +51,7 @@ struct AdapterDocument {
                 "a weight of the model that the adapters are for is not finite, so that they cannot be saved")
         }
         let sample: JSONValue = .array(set.weightSample.map { .number(Double($0)) })
+        let version = set.adapters.values.contains { $0.norm?.kind == .layer } ? 2 : 1
         return """
             {"format": "\(format)", "version": \(version), "n_blocks": \(set.mask.blockCount), \
             "removed": [\(MaskDocument.removedNames(set.mask))], "hidden_size": \(set.hiddenSize),
@@ -62,12 +65,14 @@ struct AdapterDocument {
     }
 
     static func describe(_ adapter: Adapter, at sublayer: Int, _ report: RecoveryReport) -> JSONValue {
-        .object([
+        var members: [String: JSONValue] = [
             "sublayer": .string(sublayerName(sublayer)), "kind": .string(adapter.kind.name),
             "rank": .integer(adapter.rank), "input": .string(adapter.norm == nil ? "raw" : "normed"),
             "epsilon": number(adapter.norm.map { Double($0.epsilon) }), "ridge": number(report.ridges[sublayer]),
             "explained": number(report.explained[sublayer]),
-        ])
+        ]
+        if let norm = adapter.norm, norm.kind != .rootMeanSquare { members["norm"] = .string(norm.kind.name) }
+        return .object(members)
     }
 
     static func describe(_ report: RecoveryReport) -> JSONValue {
@@ -99,8 +104,10 @@ extension AdapterDocument {
         guard case .integer(let found) = file.value("version"), found >= 1 else {
             throw file.fault(.format, "version", "is not an integer of at least 1")
         }
-        guard found == version else {
-            throw file.fault(.unsupported, "version", "is \(found), this library reads \(version); use a newer one")
+        guard versions.contains(found) else {
+            throw file.fault(
+                .unsupported, "version",
+                "is \(found), this library reads \(versions.lowerBound) and \(versions.upperBound); use a newer one")
         }
         let mask = try MaskDocument.mask(
             blocks: file.value("n_blocks"), removed: file.value("removed"), source: path)
@@ -154,7 +161,11 @@ extension AdapterDocument {
         guard epsilon > 0, epsilon.isFinite else {
             throw own.fault(.format, "epsilon", "is \(epsilon) as a float; it must be finite and above 0")
         }
-        return Form(sublayer: sublayer, kind: kind, rank: rank, epsilon: epsilon)
+        let norm = try own.optionalString("norm") ?? NormKind.rootMeanSquare.name
+        guard let normKind = [NormKind.rootMeanSquare, .layer].first(where: { $0.name == norm }) else {
+            throw own.fault(.format, "norm", "is \(norm.quoted), which is not a kind of norm")
+        }
+        return Form(sublayer: sublayer, kind: kind, rank: rank, epsilon: epsilon, norm: normKind)
     }
 
     private static func readReport(_ own: ConfigObject) throws(PruneError) -> RecoveryReport {

@@ -75,7 +75,10 @@ public enum AdapterFiles {
             let (sublayer, width) = (form.sublayer, document.hiddenSize)
             var norm: InputNorm?
             if let epsilon = form.epsilon {
-                norm = InputNorm(gain: try values(name(of: .norm, at: sublayer), [width]), epsilon: epsilon)
+                let bias = name(of: .normBias, at: sublayer)
+                norm = InputNorm(
+                    form.norm, gain: try values(name(of: .norm, at: sublayer), [width]),
+                    bias: unread.contains(bias) ? try values(bias, [width]) : nil, epsilon: epsilon)
             }
             // Read before the adapter is made, so that what a file claims costs no memory that it does not fill.
             let parts = try Adapter.parts(of: form.kind).map { part throws(PruneError) in
@@ -131,7 +134,7 @@ public enum AdapterFiles {
     private static func checkFinite(_ set: AdapterSet) throws(PruneError) {
         for sublayer in set.sublayers {
             guard let adapter = set.adapters[sublayer] else { continue }
-            let gain = adapter.norm?.gain ?? []
+            let gain = (adapter.norm?.gain ?? []) + (adapter.norm?.bias ?? [])
             guard adapter.parameters.allSatisfy(\.isFinite), gain.allSatisfy(\.isFinite),
                 adapter.norm?.epsilon.isFinite ?? true
             else {

@@ -7,6 +7,8 @@ public enum AdapterPart: Int32, Sendable, CaseIterable {
     case matrix = 3
     /// The gain of its input's norm.
     case norm = 4
+    /// The bias of its input's norm.
+    case normBias = 5
 
     public var name: String {
         switch self {
@@ -15,6 +17,7 @@ public enum AdapterPart: Int32, Sendable, CaseIterable {
         case .up: "up"
         case .matrix: "matrix"
         case .norm: "norm"
+        case .normBias: "norm_bias"
         }
     }
 
@@ -26,6 +29,7 @@ public enum AdapterPart: Int32, Sendable, CaseIterable {
         case .up: "up.weight"
         case .matrix: "linear.weight"
         case .norm: "norm.weight"
+        case .normBias: "norm.bias"
         }
     }
 }
@@ -54,7 +58,7 @@ extension Adapter {
     /// Rows and columns of a part, or the length of a vector.
     static func shape(of part: AdapterPart, width: Int, rank: Int) -> [Int] {
         switch part {
-        case .bias, .norm: [width]
+        case .bias, .norm, .normBias: [width]
         case .down: [rank, width]
         case .up: [width, rank]
         case .matrix: [width, width]
@@ -63,7 +67,11 @@ extension Adapter {
 
     /// The values of a part, row-major; nil if there is none.
     func values(of part: AdapterPart) -> [Float]? {
-        part == .norm ? norm?.gain : range(of: part).map { Array(parameters[$0]) }
+        switch part {
+        case .norm: norm?.gain
+        case .normBias: norm?.bias
+        default: range(of: part).map { Array(parameters[$0]) }
+        }
     }
 }
 
@@ -82,7 +90,7 @@ extension AdapterSet {
         _ part: AdapterPart, atSublayer sublayer: Int, with values: [Float]
     ) throws(PruneError) {
         let adapter = try adapter(at: sublayer)
-        guard part != .norm else {
+        guard part != .norm, part != .normBias else {
             throw PruneError(.argument, "the norm of an adapter is that of the model and cannot be set")
         }
         guard let range = adapter.range(of: part) else { throw missing(part, sublayer) }

@@ -35,10 +35,16 @@ func adapterSlots(
             guard sublayer != block.lowerBound else { continue }
             span = block
         }
+        if let sublayer = span.first(where: { model.removed($0) != nil }) {
+            throw PruneError(
+                .unsupported,
+                "the norm of \(sublayerName(sublayer)) follows its sum and stays where the sublayer is removed; "
+                    + "adapters in such places are not supported")
+        }
         var norm: InputNorm?
         if options.normsInput, options.kind != .bias {
             norm = try model.norm(ofSublayer: sublayer)
-            guard norm?.gain.count == model.shape.hiddenSize else {
+            guard norm.map({ $0.gain.count == model.shape.hiddenSize }) ?? model.givesNorms else {
                 throw PruneError(
                     .unsupported,
                     "this model does not give the norm of \(sublayerName(sublayer)); make adapters with input `raw`")

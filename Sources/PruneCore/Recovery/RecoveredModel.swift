@@ -80,6 +80,9 @@ public final class RecoveredModel: Model {
         try base.apply(adapter, inPlaceOf: sublayer, to: state, scratch)
     }
 
+    public func removed(_ sublayer: Int) -> (any RemovedSublayer)? { base.removed(sublayer) }
+    public var givesNorms: Bool { base.givesNorms }
+
     public func norm(ofSublayer sublayer: Int) throws(PruneError) -> InputNorm? {
         adapters.mask.keeps(sublayer) ? try base.norm(ofSublayer: sublayer) : adapters.adapters[sublayer]?.norm
     }

@@ -80,7 +80,7 @@ enum TrainingCheckpoint {
             adapter.parameters = try reader.floats(count)
             best[sublayer] = adapter
             guard adapters[sublayer]?.parameters.allSatisfy(\.isFinite) ?? true,
-                adapter.parameters.allSatisfy(\.isFinite), adapter.norm?.gain.allSatisfy(\.isFinite) ?? true,
+                adapter.parameters.allSatisfy(\.isFinite), adapter.norm?.gain.allSatisfy(\.isFinite) ?? true, adapter.norm?.bias?.allSatisfy(\.isFinite) ?? true,
                 adapter.norm?.epsilon.isFinite ?? true
             else { throw reader.damaged("the adapter of \(sublayerName(sublayer)) has a value that is not finite") }
             moments[sublayer] = GradientMoments(first: try reader.floats(count), second: try reader.floats(count))
@@ -106,10 +106,11 @@ extension ByteWriter {
     mutating func addShape(of adapter: Adapter) {
         add(UInt32(bitPattern: adapter.kind.rawValue))
         add(UInt64(adapter.rank))
-        add(UInt8(adapter.norm == nil ? 0 : 1))
+        add(normByte(adapter.norm))
         guard let norm = adapter.norm else { return }
         add(norm.epsilon.bitPattern)
         add(norm.gain)
+        if let bias = norm.bias { add(bias) }
     }
 
     fileprivate mutating func add(_ report: RecoveryReport) {
@@ -141,13 +142,16 @@ extension ByteReader {
         let rawKind: UInt32 = try next()
         let rank = try count()
         let hasNorm: UInt8 = try next()
-        guard let kind = AdapterKind(rawValue: Int32(bitPattern: rawKind)), hasNorm <= 1,
+        guard let kind = AdapterKind(rawValue: Int32(bitPattern: rawKind)), hasNorm <= 4,
             kind == .lowRank ? (1...width).contains(rank) : rank == 0, rest / 4 >= rank
         else { throw damaged("an adapter has kind \(rawKind) and rank \(rank)") }
         var norm: InputNorm?
-        if hasNorm == 1 {
+        if hasNorm > 0 {
             let epsilon = Float(bitPattern: try next())
-            norm = InputNorm(gain: try floats(width), epsilon: epsilon)
+            let gain = try floats(width)
+            norm = InputNorm(
+                hasNorm > 2 ? .layer : .rootMeanSquare, gain: gain, bias: hasNorm % 2 == 0 ? try floats(width) : nil,
+                epsilon: epsilon)
         }
         return Adapter(kind, width: width, rank: rank, norm: norm)
     }
@@ -182,4 +186,10 @@ extension ByteReader {
         for _ in 0..<(try count()) { values[try count()] = try double() }
         return values
     }
+}
+
+/// 0 = no norm; 1 a root-mean-square norm, 3 a layer norm; one more if it has a bias.
+private func normByte(_ norm: InputNorm?) -> UInt8 {
+    guard let norm else { return 0 }
+    return (norm.kind == .layer ? 3 : 1) + (norm.bias == nil ? 0 : 1)
 }

@@ -61,17 +61,11 @@ struct UpdateMoments: Sendable {
             }
             guard updates.isFinite else { return false }
             if hasMatrices {
-                let gain = norm?.gain ?? Array(repeating: 1, count: width)
-                let inputs = try gain.withUnsafeBufferPointer { gain throws(PruneError) -> CentredRows? in
-                    // Safe: the gain has `width` values, and the closure does not outlive the call.
-                    guard let gain = gain.baseAddress else { return nil }
-                    return try CentredRows(rows: count, width: width, scratch) { row, out, sum in
-                        let h = before + (first + row) * width
-                        let scale = norm.map { Self.scale(h, $0, width) } ?? 1
-                        Kernels.widen(h, by: scale, times: gain, into: out, addingTo: sum, width)
-                    }
+                let prepared = try norm?.prepared(scratch)
+                let inputs = try CentredRows(rows: count, width: width, scratch) { row, out, sum in
+                    Self.widen(before + (first + row) * width, prepared, into: out, addingTo: sum, width)
                 }
-                guard let inputs, inputs.isFinite else { return false }
+                guard inputs.isFinite else { return false }
                 addMatrices(inputs, updates)
                 Self.move(&inputMean, from: tokens, towards: inputs.mean, of: count)
             }
@@ -82,9 +76,30 @@ struct UpdateMoments: Sendable {
         return true
     }
 
-    /// 1 / sqrt(mean(h^2) + epsilon), in double.
-    private static func scale(_ h: UnsafePointer<Float>, _ norm: InputNorm, _ width: Int) -> Double {
-        1 / (Kernels.dot(h, h, width) / Double(width) + Double(norm.epsilon)).squareRoot()
+    /// out = norm(h), or h where there is no norm, in double; sum += out.
+    private static func widen(
+        _ h: UnsafePointer<Float>, _ norm: PreparedNorm?, into out: UnsafeMutablePointer<Double>,
+        addingTo sum: UnsafeMutablePointer<Double>, _ width: Int
+    ) {
+        guard let norm else {
+            for index in 0..<width {
+                out[index] = Double(h[index])
+                sum[index] += out[index]
+            }
+            return
+        }
+        guard norm.kind == .layer || norm.bias != nil else {
+            let scale = 1 / (Kernels.dot(h, h, width) / Double(width) + Double(norm.epsilon)).squareRoot()
+            return Kernels.widen(h, by: scale, times: norm.gain.pointer, into: out, addingTo: sum, width)
+        }
+        let mean = norm.kind == .layer ? (0..<width).reduce(0.0) { $0 + Double(h[$1]) } / Double(width) : 0
+        let squares = (0..<width).reduce(0.0) { $0 + (Double(h[$1]) - mean) * (Double(h[$1]) - mean) } / Double(width)
+        let scale = 1 / (squares + Double(norm.epsilon)).squareRoot()
+        for index in 0..<width {
+            let bias = norm.bias.map { Double($0.pointer[index]) } ?? 0
+            out[index] = (Double(h[index]) - mean) * scale * Double(norm.gain.pointer[index]) + bias
+            sum[index] += out[index]
+        }
     }
 
     /// Adds centred rows to both matrices. The difference of the means is one row more, scaled by the root of its weight.

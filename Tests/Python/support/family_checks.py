@@ -108,14 +108,29 @@ def generation_error(subject: FamilySubject) -> float:
         made = subject.model.generate(
             pc.Data(prompts), NEW_TOKENS, mask=mask, stop_at_eos=False, batch_sequences=2
         )
-        for prompt, tokens, losses in zip(prompts, made.tokens, made.losses, strict=True):
-            wanted, _ = subject.oracle.greedy(prompt, NEW_TOKENS, mask)
+        for index, (prompt, tokens) in enumerate(zip(prompts, made.tokens, strict=True)):
+            count = len(tokens) if made.reasons[index] == "context" else NEW_TOKENS
+            wanted, _ = subject.oracle.greedy(prompt, count, mask)
             if tokens.tolist() != wanted.tolist():
                 return float("inf")
-            whole = np.concatenate([prompt, tokens])
-            run = subject.oracle.run([whole], mask)
-            worst = max(worst, np.abs(losses - run.token_losses[len(prompt) :]).max())
+            losses = losses_as_written(subject, prompt, tokens, mask)
+            worst = max(worst, np.abs(made.losses[index] - losses).max(initial=0.0))
     return float(worst)
+
+
+def losses_as_written(
+    subject: FamilySubject, prompt: np.ndarray, tokens: np.ndarray, mask: np.ndarray | None = None
+) -> np.ndarray:
+    """The loss of each new token, from the text before it alone.
+
+    Angles may depend on how long a text is, so that the whole text would give others.
+    """
+    losses = []
+    for count, token in enumerate(tokens):
+        logits = subject.oracle.run([np.concatenate([prompt, tokens[:count]])], mask).logits[-1]
+        wide = logits.astype(np.float64)
+        losses.append(np.log(np.exp(wide - wide.max()).sum()) + wide.max() - wide[token])
+    return np.array(losses)
 
 
 def gradients_error(subject: FamilySubject) -> float:

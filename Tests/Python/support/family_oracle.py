@@ -192,7 +192,7 @@ class FamilyOracle:
             self._states.append(hidden)
         plan, first = plan_of(layer), hidden
         for kind in (0, 1):
-            read = first if plan.parallel else hidden
+            read = first if plan.parallel and self._keep[2 * block] else hidden
             if self._keep[2 * block + kind]:
                 x = read if plan.before[kind] is None else getattr(layer, plan.before[kind])(read)
                 if kind == 0:

@@ -28,7 +28,8 @@ enum class Part : prune_part {
   down = PRUNE_PART_DOWN,
   up = PRUNE_PART_UP,
   matrix = PRUNE_PART_MATRIX,
-  norm = PRUNE_PART_NORM ///< can be read, not set
+  norm = PRUNE_PART_NORM,          ///< can be read, not set
+  norm_bias = PRUNE_PART_NORM_BIAS ///< can be read, not set
 };
 
 /// One adapter of a set; `kind` and `input` have the values of AdapterKind and AdapterInput.

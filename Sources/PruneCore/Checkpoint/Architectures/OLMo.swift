@@ -1,5 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 extension Architecture {
+    /// Norms without numbers of their own.
+    static let olmo = Architecture("OlmoForCausalLM", type: "olmo", block: "OlmoDecoderLayer") {
+        $0.norm.makeLayerNorm(epsilon: nil)
+        $0.norm.hasGain = .fixed(false)
+        $0.attention.declareBias()
+        $0.attention.clip = .key("clip_qkv", missing: nil)
+    }
+
     /// Norms of the updates, none before the sublayers.
     static let olmo2 = Architecture("Olmo2ForCausalLM", type: "olmo2", block: "Olmo2DecoderLayer") {
         $0.makeOLMo2()

@@ -1,17 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-/// A norm as a model has it: which formula, and where its numbers are stored.
-///
-///     rootMeanSquare: x -> gain * x / sqrt(mean(x^2) + epsilon) + bias
-///     layer:          x -> gain * (x - mean(x)) / sqrt(variance(x) + epsilon) + bias
-///
-/// with gain = factor * (offset + stored), or factor where nothing is stored, and bias = factor * stored.
+/// A norm as a model has it: which formula, and where its numbers are stored, with
+/// gain = factor * (offset + stored), or factor where nothing is stored, and bias = factor * stored.
 struct NormPlan: Sendable {
-    enum Kind: Sendable {
-        case rootMeanSquare
-        case layer
-    }
-
-    let kind: Kind
+    let kind: NormKind
     let epsilon: Float
     /// The tensors of the gain, one after the other: one, or one per head; empty = it is 1 everywhere.
     let gains: [String]

@@ -136,12 +136,3 @@ enum PlanDocument {
 
     private static func json(_ number: Float?) -> JSONValue { number.map { .number(Double($0)) } ?? .null }
 }
-
-extension NormPlan.Kind {
-    var name: String {
-        switch self {
-        case .rootMeanSquare: "rms"
-        case .layer: "layer"
-        }
-    }
-}
