@@ -125,32 +125,20 @@ struct HeadTurn {
         self.angles = angles
     }
 
+    // Safe: `angles` has a row for every position of the sequence it was asked for.
+
     func apply(_ row: UnsafeMutablePointer<Float>, heads: Int, size: Int, position: Int) {
-        withAngles(position) { cosine, sine in
-            for head in 0..<heads {
-                Kernels.rotate(row + head * size, pairing, cosine: cosine, sine: sine, half: half)
-            }
+        let (cosine, sine) = (angles.cosines.pointer + position * half, angles.sines.pointer + position * half)
+        for head in 0..<heads {
+            Kernels.rotate(row + head * size, pairing, cosine: cosine, sine: sine, half: half)
         }
     }
 
     /// The other way, which is the gradient.
     func applyBack(_ row: UnsafeMutablePointer<Float>, heads: Int, size: Int, position: Int) {
-        withAngles(position) { cosine, sine in
-            for head in 0..<heads {
-                Kernels.rotateBack(row + head * size, pairing, cosine: cosine, sine: sine, half: half)
-            }
-        }
-    }
-
-    private func withAngles(
-        _ position: Int, _ body: (_ cosine: UnsafePointer<Float>, _ sine: UnsafePointer<Float>) -> Void
-    ) {
-        // Safe: `angles` has a row for every position of the sequence it was asked for.
-        angles.cosines.withUnsafeBufferPointer { cosines in
-            angles.sines.withUnsafeBufferPointer { sines in
-                guard let cosine = cosines.baseAddress, let sine = sines.baseAddress else { return }
-                body(cosine + position * half, sine + position * half)
-            }
+        let (cosine, sine) = (angles.cosines.pointer + position * half, angles.sines.pointer + position * half)
+        for head in 0..<heads {
+            Kernels.rotateBack(row + head * size, pairing, cosine: cosine, sine: sine, half: half)
         }
     }
 }

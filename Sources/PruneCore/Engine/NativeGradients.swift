@@ -51,6 +51,7 @@ extension NativeModel {
     func unsettled(
         _ gradient: NativeState, of state: NativeState, before sublayer: Int
     ) throws(PruneError) -> NativeState {
+        guard weights.normsSums else { return gradient }
         let skipped = (min(state.place, sublayer)..<sublayer).filter { weights.sublayers[$0].last != nil }
         guard !skipped.isEmpty else { return gradient }
         let width = config.hiddenSize

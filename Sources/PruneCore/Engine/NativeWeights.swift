@@ -8,6 +8,8 @@ struct NativeWeights: Sendable {
     let embeddingProjection: Projection?
     /// Attention and feed-forward of each block.
     let sublayers: [SublayerWeights]
+    /// Whether norms follow the sums of some.
+    let normsSums: Bool
     let finalNorm: Norm?
     /// From the width of the residual stream to that of the embedding; nil = they are the same.
     let headProjection: Projection?
@@ -36,6 +38,7 @@ struct NativeWeights: Sendable {
         var sublayers: [SublayerWeights] = []
         for plan in config.sublayers { sublayers.append(try loader.sublayer(plan, config)) }
         self.sublayers = sublayers
+        normsSums = sublayers.contains { $0.last != nil }
         finalNorm = try loader.norm(config.head.norm, width: config.hiddenSize)
         headProjection = try config.head.projection.map { own throws(PruneError) in try loader.projection(own) }
         areMapped = embedding.tensor.mappedFile != nil

@@ -8,28 +8,26 @@
 /// Cosines and sines of the rotary embedding for positions 0 ..< count.
 final class RotaryAngles: Sendable {
     /// count * half values each, one row per position, scaled by the attention factor.
-    let cosines: [Float]
-    let sines: [Float]
+    let cosines: FloatBuffer
+    let sines: FloatBuffer
     let count: Int
 
-    fileprivate init(_ parameters: RotaryParameters, length: Int, count: Int) {
+    /// Errors: `.memory`.
+    fileprivate init(_ parameters: RotaryParameters, length: Int, count: Int) throws(PruneError) {
         // Frequencies and angles are rounded to fp32 as transformers does: models are trained with these angles, and at
         // position 10,000 the rounding moves them by up to 1e-3 radians.
         let frequencies = parameters.inverseFrequencies(length: length).map { Float($0) }
-        var cosines: [Float] = []
-        var sines: [Float] = []
-        cosines.reserveCapacity(count * frequencies.count)
-        sines.reserveCapacity(count * frequencies.count)
+        let factor = parameters.attentionFactor
+        cosines = try FloatBuffer(count: count * frequencies.count)
+        sines = try FloatBuffer(count: count * frequencies.count)
+        self.count = count
         for position in 0..<count {
-            for frequency in frequencies {
-                let angle = Double(Float(position) * frequency)
-                cosines.append(Float(cos(angle) * parameters.attentionFactor))
-                sines.append(Float(sin(angle) * parameters.attentionFactor))
+            for (index, frequency) in frequencies.enumerated() {
+                let (place, angle) = (position * frequencies.count + index, Double(Float(position) * frequency))
+                cosines.pointer[place] = Float(cos(angle) * factor)
+                sines.pointer[place] = Float(sin(angle) * factor)
             }
         }
-        self.cosines = cosines
-        self.sines = sines
-        self.count = count
     }
 }
 
@@ -50,7 +48,7 @@ final class RotaryTable: Sendable {
         try Memory.require(
             rows.times(clamping: 8 * parameters.half + 16), for: "the angles of \(length) positions",
             "give shorter sequences")
-        let longer = RotaryAngles(parameters, length: length, count: rows)
+        let longer = try RotaryAngles(parameters, length: length, count: rows)
         try? angles.withLock { angles in
             guard longer.count > angles[variant]?.count ?? 0 else { return }
             if variant != 0 { angles = angles.filter { $0.key == 0 } }

@@ -87,9 +87,9 @@ extension NativeModel {
 
     /// The state as a sublayer finds it: with the norms of sums that sublayers removed before it leave behind.
     func settled(_ state: NativeState, before sublayer: Int) throws(PruneError) -> NativeState {
-        guard weights.sublayers[min(state.place, sublayer)..<sublayer].contains(where: { $0.last != nil }) else {
-            return state
-        }
+        guard weights.normsSums,
+            weights.sublayers[min(state.place, sublayer)..<sublayer].contains(where: { $0.last != nil })
+        else { return state }
         let width = config.hiddenSize
         let result = NativeState(state.batch, try copy(of: state.values), before: sublayer)
         for skipped in state.place..<sublayer {

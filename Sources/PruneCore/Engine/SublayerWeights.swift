@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /// The weights of one attention sublayer, its norms aside.
-struct AttentionWeights: Sendable {
+final class AttentionWeights: Sendable {
     let plan: AttentionPlan
     /// Query, key and value, or one projection that gives them head by head.
     let inputs: [Projection]
@@ -9,10 +9,23 @@ struct AttentionWeights: Sendable {
     let sinks: StoredVector?
     /// nil = heads are not turned.
     let rotary: RotaryTable?
+
+    init(
+        _ plan: AttentionPlan, inputs: [Projection], output: Projection, queryNorm: Norm?, keyNorm: Norm?,
+        sinks: StoredVector?, rotary: RotaryTable?
+    ) {
+        self.plan = plan
+        self.inputs = inputs
+        self.output = output
+        self.queryNorm = queryNorm
+        self.keyNorm = keyNorm
+        self.sinks = sinks
+        self.rotary = rotary
+    }
 }
 
 /// The weights of one feed-forward sublayer or expert.
-struct FeedForwardWeights: Sendable {
+final class FeedForwardWeights: Sendable {
     let inputs: Inputs
     let down: Projection
     let activation: Activation
@@ -23,7 +36,11 @@ struct FeedForwardWeights: Sendable {
         case plain(Projection)
     }
 
-    var innerSize: Int { down.inputs }
+    init(inputs: Inputs, down: Projection, activation: Activation) {
+        self.inputs = inputs
+        self.down = down
+        self.activation = activation
+    }
 
     var inputProjections: [Projection] {
         switch inputs {
@@ -36,20 +53,31 @@ struct FeedForwardWeights: Sendable {
     var projections: [Projection] { inputProjections + [down] }
 }
 
-struct MixtureWeights: Sendable {
+final class MixtureWeights: Sendable {
     let plan: MixturePlan
     let router: Projection
     let experts: [FeedForwardWeights]
     let shared: FeedForwardWeights?
     let sharedGate: Projection?
 
+    init(
+        _ plan: MixturePlan, router: Projection, experts: [FeedForwardWeights], shared: FeedForwardWeights?,
+        sharedGate: Projection?
+    ) {
+        self.plan = plan
+        self.router = router
+        self.experts = experts
+        self.shared = shared
+        self.sharedGate = sharedGate
+    }
+
     var projections: [Projection] {
         [router] + experts.flatMap(\.projections) + (shared?.projections ?? []) + (sharedGate.map { [$0] } ?? [])
     }
 }
 
-/// The weights of one sublayer.
-struct SublayerWeights: Sendable {
+/// The weights of one sublayer. Classes, as its parts are: they are passed around in every call, and never change.
+final class SublayerWeights: Sendable {
     let plan: SublayerPlan
     let before, after, last: Norm?
     let update: Update
@@ -60,6 +88,17 @@ struct SublayerWeights: Sendable {
         case attention(AttentionWeights)
         case feedForward(FeedForwardWeights)
         case mixture(MixtureWeights)
+    }
+
+    init(
+        _ plan: SublayerPlan, before: Norm?, after: Norm?, last: Norm?, update: Update, tensors: [StoredTensor]
+    ) {
+        self.plan = plan
+        self.before = before
+        self.after = after
+        self.last = last
+        self.update = update
+        self.tensors = tensors
     }
 
     /// The matrices, in the order in which their gradients are kept: those that read the input first, that of the update

@@ -69,7 +69,7 @@ struct WeightLoader {
             try norm(plan.before, width: width), try norm(plan.after, width: width), try norm(plan.last, width: width)
         )
         return SublayerWeights(
-            plan: plan, before: before, after: after, last: last, update: update, tensors: takeTensors())
+            plan, before: before, after: after, last: last, update: update, tensors: takeTensors())
     }
 
     private mutating func attention(
@@ -92,7 +92,7 @@ struct WeightLoader {
             try norm(own.norm, width: width(own, config.kvHeadCount))
         }
         return AttentionWeights(
-            plan: plan, inputs: inputs, output: output, queryNorm: queryNorm, keyNorm: keyNorm,
+            plan, inputs: inputs, output: output, queryNorm: queryNorm, keyNorm: keyNorm,
             sinks: try plan.sinks.map { name throws(PruneError) in try vector(name, config.headCount) },
             rotary: plan.rotary.map { rotaryTable($0) })
     }
@@ -119,7 +119,7 @@ struct WeightLoader {
         var experts: [FeedForwardWeights] = []
         for expert in plan.experts { experts.append(try feedForward(expert)) }
         return MixtureWeights(
-            plan: plan, router: router, experts: experts,
+            plan, router: router, experts: experts,
             shared: try plan.shared.map { shared throws(PruneError) in try feedForward(shared) },
             sharedGate: try plan.sharedGate.map { gate throws(PruneError) in try projection(gate) })
     }
