@@ -333,8 +333,8 @@ typedef struct prune_model_options {
  * Opens a Hugging Face model directory: `config.json` and `model.safetensors`, or the shards that
  * `model.safetensors.index.json` names. Weights stay memory-mapped in their stored type (bf16, fp16
  * or fp32), unless the options have them read into memory; see prune_weights for what files may do
- * while the model is open. Architectures: LlamaForCausalLM, MistralForCausalLM, Qwen2ForCausalLM,
- * Qwen3ForCausalLM, with rotary embeddings of type default, linear, llama3 or yarn.
+ * while the model is open. prune_architectures() lists the families; docs/models.md says what each
+ * can do.
  *   directory   path
  *   options     NULL = defaults
  *   out_model   receives the handle; give it to prune_model_release()

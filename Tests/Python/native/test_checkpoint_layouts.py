@@ -178,21 +178,27 @@ HARMLESS = {
 """What the families' code reads, and why it changes no logits of a sequence without padding."""
 
 
-def test_attributes_that_transformers_reads_are_all_known() -> None:
-    """What the code of the families reads of their configuration is read, refused or harmless."""
+def folders() -> list[str]:
+    """Where transformers has the code of the families that the library computes."""
+    types = [own["model_type"] for own in read_architectures() if own.get("is_computed", True)]
+    return sorted({model_type_to_module_name(own) for own in types})
+
+
+@pytest.mark.parametrize("family", folders())
+def test_attributes_that_transformers_reads_are_all_known(family: str) -> None:
+    """What the code of a family reads of its configuration is read, refused or harmless."""
     root = Path(tf.models.__file__).parent
     sources = Path(__file__).parents[3] / "Sources/PruneCore/Checkpoint"
-    code = "".join(file.read_text(encoding="utf-8") for file in sources.glob("*.swift"))
+    code = "".join(file.read_text(encoding="utf-8") for file in sources.rglob("*.swift"))
     known = set(re.findall(r'"(\w+)"', code)) | set(HARMLESS)
-    for family in ("llama", "mistral", "qwen2", "qwen3"):
-        tree = ast.parse((root / family / f"modeling_{family}.py").read_text(encoding="utf-8"))
-        attributes = {
-            node.attr
-            for node in ast.walk(tree)
-            if isinstance(node, ast.Attribute) and ast.unparse(node.value).endswith("config")
-        }
-        assert "num_hidden_layers" in attributes
-        assert {name for name in attributes - known if not name.startswith("_")} == set()
+    tree = ast.parse((root / family / f"modeling_{family}.py").read_text(encoding="utf-8"))
+    attributes = {
+        node.attr
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and ast.unparse(node.value).endswith("config")
+    }
+    assert "num_hidden_layers" in attributes
+    assert {name for name in attributes - known if not name.startswith("_")} == set()
 
 
 def pickled(directory: Path) -> None:
