@@ -132,7 +132,7 @@ class Pruning:
         self._undo.append(stand_in.remove)
         self._undo.append(lambda: _set_modules(layer, before))
         device = next(layer.parameters()).device
-        if parts is None:
+        if parts is None or not any(whole):
             layer._modules.clear()
         for place, adapter in enumerate(adapters):
             if not whole[place] and parts is not None:

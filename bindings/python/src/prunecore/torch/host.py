@@ -30,7 +30,7 @@ from prunecore.torch.failures import computed
 from prunecore.torch.gradients import pull
 from prunecore.torch.layouts import Layout
 from prunecore.torch.states import TorchState, together
-from prunecore.torch.sublayers import attention, feed_forward, root_mean_square_norm
+from prunecore.torch.sublayers import attention, feed_forward, input_norm
 
 _CPU_TOKENS = 2048
 _ACCELERATOR_TOKENS = 16384
@@ -175,8 +175,11 @@ class TorchHost(Host):
     def norm(self, sublayer: int) -> tuple[Values, float] | None:
         if self.parts is None:
             return None
-        found = root_mean_square_norm(self._blocks[sublayer // 2], self.parts, sublayer)
-        return None if found is None else (found[0].detach().cpu().numpy(), found[1])
+        found = input_norm(self._blocks[sublayer // 2], self.parts, sublayer)
+        # A host gives gain and epsilon of an RMSNorm: adapters have no other norm.
+        if found is None or found.kind != "rms" or found.gain is None:
+            return None
+        return found.gain.detach().cpu().numpy(), found.epsilon
 
     @computed
     def apply_adapter(self, adapter: HostAdapter, state: TorchState) -> TorchState:
