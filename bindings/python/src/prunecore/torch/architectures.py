@@ -32,7 +32,7 @@ class Part:
     after : str or None
         Norm of the update, before it is added.
     last : str or None
-        Norm of the sum.
+        Norm of the sum: where the sublayer is removed, it norms what it finds.
     shared_norm : str or None
         `before`, where the other sublayer reads it, too: it belongs to neither of them.
     adds_input : bool
@@ -49,8 +49,8 @@ class Part:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """All modules of the layer that belong to the sublayer alone."""
-        norms = (self.before, self.after, self.last)
+        """The modules of the layer that go with the sublayer."""
+        norms = (self.before, self.after)
         own = (name for name in norms if name is not None and name != self.shared_norm)
         return (*self.modules, *self.besides, *own)
 
@@ -81,6 +81,11 @@ class Parts:
     norm: str = "rms"
     norm_offset: float = 0.0
     update_scale: float = 1.0
+
+    @property
+    def norm_sums(self) -> bool:
+        """Whether norms stay behind where sublayers are removed."""
+        return self.attention.last is not None or self.feed_forward.last is not None
 
     def of(self, sublayer: int) -> Part:
         """The part of a sublayer, by its index in the model or in the block."""

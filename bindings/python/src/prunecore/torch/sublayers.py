@@ -51,6 +51,11 @@ def feed_forward(layer: nn.Module, parts: Parts, hidden: Tensor, source: Tensor)
     return _added(layer, parts, part, hidden, update)
 
 
+def left_behind(layer: nn.Module, parts: Parts, sublayer: int, hidden: Tensor) -> Tensor:
+    """The hidden state after a removed sublayer, or an adapter in its place: sums stay normed."""
+    return _normed(layer, parts.of(sublayer).last, hidden)
+
+
 @dataclass(frozen=True)
 class InputNorm:
     """The norm at a sublayer's input.
