@@ -172,6 +172,16 @@ def test_a_norm_that_both_sublayers_read_stays_while_one_does(
             assert ("input_layernorm" in dict(layer.named_children())) == norm_is_left
 
 
+@pytest.mark.parametrize("name", ["falcon", "falcon-multi-query", "gpt-bigcode", "mixtral", "opt"])
+def test_costs_of_keys_and_values_are_those_of_the_cache(name: str, doors: dict[str, Door]) -> None:
+    door = doors[name]
+    ids = torch.from_numpy(door.subject.sequences[1])[None]
+    with torch.no_grad():
+        cache = door.module(ids, use_cache=True).past_key_values.layers[0]
+    held = cache.keys.nbytes + cache.values.nbytes
+    assert door.model.sublayers[0].kv_bytes * ids.shape[1] == held
+
+
 def test_every_row_of_the_table_has_a_case(doors: dict[str, Door]) -> None:
     types = {case.model_type for case in (*CASES.values(), *OF_MODULES.values())}
     rows = pc.architectures()

@@ -40,6 +40,7 @@ def joined(members: list[TorchState], block: int) -> list[tuple[int, Tensor, Ten
 
 
 def stacked(tensors: list[Tensor]) -> Tensor:
+    """Tensors of several states as one, the first one's rows on top."""
     return tensors[0] if len(tensors) == 1 else torch.cat(tensors)
 
 

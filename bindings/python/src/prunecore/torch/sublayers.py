@@ -117,7 +117,8 @@ def _first(output: Any) -> Tensor:
 
 def _named_as(module: nn.Module, arguments: Mapping[str, Any]) -> dict[str, Any]:
     """What a layer was called with, under the names that its attention has for it."""
-    taken = _parameters(type(module))
+    kind: Any = type(module)
+    taken = _parameters(kind)
     own = next((name for name in _CACHES if name in taken), None)
     return {
         own if own is not None and name in _CACHES and name not in taken else name: value
@@ -126,5 +127,6 @@ def _named_as(module: nn.Module, arguments: Mapping[str, Any]) -> dict[str, Any]
 
 
 @cache
-def _parameters(kind: type[nn.Module]) -> frozenset[str]:
+def _parameters(kind: Any) -> frozenset[str]:
+    """Names of what modules of a class take."""
     return frozenset(inspect.signature(kind.forward).parameters)
