@@ -22,6 +22,9 @@ extension Architecture {
         .gptOSS, .graniteMoE, .graniteMoEShared, .mixtral, .olmoE, .qwen2MoE, .qwen3MoE,
     ]
 
+    /// All whose blocks the table takes apart.
+    static let known = supported + modulesOnly
+
     /// The name of the embedding, a matrix [vocabularySize, its width].
     var embeddingName: String { names.embedding + ".weight" }
     /// The name of the head, a matrix [vocabularySize, the embedding's width]; usually not stored if it is the embedding.
@@ -37,10 +40,10 @@ extension Architecture {
         let named: String
         if let name = try config.optionalStrings("architectures")?.first {
             (key, named) = ("architectures", name)
-            found = supported.first { $0.name == name }
+            found = known.first { $0.name == name }
         } else if let modelType {
             (key, named) = ("model_type", modelType)
-            found = supported.first { $0.modelType == modelType }
+            found = known.first { $0.modelType == modelType }
         } else {
             throw config.fault(
                 .format, "architectures", "is missing, and so is model_type; one must name the model's family")
@@ -54,6 +57,12 @@ extension Architecture {
                     ? "names \(named.quoted), an exported model; open the model that it was made of, with its mask"
                     : "names \(named.quoted); supported are \(names). Others run in PyTorch: prunecore.torch.wrap(model)"
             )
+        }
+        guard found.isComputed else {
+            throw config.fault(
+                .unsupported, key,
+                "names \(named.quoted), which runs in PyTorch alone: prunecore.torch.wrap(model). "
+                    + "Opened are \(supported.map(\.name).joined(separator: ", "))")
         }
         if let modelType, modelType != found.modelType {
             throw config.fault(

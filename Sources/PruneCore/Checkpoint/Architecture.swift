@@ -10,6 +10,10 @@ public struct Architecture: Sendable {
     let modelType: String
     /// The class of a block in transformers.
     let blockClass: String
+    /// Whether the engine computes it. If not, the row says how blocks are made of modules, for those who run these.
+    var isComputed = true
+    /// Keys of config.json that make blocks something else than these two sublayers where they are true.
+    var otherBlocksIf: [String] = []
 
     var names = TensorNames()
     var keys = SizeKeys()

@@ -2,10 +2,10 @@
 /// The table of families as JSON, for those who run the modules of transformers themselves.
 public enum ArchitectureDocument {
     /// A JSON array with an object for each architecture: its name, `model_type`, the class of a block in transformers, the
-    /// modules of both sublayers in it, and how they are put together. A fact that config.json decides is an object with the
-    /// key and what it means where it is missing.
+    /// modules of both sublayers in it, and how they are put together; and whether the engine computes it. A fact that
+    /// config.json decides is an object with the key and what it means where it is missing.
     public static var text: String {
-        JSONValue.array(Architecture.supported.map(json)).text
+        JSONValue.array(Architecture.known.map(json)).text
     }
 
     private static func json(_ own: Architecture) -> JSONValue {
@@ -16,20 +16,25 @@ public enum ArchitectureDocument {
             }
         return .object([
             "name": .string(own.name), "model_type": .string(own.modelType), "block_class": .string(own.blockClass),
-            "attention": json(own.names.attention), "feed_forward": json(own.names.feedForward),
+            "is_computed": .bool(own.isComputed), "attention": json(own.names.attention),
+            "feed_forward": json(own.names.feedForward),
             "norm": .string(own.norm.kind.name), "norm_offset": .number(Double(own.norm.offset)),
             "norms_before": placing, "is_parallel": json(own.isParallel),
             "shares_parallel_norm": .bool(own.sharesParallelNorm), "update_scale": json(own.updateScale),
             "is_mixture": .bool(own.mixture != nil),
+            "other_blocks_if": .array(own.otherBlocksIf.map { .string($0) }),
         ])
     }
 
     private static func json(_ names: SublayerNames) -> JSONValue {
         .object([
             "modules": .array(names.modules.map { .string($0) }), "besides": .array(names.besides.map { .string($0) }),
-            "before": names.before.map { .string($0) } ?? .null, "after": names.after.map { .string($0) } ?? .null,
+            "before": name(names.before), "before_instead": name(names.beforeInstead), "after": name(names.after),
+            "adds_input": .bool(names.addsInput),
         ])
     }
+
+    private static func name(_ own: String?) -> JSONValue { own.map { .string($0) } ?? .null }
 
     private static func json(_ own: Setting<Bool>) -> JSONValue {
         switch own {

@@ -15,7 +15,8 @@ struct TensorNames: Sendable {
     var attention = SublayerNames(modules: ["self_attn"], before: "input_layernorm")
     var feedForward = SublayerNames(modules: ["mlp"], before: "post_attention_layernorm")
 
-    var projections = Projections.separate(query: "self_attn.q_proj", key: "self_attn.k_proj", value: "self_attn.v_proj")
+    var projections = Projections.separate(
+        query: "self_attn.q_proj", key: "self_attn.k_proj", value: "self_attn.v_proj")
     /// Whether matrices are stored inputs x outputs.
     var storesTransposed = false
     var output = "self_attn.o_proj"
@@ -45,7 +46,7 @@ struct TensorNames: Sendable {
     }
 }
 
-/// The modules of one sublayer in a block.
+/// The modules of one sublayer in a block, as they are called in memory; tensors of a mixture may have other names.
 struct SublayerNames: Sendable {
     /// Run one after the other: the attention, or what the feed-forward is made of.
     var modules: [String]
@@ -53,6 +54,10 @@ struct SublayerNames: Sendable {
     var besides: [String] = []
     /// The pre-norm; nil = none.
     var before: String?
+    /// The pre-norm of blocks that have it, in the place of the other.
+    var beforeInstead: String?
     /// The norm of the update; nil = none.
     var after: String?
+    /// Whether the last module takes the hidden state, too, and gives the sum with the update.
+    var addsInput = false
 }

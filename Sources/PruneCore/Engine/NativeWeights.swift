@@ -76,16 +76,21 @@ struct NativeWeights: Sendable {
     func shape(_ config: ModelConfig) -> ModelShape {
         func parameters(_ tensors: [StoredTensor]) -> Int { tensors.reduce(0) { $0 + $1.elementCount } }
         func bytes(_ tensors: [StoredTensor]) -> Int { tensors.reduce(0) { $0 + $1.byteCount } }
-        let costs = sublayers.map { sublayer in
+        // A norm that both sublayers of a block read goes with neither.
+        let shared = sublayers.indices.map { index in
+            let other = Set(sublayers[index ^ 1].tensors.map(\.name))
+            return sublayers[index].tensors.filter { other.contains($0.name) }
+        }
+        let costs = sublayers.enumerated().map { index, sublayer in
+            let own = sublayer.tensors.filter { tensor in !shared[index].contains { $0.name == tensor.name } }
             let keyValues = sublayer.attention.map {
                 2 * config.kvHeadCount * config.headSize * $0.inputs[$0.inputs.count / 2].weight.tensor.elementType.byteCount
             }
             return SublayerCost(
-                parameters: parameters(sublayer.tensors),
-                activeParameters: parameters(sublayer.tensors) - sublayer.idleParameters,
-                parameterBytes: bytes(sublayer.tensors), keyValueBytes: keyValues ?? 0, window: sublayer.plan.window)
+                parameters: parameters(own), activeParameters: parameters(own) - sublayer.idleParameters,
+                parameterBytes: bytes(own), keyValueBytes: keyValues ?? 0, window: sublayer.plan.window)
         }
-        let fixed = embeddingTensors + headTensors
+        let fixed = embeddingTensors + headTensors + stride(from: 0, to: shared.count, by: 2).flatMap { shared[$0] }
         var elementsOfType: [ElementType: Int] = [:]
         for tensor in fixed + sublayers.flatMap(\.tensors) {
             elementsOfType[tensor.elementType, default: 0] += tensor.elementCount

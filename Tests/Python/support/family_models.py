@@ -15,12 +15,15 @@ from family_case import VOCABULARY, Case
 from family_dense import DENSE
 from family_gpts import GPTS
 from family_mixtures import MIXTURES
+from family_outside import OUTSIDE
 from family_weights import randomise
 from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModelForCausalLM
 
 LENGTHS = (1, 23, 2, 14, 9, 31)
 CASES: dict[str, Case] = {case.name: case for case in (*DENSE, *GPTS, *MIXTURES)}
+OF_MODULES: dict[str, Case] = {case.name: case for case in OUTSIDE}
+"""Of families that run in PyTorch alone."""
 FAMILIES = tuple(dict.fromkeys(case.family for case in CASES.values()))
 
 
@@ -29,7 +32,7 @@ def write_family(name: str, directory: Path, edited: bool = True) -> None:
 
     Not `edited`: with the configuration as transformers writes it.
     """
-    case = CASES[name]
+    case = {**CASES, **OF_MODULES}[name]
     config = AutoConfig.for_model(case.model_type, **case.configuration)
     model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
     randomise(model)

@@ -197,7 +197,10 @@ class FamilyOracle:
                 x = read if plan.before[kind] is None else getattr(layer, plan.before[kind])(read)
                 if kind == 0:
                     attention = getattr(layer, plan.attention)
-                    added = attention(hidden_states=x, **_accepted(attention, context))[0]
+                    own = {dict(plan.renamed).get(name, name): v for name, v in context.items()}
+                    if plan.residual:
+                        own["residual"] = torch.zeros_like(x)
+                    added = attention(hidden_states=x, **_accepted(attention, own))[0]
                 else:
                     added = plan.feed_forward(layer, x)
                 if plan.after[kind] is not None:
@@ -212,7 +215,7 @@ class FamilyOracle:
                 hidden = getattr(layer, plan.of_sum[kind])(hidden)
             self._updates.append(added)
             self._states.append(hidden)
-        return hidden
+        return (hidden, None) if plan.pair else hidden
 
 
 def _slope(state: torch.Tensor, slope: torch.Tensor | None) -> np.ndarray:

@@ -38,6 +38,14 @@ def _two_matrices(layer: Module, x: torch.Tensor) -> torch.Tensor:
     return layer.fc2(layer.activation_fn(layer.fc1(x)))
 
 
+def _mlp_onto_nothing(layer: Module, x: torch.Tensor) -> torch.Tensor:
+    return layer.mlp(x, torch.zeros_like(x))
+
+
+def _ffn_onto_nothing(layer: Module, x: torch.Tensor) -> torch.Tensor:
+    return layer.ffn(x, torch.zeros_like(x))
+
+
 @dataclass(frozen=True)
 class Plan:
     """One block. Names are those of modules in it; None = there is no such norm.
@@ -45,7 +53,9 @@ class Plan:
     `before` are the norms of what attention and feed-forward read, `after` those of what they
     hand out, before it is added, and `of_sum` those of the hidden state after it was added.
     `parallel`: the feed-forward reads the state that the block was given.
-    `multiplier` names the factor of what is added.
+    `multiplier` names the factor of what is added. `residual`: the attention is given, under that
+    name, what it adds its update to. `renamed`: what the attention calls otherwise than the block.
+    `pair`: the block gives the weights of its attention, too.
     """
 
     attention: str = "self_attn"
@@ -55,6 +65,9 @@ class Plan:
     of_sum: tuple[str | None, str | None] = (None, None)
     parallel: bool = False
     multiplier: str | None = None
+    residual: bool = False
+    renamed: tuple[tuple[str, str], ...] = ()
+    pair: bool = False
 
 
 SERIAL = Plan()
@@ -67,13 +80,22 @@ SANDWICH = Plan(
 )
 ONE_NORM = Plan(before=("input_layernorm", "input_layernorm"), parallel=True)
 SCALED = Plan(multiplier="residual_multiplier")
+GPT = Plan(attention="attn", before=("ln_1", "ln_2"))
+GPT_J = replace(GPT, before=("ln_1", "ln_1"), parallel=True)
+FALCON = Plan(attention="self_attention", pair=True)
 
 _PLANS: dict[str, Plan] = {
     "Apertus": Plan(before=("attention_layernorm", "feedforward_layernorm")),
+    "Bloom": replace(FALCON, feed_forward=_mlp_onto_nothing, residual=True),
+    "CodeGen": GPT_J,
     "Cohere": ONE_NORM,
     "Cohere2": ONE_NORM,
     "Exaone4": AFTERWARDS,
-    "GPT2": Plan(attention="attn", before=("ln_1", "ln_2")),
+    "Falcon": FALCON,
+    "GPT2": GPT,
+    "GPTBigCode": GPT,
+    "GPTJ": GPT_J,
+    "GPTNeo": replace(GPT, pair=True),
     "GPTNeoX": Plan(attention="attention"),
     "Gemma2": SANDWICH,
     "Gemma3": SANDWICH,
@@ -82,14 +104,21 @@ _PLANS: dict[str, Plan] = {
     "Granite": SCALED,
     "GraniteMoe": replace(SCALED, feed_forward=_experts),
     "GraniteMoeShared": replace(SCALED, feed_forward=_experts_and_shared),
+    "Mpt": Plan(
+        attention="attn",
+        feed_forward=_ffn_onto_nothing,
+        before=("norm_1", "norm_2"),
+        renamed=(("layer_past", "cache"),),
+        pair=True,
+    ),
     "OPT": Plan(feed_forward=_two_matrices, before=("self_attn_layer_norm", "final_layer_norm")),
     "Olmo2": AFTERWARDS,
     "Olmo3": AFTERWARDS,
     "Phi": ONE_NORM,
     "StableLm": SERIAL,
 } | dict.fromkeys(
-    "Arcee Ernie4_5 Gemma Glm Helium HunYuanDenseV1 Llama Mistral Mixtral Nemotron Olmo Olmoe Phi3"
-    " Qwen2 Qwen2Moe Qwen3 Qwen3Moe SeedOss SmolLM3 Starcoder2".split(),
+    "Arcee Ernie4_5 Gemma Glm Helium HunYuanDenseV1 Llama Ministral Ministral3 Mistral Mixtral"
+    " Nemotron Olmo Olmoe Phi3 Qwen2 Qwen2Moe Qwen3 Qwen3Moe SeedOss SmolLM3 Starcoder2".split(),
     SERIAL,
 )
 _ENDS = ("DecoderLayer", "Block", "Layer")
@@ -107,6 +136,12 @@ def plan_of(layer: Module) -> Plan:
     if family in ("StableLm", "GPTNeoX") and layer.use_parallel_residual:
         shared = ("input_layernorm", "input_layernorm")
         return replace(plan, parallel=True, before=shared if family == "StableLm" else plan.before)
+    if family == "Falcon":
+        config = layer.config
+        if config.num_ln_in_parallel_attn == 2:
+            return replace(plan, parallel=True, before=("ln_attn", "ln_mlp"))
+        if config.parallel_attn or config.new_decoder_architecture:
+            return replace(plan, parallel=True, before=ONE_NORM.before)
     if family == "OPT" and not layer.do_layer_norm_before:
         return replace(plan, before=(None, None), of_sum=plan.before)
     return plan

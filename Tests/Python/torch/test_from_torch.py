@@ -157,11 +157,11 @@ def test_generates_as_the_module(data: pc.Data) -> None:
 
 
 def test_from_torch_refuses_what_it_cannot_read() -> None:
-    gpt2 = transformers.GPT2LMHeadModel(
-        transformers.GPT2Config(n_layer=1, n_embd=16, n_head=2, vocab_size=32, n_positions=16)
+    bloom = transformers.BloomForCausalLM(
+        transformers.BloomConfig(n_layer=1, hidden_size=16, n_head=2, vocab_size=32)
     )
-    with pytest.raises(pc.UnsupportedError, match=r"GPT2LMHeadModel.*prunecore\.torch\.wrap"):
-        pc.from_torch(gpt2)
+    with pytest.raises(pc.UnsupportedError, match=r"BloomForCausalLM.*prunecore\.torch\.wrap"):
+        pc.from_torch(bloom)
     with torch.device("meta"):
         nowhere = transformers.LlamaForCausalLM(CHECKPOINTS["llama-llama3-float32"][0].config())
     with pytest.raises(pc.UnsupportedError, match=r"device 'meta'.*prunecore\.torch\.wrap"):

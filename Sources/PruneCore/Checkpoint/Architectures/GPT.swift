@@ -2,6 +2,7 @@
 extension Architecture {
     /// Learned positions, and matrices stored inputs x outputs.
     static let gpt2 = Architecture("GPT2LMHeadModel", type: "gpt2", block: "GPT2Block") {
+        $0.otherBlocksIf = ["add_cross_attention"]
         $0.keys = SizeKeys(
             hiddenSize: "n_embd", blockCount: "n_layer", headCount: "n_head", kvHeadCount: nil, headSize: nil,
             contextLength: "n_positions", missingContextLength: 1024)

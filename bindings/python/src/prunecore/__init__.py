@@ -40,6 +40,7 @@ Modules are named by one rule. A call stands in the module of its verb (`importa
 (`measures.damages`), one module holds both. No two names differ by an underscore alone.
 """
 
+from prunecore._native.architectures import Architecture, architectures
 from prunecore._native.library import __version__
 from prunecore._native.names.metric_facts import METRICS, STATIC_METRICS
 from prunecore._native.names.tables import (
@@ -123,6 +124,7 @@ __all__ = [
     "Adapter",
     "AdapterGradient",
     "Adapters",
+    "Architecture",
     "ArgumentError",
     "Cancelled",
     "ChoiceData",
@@ -187,6 +189,7 @@ __all__ = [
     "Verification",
     "WalkReport",
     "__version__",
+    "architectures",
     "compare_tasks",
     "from_arrays",
     "from_host",

@@ -16,7 +16,7 @@ from prunecore.torch.architectures import Parts
 from prunecore.torch.decoder import Decoder
 from prunecore.torch.layer_numbers import LayerNumbers
 from prunecore.torch.stand_ins import StandIn
-from prunecore.torch.sublayers import attention, feed_forward
+from prunecore.torch.sublayers import attention, feed_forward, left_behind
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -38,8 +38,9 @@ def check_whole(model: nn.Module) -> None:
 class Pruning:
     """Sublayers taken out of a model, until `restore`.
 
-    Blocks of which nothing is left drop out of the list of layers. A layer that lacks one sublayer
-    stays the object that it is, without the modules of that sublayer, and runs what is left of it.
+    Blocks of which nothing is left drop out of the list of layers; those that norm sums leave their
+    norms. A layer that lacks one sublayer stays the object that it is, without the modules of that
+    sublayer, and runs what is left of it.
     What is left is numbered anew, so that a key-value cache has no entry for a removed attention.
 
     Parameters
@@ -81,12 +82,13 @@ class Pruning:
             raise ArgumentError(f"an adapter is for sublayer {standing[0]}, which the mask keeps")
         self._undo: list[Callable[[], None]] = [lambda: _pruned.discard(decoder.model)]
         _pruned.add(decoder.model)
+        leaves_norms = parts is not None and parts.norm_sums
         try:
             kept = []
             for block, layer in enumerate(layers):
                 own = [adapters.get(2 * block), adapters.get(2 * block + 1)]
                 whole = bool(keep[2 * block]), bool(keep[2 * block + 1])
-                if any(whole) or any(own):
+                if any(whole) or any(own) or leaves_norms:
                     kept.append(block)
                 if not all(whole) and block in kept:
                     self._replace(decoder, parts, layer, whole, own)
@@ -118,14 +120,19 @@ class Pruning:
             source = hidden
             if whole[0] and parts is not None:
                 hidden = attention(layer, parts, hidden, arguments)
-            elif adapters[0] is not None:
-                hidden = adapters[0](hidden)
+            else:
+                hidden = instead(0, hidden)
             if whole[1] and parts is not None:
                 read = source if parts.parallel and whole[0] else hidden
                 hidden = feed_forward(layer, parts, hidden, read)
-            elif adapters[1] is not None:
-                hidden = adapters[1](hidden)
+            else:
+                hidden = instead(1, hidden)
             return decoder.output(hidden)
+
+        def instead(place: int, hidden: Tensor) -> Tensor:
+            adapter = adapters[place]
+            hidden = hidden if adapter is None else adapter(hidden)
+            return hidden if parts is None else left_behind(layer, parts, place, hidden)
 
         stand_in = StandIn(layer, run)
         before = dict(layer._modules)
@@ -134,6 +141,8 @@ class Pruning:
         device = next(layer.parameters()).device
         if parts is None:
             layer._modules.clear()
+        elif not any(whole) and (shared := parts.attention.shared_norm) is not None:
+            layer._modules.pop(shared)
         for place, adapter in enumerate(adapters):
             if not whole[place] and parts is not None:
                 for name in parts.of(place).names:

@@ -35,7 +35,10 @@ def element_type(model: nn.Module) -> ElementType:
 
 
 def sublayers(decoder: Decoder, parts: Parts | None) -> list[Sublayer]:
-    """The 2 * n_blocks sublayers. Of a layer whose parts are not known, the attention has all."""
+    """The 2 * n_blocks sublayers. Of a layer whose parts are not known, the attention has all.
+
+    A norm that both sublayers of a layer read is no part of either.
+    """
     made = []
     for block, layer in enumerate(decoder.layers):
         for place in (0, 1):
@@ -86,6 +89,10 @@ def _kv_bytes(config: Any, layer: nn.Module) -> int:
     if not heads:
         return 0
     kv_heads = getattr(config, "num_key_value_heads", None) or heads
+    if getattr(config, "multi_query", False) and not getattr(
+        config, "new_decoder_architecture", False
+    ):
+        kv_heads = 1
     size = getattr(config, "head_dim", None) or config.hidden_size // heads
     dtypes = [p.dtype for p in layer.parameters() if p.is_floating_point()]
     return 2 * int(kv_heads) * int(size) * (dtypes[0].itemsize if dtypes else 4)

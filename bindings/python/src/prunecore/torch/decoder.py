@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from prunecore.errors import ArgumentError, UnsupportedError
+from prunecore.torch.rotary_memory import forget_longer_sequences
 from prunecore.torch.stand_ins import StandIn
 
 Arguments = dict[str, Any]
@@ -193,6 +194,7 @@ class Decoder:
         body = self.model.base_model
         holds_layers = any(module is self.layers for module in body.modules())
         with self._instead_of_layers(note):
+            forget_longer_sequences(self.model)
             (body if holds_layers else self.model)(input_ids=ids, use_cache=False)
         if len(calls) != len(self.layers):
             raise UnsupportedError(

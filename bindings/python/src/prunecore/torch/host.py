@@ -28,9 +28,11 @@ from prunecore.torch.architectures import Parts
 from prunecore.torch.decoder import Arguments, Decoder
 from prunecore.torch.failures import computed
 from prunecore.torch.gradients import pull
+from prunecore.torch.groups import joined, joined_by, split, stacked, together
 from prunecore.torch.layouts import Layout
-from prunecore.torch.states import TorchState, together
-from prunecore.torch.sublayers import attention, feed_forward, root_mean_square_norm
+from prunecore.torch.states import TorchState
+from prunecore.torch.sublayers import attention, feed_forward, input_norm
+from prunecore.torch.sum_norms import SumNorms
 
 _CPU_TOKENS = 2048
 _ACCELERATOR_TOKENS = 16384
@@ -69,6 +71,7 @@ class TorchHost(Host):
         self.architecture = type(decoder.model).__name__
         self.context_length = max(0, int(getattr(config, "max_position_embeddings", None) or 0))
         self.whole_blocks = parts is None
+        self._sum_norms = SumNorms(self._blocks, parts)
         self.element_type = costs.element_type(decoder.model)
         self.sublayers = costs.sublayers(decoder, parts)
         fixed = costs.fixed(decoder.model, self.sublayers)
@@ -101,9 +104,9 @@ class TorchHost(Host):
             with torch.no_grad():
                 tensors = [
                     self._forward(sublayer, members, rectangle)(hidden, source)
-                    for rectangle, hidden, source in _joined(members, sublayer // 2)
+                    for rectangle, hidden, source in joined(members, sublayer // 2)
                 ]
-            for index, parts in zip(group, _split(tensors, len(group)), strict=True):
+            for index, parts in zip(group, split(tensors, len(group)), strict=True):
                 made[index] = self._after(sublayer, states[index], parts)
         return [state for state in made if state is not None]
 
@@ -113,7 +116,7 @@ class TorchHost(Host):
         wanted = torch.tensor(tokens, dtype=torch.int64)
         with torch.no_grad():
             for span in self._spans(rows):
-                logits = self.decoder.logits(state.rows(rows[span]))
+                logits = self._logits(state, rows[span])
                 made[span] = head.token_losses(logits, wanted[span]).cpu().numpy()
         return made
 
@@ -123,7 +126,7 @@ class TorchHost(Host):
         made = np.empty((n_rows, self.vocabulary_size), dtype=np.float32)
         with torch.no_grad():
             for span in self._spans(rows):
-                logits = self.decoder.logits(state.rows(rows[span]))
+                logits = self._logits(state, rows[span])
                 made[span] = logits.float().cpu().numpy()
         return made
 
@@ -134,8 +137,8 @@ class TorchHost(Host):
         made = np.empty(len(rows), dtype=np.float32)
         with torch.no_grad():
             for span in self._spans(rows):
-                logits = self.decoder.logits(state.rows(rows[span]))
-                wanted = self.decoder.logits(reference.rows(rows[span]))
+                logits = self._logits(state, rows[span])
+                wanted = self._logits(reference, rows[span])
                 made[span] = head.distances(kind, logits, wanted).cpu().numpy()
         return made
 
@@ -175,8 +178,11 @@ class TorchHost(Host):
     def norm(self, sublayer: int) -> tuple[Values, float] | None:
         if self.parts is None:
             return None
-        found = root_mean_square_norm(self._blocks[sublayer // 2], self.parts, sublayer)
-        return None if found is None else (found[0].detach().cpu().numpy(), found[1])
+        found = input_norm(self._blocks[sublayer // 2], self.parts, sublayer)
+        # A host gives gain and epsilon of an RMSNorm: adapters have no other norm.
+        if found is None or found.kind != "rms" or found.gain is None:
+            return None
+        return found.gain.detach().cpu().numpy(), found.epsilon
 
     @computed
     def apply_adapter(self, adapter: HostAdapter, state: TorchState) -> TorchState:
@@ -190,7 +196,11 @@ class TorchHost(Host):
         epsilon = None if adapter.norm_gain is None else adapter.norm_epsilon
         with torch.no_grad():
             module = AdapterModule.of(adapter.kind, arrays, epsilon).to(state.device)
-            return state.plain(tuple(module(tensor) for tensor in state.tensors))
+            found = [
+                self._sum_norms.settled(own, state.place, adapter.sublayer) for own in state.tensors
+            ]
+            made = state.plain(tuple(module(tensor) for tensor in found))
+            return replace(made, place=self._sum_norms.place(adapter.sublayer))
 
     @computed
     def vjp(
@@ -201,22 +211,22 @@ class TorchHost(Host):
         for group in self._groups(states):
             members = [states[index] for index in group]
             hiddens, sources = [], []
-            for rectangle, hidden, source in _joined(members, block):
-                given = _stacked([gradients[i].tensors[rectangle] for i in group])
+            for rectangle, hidden, source in joined(members, block):
+                given = stacked([gradients[i].tensors[rectangle] for i in group])
                 forward = self._forward(sublayer, members, rectangle)
                 pulled = pull(forward, hidden, source, given.to(hidden.device))
                 hiddens.append(pulled.hidden)
                 if pulled.source is not None:
                     sources.append(pulled.source)
-            apart = _split(hiddens, len(group))
-            ways = _split(sources, len(group)) if sources else None
+            apart = split(hiddens, len(group))
+            ways = split(sources, len(group)) if sources else None
             for place, index in enumerate(group):
                 gradient = states[index].plain(apart[place])
                 if ways is not None:
                     gradient = replace(gradient, ways=ways[place], block=block)
                 elif sublayer % 2 == 0 and gradients[index].block == block:
                     # What the feed-forward of this block read was the state before the attention.
-                    gradient = _joined_by(gradient, gradients[index].ways)
+                    gradient = joined_by(gradient, gradients[index].ways)
                 made[index] = gradient
         return [gradient for gradient in made if gradient is not None]
 
@@ -236,10 +246,12 @@ class TorchHost(Host):
             wanted = None
             if reference is not None:
                 with torch.no_grad():
-                    wanted = self.decoder.logits(reference.rows(rows[span]))
+                    wanted = self._logits(reference, rows[span])
             given = state.rows(rows[span]).detach().requires_grad_()
             with torch.enable_grad():
-                logits = self.decoder.logits(given)
+                logits = self.decoder.logits(
+                    self._sum_norms.settled(given, state.place, 2 * self.n_blocks)
+                )
                 chosen = None if tokens is None else torch.tensor(tokens[span], dtype=torch.int64)
                 found = head.objective(objective, logits, wanted, chosen)
                 total = (found * torch.tensor(weights[span]).to(found)).sum()
@@ -269,14 +281,19 @@ class TorchHost(Host):
         def forward(hidden: Tensor, source: Tensor | None) -> Tensor:
             if parts is None:
                 return self.decoder.run(layer, hidden, arguments())
+            hidden = self._sum_norms.settled(hidden, members[0].place, sublayer)
             if sublayer % 2 == 0:
                 return attention(layer, parts, hidden, arguments())
             return feed_forward(layer, parts, hidden, hidden if source is None else source)
 
         return forward
 
+    def _logits(self, state: TorchState, rows: Rows) -> Tensor:
+        hidden = self._sum_norms.settled(state.rows(rows), state.place, 2 * self.n_blocks)
+        return self.decoder.logits(hidden)
+
     def _after(self, sublayer: int, before: TorchState, tensors: tuple[Tensor, ...]) -> TorchState:
-        after = before.plain(tensors)
+        after = replace(before.plain(tensors), place=self._sum_norms.place(sublayer + 1))
         if self.parts is None or not self.parts.parallel or sublayer % 2:
             return after
         return replace(after, sources=before.tensors, block=sublayer // 2)
@@ -291,36 +308,3 @@ def _learned_positions(decoder: Decoder) -> int | None:
         if isinstance(module, torch.nn.Embedding) and ("position" in own or own == "wpe"):
             return int(getattr(decoder.config, "max_position_embeddings", module.num_embeddings))
     return None
-
-
-def _joined(members: list[TorchState], block: int) -> list[tuple[int, Tensor, Tensor | None]]:
-    """States of one layout one below the other: rectangle, hidden states, and their sources."""
-    joined = []
-    for rectangle in range(len(members[0].tensors)):
-        sources = [found[rectangle] for s in members if (found := s.sources_of(block)) is not None]
-        hidden = _stacked([state.tensors[rectangle] for state in members])
-        joined.append((rectangle, hidden, _stacked(sources) if sources else None))
-    return joined
-
-
-def _stacked(tensors: list[Tensor]) -> Tensor:
-    return tensors[0] if len(tensors) == 1 else torch.cat(tensors)
-
-
-def _split(tensors: list[Tensor], count: int) -> list[tuple[Tensor, ...]]:
-    """Tensors of several states apart again: those of each state.
-
-    Each in memory of its own: one that is kept must not keep the others'.
-    """
-    if count == 1:
-        return [tuple(tensors)]
-    parts = [tensor.chunk(count) for tensor in tensors]
-    return [tuple(part[index].clone() for part in parts) for index in range(count)]
-
-
-def _joined_by(gradient: TorchState, ways: tuple[Tensor, ...] | None) -> TorchState:
-    """A gradient with what came by another way."""
-    if ways is None:
-        return gradient
-    pairs = zip(gradient.tensors, ways, strict=True)
-    return replace(gradient, tensors=tuple(own + way.to(own) for own, way in pairs))

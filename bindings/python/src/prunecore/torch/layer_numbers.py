@@ -55,8 +55,9 @@ class LayerNumbers:
             self._set(vars(generation), "use_cache", False)
         for block, entry in _entries(types, kept, attending).items():
             for module in layers[block].modules():
-                if isinstance(vars(module).get("layer_idx"), int):
-                    self._set(vars(module), "layer_idx", entry)
+                for name in ("layer_idx", "layer_id"):
+                    if isinstance(vars(module).get(name), int):
+                        self._set(vars(module), name, entry)
 
     def restore(self) -> None:
         """Puts all numbers back."""

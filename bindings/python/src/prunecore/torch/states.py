@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -31,6 +30,9 @@ class TorchState:
         Of a gradient there: the part of it that goes by the sources.
     block : int
         Of the sources, or the ways; -1 if there are none.
+    place : int
+        The sublayer before which it stands, in models that norm sums: norms that removed sublayers
+        leave behind are still to come from there on. In others it is 0.
     """
 
     layout: Layout
@@ -38,14 +40,15 @@ class TorchState:
     sources: tuple[Tensor, ...] | None = None
     ways: tuple[Tensor, ...] | None = None
     block: int = -1
+    place: int = 0
 
     def sources_of(self, block: int) -> tuple[Tensor, ...] | None:
         """The sources if they are of this block: those of an earlier one are of no use any more."""
         return self.sources if self.block == block else None
 
     def plain(self, tensors: tuple[Tensor, ...]) -> TorchState:
-        """A state of the same sequences that carries nothing but its hidden values."""
-        return TorchState(self.layout, tensors)
+        """A state of the same sequences and place that carries nothing but its hidden values."""
+        return TorchState(self.layout, tensors, place=self.place)
 
     @property
     def device(self) -> torch.device:
@@ -87,19 +90,3 @@ class TorchState:
         parts = torch.split(flat, sizes)
         tensors = [part.reshape(old.shape) for part, old in zip(parts, self.tensors, strict=True)]
         return replace(self, tensors=tuple(tensors))
-
-
-def together(states: Sequence[TorchState], most_tokens: int) -> list[list[int]]:
-    """Which states are computed together: indices of those of one layout, up to so many tokens.
-
-    States differ in whether they have sources, too: those without go by themselves.
-    """
-    groups: dict[tuple[int, int], list[list[int]]] = {}
-    for index, state in enumerate(states):
-        cells = sum(tensor.shape[0] * tensor.shape[1] for tensor in state.tensors)
-        most = max(1, most_tokens // max(1, cells))
-        runs = groups.setdefault((id(state.layout), state.block), [[]])
-        if len(runs[-1]) == most:
-            runs.append([])
-        runs[-1].append(index)
-    return [run for runs in groups.values() for run in runs]
