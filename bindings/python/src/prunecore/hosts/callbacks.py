@@ -20,7 +20,7 @@ from prunecore.hosts.states import StateTable
 
 METHODS = (
     *("embed", "apply", "token_losses", "logits", "distances", "compare", "read", "write"),
-    *("norm", "apply_adapter", "vjp", "head_vjp", "evaluate"),
+    *("norm", "layer_norm", "apply_adapter", "vjp", "head_vjp", "evaluate"),
 )
 """The methods of a `Host`, each of which has a callback of its name."""
 
@@ -211,8 +211,23 @@ class HostCallbacks:
         if found is None:
             lib.prune_host_error_set(f"{what}: there is none".encode())
             return _UNSUPPORTED
-        gain, epsilon = _pair(found, what, "a gain and an epsilon, or None")
+        gain, epsilon = _parts(found, 2, what, "a gain and an epsilon, or None")
         write(gain, out_gain, (self._width,), np.float32, what)
+        write(epsilon, out_epsilon, (), np.float32, what)
+        return _OK
+
+    def _layer_norm(
+        self, _given: list[int], sublayer: int, out_gain: Any, out_bias: Any, out_epsilon: Any
+    ) -> int:
+        what = f"layer_norm of {sublayer_name(sublayer)}"
+        found = self._methods["layer_norm"](sublayer)
+        if found is None:
+            lib.prune_host_error_set(f"{what}: there is none".encode())
+            return _UNSUPPORTED
+        wanted = "a gain, a bias and an epsilon, or None"
+        gain, bias, epsilon = _parts(found, 3, what, wanted)
+        for values, out in ((gain, out_gain), (bias, out_bias)):
+            write(values, out, (self._width,), np.float32, what)
         write(epsilon, out_epsilon, (), np.float32, what)
         return _OK
 
@@ -241,7 +256,7 @@ class HostCallbacks:
             None if tokens == ffi.NULL else copied(tokens, (count,), np.int32),
             copied(weights, (count,), np.float32),
         )
-        losses, gradient = _pair(made, "head_vjp", "losses and a gradient")
+        losses, gradient = _parts(made, 2, "head_vjp", "losses and a gradient")
         write(losses, out_losses, (count,), np.float32, "head_vjp")
         self._give([gradient], [n_tokens], given, out_gradient, "head_vjp")
 
@@ -274,11 +289,10 @@ def _kind(value: Any) -> str:
     return "None" if value is None else f"a {type(value).__name__}"
 
 
-def _pair(made: Any, what: str, wanted: str) -> tuple[Any, Any]:
-    if not isinstance(made, (list, tuple)) or len(made) != 2:
+def _parts(made: Any, count: int, what: str, wanted: str) -> tuple[Any, ...]:
+    if not isinstance(made, (list, tuple)) or len(made) != count:
         raise HostError(f"{what} gave {_kind(made)}, but must give {wanted}")
-    first, second = made
-    return first, second
+    return tuple(made)
 
 
 def _batch(batch: Any) -> HostBatch:
@@ -299,4 +313,6 @@ def _adapter(adapter: Any) -> HostAdapter:
         matrix=optional_view(adapter.matrix, (width, width)),
         norm_gain=optional_view(adapter.norm_gain, (width,)),
         norm_epsilon=adapter.norm_epsilon,
+        norm_kind="layer" if adapter.norm_kind == lib.PRUNE_NORM_LAYER else "rms",
+        norm_bias=optional_view(adapter.norm_bias, (width,)),
     )

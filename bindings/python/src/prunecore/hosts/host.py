@@ -84,6 +84,11 @@ class HostAdapter:
         None = x is h.
     norm_epsilon : float
         Of the norm; without meaning where there is none.
+    norm_kind : {"rms", "layer"}
+        "layer", which only hosts that have `layer_norm` are given: x is then norm_gain *
+        (h - mean(h)) / sqrt(variance(h) + norm_epsilon) + norm_bias.
+    norm_bias : array of float32, shape (hidden_size,), or None
+        Of a layer norm; None = 0.
     """
 
     kind: Kind
@@ -94,6 +99,8 @@ class HostAdapter:
     matrix: Values | None
     norm_gain: Values | None
     norm_epsilon: float
+    norm_kind: Literal["rms", "layer"] = "rms"
+    norm_bias: Values | None = None
 
 
 class Host:
@@ -295,6 +302,23 @@ class Host:
             that.
         epsilon : float
             None in the place of both = the sublayer's input is not normed so.
+        """
+        raise NotImplementedError
+
+    def layer_norm(
+        self, sublayer: int
+    ) -> tuple[npt.ArrayLike, npt.ArrayLike, float] | None:
+        """The layer norm at a sublayer's input; not asked for one for which `norm` gives a norm.
+
+        gain * (h - mean(h)) / sqrt(variance(h) + epsilon) + bias. A host that has this method is
+        given adapters with such norms.
+
+        Returns
+        -------
+        gain, bias : array, shape (hidden_size,)
+            Ones and zeros where the model has none.
+        epsilon : float
+            None in the place of all = the sublayer's input is not normed so.
         """
         raise NotImplementedError
 

@@ -135,10 +135,11 @@ class Adapters(Owner):
         ----------
         sublayer : int or str
             Where it stands: "attn.3", or 6.
-        part : {"bias", "down", "up", "matrix", "norm"}
+        part : {"bias", "down", "up", "matrix", "norm", "norm_bias"}
             bias: shape (hidden_size,). Of low_rank, down: (rank, hidden_size), and up:
             (hidden_size, rank); the matrix is up @ down. Of linear, matrix: (hidden_size,
-            hidden_size). norm: the gain of its input's norm, (hidden_size,).
+            hidden_size). norm: the gain of its input's norm, (hidden_size,), and
+            norm_bias its bias, of layer norms that have one.
 
         Raises
         ------
@@ -186,7 +187,17 @@ class Adapters(Owner):
 
     def arrays(self, sublayer: int | str) -> dict[str, Array]:
         """Copies of all arrays of an adapter, by part; the norm is among them if it has one."""
-        return {part: self.get(sublayer, part) for part in self[sublayer].parts}
+        arrays = {part: self.get(sublayer, part) for part in self[sublayer].parts}
+        if "norm" in arrays and self._has(sublayer, "norm_bias"):
+            arrays["norm_bias"] = self.get(sublayer, "norm_bias")
+        return arrays
+
+    def _has(self, sublayer: int | str, part: Part) -> bool:
+        count, place = ffi.new("size_t *"), self[sublayer].sublayer
+        status = lib.prune_adapters_get(
+            self.handle, place, PART.value(part), ffi.NULL, 0, count
+        )
+        return bool(status == lib.PRUNE_ERR_BUFFER)
 
     def matrix(self, sublayer: int | str) -> Array:
         """The matrix of an adapter, multiplied out; zeros for a bias."""

@@ -31,7 +31,7 @@ from prunecore.torch.gradients import pull
 from prunecore.torch.groups import joined, joined_by, split, stacked, together
 from prunecore.torch.layouts import Layout
 from prunecore.torch.states import TorchState
-from prunecore.torch.sublayers import attention, feed_forward, input_norm
+from prunecore.torch.sublayers import InputNorm, attention, feed_forward, input_norm
 from prunecore.torch.sum_norms import SumNorms
 
 _CPU_TOKENS = 2048
@@ -176,13 +176,25 @@ class TorchHost(Host):
 
     @computed
     def norm(self, sublayer: int) -> tuple[Values, float] | None:
-        if self.parts is None:
-            return None
-        found = input_norm(self._blocks[sublayer // 2], self.parts, sublayer)
-        # A host gives gain and epsilon of an RMSNorm: adapters have no other norm.
+        found = self._input_norm(sublayer)
         if found is None or found.kind != "rms" or found.gain is None:
             return None
-        return found.gain.detach().cpu().numpy(), found.epsilon
+        return _values(found.gain), found.epsilon
+
+    @computed
+    def layer_norm(self, sublayer: int) -> tuple[Values, Values, float] | None:
+        found = self._input_norm(sublayer)
+        if found is None or found.kind != "layer":
+            return None
+        width = self.hidden_size
+        gain = torch.ones(width) if found.gain is None else found.gain
+        bias = torch.zeros(width) if found.bias is None else found.bias
+        return _values(gain), _values(bias), found.epsilon
+
+    def _input_norm(self, sublayer: int) -> InputNorm | None:
+        if self.parts is None:
+            return None
+        return input_norm(self._blocks[sublayer // 2], self.parts, sublayer)
 
     @computed
     def apply_adapter(self, adapter: HostAdapter, state: TorchState) -> TorchState:
@@ -192,10 +204,12 @@ class TorchHost(Host):
             "up": adapter.up,
             "matrix": adapter.matrix,
             "norm": adapter.norm_gain,
+            "norm_bias": adapter.norm_bias,
         }
         epsilon = None if adapter.norm_gain is None else adapter.norm_epsilon
         with torch.no_grad():
-            module = AdapterModule.of(adapter.kind, arrays, epsilon).to(state.device)
+            module = AdapterModule.of(adapter.kind, arrays, epsilon, adapter.norm_kind)
+            module = module.to(state.device)
             found = [
                 self._sum_norms.settled(own, state.place, adapter.sublayer) for own in state.tensors
             ]
@@ -297,6 +311,11 @@ class TorchHost(Host):
         if self.parts is None or not self.parts.parallel or sublayer % 2:
             return after
         return replace(after, sources=before.tensors, block=sublayer // 2)
+
+
+def _values(tensor: Tensor) -> Values:
+    made: Values = tensor.detach().cpu().numpy()
+    return made
 
 
 def _learned_positions(decoder: Decoder) -> int | None:
