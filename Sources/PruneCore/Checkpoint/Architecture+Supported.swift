@@ -6,6 +6,7 @@ extension Architecture {
         .arcee,
         .cohere, .cohere2,
         .ernie,
+        .exaone4,
         .gemma, .gemma2, .gemma3,
         .glm, .glm4,
         .gpt2, .gptNeoX,

@@ -2,7 +2,7 @@
 /// Families that the engine does not compute: which modules of transformers their two sublayers are, and no more.
 extension Architecture {
     static let modulesOnly: [Architecture] = [
-        apertus, bloom, codeGen, exaone4, falcon, gptBigCode, gptJ, gptNeo, hunYuanDense, ministral, ministral3, mpt,
+        apertus, bloom, codeGen, falcon, gptBigCode, gptJ, gptNeo, hunYuanDense, ministral, ministral3, mpt,
         nemotron,
     ].map { own in
         var row = own
@@ -22,11 +22,6 @@ extension Architecture {
     private static let apertus = Architecture("ApertusForCausalLM", type: "apertus", block: "ApertusDecoderLayer") {
         $0.names.attention.before = "attention_layernorm"
         $0.names.feedForward.before = "feedforward_layernorm"
-    }
-
-    private static let exaone4 = Architecture("Exaone4ForCausalLM", type: "exaone4", block: "Exaone4DecoderLayer") {
-        $0.names.attention = SublayerNames(modules: ["self_attn"], after: "post_attention_layernorm")
-        $0.names.feedForward = SublayerNames(modules: ["mlp"], after: "post_feedforward_layernorm")
     }
 
     private static let nemotron = Architecture("NemotronForCausalLM", type: "nemotron", block: "NemotronDecoderLayer") {
