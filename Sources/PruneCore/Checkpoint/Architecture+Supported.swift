@@ -12,6 +12,7 @@ extension Architecture {
         .gpt2, .gptNeoX,
         .granite,
         .helium,
+        .nemotron,
         .olmo, .olmo2, .olmo3,
         .opt,
         .phi, .phi3,

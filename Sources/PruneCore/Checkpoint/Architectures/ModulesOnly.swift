@@ -3,7 +3,6 @@
 extension Architecture {
     static let modulesOnly: [Architecture] = [
         apertus, bloom, codeGen, falcon, gptBigCode, gptJ, gptNeo, hunYuanDense, ministral, ministral3, mpt,
-        nemotron,
     ].map { own in
         var row = own
         row.isComputed = false
@@ -22,11 +21,6 @@ extension Architecture {
     private static let apertus = Architecture("ApertusForCausalLM", type: "apertus", block: "ApertusDecoderLayer") {
         $0.names.attention.before = "attention_layernorm"
         $0.names.feedForward.before = "feedforward_layernorm"
-    }
-
-    private static let nemotron = Architecture("NemotronForCausalLM", type: "nemotron", block: "NemotronDecoderLayer") {
-        $0.norm.makeLayerNorm(epsilon: "norm_eps")
-        $0.norm.offset = 1
     }
 
     // MARK: Earlier ones, with LayerNorm
