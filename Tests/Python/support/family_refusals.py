@@ -16,7 +16,13 @@ from family_subjects import FamilySubject
 
 # "open" stands for all capabilities: a model that does not open has none.
 REFUSED: dict[str, dict[str, str]] = {
-    "open": {},
+    # One norms heads after it turns them, the other's activation has weights of its own.
+    "open": {
+        "hunyuan": "runs in PyTorch alone",
+        "hunyuan-alpha": "runs in PyTorch alone",
+        "apertus": "runs in PyTorch alone",
+    },
+    "closed_form": {"opt-post-norm": "follows its sum and stays"},
     # The factor of a block's attention is its number, and a block that moves up has another.
     "hf_plain": {"gpt2-inverse-layers": "scale_attn_by_inverse_layer_idx"},
 }
