@@ -30,6 +30,13 @@ extension Architecture {
     /// The name of the head, a matrix [vocabularySize, the embedding's width]; usually not stored if it is the embedding.
     var headName: String { names.head + ".weight" }
 
+    /// The class of its configuration in transformers.
+    var configurationClass: String {
+        let stem = name.replacing("ForCausalLM", with: "").replacing("LMHeadModel", with: "")
+        // Where the family also has models that see, the text's configuration is a class of its own.
+        return stem + (modelType.hasSuffix("_text") ? "TextConfig" : "Config")
+    }
+
     /// The architecture that config.json names: by `architectures` or, without it, by `model_type`.
     ///
     /// Errors: `.unsupported`, with the names that are supported; `.format` if neither is there, or they contradict.

@@ -30,13 +30,6 @@ enum ModellingFiles {
 }
 
 extension Architecture {
-    /// The class of its configuration in transformers.
-    var configurationClass: String {
-        let stem = name.replacing("ForCausalLM", with: "").replacing("LMHeadModel", with: "")
-        // Where the family also has models that see, the text's configuration is a class of its own.
-        return stem + (modelType.hasSuffix("_text") ? "TextConfig" : "Config")
-    }
-
     /// The `model_type` of models of this family that lack sublayers.
     var customType: String { "prunecore_" + modelType }
 }

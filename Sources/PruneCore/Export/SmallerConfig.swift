@@ -30,8 +30,9 @@ struct SmallerConfig {
         try moveFirstWindow(file)
         try renumberDenseBlocks(file)
         for fact in BlockFact.allCases {
-            guard try difference(fact) != nil else { continue }
-            spellOut(fact)
+            if try difference(fact) != nil { spellOut(fact) }
+        }
+        for fact in BlockFact.allCases {
             if let block = try difference(fact) {
                 obstacle =
                     "\(fact.key(model.architecture)) in config.json gives block \(block) \(fact.what) by its number, and it has another number in a smaller model"
