@@ -32,7 +32,12 @@ enum CustomExport {
     /// The tensors of an adapter, as the modelling files name them: after the module in whose place it stands.
     private static func tensors(of adapter: Adapter, _ place: String) -> [ExportPlan.Tensor] {
         AdapterPart.allCases.compactMap { part in
-            guard let values = adapter.values(of: part) else { return nil }
+            // The module that they load has a bias in any case.
+            let zeros = part == .normBias && adapter.norm?.kind == .layer
+            guard
+                let values = adapter.values(of: part)
+                    ?? (zeros ? Array(repeating: 0, count: adapter.width) : nil)
+            else { return nil }
             return ExportPlan.Tensor(
                 name: "\(place).\(part.tensorName)",
                 content: .values(values, shape: Adapter.shape(of: part, width: adapter.width, rank: adapter.rank)))
@@ -81,14 +86,13 @@ enum CustomExport {
     private static func forms(_ adapters: AdapterSet?) -> [String: JSONValue] {
         Dictionary(
             uniqueKeysWithValues: (adapters?.adapters ?? [:]).map { sublayer, adapter in
-                (
-                    sublayerName(sublayer),
-                    .object([
-                        "kind": .string(adapter.kind.name), "rank": .integer(adapter.rank),
-                        "input": .string(adapter.norm == nil ? "raw" : "normed"),
-                        "epsilon": adapter.norm.map { .number(Double($0.epsilon)) } ?? .null,
-                    ])
-                )
+                var members: [String: JSONValue] = [
+                    "kind": .string(adapter.kind.name), "rank": .integer(adapter.rank),
+                    "input": .string(adapter.norm == nil ? "raw" : "normed"),
+                    "epsilon": adapter.norm.map { .number(Double($0.epsilon)) } ?? .null,
+                ]
+                if let norm = adapter.norm, norm.kind != .rootMeanSquare { members["norm"] = .string(norm.kind.name) }
+                return (sublayerName(sublayer), .object(members))
             })
     }
 }

@@ -8,6 +8,8 @@
                    "after": null, "last": null},
      "feed_forward": {"modules": ["mlp"], ...}, "removed": ["attn.3", "ffn.7"],
      "adapters": {"attn.3": {"kind": "low_rank", "rank": 16, "input": "normed", "epsilon": 1e-05}}}
+
+The norm of an adapter's input is a root-mean-square norm, unless "norm": "layer" stands beside it.
 """
 
 from __future__ import annotations

@@ -24,8 +24,8 @@ class Adapter(nn.Module):
     ----------
     hidden_size : int
     form : mapping
-        kind "bias", "low_rank" or "linear"; rank; epsilon of the norm, None = no norm; norm "rms"
-        or "layer", which has a bias, too.
+        kind "bias", "low_rank" or "linear"; rank; epsilon of the norm, None = no norm; norm
+        "layer", which has a bias, too, or "rms", the default.
     """
 
     def __init__(self, hidden_size: int, form: Mapping[str, Any]) -> None:

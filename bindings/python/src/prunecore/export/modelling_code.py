@@ -26,7 +26,7 @@ KNOWN: Mapping[str, frozenset[str]] = {
         {"7d9a7d97aa1a4aacefa9f2a8699e0ff048bcf0d306b3ef18d7894c15beaa4215"}
     ),
     "configuration_prunecore.py": frozenset(
-        {"528e799ae7835ead200fda7069e0ec7bb09f7d8e5edfe9bfe0e78ac69f5ff3b5"}
+        {"60e64c22d8aacfa81e85f45dccd654e4b5d1d07d922a69d1f13534cf4d839692"}
     ),
     "modeling_decilm.py": frozenset(
         {"541bbac53b656f0e62109a3fdd0c154adc6a1d7a0454d11bfc0078c7647f0c65"}
@@ -35,7 +35,7 @@ KNOWN: Mapping[str, frozenset[str]] = {
         {"3223847ebcfa3c02befa77a9130d790c4fd7aed9db7589a3dffab0826a34db9b"}
     ),
     "prunecore_layers.py": frozenset(
-        {"e7dafde72132cc0b8732f59e65fd811ba001e135eba2b39a2e12e008f29e220f"}
+        {"ef703a54e9642aaedd59e8c4a0bfe2d2f4f75167e5e3e61591f1396f9afe0bed"}
     ),
 }
 """SHA-256 of the files that this version writes, and of those that released versions wrote.
