@@ -5,6 +5,11 @@
 /// without them, instead of filling the gaps with random weights. `per_layer_config` declares what is skipped, as the
 /// coming convention of transformers has it; nothing reads it yet. The modelling files read `prunecore`.
 enum CustomExport {
+    /// The end of another format's refusal: what can hold it.
+    static func remedy(_ subject: ExportSubject) -> String {
+        BlockDescription(subject.model.config) == nil ? "" : "; hf_custom can"
+    }
+
     /// Errors: `.unsupported` if transformers has no class that the modelling files could change; `.file` and `.memory` of
     /// reading tensors.
     static func plan(_ subject: ExportSubject) throws(PruneError) -> ExportPlan {

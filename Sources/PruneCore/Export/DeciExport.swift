@@ -29,7 +29,7 @@ enum DeciExport {
     /// Errors: `.unsupported`.
     static func plan(_ subject: ExportSubject) throws(PruneError) -> ExportPlan {
         if let obstacle = obstacle(subject) {
-            throw PruneError(.unsupported, "deci cannot hold this: \(obstacle); hf_custom can")
+            throw PruneError(.unsupported, "deci cannot hold this: \(obstacle)\(CustomExport.remedy(subject))")
         }
         let width = FeedForwardWidth(subject.model.config)
         var own: [ExportPlan.Tensor] = []

@@ -27,7 +27,7 @@ enum PlainExport {
     /// Errors: `.unsupported` if it cannot say it.
     static func plan(_ subject: ExportSubject) throws(PruneError) -> ExportPlan {
         if let obstacle = obstacle(subject) {
-            throw PruneError(.unsupported, "hf_plain cannot hold this: \(obstacle); hf_custom can")
+            throw PruneError(.unsupported, "hf_plain cannot hold this: \(obstacle)\(CustomExport.remedy(subject))")
         }
         let config = try SmallerConfig(subject)
         let biases = folded(subject) ?? [:]

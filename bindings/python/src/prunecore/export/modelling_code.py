@@ -177,7 +177,7 @@ def _own_code(file: Path, family: str) -> bytes:
 
 
 def _as_of_llama(content: bytes, family: str) -> bytes:
-    """A file of one of the library's families as it would be for Llama: it differs in names alone."""
+    """A file with the classes of a family as it is for Llama: it differs in names alone."""
     rows = {row["name"]: row for row in architecture_table().values()}
     if family not in rows:
         return content
