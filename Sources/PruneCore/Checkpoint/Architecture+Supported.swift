@@ -32,7 +32,8 @@ extension Architecture {
 
     /// The class of its configuration in transformers.
     var configurationClass: String {
-        let stem = name.replacing("ForCausalLM", with: "").replacing("LMHeadModel", with: "")
+        let ending = name.hasSuffix("LMHeadModel") ? "LMHeadModel" : "ForCausalLM"
+        let stem = String(name.dropLast(ending.utf8.count))
         // Where the family also has models that see, the text's configuration is a class of its own.
         return stem + (modelType.hasSuffix("_text") ? "TextConfig" : "Config")
     }
