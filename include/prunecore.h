@@ -442,9 +442,9 @@ prune_status prune_model_plan(
 /*
  * Lists the families of models that the library knows, as a JSON array with an object for each:
  * "name" (of `architectures` in config.json), "model_type", "is_computed" (whether
- * prune_model_open() takes it), "block_class" (of a block in transformers), "attention" and
- * "feed_forward" (the modules of a sublayer in a block), and how they are put together. A later
- * version may add members.
+ * prune_model_open() takes it), "block_class" and "config_class" (of a block and of the
+ * configuration in transformers), "attention" and "feed_forward" (the modules of a sublayer in a
+ * block), and how they are put together. A later version may add members.
  *   out_text   as in prune_model_plan()
  * Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_BUFFER.
  */

@@ -32,6 +32,14 @@ extension Architecture {
     /// The name of the head, a matrix [vocabularySize, the embedding's width]; usually not stored if it is the embedding.
     var headName: String { names.head + ".weight" }
 
+    /// The class of its configuration in transformers.
+    var configurationClass: String {
+        let ending = name.hasSuffix("LMHeadModel") ? "LMHeadModel" : "ForCausalLM"
+        let stem = String(name.dropLast(ending.utf8.count))
+        // Where the family also has models that see, the text's configuration is a class of its own.
+        return stem + (modelType.hasSuffix("_text") ? "TextConfig" : "Config")
+    }
+
     /// The architecture that config.json names: by `architectures` or, without it, by `model_type`.
     ///
     /// Errors: `.unsupported`, with the names that are supported; `.format` if neither is there, or they contradict.

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /// The table of families as JSON, for those who run the modules of transformers themselves.
 public enum ArchitectureDocument {
-    /// A JSON array with an object for each architecture: its name, `model_type`, the class of a block in transformers, the
-    /// modules of both sublayers in it, and how they are put together; and whether the engine computes it. A fact that
-    /// config.json decides is an object with the key and what it means where it is missing.
+    /// A JSON array with an object for each architecture: its name, `model_type`, the classes of a block and of the
+    /// configuration in transformers, the modules of both sublayers in a block, and how they are put together; and whether the
+    /// engine computes it. A fact that config.json decides is an object with the key and what it means where it is missing.
     public static var text: String {
         JSONValue.array(Architecture.known.map(json)).text
     }
@@ -16,8 +16,8 @@ public enum ArchitectureDocument {
             }
         return .object([
             "name": .string(own.name), "model_type": .string(own.modelType), "block_class": .string(own.blockClass),
-            "is_computed": .bool(own.isComputed), "attention": json(own.names.attention),
-            "feed_forward": json(own.names.feedForward),
+            "config_class": .string(own.configurationClass), "is_computed": .bool(own.isComputed),
+            "attention": json(own.names.attention), "feed_forward": json(own.names.feedForward),
             "norm": .string(own.norm.kind.name), "norm_offset": .number(Double(own.norm.offset)),
             "norms_before": placing, "is_parallel": json(own.isParallel),
             "shares_parallel_norm": .bool(own.sharesParallelNorm), "update_scale": json(own.updateScale),

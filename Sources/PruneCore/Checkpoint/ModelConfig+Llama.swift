@@ -7,7 +7,10 @@ extension ModelConfig {
         if embedding.scale != 1 { return "scales its embeddings" }
         if embedding.positions != nil { return "has learned positions" }
         if head.softCap != nil || head.bias != nil { return "changes its logits by a cap or a bias" }
-        guard let norm = head.norm, norm.isLlama else { return "has another final norm" }
+        guard let norm = head.norm else { return "has no final norm" }
+        // A factor on all logits stands in the norm.
+        if norm.factor != 1 { return "scales its logits" }
+        if let difference = norm.differenceFromLlama { return "\(difference) (the final one)" }
         for (index, sublayer) in sublayers.enumerated() {
             if let difference = sublayer.differenceFromLlama(headSize: headSize, contextLength: contextLength) {
                 return "\(difference) (\(sublayerName(index)))"
@@ -18,14 +21,18 @@ extension ModelConfig {
 }
 
 extension NormPlan {
-    fileprivate var isLlama: Bool {
-        kind == .rootMeanSquare && gains.count == 1 && bias == nil && offset == 0 && factor == 1
+    fileprivate var differenceFromLlama: String? {
+        if kind == .layer { return "has layer norms" }
+        if gains.count != 1 || bias != nil { return "has norms with a bias, or without a gain" }
+        if offset != 0 { return "adds \(offset) to the gains of its norms" }
+        return factor == 1 ? nil : "multiplies its norms by a factor for each block"
     }
 }
 
 extension SublayerPlan {
     fileprivate func differenceFromLlama(headSize: Int, contextLength: Int) -> String? {
-        guard let before, before.isLlama else { return "has other norms before its sublayers, or none" }
+        guard let before else { return "has no norms before its sublayers" }
+        if let difference = before.differenceFromLlama { return difference }
         if after != nil || last != nil { return "has norms after its sublayers" }
         if scale != 1 { return "scales its updates" }
         if readsBlockInput { return "has sublayers side by side" }
@@ -52,10 +59,9 @@ extension AttentionPlan {
         if clip != nil || softCap != nil || sinks != nil { return "changes its scores" }
         if scale != 1 / Float(headSize).squareRoot() { return "scales its scores otherwise" }
         if let window, window < contextLength { return "attends to windows of \(window) tokens" }
-        guard let rotary, rotary.size == headSize, rotary.pairing == .halves else {
-            return "turns its heads otherwise"
-        }
-        return nil
+        guard let rotary else { return "does not turn its heads by position" }
+        if rotary.size != headSize { return "turns parts of its heads" }
+        return rotary.pairing == .halves ? nil : "turns pairs of neighbours in its heads"
     }
 }
 

@@ -5,51 +5,69 @@
 /// without them, instead of filling the gaps with random weights. `per_layer_config` declares what is skipped, as the
 /// coming convention of transformers has it; nothing reads it yet. The modelling files read `prunecore`.
 enum CustomExport {
+    /// The end of another format's refusal: what can hold it.
+    static func remedy(_ subject: ExportSubject) -> String {
+        BlockDescription(subject.model.config) == nil ? "" : "; hf_custom can"
+    }
+
+    /// Errors: `.unsupported` if transformers has no class that the modelling files could change; `.file` and `.memory` of
+    /// reading tensors.
     static func plan(_ subject: ExportSubject) throws(PruneError) -> ExportPlan {
-        let own = subject.mask.keeps.indices.flatMap { sublayer in
-            if subject.mask.keeps(sublayer) { return subject.tensors(ofSublayer: sublayer) }
-            return subject.adapters?.adapters[sublayer].map { tensors(of: $0, at: sublayer, subject) } ?? []
+        guard let blocks = BlockDescription(subject.model.config) else {
+            throw PruneError(
+                .unsupported,
+                "hf_custom cannot hold this: by norm_type in config.json some blocks have their norms after the sums and others before their sublayers, and transformers has no model like it; hf_plain can, if whole blocks are removed"
+            )
+        }
+        var own: [ExportPlan.Tensor] = []
+        for sublayer in subject.mask.keeps.indices {
+            if subject.mask.keeps(sublayer) {
+                own += try subject.tensors(ofSublayer: sublayer)
+            } else {
+                own += try subject.tensors(ofSumAt: sublayer)
+                let place = "\(blocks.blocks).\(sublayer / 2).\(blocks.part(sublayer).place)"
+                own += subject.adapters?.adapters[sublayer].map { tensors(of: $0, place) } ?? []
+            }
         }
         return ExportPlan(
-            format: .custom, config: try config(subject), tensors: subject.tensors(ofSublayers: own),
-            files: ModellingFiles.custom)
+            format: .custom, config: try config(subject, blocks), tensors: subject.tensors(ofSublayers: own),
+            files: ModellingFiles.custom(subject.model.config.architecture))
     }
 
     /// The tensors of an adapter, as the modelling files name them: after the module in whose place it stands.
-    private static func tensors(
-        of adapter: Adapter, at sublayer: Int, _ subject: ExportSubject
-    ) -> [ExportPlan.Tensor] {
-        let blocks = subject.model.config.architecture.names.blocks
-        let place = "\(blocks).\(sublayer / 2).\(sublayer % 2 == 0 ? "self_attn" : "mlp")"
-        return AdapterPart.allCases.compactMap { part in
-            guard let values = adapter.values(of: part) else { return nil }
+    private static func tensors(of adapter: Adapter, _ place: String) -> [ExportPlan.Tensor] {
+        AdapterPart.allCases.compactMap { part in
+            // The module that they load has a bias in any case.
+            let zeros = part == .normBias && adapter.norm?.kind == .layer
+            guard
+                let values = adapter.values(of: part)
+                    ?? (zeros ? Array(repeating: 0, count: adapter.width) : nil)
+            else { return nil }
             return ExportPlan.Tensor(
                 name: "\(place).\(part.tensorName)",
                 content: .values(values, shape: Adapter.shape(of: part, width: adapter.width, rank: adapter.rank)))
         }
     }
 
-    private static func config(_ subject: ExportSubject) throws(PruneError) -> String {
+    private static func config(_ subject: ExportSubject, _ blocks: BlockDescription) throws(PruneError) -> String {
         var text = try subject.configText()
         let family = subject.model.config.architecture
-        let stem = "PruneCore" + family.name.replacing("ForCausalLM", with: "")
-        text.set("architectures", .array([.string(stem + "ForCausalLM")]))
-        text.set("model_type", .string("prunecore_" + family.modelType))
+        text.set("architectures", .array([.string("PruneCore" + family.name)]))
+        text.set("model_type", .string(family.customType))
         text.set(
             "auto_map",
             .object([
-                "AutoConfig": .string("configuration_prunecore.\(stem)Config"),
-                "AutoModelForCausalLM": .string("modeling_prunecore.\(stem)ForCausalLM"),
+                "AutoConfig": .string("configuration_prunecore.PruneCore\(family.configurationClass)"),
+                "AutoModelForCausalLM": .string("modeling_prunecore.PruneCore\(family.name)"),
             ]))
         let declared = declaration(subject.mask)
         if !declared.isEmpty { text.set("per_layer_config", .object(declared)) }
-        text.set(
-            "prunecore",
-            .object([
-                "version": .integer(1),
-                "removed": .array(subject.mask.removed.map { .string(sublayerName($0)) }),
-                "adapters": .object(forms(subject.adapters)),
-            ]))
+        let own: [String: JSONValue] = [
+            "version": .integer(2),
+            "removed": .array(subject.mask.removed.map { .string(sublayerName($0)) }),
+            "adapters": .object(forms(subject.adapters)),
+        ]
+        text.set("prunecore", .object(own.merging(blocks.members) { own, _ in own }))
         return text.text
     }
 
@@ -73,14 +91,13 @@ enum CustomExport {
     private static func forms(_ adapters: AdapterSet?) -> [String: JSONValue] {
         Dictionary(
             uniqueKeysWithValues: (adapters?.adapters ?? [:]).map { sublayer, adapter in
-                (
-                    sublayerName(sublayer),
-                    .object([
-                        "kind": .string(adapter.kind.name), "rank": .integer(adapter.rank),
-                        "input": .string(adapter.norm == nil ? "raw" : "normed"),
-                        "epsilon": adapter.norm.map { .number(Double($0.epsilon)) } ?? .null,
-                    ])
-                )
+                var members: [String: JSONValue] = [
+                    "kind": .string(adapter.kind.name), "rank": .integer(adapter.rank),
+                    "input": .string(adapter.norm == nil ? "raw" : "normed"),
+                    "epsilon": adapter.norm.map { .number(Double($0.epsilon)) } ?? .null,
+                ]
+                if let norm = adapter.norm, norm.kind != .rootMeanSquare { members["norm"] = .string(norm.kind.name) }
+                return (sublayerName(sublayer), .object(members))
             })
     }
 }

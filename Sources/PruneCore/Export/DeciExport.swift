@@ -29,12 +29,13 @@ enum DeciExport {
     /// Errors: `.unsupported`.
     static func plan(_ subject: ExportSubject) throws(PruneError) -> ExportPlan {
         if let obstacle = obstacle(subject) {
-            throw PruneError(.unsupported, "deci cannot hold this: \(obstacle); hf_custom can")
+            throw PruneError(.unsupported, "deci cannot hold this: \(obstacle)\(CustomExport.remedy(subject))")
         }
         let width = FeedForwardWidth(subject.model.config)
+        var own: [ExportPlan.Tensor] = []
+        for sublayer in subject.mask.kept { own += try subject.tensors(ofSublayer: sublayer) }
         return ExportPlan(
-            format: .deci, config: try config(subject, width),
-            tensors: subject.tensors(ofSublayers: subject.mask.kept.flatMap { subject.tensors(ofSublayer: $0) }),
+            format: .deci, config: try config(subject, width), tensors: subject.tensors(ofSublayers: own),
             files: ModellingFiles.deci, notes: ["feed_forward_width": .string(width.key)])
     }
 

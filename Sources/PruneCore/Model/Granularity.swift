@@ -30,11 +30,6 @@ public enum Granularity: Int32, Sendable {
     }
 }
 
-/// The name of sublayer u: "attn.3" for 6, "ffn.3" for 7.
-public func sublayerName(_ sublayer: Int) -> String {
-    (sublayer % 2 == 0 ? "attn." : "ffn.") + String(sublayer / 2)
-}
-
 /// The sublayer that `sublayerName` gives this name; nil if it gives it to none.
 func sublayer(named name: String) -> Int? {
     for (kind, beginning) in ["attn.", "ffn."].enumerated() where name.hasPrefix(beginning) {

@@ -38,7 +38,8 @@ import Testing
         #expect(try member("max_window_layers", plan) == .integer(first))
         let config = try ModelConfig.parse(Array(plan.config.utf8), path: "config.json")
         let kept = (0..<30).filter { $0 != block }
-        #expect(config.windows == kept.map { subject.model.config.windows[$0] })
+        #expect(
+            kept.indices.map { config.window(ofBlock: $0) } == kept.map { subject.model.config.window(ofBlock: $0) })
     }
 
     /// A number that stands for no block is left as it is.
@@ -46,6 +47,32 @@ import Testing
         let plan = try PlainExport.plan(
             try subject("Qwen2ForCausalLM", ["max_window_layers": "2"], removing: [0, 1]))
         #expect(try member("max_window_layers", plan) == .integer(2))
+    }
+
+    /// A pattern that would shift becomes a list, and numbers of blocks in a list move.
+    @Test func patternsOfBlocksAreWrittenOut() throws {
+        let mixture: [String: String?] = [
+            "num_hidden_layers": "4", "num_experts": "2", "num_experts_per_tok": "1", "moe_intermediate_size": "8",
+            "shared_expert_intermediate_size": "8", "decoder_sparse_step": "2", "mlp_only_layers": "[3]",
+        ]
+        let plan = try PlainExport.plan(try subject("Qwen2MoeForCausalLM", mixture, removing: [0, 1]))
+        #expect(try member("mlp_only_layers", plan) == .array([.integer(1), .integer(2)]))
+        #expect(try member("decoder_sparse_step", plan) == .integer(1))
+    }
+
+    /// The modelling files name the classes of the family, and no other.
+    @Test(arguments: [
+        ("GPT2LMHeadModel", "GPT2Config"), ("Gemma3ForCausalLM", "Gemma3TextConfig"), ("OPTForCausalLM", "OPTConfig"),
+        ("GPTNeoXForCausalLM", "GPTNeoXConfig"),
+    ])
+    func modellingFilesAreThoseOfTheFamily(_ name: String, _ configuration: String) throws {
+        let family = try #require(Architecture.supported.first { $0.name == name })
+        #expect(family.configurationClass == configuration)
+        let files = ModellingFiles.custom(family).map { String(decoding: $0.bytes, as: UTF8.self) }
+        #expect(files[0].contains("class PruneCore\(configuration)(\(configuration)):"))
+        #expect(files[0].contains("model_type = \"prunecore_\(family.modelType)\""))
+        #expect(files[1].contains("class PruneCore\(name)(\(name)):"))
+        #expect(!files[0].contains("Llama") && !files[1].contains("Llama"))
     }
 
     /// A file that calls its head tied, and stores another, is exported as what it computes.

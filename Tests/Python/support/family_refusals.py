@@ -23,8 +23,14 @@ REFUSED: dict[str, dict[str, str]] = {
         "apertus": "runs in PyTorch alone",
     },
     "closed_form": {"opt-post-norm": "follows its sum and stays"},
-    # The factor of a block's attention is its number, and a block that moves up has another.
-    "hf_plain": {"gpt2-inverse-layers": "scale_attn_by_inverse_layer_idx"},
+    "hf_plain": {
+        # The factor of a block's attention is its number, and a block that moves up has another.
+        "gpt2-inverse-layers": "scale_attn_by_inverse_layer_idx",
+        # The norms after its sums are there whatever is removed.
+        "opt-post-norm": "norm after the sum of attn.1",
+    },
+    # Of the adapters that are exported after the model without them.
+    "hf_custom": {"opt-post-norm": "follows its sum"},
 }
 # Formats of a few architectures. Of these it is enough that the reason is given.
 NARROW = {"deci": r"^deci cannot hold this: .{10,}", "gguf": r"(?i)(llama\.cpp|gguf).{10,}"}

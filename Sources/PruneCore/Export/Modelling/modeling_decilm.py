@@ -14,6 +14,13 @@ from transformers import LlamaForCausalLM
 from .configuration_decilm import DeciLMConfig
 from .prunecore_layers import take_out
 
+LLAMA = {
+    "version": 2,
+    "blocks": "model.layers",
+    "attention": {"modules": ["self_attn"], "before": "input_layernorm"},
+    "feed_forward": {"modules": ["mlp"], "before": "post_attention_layernorm"},
+}
+
 
 class DeciLMForCausalLM(LlamaForCausalLM):
     config: DeciLMConfig
@@ -21,4 +28,4 @@ class DeciLMForCausalLM(LlamaForCausalLM):
 
     def __init__(self, config: Any, *arguments: Any, **named: Any) -> None:
         super().__init__(config, *arguments, **named)
-        take_out(self.model, config.hidden_size, set(config.removed), {})
+        take_out(self, config.hidden_size, {**LLAMA, "removed": config.removed})

@@ -1,53 +1,27 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Models from which PruneCore took sublayers out: those of transformers, with less in them.
+"""A model from which PruneCore took sublayers out: that of transformers, with less in it.
 
-Layers keep their numbers, and so do the tensors of the checkpoint.
+Blocks keep their numbers, and so do the tensors of the checkpoint.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from transformers import (
-    LlamaForCausalLM,
-    MistralForCausalLM,
-    Qwen2ForCausalLM,
-    Qwen3ForCausalLM,
-)
+from transformers import LlamaForCausalLM
 
-from .configuration_prunecore import (
-    PruneCoreLlamaConfig,
-    PruneCoreMistralConfig,
-    PruneCoreQwen2Config,
-    PruneCoreQwen3Config,
-)
-from .prunecore_layers import take_out
+from .configuration_prunecore import PruneCoreLlamaConfig
+from .prunecore_layers import share_names, take_out
 
 
-class Pruned:
-    """What the models below have in common."""
-
-    def __init__(self, config: Any, *arguments: Any, **named: Any) -> None:
-        super().__init__(config, *arguments, **named)
-        adapters = (config.prunecore or {}).get("adapters", {})
-        take_out(self.model, config.hidden_size, set(config.removed), adapters)  # type: ignore[attr-defined]
-
-
-class PruneCoreLlamaForCausalLM(Pruned, LlamaForCausalLM):
+class PruneCoreLlamaForCausalLM(LlamaForCausalLM):
     config: PruneCoreLlamaConfig
     config_class = PruneCoreLlamaConfig
 
-
-class PruneCoreMistralForCausalLM(Pruned, MistralForCausalLM):
-    config: PruneCoreMistralConfig
-    config_class = PruneCoreMistralConfig
-
-
-class PruneCoreQwen2ForCausalLM(Pruned, Qwen2ForCausalLM):
-    config: PruneCoreQwen2Config
-    config_class = PruneCoreQwen2Config
+    def __init__(self, config: Any, *arguments: Any, **named: Any) -> None:
+        super().__init__(config, *arguments, **named)
+        if config.prunecore is not None:
+            take_out(self, config.hidden_size, config.prunecore)
 
 
-class PruneCoreQwen3ForCausalLM(Pruned, Qwen3ForCausalLM):
-    config: PruneCoreQwen3Config
-    config_class = PruneCoreQwen3Config
+share_names(LlamaForCausalLM, PruneCoreLlamaForCausalLM)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What stands in the places of sublayers that were pruned: nothing, or an adapter.
+"""Blocks that lack sublayers: what is left of them, and adapters in the places of the rest.
 
 Written by PruneCore beside the checkpoint that it belongs to.
 """
@@ -7,6 +7,7 @@ Written by PruneCore beside the checkpoint that it belongs to.
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -15,7 +16,7 @@ from torch import nn
 
 
 class Adapter(nn.Module):
-    """Emulates the update of a removed feed-forward layer: bias + matrix @ x.
+    """Emulates the update of a removed sublayer: bias + matrix @ x.
 
     x is norm(h), or h itself where there is no norm; a matrix of low rank is up @ down.
 
@@ -23,22 +24,26 @@ class Adapter(nn.Module):
     ----------
     hidden_size : int
     form : mapping
-        kind "bias", "low_rank" or "linear"; rank; epsilon of the norm, None = no norm.
+        kind "bias", "low_rank" or "linear"; rank; epsilon of the norm, None = no norm; norm
+        "layer", which has a bias, too, or "rms", the default.
     """
 
     def __init__(self, hidden_size: int, form: Mapping[str, Any]) -> None:
         super().__init__()
-        kind, epsilon = form["kind"], form.get("epsilon")
+        kind, epsilon, norm = form["kind"], form.get("epsilon"), form.get("norm") or "rms"
+        if kind not in ("bias", "low_rank", "linear") or norm not in ("rms", "layer"):
+            raise ValueError(f"this modelling file is too old for an adapter of {kind} and {norm}")
+        self.kind = kind
         self.bias = nn.Parameter(torch.zeros(hidden_size))
-        self.norm = None if epsilon is None else nn.RMSNorm(hidden_size, eps=epsilon)
+        self.norm: nn.Module | None = None
+        if epsilon is not None:
+            made = nn.RMSNorm if norm == "rms" else nn.LayerNorm
+            self.norm = made(hidden_size, eps=epsilon)
         if kind == "low_rank":
             self.down = nn.Linear(hidden_size, form["rank"], bias=False)
             self.up = nn.Linear(form["rank"], hidden_size, bias=False)
         elif kind == "linear":
             self.linear = nn.Linear(hidden_size, hidden_size, bias=False)
-        elif kind != "bias":
-            raise ValueError(f"{kind!r} is not a kind of adapter; this modelling file is too old")
-        self.kind = kind
 
     def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
         x = hidden_states if self.norm is None else self.norm(hidden_states)
@@ -49,52 +54,173 @@ class Adapter(nn.Module):
         return self.bias.expand_as(hidden_states)
 
 
-class Nothing(nn.Module):
-    """The update of a removed feed-forward layer without an adapter: zero."""
+class Sublayer:
+    """One sublayer of a block: h -> last(h + scale * after(update(before(x)))).
 
-    def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
-        return hidden_states.new_zeros(())
-
-
-class AttentionAdapter(Adapter):
-    """The same in the place of an attention layer. It has no keys, no values, and no weights."""
-
-    def forward(self, hidden_states: torch.Tensor, **_: Any) -> tuple[torch.Tensor, None]:
-        return super().forward(hidden_states), None
-
-
-class NoAttention(Nothing):
-    """The update of a removed attention layer without an adapter."""
-
-    def forward(self, hidden_states: torch.Tensor, **_: Any) -> tuple[torch.Tensor, None]:
-        return super().forward(hidden_states), None
-
-
-def take_out(
-    decoder: nn.Module,
-    hidden_size: int,
-    removed: Collection[str],
-    adapters: Mapping[str, Mapping[str, Any]],
-) -> None:
-    """Replaces the sublayers `removed` of a decoder of transformers, such as "attn.3".
-
-    The norm before a removed sublayer goes, too. Kept attention layers count anew for the cache of
-    keys and values, which so has no entry for the removed ones.
+    Attributes
+    ----------
+    modules : list of str
+        The update: modules of the block, run one after the other.
+    besides : list of str
+        Others that read what those read, and whose results are added to theirs.
+    before, after, last : str or None
+        Norms; None = there is none.
+    scale : float
+    is_kept : bool
+        Where it is not, the first of its modules is its adapter, or None. `last` stays.
     """
+
+    def __init__(self, own: Mapping[str, Any], scale: float, is_kept: bool) -> None:
+        self.modules: list[str] = own["modules"]
+        self.besides: list[str] = own.get("besides") or []
+        self.before: str | None = own.get("before")
+        self.after: str | None = own.get("after")
+        self.last: str | None = own.get("last")
+        self.scale = scale
+        self.is_kept = is_kept
+
+    @property
+    def lost(self) -> set[str]:
+        """Modules that go with it."""
+        names = [*self.modules, *self.besides, self.before, self.after]
+        return set() if self.is_kept else {name for name in names if name}
+
+    @property
+    def needed(self) -> set[str]:
+        """Modules that it runs, norms included."""
+        names = [*self.modules, *self.besides, self.before, self.after]
+        kept = {name for name in names if name and self.is_kept}
+        return kept | ({self.last} if self.last else set())
+
+    def adapter(self, block: nn.Module) -> Adapter | None:
+        """What stands in its place; None if it is kept, or nothing does."""
+        return None if self.is_kept else getattr(block, self.modules[0])
+
+    def add(
+        self,
+        block: nn.Module,
+        hidden: torch.Tensor,
+        source: torch.Tensor,
+        arguments: Mapping[str, Any],
+    ) -> torch.Tensor:
+        """The hidden state after it.
+
+        Parameters
+        ----------
+        block : Module
+        hidden : Tensor
+            The hidden state before it.
+        source : Tensor
+            What a kept one reads.
+        arguments : mapping
+            What its first module takes besides.
+        """
+        if self.is_kept:
+            read = _normed(block, self.before, source)
+            update = _first(getattr(block, self.modules[0])(read, **arguments))
+            for name in self.modules[1:]:
+                update = _first(getattr(block, name)(update))
+            for name in self.besides:
+                other = getattr(block, name)
+                update = update if other is None else update + _first(other(read))
+            update = _normed(block, self.after, update)
+            hidden = hidden + (update if self.scale == 1 else update * self.scale)
+        elif (adapter := self.adapter(block)) is not None:
+            hidden = hidden + adapter(hidden)
+        return _normed(block, self.last, hidden)
+
+
+class Pruned:
+    """A block that lacks sublayers: the class of transformers, with another `forward`."""
+
+    _attention: Sublayer
+    _feed_forward: Sublayer
+    _is_parallel: bool
+    _signature: inspect.Signature
+    _taken: Collection[str] | None  # arguments of the block that its attention takes; None = all
+
+    def forward(self, *given: Any, **named: Any) -> torch.Tensor:
+        arguments = self._signature.bind(self, *given, **named).arguments
+        _, before, *names = arguments  # the block itself, its hidden state, and the rest
+        hidden = source = arguments[before]
+        more = {name: arguments[name] for name in names if name != "kwargs"}
+        more |= arguments.get("kwargs", {})
+        if self._taken is not None:
+            more = {name: value for name, value in more.items() if name in self._taken}
+        block: Any = self
+        hidden = self._attention.add(block, hidden, source, more)
+        if not self._is_parallel or not self._attention.is_kept:
+            source = hidden
+        return self._feed_forward.add(block, hidden, source, {})
+
+
+def take_out(model: nn.Module, hidden_size: int, description: Mapping[str, Any]) -> None:
+    """Takes the removed sublayers out of a model of transformers, and puts adapters in.
+
+    Norms before and after a removed sublayer go, too, unless another sublayer reads them; a norm of
+    the sum stays. Kept attention counts anew for the cache of keys and values, which so has no
+    entry for the removed one.
+
+    Parameters
+    ----------
+    model : Module
+    hidden_size : int
+    description : mapping
+        `prunecore` of config.json: see configuration_prunecore.py.
+    """
+    if description.get("version") != 2:
+        raise ValueError("config.json is of another version than this modelling file")
+    removed, adapters = set(description["removed"]), description.get("adapters") or {}
+    scale = description.get("update_scale", 1.0)
     entries = 0
-    for number, layer in enumerate(decoder.layers):
-        attention, feed_forward = f"attn.{number}", f"ffn.{number}"
-        if attention in removed:
-            form = adapters.get(attention)
-            layer.self_attn = AttentionAdapter(hidden_size, form) if form else NoAttention()
-            layer.input_layernorm = nn.Identity()
-        else:
-            layer.self_attn.layer_idx = entries
+    for number, block in enumerate(model.get_submodule(description["blocks"])):
+        own = []
+        for kind, part in (("attn", "attention"), ("ffn", "feed_forward")):
+            is_kept = f"{kind}.{number}" not in removed
+            own.append(Sublayer(description[part], scale, is_kept))
+        attention, feed_forward = own
+        if attention.is_kept:
+            getattr(block, attention.modules[0]).layer_idx = entries
             entries += 1
-        if feed_forward in removed:
-            form = adapters.get(feed_forward)
-            layer.mlp = Adapter(hidden_size, form) if form else Nothing()
-            layer.post_attention_layernorm = nn.Identity()
+        if attention.is_kept and feed_forward.is_kept:
+            continue
+        _prune(block, attention, feed_forward, bool(description.get("is_parallel")))
+        for kind, sublayer in (("attn", attention), ("ffn", feed_forward)):
+            if form := adapters.get(f"{kind}.{number}"):
+                setattr(block, sublayer.modules[0], Adapter(hidden_size, form))
+
+
+def _prune(
+    block: nn.Module, attention: Sublayer, feed_forward: Sublayer, is_parallel: bool
+) -> None:
+    own = type(block)
+    taken = None
+    if attention.is_kept:
+        parameters = inspect.signature(getattr(block, attention.modules[0]).forward).parameters
+        if all(each.kind is not each.VAR_KEYWORD for each in parameters.values()):
+            taken = set(parameters)
+    # Under the name that it had: programs choose blocks by the names of their classes.
+    block.__class__ = type(own.__name__, (Pruned, own), {"forward": Pruned.forward})
+    block._attention, block._feed_forward, block._is_parallel = attention, feed_forward, is_parallel
+    block._signature, block._taken = inspect.signature(own.forward), taken
+    for name in (attention.lost | feed_forward.lost) - attention.needed - feed_forward.needed:
+        setattr(block, name, None)
+
+
+def share_names(own: type, pruned: type) -> None:
+    """Has the pruned class read and write tensors under the names that the family's files have.
+
+    transformers holds many of these names, such as those of experts, by class or by model type.
+    """
+    from transformers import conversion_mapping as mapping
+
+    for name, ours in (
+        (own.__name__, pruned.__name__),
+        (own.config_class.model_type, pruned.config_class.model_type),
+    ):
+        found = mapping.get_checkpoint_conversion_mapping(name)
+        if found is not None:
+            mapping.register_checkpoint_conversion_mapping(ours, found, overwrite=True)
 
 
 def of_kept_attention(config: Any, removed: Collection[str]) -> Any:
@@ -109,3 +235,12 @@ def of_kept_attention(config: Any, removed: Collection[str]) -> Any:
         view.layer_types = [types[number] for number in kept]
     view.num_hidden_layers = len(kept)
     return view
+
+
+def _normed(block: nn.Module, name: str | None, x: torch.Tensor) -> torch.Tensor:
+    return x if name is None else getattr(block, name)(x)
+
+
+def _first(found: Any) -> torch.Tensor:
+    """Attention gives its weights back, too, and some mixtures their scores."""
+    return found[0] if isinstance(found, tuple) else found

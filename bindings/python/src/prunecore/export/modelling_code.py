@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from prunecore._native.architectures import architecture_table
 from prunecore._native.inner_path import inner_path
 from prunecore._native.json_files import damage_named, read_json_object
 from prunecore.errors import FileError, FormatError, UnsupportedError
@@ -25,19 +26,25 @@ KNOWN: Mapping[str, frozenset[str]] = {
         {"7d9a7d97aa1a4aacefa9f2a8699e0ff048bcf0d306b3ef18d7894c15beaa4215"}
     ),
     "configuration_prunecore.py": frozenset(
-        {"2c6669201497cd5367117b9397a2f193a03afb4fc160bc507c556d9b1ee893f5"}
+        {"60e64c22d8aacfa81e85f45dccd654e4b5d1d07d922a69d1f13534cf4d839692"}
     ),
     "modeling_decilm.py": frozenset(
-        {"0e5ad36375705f0d95a2d457d781ec480bcbac6bcb174a4de2239d69837e37fe"}
+        {"541bbac53b656f0e62109a3fdd0c154adc6a1d7a0454d11bfc0078c7647f0c65"}
     ),
     "modeling_prunecore.py": frozenset(
-        {"16e64bc6d413ff3c7535055bad8bc08550ebe5769a1c4073d81bc97a97fef9b1"}
+        {"3223847ebcfa3c02befa77a9130d790c4fd7aed9db7589a3dffab0826a34db9b"}
     ),
     "prunecore_layers.py": frozenset(
-        {"50045066dc7d809fdd5094912d59109573e279a0998e7c826c12066275e5be95"}
+        {"ef703a54e9642aaedd59e8c4a0bfe2d2f4f75167e5e3e61591f1396f9afe0bed"}
     ),
 }
-"""SHA-256 of the files that this version writes, and of those that released versions wrote."""
+"""SHA-256 of the files that this version writes, and of those that released versions wrote.
+
+Of the files with a family's classes, those with Llama's names in the places of the family's own.
+"""
+
+_LLAMA = "LlamaForCausalLM"
+_OF_FAMILY = ("configuration_prunecore.py", "modeling_prunecore.py")
 
 LAYERS = "prunecore_layers"
 AUTO_CLASSES = {"AutoConfig": "configuration", "AutoModelForCausalLM": "modeling"}
@@ -75,8 +82,10 @@ class OwnCode:
         self._code.mkdir()
         if self.classes is not None:
             modules = [name.partition(".")[0] for name in self.classes]
+            family = self.classes[1].rpartition(".")[2].removeprefix("PruneCore")
             for module in (*modules, LAYERS):
-                (self._code / f"{module}.py").write_bytes(_own_code(export / f"{module}.py"))
+                content = _own_code(export / f"{module}.py", family)
+                (self._code / f"{module}.py").write_bytes(content)
         kept = {name: value for name, value in config.items() if name not in _CHOICES}
         kept.pop("auto_map", None)
         (private / "config.json").write_text(json.dumps(kept), encoding="utf-8")
@@ -156,13 +165,25 @@ def _names_code(value: Any) -> bool:
     return isinstance(value, dict) and "auto_map" in value
 
 
-def _own_code(file: Path) -> bytes:
+def _own_code(file: Path, family: str) -> bytes:
     try:
         content = file.read_bytes()
     except OSError as error:
         raise FileError(f"{file} cannot be read: {error.strerror or error}") from error
-    if hashlib.sha256(content).hexdigest() not in KNOWN[file.name]:
+    known = _as_of_llama(content, family) if file.name in _OF_FAMILY else content
+    if hashlib.sha256(known).hexdigest() not in KNOWN[file.name]:
         raise _refused(f"{file} is code that PruneCore did not write")
+    return content
+
+
+def _as_of_llama(content: bytes, family: str) -> bytes:
+    """A file with the classes of a family as it is for Llama: it differs in names alone."""
+    rows = {row["name"]: row for row in architecture_table().values()}
+    if family not in rows:
+        return content
+    own, llama = rows[family], rows[_LLAMA]
+    for key, prefix in (("name", ""), ("config_class", ""), ("model_type", "prunecore_")):
+        content = content.replace(f"{prefix}{own[key]}".encode(), f"{prefix}{llama[key]}".encode())
     return content
 
 

@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+/// What is exported: a model from a directory, what of it stays, and what stands in for the rest.
+struct ExportSubject {
+    let model: NativeModel
+    let source: CheckpointSource
+    let mask: KeepMask
+    let adapters: AdapterSet?
+
+    /// Whether every block is kept whole or removed whole.
+    var removesWholeBlocks: Bool {
+        (0..<mask.blockCount).allSatisfy { mask.keeps(2 * $0) == mask.keeps(2 * $0 + 1) }
+    }
+
+    /// Whether norms have factors (LayerNorm Scaling), which an export multiplies into what they store.
+    private var foldsFactors: Bool {
+        model.config.sublayers.contains { plan in
+            [plan.before, plan.after, plan.last].contains { ($0?.factor ?? 1) != 1 }
+        }
+    }
+
+    /// config.json as it was read. Errors: none that opening the model did not throw.
+    func configText() throws(PruneError) -> ConfigText {
+        var text = try ConfigText(source.configuration, source: source.directory + "/config.json")
+        // The code that it names is not copied, and these models need none of it.
+        text.remove("auto_map")
+        if foldsFactors { text.remove("norm_type") }
+        // Files may call a head tied and store another: runtimes that believe them would compute another model.
+        if !model.config.tiesEmbeddings, text.value("tie_word_embeddings") == "true" {
+            text.set("tie_word_embeddings", .bool(false))
+        }
+        return text
+    }
+
+    // MARK: Tensors
+
+    /// The tensors of the model that no mask removes, around those of its sublayers; each once, since sublayers side by side
+    /// may have one norm.
+    func tensors(ofSublayers own: [ExportPlan.Tensor]) -> [ExportPlan.Tensor] {
+        let weights = model.weights
+        func stored(_ tensor: StoredTensor) -> ExportPlan.Tensor {
+            ExportPlan.Tensor(name: tensor.name, content: .stored(tensor))
+        }
+        var names: Set<String> = []
+        return (weights.embeddingTensors.map(stored) + own + weights.headTensors.map(stored)).filter {
+            names.insert($0.name).inserted
+        }
+    }
+
+    /// The tensors of a kept sublayer under their own names. Errors: `.file` and `.memory` of reading some.
+    func tensors(ofSublayer sublayer: Int) throws(PruneError) -> [ExportPlan.Tensor] {
+        let own = model.weights.sublayers[sublayer]
+        return try tensors(own.tensors, folding: [own.before, own.after, own.last], sublayer)
+    }
+
+    /// Those that stay where a sublayer is removed: of the norm of the sum.
+    func tensors(ofSumAt sublayer: Int) throws(PruneError) -> [ExportPlan.Tensor] {
+        guard let last = model.weights.sublayers[sublayer].last else { return [] }
+        return try tensors(last.gains + (last.bias.map { [$0] } ?? []), folding: [last], sublayer)
+    }
+
+    private func tensors(
+        _ tensors: [StoredTensor], folding norms: [Norm?], _ sublayer: Int
+    ) throws(PruneError) -> [ExportPlan.Tensor] {
+        var folded: [String: [Float]] = [:]
+        for case let norm? in norms where norm.plan.factor != 1 {
+            let (factor, offset) = (norm.plan.factor, norm.plan.offset)
+            for gain in norm.gains {
+                folded[gain.name] = try floats(gain, sublayer).map { factor * (offset + $0) - offset }
+            }
+            if let bias = norm.bias { folded[bias.name] = try floats(bias, sublayer).map { factor * $0 } }
+        }
+        return tensors.map { tensor in
+            let values = folded[tensor.name].map { ExportPlan.Tensor.Content.values($0, shape: tensor.shape) }
+            return ExportPlan.Tensor(name: tensor.name, content: values ?? .stored(tensor))
+        }
+    }
+
+    /// The numbers of a tensor of a sublayer in fp32.
+    private func floats(_ tensor: StoredTensor, _ sublayer: Int) throws(PruneError) -> [Float] {
+        let values = try model.readingSublayer(sublayer) { () throws(PruneError) in
+            try StoredVector(tensor: tensor).floats(model.scratch)
+        }
+        return Array(UnsafeBufferPointer(start: values.pointer, count: values.count))
+    }
+}
