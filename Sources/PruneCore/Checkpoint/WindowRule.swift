@@ -41,10 +41,13 @@ extension WindowRule {
             return Array(repeating: window, count: blockCount)
         case .allButEvery(let usual, let key, let missing):
             let window = try Self.readWindow(file, missing: missing)
-            let step = try key.flatMap { key throws(PruneError) in
-                try file.optionalCount(key, limit: ModelConfig.Limits.blocks)
+            // The list goes before the pattern, which some files write as a word.
+            if let listed { return listed.map { $0 ? window : nil } }
+            let declared = try key.flatMap { key throws(PruneError) in
+                try file.optionalCount(key, from: 0, limit: ModelConfig.Limits.blocks)
             }
-            return (0..<blockCount).map { (listed?[$0] ?? (($0 + 1) % (step ?? usual) != 0)) ? window : nil }
+            let step = declared ?? usual
+            return (0..<blockCount).map { step == 0 || ($0 + 1) % step != 0 ? window : nil }
         case .laterBlocks, .everySecondBlock, .unturnedBlocks:
             let window = try file.bool("use_sliding_window", default: false) ? try readUsedWindow(file) : nil
             if let listed {
