@@ -48,9 +48,9 @@ def test_the_core_keeps_the_order():
         ),
         (
             "Checkpoint/Planted.swift",
-            "func planted() {\n    _ = sublayerName(3)\n}\n",
-            "sublayerName",
-            "Model",
+            "func planted() {\n    _ = planText(of: 3)\n}\n",
+            "planText",
+            "Recovery",
         ),
         ("Files/Planted.swift", "let planted = [Model].self\n", "Model", "Model"),
         (
