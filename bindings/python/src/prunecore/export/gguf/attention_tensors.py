@@ -75,14 +75,12 @@ def _inputs(fit: Fit, plan: AttentionPlan) -> dict[str, _Input]:
     # A norm forgets what queries are multiplied by before it.
     factor = 1.0 if plan.query_norm else fit.query_factor(plan)
     made = {}
-    for index, (name, projection) in enumerate(
-        (("q", plan.query), ("k", plan.key), ("v", plan.value))
-    ):
-        rows = np.arange(heads[name] * size).reshape(heads[name], size)
-        if plan.head_by_head is not None:
-            projection = plan.head_by_head
-            rows = np.arange(projection.outputs).reshape(heads[name], 3, size)[:, index]
+    apart = {"q": plan.query, "k": plan.key, "v": plan.value}
+    for index, name in enumerate(apart):
+        projection = plan.head_by_head or apart[name]
         assert projection is not None
+        rows = np.arange(projection.outputs).reshape(heads[name], -1, size)
+        rows = rows[:, index if plan.head_by_head else 0]
         if name != "v":
             rows = rows[:, order]
         made[name] = (projection, rows.reshape(-1), factor if name == "q" else 1.0)

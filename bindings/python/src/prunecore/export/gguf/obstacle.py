@@ -4,5 +4,5 @@
 from __future__ import annotations
 
 
-class Obstacle(Exception):
+class Obstacle(Exception):  # noqa: N818  it is none to users
     """What stands in the way: the end of a sentence that begins with the architecture's name."""

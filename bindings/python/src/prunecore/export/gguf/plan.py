@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Place:
-    """Some outputs of a tensor: those from `first` on, of one expert if the tensor holds several."""
+    """Outputs of a tensor from `first` on; of one expert, if it holds those of several."""
 
     tensor: str
     expert: int | None
