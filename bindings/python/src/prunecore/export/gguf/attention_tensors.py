@@ -25,7 +25,7 @@ def attention_tensors(
     sublayer, plan = fit.plan.attention(block)
     graph = fit.graph
     if graph.norms_before and sublayer.before is not None:
-        yield from weights.norm(f"{prefix}.attn_norm", sublayer.before, graph.has_norm_bias)
+        yield from weights.norm(f"{prefix}.attn_norm", sublayer.before, graph)
     inputs = _inputs(fit, plan)
     if graph.fuses_inputs:
         yield from _fused(fit, weights, prefix, list(inputs.values()))
@@ -47,7 +47,7 @@ def attention_tensors(
         yield vector(f"{prefix}.attn_output.bias", bias)
     if sublayer.after is not None:
         name = f"{prefix}.post_attention_norm"
-        yield from weights.norm(name, sublayer.after, graph.has_norm_bias)
+        yield from weights.norm(name, sublayer.after, graph)
 
 
 def output_bias(

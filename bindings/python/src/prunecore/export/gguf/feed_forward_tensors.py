@@ -29,7 +29,7 @@ def feed_forward_tensors(
     graph = fit.graph
     if has_norm and graph.norms_before and sublayer.before is not None:
         name = f"{prefix}.{graph.feed_forward_norm}"
-        yield from weights.norm(name, sublayer.before, graph.has_norm_bias)
+        yield from weights.norm(name, sublayer.before, graph)
     if isinstance(plan, MixturePlan):
         yield from _mixture(weights, prefix, plan)
     else:
@@ -40,7 +40,7 @@ def feed_forward_tensors(
         if bias is not None:
             yield vector(f"{prefix}.ffn_down.bias", bias)
     if sublayer.after is not None:
-        yield from weights.norm(f"{prefix}.post_ffw_norm", sublayer.after, graph.has_norm_bias)
+        yield from weights.norm(f"{prefix}.post_ffw_norm", sublayer.after, graph)
 
 
 def _dense(

@@ -9,7 +9,7 @@ from functools import cached_property
 
 from prunecore.export.gguf import rotary
 from prunecore.export.gguf.fitting_experts import check_mixtures
-from prunecore.export.gguf.graphs import GELU, Graph, Order
+from prunecore.export.gguf.graph import GELU, Graph, Order
 from prunecore.export.gguf.layers import Layer
 from prunecore.export.gguf.obstacle import Obstacle
 from prunecore.export.gguf.operations import Attention, Linear
@@ -148,6 +148,8 @@ def _check_norms(fit: Fit) -> None:
             raise Obstacle(f"has no norms of the kind {norm.kind}")
         if norm.bias is not None and not graph.has_norm_bias:
             raise Obstacle("has no biases in its norms")
+        if not graph.has_norm_gain and (norm.gains or norm.factor != 1):
+            raise Obstacle("has no gains in its norms")
     heads = [norm for _, plan in fit.attentions for norm in (plan.query_norm, plan.key_norm)]
     found = [norm for norm in norms if norm] + [norm.norm for norm in heads if norm]
     if len({norm.epsilon for norm in found}) > 1:
@@ -161,7 +163,7 @@ def _check_attention(fit: Fit) -> None:
     if graph.equal_heads and shape.n_heads != shape.n_kv_heads:
         raise Obstacle("has as many heads of keys as of queries")
     for (_, plan), layer in zip(fit.attentions, _with_attention(fit.layers), strict=True):
-        if plan.clip is not None:
+        if plan.clip is not None and not graph.clips:
             raise Obstacle("does not clip queries, keys and values")
         for norm in (plan.query_norm, plan.key_norm):
             _check_head_norm(graph, norm)
@@ -175,8 +177,10 @@ def _check_attention(fit: Fit) -> None:
             raise Obstacle("reads no output biases, which this model or its adapters need")
         if graph.norms_after and layer.attention_bias is not None:
             raise Obstacle("norms what attention hands out, so that no bias can be folded into it")
-    if len({plan.soft_cap for _, plan in fit.attentions}) > 1:
-        raise Obstacle("caps the scores of all layers alike")
+    if len({(plan.soft_cap, plan.clip) for _, plan in fit.attentions}) > 1:
+        raise Obstacle("caps and clips alike in all layers")
+    if any(plan.clip and fit.query_factor(plan) != 1 for _, plan in fit.attentions):
+        raise Obstacle("scales the products of queries and keys otherwise")
     if graph.windows != "no" and len(fit.windows) > 1:
         raise Obstacle("has one length of windows")
 

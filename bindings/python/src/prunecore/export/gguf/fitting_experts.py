@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from prunecore.export.gguf.graphs import Graph
+from prunecore.export.gguf.graph import Graph
 from prunecore.export.gguf.layers import Layer
 from prunecore.export.gguf.obstacle import Obstacle
 from prunecore.export.gguf.plan import FeedForwardPlan, MixturePlan

@@ -97,6 +97,8 @@ def _scales(fit: Fit) -> dict[str, Any]:
     if graph.logit_scale and plan.final_norm is not None:
         factor = plan.final_norm.factor
         made["logit_scale"] = factor if graph.logit_scale == "times" else 1 / factor
+    if (clip := fit.attentions[0][1].clip) is not None:
+        made["attention.clamp_kqv"] = clip
     if graph.score_cap:
         made["attn_logit_softcapping"] = fit.attentions[0][1].soft_cap
     if plan.head_cap is not None:

@@ -16,7 +16,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from prunecore.export.gguf.graphs import Graph
+from prunecore.export.gguf.graph import Graph
 from prunecore.export.gguf.obstacle import Obstacle
 from prunecore.export.gguf.plan import Turning
 
@@ -138,6 +138,12 @@ def _say_by_tensor(made: Rotary, turning: Turning) -> None:
         made.tensors["rope_freqs.weight"] = found.astype(np.float32)
 
 
+def _say_by_divisors(made: Rotary, turning: Turning) -> None:
+    if turning.scaling == "longrope":
+        raise Obstacle("has no long and short rotary factors")
+    _say_by_tensor(made, turning)
+
+
 def _say_by_factors(made: Rotary, turning: Turning) -> None:
     _say_attention_factor(made, turning.attention_factor)
     if turning.scaling == "longrope":
@@ -172,7 +178,10 @@ def _say_by_name(made: Rotary, turning: Turning) -> None:
         made.keys["rope.scaling.original_context_length"] = round(turning.original_context)
         attention /= 1 + 0.1 * math.log(turning.factor)  # which it has of its own accord
     else:
-        more = " (it rounds the ends of the ramp, for betas of 32 and 1)"
+        more = (
+            " (it rounds the ends of the ramp to whole pairs, for betas of 32 and 1; its own "
+            "converter lets that pass where the model does not)"
+        )
         raise Obstacle(
             f"has no rotary embedding of type {turning.scaling} with these parameters"
             + (more if turning.scaling == "yarn" else "")
@@ -185,7 +194,12 @@ def _say_attention_factor(made: Rotary, factor: float) -> None:
         made.keys["rope.scaling.attn_factor"] = factor
 
 
-_SAYING = {"tensor": _say_by_tensor, "factors": _say_by_factors, "named": _say_by_name}
+_SAYING = {
+    "tensor": _say_by_tensor,
+    "divisors": _say_by_divisors,
+    "factors": _say_by_factors,
+    "named": _say_by_name,
+}
 
 
 def _named_yarn(turning: Turning) -> Numbers:

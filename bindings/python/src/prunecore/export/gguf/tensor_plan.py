@@ -54,9 +54,7 @@ class TensorPlan:
             yield from self._layer(f"blk.{number}", layer)
         if plan.final_norm is not None:
             factor = 1.0 if graph.logit_scale else None  # then a key says it
-            yield from self._weights.norm(
-                "output_norm", plan.final_norm, graph.has_norm_bias, factor
-            )
+            yield from self._weights.norm("output_norm", plan.final_norm, graph, factor)
         if not plan.is_tied or graph.output == "own":
             source = plan.embedding if plan.is_tied else plan.head
             yield self._weights.copy("output.weight", source)

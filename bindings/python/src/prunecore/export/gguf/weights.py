@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from prunecore.export.gguf.graph import Graph
 from prunecore.export.gguf.number_types import NumberTypes
 from prunecore.export.gguf.plan import ModelPlan, Norm, Place, Projection
 from prunecore.export.gguf.planned import Indices, Part, PlannedTensor, stacked, vector
@@ -91,11 +92,13 @@ class Weights:
         return made
 
     def norm(
-        self, name: str, norm: Norm, has_bias: bool, factor: float | None = None
+        self, name: str, norm: Norm, graph: Graph, factor: float | None = None
     ) -> list[PlannedTensor]:
         """The tensors of a norm; with a bias of zeros where it has none and needs one."""
-        made = [vector(f"{name}.weight", self.gain(norm, factor))]
-        if has_bias:
+        made = []
+        if graph.has_norm_gain:
+            made.append(vector(f"{name}.weight", self.gain(norm, factor)))
+        if graph.has_norm_bias:
             scale = np.float32(norm.factor if factor is None else factor)
             bias = np.zeros(norm.shape[-1], dtype=np.float32)
             if norm.bias is not None:
