@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,8 @@ class GGUFDecoder:
         self.gelu = approximation
         self.architecture = self.keys["general.architecture"]
         self.style = STYLES[self.architecture]
+        if self.architecture == "exaone4" and self.key("block_count") == 64:
+            self.style = replace(self.style, windows=True, window_turns=True)
         self.heads = self.per_layer("attention.head_count")
         self.kv_heads = self.per_layer("attention.head_count_kv")
         self.widths = self.per_layer("feed_forward_length")
@@ -139,7 +142,7 @@ class GGUFDecoder:
             normed = self.norm(before, f"{prefix}.attn_norm")
         elif self.architecture == "stablelm" and f"{prefix}.ffn_norm.weight" not in self.tensors:
             normed = self.norm(before, f"{prefix}.attn_norm")
-        elif self.architecture == "olmo2":
+        elif self.architecture in ("olmo2", "exaone4"):
             normed = stream
         else:
             beside = self.architecture == "gptneox" and self.key("use_parallel_residual")

@@ -45,6 +45,15 @@ MORE: tuple[Case, ...] = (
         _SMALL | {"num_hidden_layers": 64, "use_qk_norm": True, "logit_scale": 0.5},
     ),
     Case(
+        "exaone4-64", "EXAONE 4", "exaone4",
+        EPS | _SMALL | {"num_hidden_layers": 64, "sliding_window": WINDOW}
+        | {"sliding_window_pattern": 4},
+    ),
+    Case(
+        "nemotron-filled", "Nemotron", "nemotron",
+        {"norm_eps": 1e-3, "mlp_bias": True, "attention_bias": True},
+    ),
+    Case(
         "cohere2-windows", "Cohere2", "cohere2",
         {"num_hidden_layers": 4, "sliding_window": WINDOW}
         | {"layer_types": ["sliding_attention"] * 4},

@@ -111,6 +111,8 @@ STYLES: dict[str, Style] = {
         output_bias=True, ffn_norm="post_attention_norm", act="oai", windows=True, normalised=False
     ),
     "arcee": Style(neighbours=True, divides=True, act="relu2", gate="none"),
+    "nemotron": replace(_OLD, act="relu2"),
+    "exaone4": Style(head_norm=True, divides=True, after=True),
     "ernie4_5": Style(neighbours=True),
     "seed_oss": Style(ffn_norm="post_attention_norm"),
 }

@@ -32,7 +32,7 @@ def choose(plan: ModelPlan, shape: ModelShape, layers: Sequence[Layer]) -> Fit:
         )
     reasons = []
     for graph in candidates(plan.model_type):
-        fit = Fit(graph.for_layers(len(layers)), plan, shape, layers)
+        fit = Fit(graph=graph.for_layers(len(layers)), plan=plan, shape=shape, layers=layers)
         try:
             fit.check()
         except Obstacle as obstacle:

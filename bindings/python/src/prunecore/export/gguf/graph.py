@@ -178,4 +178,6 @@ class Graph:
         """The same, with what depends on the number of layers."""
         if self.name == "command-r" and count >= 64:
             return replace(self, head_norm="eachHead", head_norms="must")
+        if self.name == "exaone4" and count == 64:
+            return replace(self, windows="must", window_angles="only")
         return self

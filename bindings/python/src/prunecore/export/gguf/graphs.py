@@ -85,6 +85,15 @@ GRAPHS: tuple[Graph, ...] = (
         "arcee", families=("arcee",), turns="neighbours", angles="divisors", gate="none",
         activation="relu2",
     ),
+    Graph(
+        "nemotron", families=("nemotron",), norm="layer", has_norm_bias=True, gate="none",
+        activation="relu2", output_bias="may", feed_forward_bias="may", fills_hidden=True,
+        turns_part=True, output="own",
+    ),
+    Graph(
+        "exaone4", families=("exaone4",), norms_before=False, norms_after=True, fills_hidden=True,
+        head_norm="head", head_norms="must", angles="divisors",
+    ),
     Graph("ernie4_5", families=("ernie4_5",), turns="neighbours"),
     Graph("seed_oss", families=("seed_oss",), feed_forward_norm="post_attention_norm"),
     Graph("smollm3", families=("smollm3",), turns="neighbours", unturned_every=4),

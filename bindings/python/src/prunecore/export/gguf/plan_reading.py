@@ -121,12 +121,20 @@ def _mixture(found: _Json) -> MixturePlan:
 
 def _projection(found: _Json) -> Projection:
     return Projection(
-        found["outputs"], found["inputs"], _place(found["weight"]), _maybe(_place, found["bias"])
+        outputs=found["outputs"],
+        inputs=found["inputs"],
+        weight=_place(found["weight"]),
+        bias=_maybe(_place, found["bias"]),
     )
 
 
 def _place(found: _Json) -> Place:
-    return Place(found["tensor"], found["expert"], found["first"], found["is_transposed"])
+    return Place(
+        tensor=found["tensor"],
+        expert=found["expert"],
+        first=found["first"],
+        is_transposed=found["is_transposed"],
+    )
 
 
 def _norm(found: _Json) -> Norm:

@@ -85,7 +85,10 @@ def vector(name: str, values: npt.ArrayLike) -> PlannedTensor:
     numbers = np.asarray(values, dtype=np.float32)
     flat = numbers if numbers.ndim == 1 else numbers.reshape(-1, numbers.shape[-1])
     return PlannedTensor(
-        name, numbers.shape, gguf.GGMLQuantizationType.F32, lambda rows: flat[rows]
+        name=name,
+        shape=numbers.shape,
+        type=gguf.GGMLQuantizationType.F32,
+        rows=lambda rows: flat[rows],
     )
 
 
@@ -95,4 +98,4 @@ def zeros(name: str, shape: tuple[int, int], kind: gguf.GGMLQuantizationType) ->
     def rows(which: slice) -> Floats:
         return np.zeros((len(range(shape[0])[which]), shape[1]), dtype=np.float32)
 
-    return PlannedTensor(name, shape, kind, rows)
+    return PlannedTensor(name=name, shape=shape, type=kind, rows=rows)

@@ -68,7 +68,7 @@ class Weights:
             if exact
             else self.types.of_scaled(width)
         )
-        return PlannedTensor(name, made, kind, stacked(parts))
+        return PlannedTensor(name=name, shape=made, type=kind, rows=stacked(parts))
 
     def whole(self, name: str, projection: Projection) -> PlannedTensor:
         """The weight of a projection."""
