@@ -54,6 +54,10 @@ MORE: tuple[Case, ...] = (
         {"norm_eps": 1e-3, "mlp_bias": True, "attention_bias": True},
     ),
     Case(
+        "cohere2-wide-windows", "Cohere2", "cohere2",
+        {"num_hidden_layers": 4, "sliding_window": 99, "sliding_window_pattern": 3},
+    ),
+    Case(
         "cohere2-windows", "Cohere2", "cohere2",
         {"num_hidden_layers": 4, "sliding_window": WINDOW}
         | {"layer_types": ["sliding_attention"] * 4},

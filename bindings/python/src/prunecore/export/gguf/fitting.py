@@ -85,9 +85,11 @@ class Fit:
 
     @cached_property
     def windows(self) -> set[int]:
-        """Of attention that is left, where they are shorter than the context."""
-        found = (plan.window for _, plan in self.attentions)
-        return {window for window in found if window and window < self.shape.context_length}
+        """Of attention that is left; where the graph has none, those shorter than the context."""
+        found = {plan.window for _, plan in self.attentions if plan.window}
+        if self.graph.windows != "no":
+            return found
+        return {window for window in found if window < self.shape.context_length}
 
     def order(self, layer: Layer) -> Order:
         """How the sublayers of a layer stand."""

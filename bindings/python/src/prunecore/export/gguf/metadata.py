@@ -77,7 +77,7 @@ def _windows(fit: Fit) -> dict[str, Any]:
     """The length of windows, and which layers have one."""
     if fit.graph.windows == "no" or (fit.graph.windows == "may" and not fit.windows):
         return {}
-    listed = [bool(plan.window in fit.windows) for _, plan in fit.attentions]
+    listed = [bool(plan.window) for _, plan in fit.attentions]
     return {
         # Where no layer has one, the number says nothing.
         "attention.sliding_window": max(fit.windows, default=fit.shape.context_length),

@@ -77,6 +77,8 @@ def say(graph: Graph, layers: Sequence[TurnedLayer], head_size: int) -> Rotary:
         if windowed:
             _say_windowed(made, graph, main, _alike(windowed, "rotary embeddings"))
     made.keys["rope.freq_base"] = main.base
+    if main.scaling == "dynamic":
+        made.notes.append("beyond its context the model turns heads otherwise, llama.cpp does not")
     _SAYING[graph.angles](made, main)
     return made
 
