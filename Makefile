@@ -121,8 +121,9 @@ example-llama-cpp: setup
 ## Exports as GGUF, run by llama.cpp, against our own logits: the table in benchmarks/results/llama_cpp.md. Compiles llama.cpp first: minutes.
 verify-llama-cpp: setup-test
 	scripts/setup-llama-cpp.sh
-	$(BIN)/python Tests/LlamaCpp/write_models.py build/llama-cpp-models
-	$(LLAMA) Tests/LlamaCpp/verify.py --models build/llama-cpp-models --table benchmarks/results/llama_cpp.md
+	$(BIN)/python Tests/LlamaCpp/write_models.py build/llama-cpp-models build/llama-cpp-families
+	$(LLAMA) Tests/LlamaCpp/verify.py --models build/llama-cpp-models --families build/llama-cpp-families \
+		--table benchmarks/results/llama_cpp.md
 
 ## Every number of every option at each of its extremes, and every fault of a host at every position: some minutes. `make test` takes a part.
 test-extremes: setup

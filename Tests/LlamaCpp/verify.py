@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs exported GGUF files inside llama.cpp and compares the logits with our own.
 
-    python Tests/LlamaCpp/verify.py [--models DIRECTORY] [--table FILE.md] [--json FILE]
+    python Tests/LlamaCpp/verify.py [--models DIRECTORY] [--families DIRECTORY]
+        [--table FILE.md] [--json FILE]
 
-The embedded model is exported in every way of gguf_cases.py; --models names checkpoints of other
-architectures that write_models.py made. --table puts the results between the marks of a Markdown
-file. Exit code 1 if one differs, or a refusal is not the one that is expected.
+The embedded model is exported in every way of gguf_cases.py; --models names checkpoints like Llama
+that write_models.py made, and --families those of all families. --table puts the results between
+the marks of a Markdown file. Exit code 1 if one differs, or a refusal is not the one that is
+expected.
 """
 
 from __future__ import annotations
@@ -24,8 +26,9 @@ from prunecore.export.gguf import export_gguf, read_gguf
 from prunecore.export.gguf.llama_cpp_runtime import LlamaCpp, load_llama_cpp
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "Tests" / "Python"))
+sys.path.insert(0, str(ROOT / "Tests" / "Python" / "support"))
 
+from families import families_table, run_families  # noqa: E402
 from gguf_cases import CASES, Case  # noqa: E402
 
 TALES = ROOT / "examples" / "models" / "tales-12l"
@@ -194,18 +197,24 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--models", type=Path)
+    parser.add_argument("--families", type=Path)
     parser.add_argument("--table", type=Path)
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
     rows, wrong = run(given.models)
+    text = table(rows)
     record = {"llama_cpp_python": load_llama_cpp().__version__, "results": rows}
+    if given.families is not None:
+        record["families"], found = run_families(given.families)
+        wrong += found
+        text += f"\n\n{families_table(record['families'])}"
     if given.json is not None:
         given.json.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     if given.table is not None and not wrong:
-        insert(given.table, table(rows))
+        insert(given.table, text)
     for sentence in wrong:
         print(f"WRONG: {sentence}", file=sys.stderr)
-    print(f"{len(rows)} exports, {len(wrong)} faults")
+    print(f"{len(rows) + len(record.get('families', ()))} exports, {len(wrong)} faults")
     return 1 if wrong else 0
 
 

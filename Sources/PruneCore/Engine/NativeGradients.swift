@@ -41,7 +41,7 @@ extension NativeModel {
 
     /// Room for the gradient with respect to a state before a sublayer.
     private func result(of state: NativeState, _ sublayer: Int) throws(PruneError) -> NativeState {
-        let readsInput = weights.sublayers[sublayer].plan.readsBlockInput && state.blockInput != nil
+        let readsInput = weights.sublayers[sublayer].plan.readsBlockInput && state.blockInput(of: sublayer) != nil
         return NativeState(
             state.batch, try scratch.buffer(state.values.count), before: sublayer,
             blockInput: readsInput ? try scratch.buffer(state.values.count) : nil)
@@ -90,7 +90,7 @@ extension NativeModel {
     /// the sublayer is computed again.
     private func pullback<P: Products>(_ call: SublayerPullback, with products: P) throws(PruneError) {
         let own = weights.sublayers[call.sublayer]
-        let x = try products.input(own.before, of: own.sources(call.before), startingSums: nil)
+        let x = try products.input(own.before, of: own.sources(call.before, of: call.sublayer), startingSums: nil)
         // With respect to the update, and to the state that it is added to.
         let (dy, residual) = try updateGradient(call, own, x, products)
         let dx: FloatBuffer
@@ -183,7 +183,7 @@ extension NativeModel {
     ) throws(PruneError) {
         let width = config.hiddenSize
         let norm = try own.before?.prepared(scratch)
-        let sources = own.sources(call.before)
+        let sources = own.sources(call.before, of: call.sublayer)
         var first = 0
         for index in call.before.indices {
             let place = first

@@ -14,6 +14,9 @@ final class NativeState: HiddenState {
         self.place = place
         self.blockInput = blockInput
     }
+
+    /// Of the block of that feed-forward; nil if its attention was not applied, whatever an earlier block left.
+    func blockInput(of sublayer: Int) -> FloatBuffer? { place == sublayer ? blockInput : nil }
 }
 
 /// The norm after a sum, where its sublayer is removed.

@@ -22,7 +22,7 @@ extension NativeModel {
         let own = weights.sublayers[sublayer]
         let runs = before.map(\.batch.rowCount)
         let states = before.map(\.values)
-        let sources = own.sources(before)
+        let sources = own.sources(before, of: sublayer)
         let adds = own.addsPlainly && own.lastProjection != nil
         let startsSums = adds && !own.plan.readsBlockInput
         let x = try products.input(
@@ -107,8 +107,8 @@ extension NativeModel {
 }
 
 extension SublayerWeights {
-    /// What the sublayer reads of each state: the hidden state, or the one before the block.
-    func sources(_ states: [NativeState]) -> [FloatBuffer] {
-        states.map { plan.readsBlockInput ? $0.blockInput ?? $0.values : $0.values }
+    /// What the sublayer of that number reads of each state: the hidden state, or the one before the block.
+    func sources(_ states: [NativeState], of sublayer: Int) -> [FloatBuffer] {
+        states.map { plan.readsBlockInput ? $0.blockInput(of: sublayer) ?? $0.values : $0.values }
     }
 }

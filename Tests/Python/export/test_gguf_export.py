@@ -312,6 +312,35 @@ def test_gguf_has_the_bpe_of_sentencepiece(tmp_path: Path) -> None:
         read_vocabulary(directory, 100)
 
 
+def test_gguf_has_the_bpe_of_gemma(tmp_path: Path) -> None:
+    """Spaces are replaced first, so that a split at spaces has nothing to split."""
+    split = {"type": "Split", "pattern": {"String": " "}, "behavior": "MergedWithPrevious"}
+    replace = {"type": "Replace", "pattern": {"String": " "}, "content": "\u2581"}
+    changed = sentencepiece() | {"normalizer": replace, "pre_tokenizer": split}
+    found = read_vocabulary(write_tokenizer(tmp_path, changed), 270)
+    assert found is not None
+    assert (found.model, found.adds_space) == ("llama", False)
+
+
+@pytest.mark.parametrize("taken_whole", [False, True])
+def test_names_of_splits_say_whether_words_are_taken_whole(
+    taken_whole: bool, tmp_path: Path
+) -> None:
+    contractions = "(?i:'s|'t|'re|'ve|'m|'ll|'d)"
+    rest = (
+        r"|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+    )
+    steps = [
+        {"type": "Split", "pattern": {"Regex": contractions + rest}},
+        {"type": "ByteLevel", "add_prefix_space": False, "use_regex": False},
+    ]
+    changed = sentencepiece() | {"pre_tokenizer": {"type": "Sequence", "pretokenizers": steps}}
+    changed["model"] = changed["model"] | {"ignore_merges": taken_whole}
+    found = read_vocabulary(write_tokenizer(tmp_path, changed), 270)
+    assert found is not None
+    assert (found.model, found.split) == ("gpt2", "llama-bpe" if taken_whole else "dbrx")
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [

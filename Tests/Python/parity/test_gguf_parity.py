@@ -11,7 +11,9 @@ import pytest
 from gguf_cases import CASES, Case
 from gguf_decoder import GGUFDecoder
 from prunecore.export.gguf import export_gguf
-from prunecore.export.gguf.rotary import Rotary
+from prunecore.export.gguf.graphs import DECI
+from prunecore.export.gguf.plan_reading import read_plan
+from prunecore.export.gguf.rotary import TurnedLayer, say
 from random_models import CHECKPOINTS
 from subjects import Subject, Subjects
 from transformers import AutoConfig
@@ -77,19 +79,19 @@ def test_the_file_computes_what_the_model_does(
 def test_rotary_rules_are_those_of_transformers(name: str, subjects: Subjects) -> None:
     subject = subjects(name)
     config = AutoConfig.from_pretrained(subject.directory)
-    shape = subject.model.shape
-    from prunecore.tensors.stored import read_config
-
-    rotary = Rotary.read(read_config(subject.directory), shape.context_length)
-    divisors = rotary.divisors(shape.head_size)
-    plain = rotary.base ** -(np.arange(0, shape.head_size, 2) / shape.head_size)
+    turning = read_plan(subject.model).attention(0)[1].turning
+    assert turning is not None
+    made = say(DECI, [TurnedLayer(turning, None)], subject.model.shape.head_size)
     kind = config.rope_parameters["rope_type"]
     if kind == "default":
-        assert divisors is None
+        assert set(made.keys) == {"rope.dimension_count", "rope.freq_base"}
+        assert not made.tensors
         return
+    plain = turning.base ** -(np.arange(0, turning.size, 2) / turning.size)
     wanted, factor = ROPE_INIT_FUNCTIONS[kind](config, "cpu")
-    np.testing.assert_allclose(plain / divisors, wanted.numpy(), rtol=2e-6)
-    assert rotary.attention_factor == pytest.approx(factor, rel=1e-12)
+    found = plain / made.tensors["rope_freqs.weight"]
+    np.testing.assert_allclose(found, wanted.numpy(), rtol=2e-6)
+    assert made.keys.get("rope.scaling.attn_factor", 1.0) == pytest.approx(factor, rel=1e-12)
 
 
 def test_gguf_of_a_windowed_model_limits_its_context(subjects: Subjects, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,9 @@ import prunecore as pc
 import torch
 from family_oracle import Update, forget_longer_sequences
 from family_subjects import FamilySubject
-from gguf_decoder import GGUFDecoder
-from prunecore.export.gguf import export_gguf
+from gguf_decoder import GGUFDecoder, gelu, gelu_by_tanh
+from gguf_expected import Refusal, expected
+from prunecore.export.gguf import GGUFExport, export_gguf
 from transformers import AutoModelForCausalLM
 
 RUN = (3, 5)  # which sequences are run
@@ -87,12 +89,30 @@ def deci_error(subject: FamilySubject, folder: Path) -> float:
 
 
 def gguf_error(subject: FamilySubject, folder: Path) -> float:
-    """As llama.cpp computes the file, up to the context that it names."""
+    """As llama.cpp computes the file, up to the context that it names.
+
+    Where it approximates gelu, that is computed as the model does, to see all else exactly.
+    """
     mask = pc.Mask.remove(MIDDLE, subject.n_blocks)
-    made = export_gguf(subject.model, folder / "model.gguf", mask, dtype="F32")
+    made = gguf_as_expected(subject.name, subject.model, folder / "model.gguf", mask)
     tokens = subject.sequences[5][: made.context_length]
-    found = GGUFDecoder(made.path).logits(tokens)
-    return far(found, subject.oracle.run([tokens], mask.keep).logits)
+    approximates = any("approximates gelu" in note for note in made.notes)
+    decoder = GGUFDecoder(made.path, gelu if approximates else gelu_by_tanh)
+    return far(decoder.logits(tokens), subject.oracle.run([tokens], mask.keep).logits)
+
+
+def gguf_as_expected(name: str, model: pc.Model, path: Path, mask: pc.Mask) -> GGUFExport:
+    """The export of a checkpoint without its second block: the architecture, or the refusal."""
+    wanted = expected(name)
+    try:
+        made = export_gguf(model, path, mask, dtype="F32")
+    except pc.UnsupportedError as refused:
+        assert isinstance(wanted, Refusal), f"{name}: {refused}"
+        assert re.search(wanted.words, str(refused)), f"{name}: {refused}"
+        assert "format='hf'" in str(refused)
+        raise
+    assert made.architecture == wanted
+    return made
 
 
 def _sequences(subject: FamilySubject) -> list[np.ndarray]:

@@ -32,7 +32,11 @@ def write_family(name: str, directory: Path, edited: bool = True) -> None:
 
     Not `edited`: with the configuration as transformers writes it.
     """
-    case = {**CASES, **OF_MODULES}[name]
+    write_case({**CASES, **OF_MODULES}[name], directory, edited)
+
+
+def write_case(case: Case, directory: Path, edited: bool = True) -> None:
+    """Writes the checkpoint that a case describes."""
     config = AutoConfig.for_model(case.model_type, **case.configuration)
     model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
     randomise(model)

@@ -65,10 +65,14 @@ enum PlanDocument {
             case .alternating(let both): .object(["alternating": json(both)])
             case .plain(let only): .object(["plain": json(only)])
             }
-        return .object([
+        var members: [String: JSONValue] = [
             "kind": .string(kind), "inputs": inputs, "down": json(plan.down),
             "activation": .string(plan.activation.name),
-        ])
+        ]
+        if case .clamped(let limit, let slope) = plan.activation {
+            (members["limit"], members["slope"]) = (.number(Double(limit)), .number(Double(slope)))
+        }
+        return .object(members)
     }
 
     private static func json(_ plan: MixturePlan) -> JSONValue {

@@ -32,6 +32,7 @@ Logits = npt.NDArray[np.float32]
 # Of ||theirs - ours|| / ||ours||, over the logits of all tokens. llama.cpp rounds the input of a
 # product to the type of its matrix; a sublayer forgotten moves the logits by 0.1 and more.
 TOLERANCES = {"F32": 1e-4, "F16": 5e-3, "BF16": 2e-2, "Q8_0": 6e-2}
+GELU_TOLERANCE = TOLERANCES["F16"]  # what llama.cpp rounds in gelu
 TOKENS = 160  # of each of two sequences
 
 
@@ -68,7 +69,7 @@ def verify_export(
         What is compared on. Default: 320 random tokens.
     tolerance : float, optional
         The largest difference that is the same. Default: 1e-4; of GGUF files whose matrices are
-        not float32, what llama.cpp's rounding takes.
+        not float32, or whose feed-forwards compute gelu, what llama.cpp's rounding takes.
     trust_remote_code : bool
         Whether to run other Python files of the export, too.
 
@@ -192,13 +193,14 @@ def _gguf(path: Path) -> _Subject:
     if found.mask is None:
         raise UnsupportedError(f"{path} was not written by PruneCore: it names no mask")
     context = found.values.get(f"{found.architecture}.context_length")
+    tolerance = TOLERANCES.get(found.coarsest_type, TOLERANCES["Q8_0"])
     return _Subject(
         path=path,
         format="gguf",
         mask=found.mask,
         faults=faults,
         damaged=bool(faults),
-        tolerance=TOLERANCES.get(found.coarsest_type, TOLERANCES["Q8_0"]),
+        tolerance=max(tolerance, GELU_TOLERANCE) if found.rounds_gelu else tolerance,
         context_length=None if context is None else int(context),
         adapters_sha256=found.adapters_sha256,
     )

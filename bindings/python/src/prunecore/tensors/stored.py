@@ -36,13 +36,14 @@ class StoredTensor:
     name : str
         As the checkpoint calls it.
     shape : tuple of int
-        Of one or two dimensions.
+        Of one to three dimensions; of three, the first one counts experts.
     element_type : {"bf16", "fp16", "fp32"}
         How it is stored.
     """
 
     def __init__(self, name: str, kind: str, stored: npt.NDArray[Any]) -> None:
         self.name = name
+        self._kind = kind
         self.element_type, _ = _TYPES[kind]
         self.shape: tuple[int, ...] = stored.shape
         self._stored = stored
@@ -54,6 +55,11 @@ class StoredTensor:
             made: Floats = (stored.astype(np.uint32) << 16).view(np.float32)
             return made
         return np.asarray(stored, dtype=np.float32)
+
+    def part(self, expert: int | None, is_transposed: bool) -> StoredTensor:
+        """The same without copying: what one expert has of it, with rows and columns exchanged."""
+        stored = self._stored if expert is None else self._stored[expert]
+        return StoredTensor(self.name, self._kind, stored.T if is_transposed else stored)
 
     def equals(self, other: StoredTensor) -> bool:
         """Whether both are stored alike, bit for bit; read a part at a time."""
@@ -127,7 +133,7 @@ class StoredTensors:
             if name == "__metadata__":
                 continue
             kind, shape = str(entry["dtype"]), tuple(int(size) for size in entry["shape"])
-            if kind not in _TYPES or len(shape) not in (1, 2):
+            if kind not in _TYPES or len(shape) not in (1, 2, 3):
                 continue  # no weight of a model that was opened
             begin, end = (8 + length + int(offset) for offset in entry["data_offsets"])
             _, dtype = _TYPES[kind]

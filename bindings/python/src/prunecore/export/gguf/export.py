@@ -19,17 +19,20 @@ from prunecore._native.whole_file import check_place
 from prunecore.errors import ArgumentError, FileError, UnsupportedError
 from prunecore.export.gguf import metadata
 from prunecore.export.gguf.architecture import choose
+from prunecore.export.gguf.fitting import Fit
 from prunecore.export.gguf.layers import Layer, layers
 from prunecore.export.gguf.number_types import NumberType, NumberTypes
 from prunecore.export.gguf.operations import Attention, operations
-from prunecore.export.gguf.rotary import Rotary
+from prunecore.export.gguf.plan import FeedForwardPlan
+from prunecore.export.gguf.plan_reading import read_plan
 from prunecore.export.gguf.tensor_plan import TensorPlan
 from prunecore.export.gguf.vocabulary import Vocabulary, read_vocabulary
+from prunecore.export.gguf.weights import Weights
 from prunecore.export.gguf.write import Steps, write_file
 from prunecore.masks.mask import Mask, as_keep
 from prunecore.opened import OpenModel
 from prunecore.recovery.adapters import Adapters
-from prunecore.tensors.stored import StoredTensors, read_config
+from prunecore.tensors.stored import StoredTensors
 
 if TYPE_CHECKING:
     from prunecore.masks.mask import MaskLike
@@ -44,7 +47,7 @@ class GGUFExport:
     path : Path
         The file.
     architecture : str
-        `general.architecture`: llama, deci, qwen2 or qwen3.
+        `general.architecture`.
     layers : list of dict
         What is in the slots of each layer: names of sublayers, "adapter of attn.3", "zero", None.
     context_length : int
@@ -87,8 +90,9 @@ def export_gguf(
 ) -> GGUFExport:
     """Writes a pruned or recovered model as a GGUF file, which llama.cpp runs as it is.
 
-    Whole blocks removed from a Llama or Mistral stay a `llama`, from a Qwen2 or Qwen3 a `qwen2` or
-    `qwen3`; all else becomes a `deci`. Tensors are read and written a part at a time.
+    Models without whole blocks keep the architecture that llama.cpp has for them, where it computes
+    what is left; a Llama, or a model like one, without single sublayers becomes a `deci`. Tensors
+    are read and written a part at a time.
 
     Parameters
     ----------
@@ -139,55 +143,33 @@ def export_gguf(
         raise FileError(f"{target} is not a file, and cannot be replaced by one")
     check_place(target)
     keep = _mask(model, mask, adapters)
-    config = read_config(directory)
-    activation = config.get("hidden_act") or "silu"
-    if activation != "silu":
-        raise UnsupportedError(
-            f"{directory}: hidden_act is {activation}, but the graphs of llama.cpp compute silu"
-        )
-    shape = model.shape
-    plan = layers(operations(keep, adapters))
-    rotary = Rotary.read(config, shape.context_length)
-    stored = StoredTensors(directory)
-    has_output_bias = any(
-        f"model.layers.0.{name}.bias" in stored
-        for name in ("self_attn.o_proj", "mlp.gate_proj", "mlp.up_proj", "mlp.down_proj")
-    )
-    architecture = choose(shape, plan, rotary, has_output_bias)
+    shape, plan = model.shape, read_plan(model)
+    made = layers(operations(keep, adapters))
+    fit = choose(plan, shape, made)
     types = NumberTypes(dtype, shape.element_type)
     words = _vocabulary(directory, shape.vocabulary_size, tokenizer)
-    context, notes = _context_length(model, keep)
+    context, notes = _context_length(fit)
     notes += [] if words is None else words.notes
-    notes += _layer_notes(plan, shape.n_blocks)
+    notes += [*fit.rotary.notes, *_layer_notes(made, shape.n_blocks), *_gelu_notes(fit)]
 
-    writer = gguf.GGUFWriter(None, architecture.name)
+    writer = gguf.GGUFWriter(None, fit.graph.name)
     writer.add_name(directory.resolve().name)
     writer.add_file_type(types.file_type)
     writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
-    metadata.add_shape(
-        writer,
-        architecture,
-        shape=shape,
-        layers=plan,
-        context_length=context,
-        norm_epsilon=float(config.get("rms_norm_eps") or 1e-6),
-    )
-    metadata.add_rotary(writer, architecture, rotary)
+    metadata.add_shape(writer, fit, context)
+    metadata.add_computation(writer, fit)
     if words is None:
         writer.add_tokenizer_model("no_vocab")
     else:
         words.add_to(writer, directory)
-    metadata.add_provenance(writer, plan, _records(model, keep, adapters, provenance))
-    tensors = list(
-        TensorPlan(shape, stored, adapters, architecture, types).tensors(
-            plan, rotary.divisors(shape.head_size) if architecture.reads_rope_divisors else None
-        )
-    )
+    metadata.add_provenance(writer, made, _records(model, keep, adapters, provenance))
+    weights = Weights(StoredTensors(directory), plan, types)
+    tensors = list(TensorPlan(fit, weights, adapters).tensors())
     digest = write_file(target, writer, tensors, Steps(len(tensors), progress))
     return GGUFExport(
         path=target,
-        architecture=architecture.name,
-        layers=[layer.describe() for layer in plan],
+        architecture=fit.graph.name,
+        layers=[layer.describe() for layer in made],
         context_length=context,
         has_tokenizer=words is not None,
         bytes=target.stat().st_size,
@@ -234,23 +216,25 @@ def _vocabulary(directory: Path, rows: int, wanted: bool | None) -> Vocabulary |
     return found
 
 
-def _context_length(model: OpenModel, mask: Mask) -> tuple[int, list[str]]:
-    """Positions that the file speaks of: no more than any attention that is left sees.
+def _context_length(fit: Fit) -> tuple[int, list[str]]:
+    """Positions that the file speaks of.
 
-    The graphs of llama.cpp that are used here attend to all tokens before.
+    No more than any attention that is left sees, where the architecture attends to all tokens.
     """
-    windows = [
-        sublayer.window
-        for sublayer, keeps in zip(model.sublayers, mask.keep, strict=True)
-        if keeps and sublayer.window
-    ]
-    whole = model.shape.context_length
-    if not windows or min(windows) >= whole:
+    whole = fit.shape.context_length
+    if fit.graph.windows != "no" or not fit.windows:
         return whole, []
-    return min(windows), [
-        f"llama.cpp computes no sliding window for this architecture: up to {min(windows)} "
+    least = min(fit.windows)
+    return least, [
+        f"llama.cpp computes no sliding window for this architecture: up to {least} "
         "tokens the file computes what the model does, and says so as its context length"
     ]
+
+
+def _gelu_notes(fit: Fit) -> list[str]:
+    if any(isinstance(p, FeedForwardPlan) and p.activation == "gelu" for _, p in fit.feed_forwards):
+        return ["llama.cpp approximates gelu with tanh: logits differ by some 1e-4 of their size"]
+    return []
 
 
 def _layer_notes(plan: Sequence[Layer], n_blocks: int) -> list[str]:

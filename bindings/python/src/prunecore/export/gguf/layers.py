@@ -51,11 +51,6 @@ class Layer:
         """Whether it is a layer as all models have them: attention and feed-forward."""
         return isinstance(self.attention, Attention) and self.feed_forward is not None
 
-    @property
-    def has_added_bias(self) -> bool:
-        """Whether a bias was folded into it."""
-        return self.attention_bias is not None or self.feed_forward_bias is not None
-
     def add(self, bias: Vector) -> None:
         """Adds a vector to the stream after all that is in the layer so far."""
         if isinstance(self.attention, Attention) and not self.closed:

@@ -10,7 +10,7 @@ import gguf
 import numpy as np
 
 from prunecore.errors import ArgumentError, NonFiniteError
-from prunecore.tensors.stored import Floats, StoredTensor
+from prunecore.tensors.stored import Floats
 
 NumberType: TypeAlias = Literal["auto", "F32", "F16", "BF16", "Q8_0"]
 _Type = gguf.GGMLQuantizationType
@@ -53,12 +53,14 @@ class NumberTypes:
         """What `general.file_type` says of the file."""
         return _FILE_TYPES[self._usual]
 
-    def of_stored(self, tensor: StoredTensor) -> _Type:
-        """Of a tensor of the checkpoint."""
-        if len(tensor.shape) == 1:
-            return _Type.F32
-        kind = _STORED[tensor.element_type] if self._named is None else self._named
-        return self._fitting(kind, tensor.shape[-1])
+    def of_stored(self, element_types: Iterable[str], width: int) -> _Type:
+        """Of a matrix that is put together of stored ones: the widest of theirs."""
+        kinds = {_STORED[kind] for kind in element_types} if self._named is None else {self._named}
+        return self._fitting(kinds.pop() if len(kinds) == 1 else _Type.F32, width)
+
+    def of_scaled(self, width: int) -> _Type:
+        """Of a stored matrix times a number: "auto" keeps all digits of the product."""
+        return self.of_adapter(width)
 
     def of_adapter(self, width: int) -> _Type:
         """Of an adapter's matrix, with rows of this length."""
@@ -75,7 +77,7 @@ class NumberTypes:
 
 
 def row_bytes(shape: Iterable[int], kind: _Type) -> int:
-    """Bytes of a row of a matrix, or of an entry of a vector."""
+    """Bytes of a row of matrices, or of an entry of a vector."""
     sizes = list(shape)
     block, size = gguf.GGML_QUANT_SIZES[kind]
     return (sizes[-1] // block * size) if len(sizes) > 1 else size

@@ -17,6 +17,8 @@ from prunecore._native.json_files import damage_named
 from prunecore._native.paths import as_path
 from prunecore._native.reading import parse_json
 from prunecore.errors import FileError, FormatError
+from prunecore.export.gguf.graph import GELU
+from prunecore.export.gguf.graphs import GRAPHS
 from prunecore.export.gguf.metadata import TENSORS_SHA256
 from prunecore.masks.mask import Mask
 
@@ -52,6 +54,11 @@ class GGUFFile:
     adapters_sha256: str | None
     tensors_sha256: str | None
     coarsest_type: str
+
+    @property
+    def rounds_gelu(self) -> bool:
+        """Whether llama.cpp computes gelu for it: on the CPU, from a table in float16."""
+        return any(graph.activation == GELU for graph in GRAPHS if graph.name == self.architecture)
 
     def check(self) -> None:
         """Raises `FormatError` if its tensors are not those that were written."""

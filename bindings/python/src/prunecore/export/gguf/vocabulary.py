@@ -34,7 +34,14 @@ _SPLITS = {
     r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+"
     r"|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*"
     r"|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+": "tekken",
+    r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+"
+    + _CONTRACTIONS
+    + r"?|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*"
+    + _CONTRACTIONS
+    + r"?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+": "gpt-4o",
 }
+# Under the one name, words that are tokens are taken whole; under the other, as merges make them.
+_MERGED = {"llama-bpe": "dbrx"}
 
 
 @dataclass
@@ -127,9 +134,14 @@ def _kind(content: Mapping[str, Any], model: Mapping[str, Any]) -> Vocabulary:
     steps = list(_steps(content.get("pre_tokenizer"), "pretokenizers"))
     types = [step.get("type") for step in steps]
     if kind == "BPE" and "ByteLevel" in types:
-        return Vocabulary("gpt2", split=_split(steps))
+        split = _split(steps)
+        taken_whole = bool(model.get("ignore_merges"))
+        return Vocabulary("gpt2", split=split if taken_whole else _MERGED.get(split, split))
     if kind == "BPE":
-        return _sentencepiece(content, model, types)
+        # Where spaces are replaced before, as in Gemma, nothing is left to be split at them.
+        return _sentencepiece(
+            content, model, [step for step in steps if not _splits_at_spaces(step)]
+        )
     if kind == "Unigram":
         return _unigram(content, steps)
     raise UnsupportedError(f"llama.cpp has no tokenizer of type {kind}")
@@ -152,7 +164,7 @@ def _split(steps: list[Mapping[str, Any]]) -> str:
 
 
 def _sentencepiece(
-    content: Mapping[str, Any], model: Mapping[str, Any], types: list[Any]
+    content: Mapping[str, Any], model: Mapping[str, Any], steps: list[Mapping[str, Any]]
 ) -> Vocabulary:
     """BPE over U+2581: llama.cpp merges the pair whose result has the highest score."""
     normalizers = list(_steps(content.get("normalizer"), "normalizers"))
@@ -160,12 +172,8 @@ def _sentencepiece(
     replaces = any(
         step.get("type") == "Replace" and step.get("content") == _SPACE for step in normalizers
     )
-    metaspace = [
-        step
-        for step in _steps(content.get("pre_tokenizer"), "pretokenizers")
-        if step.get("type") == "Metaspace"
-    ]
-    if (not replaces and not metaspace) or set(types) - {"Metaspace"}:
+    metaspace = [step for step in steps if step.get("type") == "Metaspace"]
+    if (not replaces and not metaspace) or len(metaspace) < len(steps):
         raise UnsupportedError("BPE that is neither byte-level nor that of SentencePiece")
     unknown = {step.get("type") for step in normalizers} - {"Prepend", "Replace"}
     if unknown:
@@ -202,6 +210,10 @@ def _sentencepiece(
             "merges: some words may be split differently"
         )
     return made
+
+
+def _splits_at_spaces(step: Mapping[str, Any]) -> bool:
+    return step.get("type") == "Split" and (step.get("pattern") or {}).get("String") == " "
 
 
 def _unigram(content: Mapping[str, Any], steps: list[Mapping[str, Any]]) -> Vocabulary:

@@ -17,7 +17,7 @@ from prunecore._native.whole_file import whole_file
 from prunecore.errors import Cancelled
 from prunecore.export.gguf.metadata import TENSORS_SHA256
 from prunecore.export.gguf.number_types import encode, row_bytes
-from prunecore.export.gguf.tensor_plan import PlannedTensor
+from prunecore.export.gguf.planned import PlannedTensor
 
 if TYPE_CHECKING:
     from hashlib import _Hash
@@ -57,8 +57,8 @@ def write_file(
         The progress function wants to stop.
     """
     for tensor in tensors:
-        rows, row = tensor.shape[0], row_bytes(tensor.shape, tensor.type)
-        writer.add_tensor_info(tensor.name, tensor.shape, _PLAIN, rows * row, tensor.type)
+        size = tensor.n_rows * row_bytes(tensor.shape, tensor.type)
+        writer.add_tensor_info(tensor.name, tensor.shape, _PLAIN, size, tensor.type)
     with whole_file(target) as file:
         try:
             # It opens the file once more, by its name.
@@ -87,12 +87,10 @@ def _parts(
     """What follows the header: padding, and the tensors, each padded. The digest is over these."""
     yield bytes(-position % alignment)
     for tensor in tensors:
-        rows = tensor.shape[0]
-        width = tensor.shape[1] if len(tensor.shape) > 1 else 1
-        step = max(1, CHUNK_BYTES // (4 * width))
+        step = max(1, CHUNK_BYTES // (4 * tensor.width))
         written = 0
-        for begin in range(0, rows, step):
-            values = tensor.rows(slice(begin, min(begin + step, rows)))
+        for begin in range(0, tensor.n_rows, step):
+            values = tensor.rows(slice(begin, min(begin + step, tensor.n_rows)))
             part = encode(tensor.name, values, tensor.type)
             written += len(part)
             digest.update(part)
