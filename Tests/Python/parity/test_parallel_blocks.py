@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Blocks whose feed-forward reads what the block was given, where one half of a block is removed."""
+"""Blocks whose feed-forward reads what the block was given, with one half of a block removed."""
 
 from __future__ import annotations
 
