@@ -84,7 +84,8 @@ struct NativeWeights: Sendable {
         let costs = sublayers.enumerated().map { index, sublayer in
             let own = sublayer.tensors.filter { tensor in !shared[index].contains { $0.name == tensor.name } }
             let keyValues = sublayer.attention.map {
-                2 * config.kvHeadCount * config.headSize * $0.inputs[$0.inputs.count / 2].weight.tensor.elementType.byteCount
+                2 * config.kvHeadCount * config.headSize
+                    * $0.inputs[$0.inputs.count / 2].weight.tensor.elementType.byteCount
             }
             return SublayerCost(
                 parameters: parameters(own), activeParameters: parameters(own) - sublayer.idleParameters,

@@ -305,9 +305,7 @@ class Host:
         """
         raise NotImplementedError
 
-    def layer_norm(
-        self, sublayer: int
-    ) -> tuple[npt.ArrayLike, npt.ArrayLike, float] | None:
+    def layer_norm(self, sublayer: int) -> tuple[npt.ArrayLike, npt.ArrayLike, float] | None:
         """The layer norm at a sublayer's input; not asked for one for which `norm` gives a norm.
 
         gain * (h - mean(h)) / sqrt(variance(h) + epsilon) + bias. A host that has this method is

@@ -187,16 +187,14 @@ class Adapters(Owner):
 
     def arrays(self, sublayer: int | str) -> dict[str, Array]:
         """Copies of all arrays of an adapter, by part; the norm is among them if it has one."""
-        arrays = {part: self.get(sublayer, part) for part in self[sublayer].parts}
+        arrays: dict[str, Array] = {part: self.get(sublayer, part) for part in self[sublayer].parts}
         if "norm" in arrays and self._has(sublayer, "norm_bias"):
             arrays["norm_bias"] = self.get(sublayer, "norm_bias")
         return arrays
 
     def _has(self, sublayer: int | str, part: Part) -> bool:
         count, place = ffi.new("size_t *"), self[sublayer].sublayer
-        status = lib.prune_adapters_get(
-            self.handle, place, PART.value(part), ffi.NULL, 0, count
-        )
+        status = lib.prune_adapters_get(self.handle, place, PART.value(part), ffi.NULL, 0, count)
         return bool(status == lib.PRUNE_ERR_BUFFER)
 
     def matrix(self, sublayer: int | str) -> Array:

@@ -158,9 +158,7 @@ def load_adapters(directory: str | os.PathLike[str]) -> dict[int, AdapterModule]
             if normed and epsilon is None:
                 raise FormatError(f"{directory} names no epsilon for the norm of {adapter.name}")
             arrays = adapters.arrays(adapter.sublayer)
-            modules[adapter.sublayer] = AdapterModule.of(
-                adapter.kind, arrays, epsilon, norm_kind
-            )
+            modules[adapter.sublayer] = AdapterModule.of(adapter.kind, arrays, epsilon, norm_kind)
     return modules
 
 
