@@ -76,7 +76,6 @@ extension NativeModel {
         let probabilities = try products.project([layer.router], of: x, runs: runs)[0]
         var shares = Array(repeating: ExpertShare(runs: Array(repeating: 0, count: runs.count)), count: count)
         var divisors = [Float](repeating: 1, count: rows)
-        var order = Array(0..<count)
         var (run, end) = (0, runs.first ?? 0)
         for row in 0..<rows {
             while row == end {
@@ -84,12 +83,8 @@ extension NativeModel {
                 end += runs[run]
             }
             let own = probabilities.pointer + row * count
-            // Scores that are not a number would have no order: they come last, and what they give shows it.
-            order.sort {
-                own[$0] != own[$1] ? (own[$0] > own[$1] || (own[$1].isNaN && !own[$0].isNaN)) : $0 < $1
-            }
+            let chosen = highest(layer.plan.chosenCount, of: own, count)
             Kernels.softmax(own, count)
-            let chosen = order.prefix(layer.plan.chosenCount)
             if layer.plan.isNormalised { divisors[row] = chosen.reduce(0) { $0 + own[$1] } }
             for expert in chosen {
                 shares[expert].rows.append(row)
@@ -99,6 +94,27 @@ extension NativeModel {
         }
         return Routing(shares: shares, probabilities: probabilities, divisors: divisors)
     }
+}
+
+/// The indices of the highest values, in descending order of these; the lower index first where two are equal. What is not
+/// a number comes last, and what it gives shows it.
+private func highest(_ most: Int, of values: UnsafePointer<Float>, _ count: Int) -> [Int] {
+    var chosen: [Int] = []
+    var isTaken = [Bool](repeating: false, count: count)
+    for _ in 0..<min(most, count) {
+        var best: Int?
+        for index in 0..<count where !isTaken[index] {
+            guard let own = best else {
+                best = index
+                continue
+            }
+            if values[index] > values[own] || (values[own].isNaN && !values[index].isNaN) { best = index }
+        }
+        guard let best else { break }
+        isTaken[best] = true
+        chosen.append(best)
+    }
+    return chosen
 }
 
 extension NativeModel {
