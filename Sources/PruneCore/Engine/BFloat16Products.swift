@@ -76,7 +76,9 @@ struct BFloat16Products: Products {
         guard canRound(layer) else {
             // As fast as a model in fp32 does it, and the lesser part of the work.
             let mixed = try scratch.buffer(heads.query.count)
-            try model.mix(heads, layer, sequences, into: mixed, pause)
+            try BLAS.products { () throws(PruneError) in
+                try model.mix(heads, layer, sequences, into: mixed, pause)
+            }
             return try rows(mixed, count: count)
         }
         return try model.mixRounded(heads, rows: count, layer, sequences, pause)
@@ -171,7 +173,9 @@ struct BFloat16Products: Products {
         into gradients: AttentionRows
     ) throws(PruneError) {
         guard canRound(layer) else {
-            return try model.pullbackMix(heads, d, sequences, layer, into: gradients)
+            return try BLAS.products { () throws(PruneError) in
+                try model.pullbackMix(heads, d, sequences, layer, into: gradients)
+            }
         }
         try model.pullbackMixRounded(heads, d, sequences, layer, into: gradients)
     }

@@ -139,7 +139,9 @@ extension NativeModel {
     /// The gradient with respect to normed rows, from that with respect to what the head takes.
     private func headInputGradient(_ slopes: FloatBuffer, rows: Int) throws(PruneError) -> FloatBuffer {
         guard let projection = weights.headProjection else { return slopes }
-        return try Float32Products(self).pullback([(slopes, projection)], runs: [rows])
+        return try BLAS.products { () throws(PruneError) in
+            try Float32Products(self).pullback([(slopes, projection)], runs: [rows])
+        }
     }
 
     /// Adds to the rows of `gradient` what the gradient with respect to their normed values means for them.
