@@ -73,14 +73,16 @@ struct NativeWeights: Sendable {
     func shape(_ config: ModelConfig) -> ModelShape {
         func parameters(_ tensors: [StoredTensor]) -> Int { tensors.reduce(0) { $0 + $1.elementCount } }
         func bytes(_ tensors: [StoredTensor]) -> Int { tensors.reduce(0) { $0 + $1.byteCount } }
+        var counted: Set<String> = []
         let costs = sublayers.map { sublayer in
+            // The norm that both sublayers of a parallel block read counts once.
+            let own = sublayer.tensors.filter { counted.insert($0.name).inserted }
             let keyValues = sublayer.attention.map {
                 2 * config.kvHeadCount * config.headSize * $0.inputs[$0.inputs.count / 2].weight.tensor.elementType.byteCount
             }
             return SublayerCost(
-                parameters: parameters(sublayer.tensors),
-                activeParameters: parameters(sublayer.tensors) - sublayer.idleParameters,
-                parameterBytes: bytes(sublayer.tensors), keyValueBytes: keyValues ?? 0, window: sublayer.plan.window)
+                parameters: parameters(own), activeParameters: parameters(own) - sublayer.idleParameters,
+                parameterBytes: bytes(own), keyValueBytes: keyValues ?? 0, window: sublayer.plan.window)
         }
         let fixed = embeddingTensors + headTensors
         var elementsOfType: [ElementType: Int] = [:]

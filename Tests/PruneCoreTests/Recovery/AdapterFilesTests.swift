@@ -134,7 +134,7 @@ import Testing
             }
         }
         try refused("prunecore.adapters", "prunecore.mask", naming: "format")
-        try refused(#""version": 1"#, #""version": 2"#, .unsupported, naming: "version")
+        try refused(#""version": 1"#, #""version": 3"#, .unsupported, naming: "version")
         try refused(#""n_blocks": 3"#, #""n_blocks": 0"#, naming: "n_blocks")
         try refused(#"["attn.0", "#, #"["attn.9", "#, naming: "attn.9")
         try refused(#"["attn.0", "#, "[", naming: "attn.0")
