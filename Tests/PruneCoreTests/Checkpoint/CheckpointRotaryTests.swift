@@ -168,7 +168,10 @@ import Testing
         (#"{"type": "dynamic"}"#, "rope_scaling.factor is missing"),
         (#"{"type": "dynamic", "factor": 0.5}"#, "dynamic needs at least 1"),
         (#"{"type": "longrope", "factor": 2}"#, "short_factor is missing"),
-        (#"{"type": "longrope", "short_factor": [1], "long_factor": [1]}"#, "short_factor has 1 numbers; it must have 8"),
+        (
+            #"{"type": "longrope", "short_factor": [1], "long_factor": [1]}"#,
+            "short_factor has 1 numbers; it must have 8"
+        ),
         (
             #"{"type": "longrope", "short_factor": [1, 1, 1, 1, 1, 1, 1, 0], "long_factor": []}"#,
             "all of them above 0"

@@ -25,7 +25,8 @@ import Testing
     ]
 
     @Test(arguments: keys)
-    func aKeyIsTakenByTheFamiliesThatReadIt(_ own: (key: String, value: String, refusedBy: String, takenBy: String)) throws
+    func aKeyIsTakenByTheFamiliesThatReadIt(_ own: (key: String, value: String, refusedBy: String, takenBy: String))
+        throws
     {
         expectFault(.unsupported, naming: "model/config.json: \(own.key)") {
             _ = try parseFamily(own.refusedBy, [own.key: own.value])
@@ -55,9 +56,10 @@ import Testing
         }
     }
 
-    @Test(arguments: [
-        ("GemmaForCausalLM", "embedding scale", Float(24).squareRoot()), ("LlamaForCausalLM", "embedding scale", 1),
-    ] as [(String, String, Float)])
+    @Test(
+        arguments: [
+            ("GemmaForCausalLM", "embedding scale", Float(24).squareRoot()), ("LlamaForCausalLM", "embedding scale", 1),
+        ] as [(String, String, Float)])
     func embeddingsAreScaled(_ name: String, _ what: String, _ wanted: Float) throws {
         #expect(try parseFamily(name).embedding.scale == wanted, "\(what)")
     }

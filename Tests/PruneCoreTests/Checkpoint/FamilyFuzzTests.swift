@@ -99,7 +99,9 @@ import Testing
                 let key = keys.randomElement(using: &random) ?? ""
                 changes[key] = .some(Self.oddValues.randomElement(using: &random))
             }
-            guard let config = try? ModelConfig.parse(configuration(name, changes), path: "config.json") else { continue }
+            guard let config = try? ModelConfig.parse(configuration(name, changes), path: "config.json") else {
+                continue
+            }
             taken += 1
             // Of 4096 blocks it takes long, and shows nothing else.
             guard config.blockCount <= 8 else { continue }

@@ -14,7 +14,10 @@ import Testing
         #expect(try plan.string("format") == "prunecore.plan" && plan.count("version", limit: 9) == 1)
         #expect(try plan.string("architecture") == name)
         let sublayers = try plan.objects("sublayers")
-        #expect(try sublayers.map { own throws(PruneError) in try own.string("name") } == ["attn.0", "ffn.0", "attn.1", "ffn.1"])
+        #expect(
+            try sublayers.map { own throws(PruneError) in try own.string("name") } == [
+                "attn.0", "ffn.0", "attn.1", "ffn.1",
+            ])
         for (own, kind) in zip(sublayers, ["attention", "", "attention", ""]) {
             let found = try own.object("update").string("kind")
             #expect(kind.isEmpty ? ["feed_forward", "mixture"].contains(found) : found == kind)

@@ -22,7 +22,8 @@ import Testing
     ) {
         #expect(found.count == wanted.count, sourceLocation: sourceLocation)
         for (found, wanted) in zip(found, wanted) {
-            #expect(abs(found - wanted) <= 1e-12 * abs(wanted), "\(found), not \(wanted)", sourceLocation: sourceLocation)
+            #expect(
+                abs(found - wanted) <= 1e-12 * abs(wanted), "\(found), not \(wanted)", sourceLocation: sourceLocation)
         }
     }
 

@@ -48,7 +48,8 @@ import Testing
         Family(
             name: "Phi3ForCausalLM",
             tensors: [
-                "model.layers.1.self_attn.qkv_proj.weight": [48, 24], "model.layers.1.mlp.gate_up_proj.weight": [80, 24],
+                "model.layers.1.self_attn.qkv_proj.weight": [48, 24],
+                "model.layers.1.mlp.gate_up_proj.weight": [80, 24],
             ]),
         Family(
             name: "Gemma2ForCausalLM",
@@ -109,8 +110,9 @@ import Testing
         let planned = plannedTensors(config)
         #expect(planned.allSatisfy { $0.name.contains(".") && $0.shape.allSatisfy { $0 > 0 } })
         let model = try randomModel(name, familySizes(name))
-        #expect(model.shape.fixedParameters + model.shape.sublayers.reduce(0) { $0 + $1.parameters }
-            == planned.reduce(0) { $0 + $1.shape.reduce(1, *) })
+        #expect(
+            model.shape.fixedParameters + model.shape.sublayers.reduce(0) { $0 + $1.parameters }
+                == planned.reduce(0) { $0 + $1.shape.reduce(1, *) })
     }
 
     @Test func noTwoFamiliesHaveOneName() {

@@ -44,13 +44,14 @@ import Testing
         #expect(try windows(["layer_types": types, "max_window_layers": "3"]) == [nil, 9, nil, nil, 9])
     }
 
-    @Test(arguments: [
-        ("Gemma2ForCausalLM", [4096, nil, 4096, nil, 4096, nil, 4096]),
-        ("Gemma3ForCausalLM", [4096, 4096, 4096, 4096, 4096, nil, 4096]),
-        ("Cohere2ForCausalLM", [4096, 4096, 4096, nil, 4096, 4096, 4096]),
-        ("Olmo3ForCausalLM", [4096, 4096, 4096, nil, 4096, 4096, 4096]),
-        ("GptOssForCausalLM", [128, nil, 128, nil, 128, nil, 128]),
-    ] as [(String, [Int?])])
+    @Test(
+        arguments: [
+            ("Gemma2ForCausalLM", [4096, nil, 4096, nil, 4096, nil, 4096]),
+            ("Gemma3ForCausalLM", [4096, 4096, 4096, 4096, 4096, nil, 4096]),
+            ("Cohere2ForCausalLM", [4096, 4096, 4096, nil, 4096, 4096, 4096]),
+            ("Olmo3ForCausalLM", [4096, 4096, 4096, nil, 4096, 4096, 4096]),
+            ("GptOssForCausalLM", [128, nil, 128, nil, 128, nil, 128]),
+        ] as [(String, [Int?])])
     func allButEveryNth(_ name: String, _ wanted: [Int?]) throws {
         #expect(try windows(name, blocks: 7) == wanted)
         let short = try windows(name, blocks: 7, ["sliding_window": "5"])

@@ -51,7 +51,9 @@ import Testing
             let mask = mask(blocks: 3, without: removed)
             #expect(try logits(scaled, mask) == logits(llama, mask), "without \(removed)")
         }
-        #expect(try logits(scaled, KeepMask(blocks: 3)) != logits(randomModel("LlamaForCausalLM", sizes), KeepMask(blocks: 3)))
+        #expect(
+            try logits(scaled, KeepMask(blocks: 3))
+                != logits(randomModel("LlamaForCausalLM", sizes), KeepMask(blocks: 3)))
     }
 
     /// What stays where a sublayer is removed is found by whoever reads the state next, too.

@@ -16,7 +16,8 @@ func randomAdapters(
         let gain = (0..<width).map { _ in Float.random(in: 0.5...1.5, using: &random) }
         var adapter = Adapter(
             kind, width: width, rank: rank,
-            norm: normed ? InputNorm(norm, gain: gain, bias: norm == .layer ? gain.reversed() : nil, epsilon: 1e-5) : nil)
+            norm: normed
+                ? InputNorm(norm, gain: gain, bias: norm == .layer ? gain.reversed() : nil, epsilon: 1e-5) : nil)
         for index in adapter.parameters.indices {
             adapter.parameters[index] = Float.random(in: -scale...scale, using: &random)
         }

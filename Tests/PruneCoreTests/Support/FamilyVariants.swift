@@ -8,7 +8,8 @@ struct FamilyVariant: CustomTestStringConvertible, Sendable {
     let name: String
     var changes: [String: String?] = [:]
     var testDescription: String {
-        changes.isEmpty ? name : "\(name), \(changes.sorted { $0.key < $1.key }.map { "\($0.key) \($0.value ?? "left out")" })"
+        changes.isEmpty
+            ? name : "\(name), \(changes.sorted { $0.key < $1.key }.map { "\($0.key) \($0.value ?? "left out")" })"
     }
 
     func model(_ compute: ComputeType = .float32, _ more: [String: String?] = [:]) throws -> NativeModel {
@@ -24,8 +25,10 @@ struct FamilyVariant: CustomTestStringConvertible, Sendable {
             FamilyVariant(
                 name: "LlamaForCausalLM",
                 changes: ["rope_scaling": #"{"type": "dynamic", "factor": 3}"#, "max_position_embeddings": "8"]),
-            FamilyVariant(name: "OPTForCausalLM", changes: ["do_layer_norm_before": "false", "word_embed_proj_dim": "16"]),
-            FamilyVariant(name: "StableLmForCausalLM", changes: ["use_parallel_residual": "true", "qk_layernorm": "true"]),
+            FamilyVariant(
+                name: "OPTForCausalLM", changes: ["do_layer_norm_before": "false", "word_embed_proj_dim": "16"]),
+            FamilyVariant(
+                name: "StableLmForCausalLM", changes: ["use_parallel_residual": "true", "qk_layernorm": "true"]),
             FamilyVariant(name: "GPTNeoXForCausalLM", changes: ["use_parallel_residual": "false"]),
             FamilyVariant(name: "GPT2LMHeadModel", changes: ["scale_attn_by_inverse_layer_idx": "true"]),
             FamilyVariant(name: "CohereForCausalLM", changes: ["use_qk_norm": "true"]),
@@ -37,7 +40,9 @@ struct FamilyVariant: CustomTestStringConvertible, Sendable {
                     "embedding_multiplier": "2", "attention_multiplier": "0.3", "residual_multiplier": "0.6",
                     "logits_scaling": "2",
                 ]),
-            FamilyVariant(name: "SmolLM3ForCausalLM", changes: ["use_sliding_window": "true", "no_rope_layers": "[1, 0]"]),
-            FamilyVariant(name: "Qwen2MoeForCausalLM", changes: ["decoder_sparse_step": "2", "norm_topk_prob": "true"]),
+            FamilyVariant(
+                name: "SmolLM3ForCausalLM", changes: ["use_sliding_window": "true", "no_rope_layers": "[1, 0]"]),
+            FamilyVariant(
+                name: "Qwen2MoeForCausalLM", changes: ["decoder_sparse_step": "2", "norm_topk_prob": "true"]),
         ]
 }

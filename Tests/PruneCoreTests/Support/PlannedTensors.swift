@@ -22,7 +22,9 @@ struct PlannedTensor {
 func plannedTensors(_ config: ModelConfig) -> [PlannedTensor] {
     var found: [PlannedTensor] = []
     func add(_ name: String, _ shape: [Int], _ use: PlannedTensor.Use) {
-        if !found.contains(where: { $0.name == name }) { found.append(PlannedTensor(name: name, shape: shape, use: use)) }
+        if !found.contains(where: { $0.name == name }) {
+            found.append(PlannedTensor(name: name, shape: shape, use: use))
+        }
     }
     func add(_ plan: ProjectionPlan?) {
         guard let plan else { return }
@@ -36,7 +38,9 @@ func plannedTensors(_ config: ModelConfig) -> [PlannedTensor] {
     }
     func add(_ plan: HeadNormPlan?, heads: Int) {
         guard let plan else { return }
-        if case .head = plan.span { add(plan.norm, width: config.headSize) } else {
+        if case .head = plan.span {
+            add(plan.norm, width: config.headSize)
+        } else {
             add(plan.norm, width: heads * config.headSize)
         }
     }

@@ -16,9 +16,7 @@ from family_refusals import check
 from family_subjects import FamilySubject, FamilySubjects
 
 # The rotary angles of all tokens change while these write.
-GROWING = [
-    name for name in CASES if "longrope" in name or "partial" in name
-]
+GROWING = [name for name in CASES if "longrope" in name or "partial" in name]
 
 
 @pytest.fixture(scope="module")
