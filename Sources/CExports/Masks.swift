@@ -41,7 +41,8 @@ public func prune_model_cost(
             parameters: Int64(cost.parameters),
             parameter_bytes: Int64(cost.parameterBytes), kv_bytes: Int64(cost.keyValueBytes),
             active_parameters: Int64(cost.activeParameters))
-        try writeStruct(out, to: out_cost, least: MemoryLayout<prune_cost>.offset(of: \.active_parameters) ?? 0, "out_cost")
+        try writeStruct(
+            out, to: out_cost, least: MemoryLayout<prune_cost>.offset(of: \.active_parameters) ?? 0, "out_cost")
     }
 }
 

@@ -100,8 +100,8 @@ static float KERNEL(sum)(const float *x, size_t n)
 }
 
 /* out = ((x - mean) * scale) * gain + bias; out may be x. */
-static void KERNEL(layer_norm)(const float *x, float mean, float scale, const float *gain, const float *bias, float *out,
-                               size_t n)
+static void KERNEL(layer_norm)(const float *x, float mean, float scale, const float *gain, const float *bias,
+                               float *out, size_t n)
 {
     for (size_t i = 0; i < n; i++) out[i] = (x[i] - mean) * scale * gain[i] + bias[i];
 }

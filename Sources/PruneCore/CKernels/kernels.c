@@ -239,31 +239,28 @@ void kernel_relu_squared_pullback(int32_t level, const float *d, float *gate, fl
 {
     KERNEL_DISPATCH(level, relu_squared_pullback, d, gate, up, n);
 }
-void kernel_clamped_pullback(int32_t level, const float *d, float *gate, float *up, float limit, float steepness, size_t n)
+void kernel_clamped_pullback(int32_t level, const float *d, float *gate, float *up, float limit, float steepness,
+                             size_t n)
 {
     KERNEL_DISPATCH(level, clamped_pullback, d, gate, up, limit, steepness, n);
 }
-void kernel_soft_cap(int32_t level, float *x, float cap, size_t n)
-{
-    KERNEL_DISPATCH(level, soft_cap, x, cap, n);
-}
+void kernel_soft_cap(int32_t level, float *x, float cap, size_t n) { KERNEL_DISPATCH(level, soft_cap, x, cap, n); }
 void kernel_soft_cap_pullback(int32_t level, const float *x, float *d, float cap, size_t n)
 {
     KERNEL_DISPATCH(level, soft_cap_pullback, x, d, cap, n);
 }
-float kernel_sum(int32_t level, const float *x, size_t n)
-{
-    return KERNEL_DISPATCH(level, sum, x, n);
-}
+float kernel_sum(int32_t level, const float *x, size_t n) { return KERNEL_DISPATCH(level, sum, x, n); }
 float kernel_sum_squares_about(int32_t level, const float *x, float mean, size_t n)
 {
     return KERNEL_DISPATCH(level, sum_squares_about, x, mean, n);
 }
-void kernel_layer_norm(int32_t level, const float *x, float mean, float scale, const float *gain, const float *bias, float *out, size_t n)
+void kernel_layer_norm(int32_t level, const float *x, float mean, float scale, const float *gain, const float *bias,
+                       float *out, size_t n)
 {
     KERNEL_DISPATCH(level, layer_norm, x, mean, scale, gain, bias, out, n);
 }
-void kernel_layer_norm_pullback(int32_t level, const float *x, float mean, float scale, const float *gain, const float *dy, float *out, size_t n)
+void kernel_layer_norm_pullback(int32_t level, const float *x, float mean, float scale, const float *gain,
+                                const float *dy, float *out, size_t n)
 {
     KERNEL_DISPATCH(level, layer_norm_pullback, x, mean, scale, gain, dy, out, n);
 }

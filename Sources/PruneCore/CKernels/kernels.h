@@ -142,13 +142,16 @@ void kernel_clamped_times(int32_t level, const float *gate, float *up, float lim
 void kernel_gelu_pullback(int32_t level, const float *d, float *gate, float *up, size_t n);
 void kernel_relu_pullback(int32_t level, const float *d, float *gate, float *up, size_t n);
 void kernel_relu_squared_pullback(int32_t level, const float *d, float *gate, float *up, size_t n);
-void kernel_clamped_pullback(int32_t level, const float *d, float *gate, float *up, float limit, float steepness, size_t n);
+void kernel_clamped_pullback(int32_t level, const float *d, float *gate, float *up, float limit, float steepness,
+                             size_t n);
 void kernel_soft_cap(int32_t level, float *x, float cap, size_t n);
 void kernel_soft_cap_pullback(int32_t level, const float *x, float *d, float cap, size_t n);
 float kernel_sum(int32_t level, const float *x, size_t n);
 float kernel_sum_squares_about(int32_t level, const float *x, float mean, size_t n);
-void kernel_layer_norm(int32_t level, const float *x, float mean, float scale, const float *gain, const float *bias, float *out, size_t n);
-void kernel_layer_norm_pullback(int32_t level, const float *x, float mean, float scale, const float *gain, const float *dy, float *out, size_t n);
+void kernel_layer_norm(int32_t level, const float *x, float mean, float scale, const float *gain, const float *bias,
+                       float *out, size_t n);
+void kernel_layer_norm_pullback(int32_t level, const float *x, float mean, float scale, const float *gain,
+                                const float *dy, float *out, size_t n);
 void kernel_add_scaled(int32_t level, const float *x, float scale, float *out, size_t n);
 void kernel_softmax_beside(int32_t level, float *x, float sink, size_t n);
 

@@ -92,7 +92,8 @@ extension ModelConfig {
     /// same would compute another model. Files of tied models rarely store the head, so that mostly nothing is
     /// compared; where it is, reading stops at the first difference.
     func tied(asStoredIn tensors: TensorTable) throws(PruneError) -> ModelConfig {
-        guard tiesEmbeddings, tensors.contains(architecture.headName), tensors.contains(architecture.embeddingName) else {
+        guard tiesEmbeddings, tensors.contains(architecture.headName), tensors.contains(architecture.embeddingName)
+        else {
             return self
         }
         let shape = [vocabularySize, embedding.width]

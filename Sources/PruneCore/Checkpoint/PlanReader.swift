@@ -56,7 +56,8 @@ struct PlanReader {
         let rule = architecture.norm
         return NormPlan(
             kind: kind ?? rule.kind, epsilon: normEpsilon, gains: normsHaveGain ? [module + ".weight"] : [],
-            shape: [width], bias: normsHaveGain && hasBias ?? rule.hasBias ? module + ".bias" : nil, offset: rule.offset, factor: factor)
+            shape: [width], bias: normsHaveGain && hasBias ?? rule.hasBias ? module + ".bias" : nil,
+            offset: rule.offset, factor: factor)
     }
 
     private func norm(_ module: String?, block: Int, factor: Float) -> NormPlan? {

@@ -100,7 +100,8 @@ private struct RotaryReader {
         }
         if let object, let nested = object.firstNestedKey {
             throw object.fault(
-                .unsupported, nested, "is an object; rotary parameters per kind of layer are not supported in this family"
+                .unsupported, nested,
+                "is an object; rotary parameters per kind of layer are not supported in this family"
             )
         }
         return try parameters(object, key, baseKey: rule.baseKey, missingBase: rule.missingBase)
@@ -112,7 +113,8 @@ private struct RotaryReader {
         let old = try file.optionalObject("rope_scaling")
         let usesOld = !(old?.isEmpty ?? true)
         // transformers reads it under its new name alone, and computes something else.
-        if usesOld, let old, let type = try old.optionalString("type"), type != "default", old.value("rope_type") == nil {
+        if usesOld, let old, let type = try old.optionalString("type"), type != "default", old.value("rope_type") == nil
+        {
             throw old.fault(.unsupported, "type", "is \(type.quoted) by its old name; call it rope_type")
         }
         return try parameters(
@@ -202,7 +204,8 @@ private struct RotaryReader {
             let factor = try object.positive("factor")
             guard size > 2, factor >= 1 else {
                 throw object.fault(
-                    .format, "factor", "is \(factor); dynamic needs at least 1, and heads of which more than 2 values turn")
+                    .format, "factor",
+                    "is \(factor); dynamic needs at least 1, and heads of which more than 2 values turn")
             }
             return .dynamic(factor: factor, context: contextLength)
         case "llama3":

@@ -15,7 +15,8 @@ struct TensorNames: Sendable {
     var attention = SublayerNames(modules: ["self_attn"], before: "input_layernorm")
     var feedForward = SublayerNames(modules: ["mlp"], before: "post_attention_layernorm")
 
-    var projections = Projections.separate(query: "self_attn.q_proj", key: "self_attn.k_proj", value: "self_attn.v_proj")
+    var projections = Projections.separate(
+        query: "self_attn.q_proj", key: "self_attn.k_proj", value: "self_attn.v_proj")
     /// Whether matrices are stored inputs x outputs.
     var storesTransposed = false
     var output = "self_attn.o_proj"

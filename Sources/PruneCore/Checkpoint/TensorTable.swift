@@ -52,7 +52,9 @@ public struct TensorTable: @unchecked Sendable {
             tensors = Dictionary(uniqueKeysWithValues: tensors.map { (full($0.key), $0.value.renamed(full($0.key))) })
             unusable = Dictionary(uniqueKeysWithValues: unusable.map { (full($0.key), $0.value) })
         }
-        if config.tiesEmbeddings, tensors[architecture.embeddingName] == nil, unusable[architecture.embeddingName] == nil {
+        if config.tiesEmbeddings, tensors[architecture.embeddingName] == nil,
+            unusable[architecture.embeddingName] == nil
+        {
             tensors[architecture.embeddingName] = tensors[architecture.headName]?.renamed(architecture.embeddingName)
             unusable[architecture.embeddingName] = unusable[architecture.headName]
         }

@@ -70,8 +70,10 @@ extension NativeModel {
     ) throws(PruneError) {
         let starts = starts.isEmpty ? Array(repeating: 0, count: sequences.count) : starts
         let plan = layer.plan
-        let query = HeadNorm(try layer.queryNorm?.prepared(scratch), plan.queryNorm?.span, config.headCount, config.headSize)
-        let key = HeadNorm(try layer.keyNorm?.prepared(scratch), plan.keyNorm?.span, config.kvHeadCount, config.headSize)
+        let query = HeadNorm(
+            try layer.queryNorm?.prepared(scratch), plan.queryNorm?.span, config.headCount, config.headSize)
+        let key = HeadNorm(
+            try layer.keyNorm?.prepared(scratch), plan.keyNorm?.span, config.kvHeadCount, config.headSize)
         try prepare(heads.query, query, layer, sequences, starts)
         try prepare(heads.key, key, layer, sequences, starts)
         if let clip = plan.clip { clamp(heads.value, at: clip) }

@@ -90,7 +90,8 @@ extension NativeModel {
     /// softmax(scale * q * k^T) * v for every head, rounded to bf16; a tile of queries at a time. The weights of the values
     /// are rounded before they are normed, and their fp32 sum divides what they give.
     func mixRounded(
-        _ heads: AttentionRows, rows: Int, _ layer: AttentionWeights, _ sequences: [Range<Int>], _ pause: AttentionPause?
+        _ heads: AttentionRows, rows: Int, _ layer: AttentionWeights, _ sequences: [Range<Int>],
+        _ pause: AttentionPause?
     ) throws(PruneError) -> BFloat16Rows {
         let packed = try PackedKeysAndValues(
             heads.key.pointer, heads.value.pointer, stride: config.kvHeadCount * config.headSize, sequences,

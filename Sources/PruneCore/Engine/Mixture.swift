@@ -191,7 +191,8 @@ extension NativeModel {
                 for column in 0..<width { slope[column] *= gates[row] }
             }
             try call.sums?.add(
-                toMatrix: first + shared.projections.count, of: projection, ofGates, products.floats(x), rows: call.rows)
+                toMatrix: first + shared.projections.count, of: projection, ofGates, products.floats(x), rows: call.rows
+            )
             let own = try products.pullback([(products.rows(ofGates, count: call.rows), projection)], runs: call.runs)
             Kernels.add(own.pointer, to: dx.pointer, dx.count)
         }

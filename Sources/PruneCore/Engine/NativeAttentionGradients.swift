@@ -58,7 +58,8 @@ extension NativeModel {
         let plan = layer.plan
         let query = HeadNorm(
             try layer.queryNorm?.prepared(scratch), plan.queryNorm?.span, config.headCount, config.headSize)
-        let key = HeadNorm(try layer.keyNorm?.prepared(scratch), plan.keyNorm?.span, config.kvHeadCount, config.headSize)
+        let key = HeadNorm(
+            try layer.keyNorm?.prepared(scratch), plan.keyNorm?.span, config.kvHeadCount, config.headSize)
         if let clip = plan.clip {
             stop(gradients.value.pointer, beyond: clip, projected.value.pointer, projected.value.count)
         }
@@ -91,7 +92,9 @@ extension NativeModel {
                         norm.apply(clipped.pointer + offset)
                         stop(own, beyond: clip, clipped.pointer + offset, width)
                     }
-                    if norm.isThere { norm.pullback(projected.pointer + offset, of: own, into: result.pointer + offset) }
+                    if norm.isThere {
+                        norm.pullback(projected.pointer + offset, of: own, into: result.pointer + offset)
+                    }
                 }
             }
         }

@@ -25,7 +25,8 @@ extension NativeModel {
         }
         let restarted = restarting(caches, tokens)
         guard restarted.isEmpty else {
-            return try advance(caches, by: tokens, restarting: restarted, under: mask, adapters, visit: visit, pause: pause)
+            return try advance(
+                caches, by: tokens, restarting: restarted, under: mask, adapters, visit: visit, pause: pause)
         }
         let data = try TokenData(tokens: tokens.flatMap { $0 }, lengths: tokens.map(\.count), weights: nil)
         let batch = TokenBatch(data, 0..<data.sequenceCount)

@@ -78,7 +78,8 @@ struct NativeWeights: Sendable {
             // The norm that both sublayers of a parallel block read counts once.
             let own = sublayer.tensors.filter { counted.insert($0.name).inserted }
             let keyValues = sublayer.attention.map {
-                2 * config.kvHeadCount * config.headSize * $0.inputs[$0.inputs.count / 2].weight.tensor.elementType.byteCount
+                2 * config.kvHeadCount * config.headSize
+                    * $0.inputs[$0.inputs.count / 2].weight.tensor.elementType.byteCount
             }
             return SublayerCost(
                 parameters: parameters(own), activeParameters: parameters(own) - sublayer.idleParameters,

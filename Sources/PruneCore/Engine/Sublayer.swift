@@ -36,7 +36,8 @@ extension NativeModel {
             let mixed =
                 context.caches.isEmpty
                 ? try products.mix(heads, layer, sequences, context.pause)
-                : try products.rows(mix(heads.query, layer, context.caches, block: sublayer / 2), count: runs.reduce(0, +))
+                : try products.rows(
+                    mix(heads.query, layer, context.caches, block: sublayer / 2), count: runs.reduce(0, +))
             if startsSums {
                 return try products.add(layer.output, of: mixed, to: states, giving: after.map(\.values), runs: runs)
             }

@@ -73,7 +73,8 @@ public struct StoredTensor: @unchecked Sendable {
         let size = elementType.byteCount
         return StoredTensor(
             name: name, elementType: elementType, shape: [elements.count],
-            bytes: UnsafeRawBufferPointer(rebasing: bytes[first * size..<(first + elements.count) * size]), owner: owner)
+            bytes: UnsafeRawBufferPointer(rebasing: bytes[first * size..<(first + elements.count) * size]), owner: owner
+        )
     }
 
     /// Bytes of the elements, without gaps between rows.

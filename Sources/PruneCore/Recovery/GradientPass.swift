@@ -144,7 +144,9 @@ struct GradientPass {
     private func pullback(
         _ sublayer: Int, at state: any HiddenState, of gradient: any HiddenState
     ) throws(PruneError) -> any HiddenState {
-        if !mask.keeps(sublayer), let rest = model.removed(sublayer) { return try rest.pullback(at: state, of: gradient) }
+        if !mask.keeps(sublayer), let rest = model.removed(sublayer) {
+            return try rest.pullback(at: state, of: gradient)
+        }
         guard let before = try model.pullback(sublayer, at: [state], of: [gradient]).first else {
             throw PruneError(.internal, "the model returned no gradient for \(sublayerName(sublayer))")
         }

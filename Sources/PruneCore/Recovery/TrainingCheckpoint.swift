@@ -80,7 +80,8 @@ enum TrainingCheckpoint {
             adapter.parameters = try reader.floats(count)
             best[sublayer] = adapter
             guard adapters[sublayer]?.parameters.allSatisfy(\.isFinite) ?? true,
-                adapter.parameters.allSatisfy(\.isFinite), adapter.norm?.gain.allSatisfy(\.isFinite) ?? true, adapter.norm?.bias?.allSatisfy(\.isFinite) ?? true,
+                adapter.parameters.allSatisfy(\.isFinite), adapter.norm?.gain.allSatisfy(\.isFinite) ?? true,
+                adapter.norm?.bias?.allSatisfy(\.isFinite) ?? true,
                 adapter.norm?.epsilon.isFinite ?? true
             else { throw reader.damaged("the adapter of \(sublayerName(sublayer)) has a value that is not finite") }
             moments[sublayer] = GradientMoments(first: try reader.floats(count), second: try reader.floats(count))
