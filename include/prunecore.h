@@ -2500,8 +2500,8 @@ typedef struct prune_host {
        input; see PRUNE_NORM_LAYER. A norm without a gain gives 1s, without a bias 0s. Returns
        PRUNE_ERR_UNSUPPORTED for a sublayer without one. A sublayer for which norm gives a norm is
        not asked. A host that offers it is given adapters with such norms. */
-    prune_status (*layer_norm)(void *user_data, int64_t sublayer, float *out_gain, float *out_bias,
-        float *out_epsilon);
+    prune_status (*layer_norm)(
+        void *user_data, int64_t sublayer, float *out_gain, float *out_bias, float *out_epsilon);
 } prune_host;
 #define PRUNE_HOST_INIT                                                                           \
     { sizeof(prune_host), 0, NULL, NULL, 0, 0, 0, 0, 0, sizeof(prune_comparison), 0, 0, NULL,     \
