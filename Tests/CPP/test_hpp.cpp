@@ -26,6 +26,9 @@ void library() {
   prune::set_threads(1);
   CHECK(prune::runtime_info().threads == 1);
   prune::set_threads(0);
+  const std::string families = prune::architectures();
+  CHECK(families.front() == '[' && families.back() == ']');
+  CHECK(families.find("\"name\": \"LlamaForCausalLM\"") != std::string::npos);
   CHECK_THROWS(PRUNE_ERR_ARGUMENT, "threads", prune::set_threads(-1));
 }
 
@@ -97,6 +100,9 @@ void model_and_mask() {
   CHECK(shape.tied_embeddings && shape.can_read_states && shape.can_read_weights && shape.head_size == 8);
   CHECK(shape.has_gradients);
   CHECK(model.sublayers().size() == 4 && model.sublayers()[3].block == 1);
+  const std::string plan = model.plan();
+  CHECK(plan.front() == '{' && plan.back() == '}' && plan.find("\"name\": \"ffn.1\"") != std::string::npos);
+  CHECK(model.cost().parameters == shape.parameters && model.cost().active_parameters == shape.parameters);
 
   prune::Mask mask = prune::Mask::all(2);
   CHECK(model.mask() == mask && mask.size() == 4 && mask.removed().empty() && mask.kept().size() == 4);

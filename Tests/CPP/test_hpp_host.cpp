@@ -262,6 +262,63 @@ void results_that_cannot_be() {
   CHECK(host->whole.live == 0);
 }
 
+// A host whose feed-forwards have layer norms.
+class LayerNormed : public TinyHost {
+public:
+  using TinyHost::TinyHost;
+  std::optional<prune::HostNorm> norm(std::int64_t sublayer) override {
+    if (sublayer % 2 == 1) return std::nullopt;
+    return TinyHost::norm(sublayer);
+  }
+  std::optional<prune::HostLayerNorm> layer_norm(std::int64_t sublayer) override {
+    asked.push_back(sublayer);
+    if (throws) throw prune::Error(PRUNE_ERR_UNSUPPORTED, "no layer norms today");
+    return prune::HostLayerNorm{std::vector<float>(FIXTURE_HIDDEN, 2.0f), bias, 1e-3f};
+  }
+  TinyState apply_adapter(const prune::HostAdapter &adapter, const TinyState &state) override {
+    kinds.push_back(adapter.norm_kind);
+    return TinyHost::apply_adapter(adapter, state);
+  }
+  std::vector<float> bias = std::vector<float>(FIXTURE_HIDDEN, 0.5f);
+  std::vector<std::int64_t> asked;
+  std::vector<prune::NormKind> kinds;
+  bool throws = false;
+};
+
+void layer_norms() {
+  const prune::Data data = fixture_data();
+  const prune::Mask without_two(std::vector<std::uint8_t>{1, 0, 0, 1});
+  auto host = std::make_shared<LayerNormed>(f.weights);
+  const prune::Model model = prune::Model::from_host(host);
+  CHECK_THROWS(PRUNE_ERR_UNSUPPORTED, "host", (void)model.plan());
+  prune::RecoverOptions options;
+  options.kind = prune::AdapterKind::linear;
+  options.ridge = 0.1;
+  options.held_out = &data;
+  const prune::Adapters adapters = model.recover(data, without_two, options);
+  CHECK(!host->asked.empty() && host->asked == std::vector<std::int64_t>(host->asked.size(), 1));
+  CHECK(adapters.values(1, prune::Part::norm) == std::vector<float>(FIXTURE_HIDDEN, 2.0f));
+  CHECK(adapters.values(1, prune::Part::norm_bias) == host->bias);
+  CHECK_THROWS(PRUNE_ERR_ARGUMENT, "norm_bias", (void)adapters.values(2, prune::Part::norm_bias));
+  // Applied by the host, and by the library where the host knows no layer norms.
+  host->kinds.clear();
+  const double loss = adapters.attach(model).evaluate(data).loss;
+  CHECK(host->kinds.size() >= 2 && host->kinds[0] == prune::NormKind::layer && host->kinds[1] == prune::NormKind::rms);
+  const prune::Model other = prune::Model::from_host(std::make_shared<TinyHost>(f.weights));
+  CHECK_NEAR(adapters.attach(other).evaluate(data).loss, loss, 1e-5);
+
+  host->bias = {};
+  const prune::Adapters plain = model.recover(data, without_two, options);
+  CHECK_THROWS(PRUNE_ERR_ARGUMENT, "norm_bias", (void)plain.values(1, prune::Part::norm_bias));
+  host->bias = {1.0f};
+  CHECK_THROWS(PRUNE_ERR_HOST, "layer_norm returned a bias of 1 values where 16",
+               (void)model.recover(data, without_two, options));
+  // What is thrown does not say that there is no norm.
+  host->throws = true;
+  CHECK_THROWS(PRUNE_ERR_UNSUPPORTED, "no layer norms today", (void)model.recover(data, without_two, options));
+  CHECK(host->live == 0);
+}
+
 // A host whose shape is what a test wants.
 class Shaped : public prune::Host<> {
 public:
@@ -322,6 +379,7 @@ int main() {
     evaluate_alone();
     lifetimes();
     results_that_cannot_be();
+    layer_norms();
     refusals();
   });
 }

@@ -39,6 +39,7 @@ void values_and_files() {
   CHECK(list.size() == 2 && list[0].sublayer == 1 && list[1].rank == 3);
   CHECK(adapters.values(1, prune::Part::up).size() == 3 * FIXTURE_HIDDEN);
   CHECK(adapters.values(2, prune::Part::norm).size() == FIXTURE_HIDDEN);
+  CHECK_THROWS(PRUNE_ERR_ARGUMENT, "norm_bias", (void)adapters.values(2, prune::Part::norm_bias));
   CHECK_THROWS(PRUNE_ERR_ARGUMENT, "matrix", (void)adapters.values(1, prune::Part::matrix));
   CHECK_THROWS(PRUNE_ERR_ARGUMENT, "16", adapters.set_values(1, prune::Part::bias, {}));
   const std::vector<float> ones(FIXTURE_HIDDEN, 1.0f);

@@ -151,13 +151,16 @@ public:
     TinyState made = state;
     const auto rank = static_cast<std::size_t>(adapter.rank);
     for (std::size_t first = 0; first < made.values.size(); first += width()) {
-      double *h = made.values.data() + first, squares = 0.0;
-      for (std::size_t i = 0; i < width(); i++) squares += h[i] * h[i];
+      double *h = made.values.data() + first, mean = 0.0, squares = 0.0;
+      if (adapter.norm_kind == prune::NormKind::layer)
+        for (std::size_t i = 0; i < width(); i++) mean += h[i] / static_cast<double>(width());
+      for (std::size_t i = 0; i < width(); i++) squares += (h[i] - mean) * (h[i] - mean);
       const double scale =
           std::sqrt(squares / static_cast<double>(width()) + static_cast<double>(adapter.norm_epsilon));
       std::vector<double> x(h, h + width()), inner(rank, 0.0);
       for (std::size_t i = 0; i < adapter.norm_gain.size(); i++)
-        x[i] *= static_cast<double>(adapter.norm_gain[i]) / scale;
+        x[i] = static_cast<double>(adapter.norm_gain[i]) * (x[i] - mean) / scale;
+      for (std::size_t i = 0; i < adapter.norm_bias.size(); i++) x[i] += static_cast<double>(adapter.norm_bias[i]);
       for (std::size_t k = 0; k < adapter.down.size(); k++) {
         inner[k / width()] += static_cast<double>(adapter.down[k]) * x[k % width()];
       }

@@ -38,7 +38,7 @@
 #error "prunecore.hpp needs C++17"
 #endif
 
-#include "prunecore/library.hpp"         // Error, version, runtime_info, set_threads
+#include "prunecore/library.hpp"         // Error, version, runtime_info, architectures, set_threads
 #include "prunecore/span.hpp"            // span, mutable_span
 #include "prunecore/handle.hpp"          // owners of handles
 #include "prunecore/options.hpp"         // what options have in common
@@ -55,7 +55,7 @@
 #include "prunecore/element.hpp"         // ElementType
 #include "prunecore/rows.hpp"            // Rows
 #include "prunecore/tensors.hpp"         // Tensor
-#include "prunecore/kinds.hpp"           // AdapterKind, Objective
+#include "prunecore/kinds.hpp"           // AdapterKind, Objective, NormKind
 #include "prunecore/recover_options.hpp" // RecoverOptions, AdapterInput, Stream, BlockSlot, Start
 #include "prunecore/export_options.hpp"  // Format, ExportOptions
 #include "prunecore/host.hpp"            // Host, HostShape

@@ -375,16 +375,16 @@ static void KERNEL(gelu_times)(const float *restrict gate, float *restrict up, s
     }
 }
 
-/* up *= max(gate, 0) */
+/* up *= max(gate, 0). What is not a number stays so here and below, that it shows in the loss. */
 static void KERNEL(relu_times)(const float *restrict gate, float *restrict up, size_t n)
 {
-    for (size_t i = 0; i < n; i++) up[i] *= gate[i] > 0.0f ? gate[i] : 0.0f;
+    for (size_t i = 0; i < n; i++) up[i] *= gate[i] < 0.0f ? 0.0f : gate[i];
 }
 
 /* up *= max(gate, 0)^2 */
 static void KERNEL(relu_squared_times)(const float *restrict gate, float *restrict up, size_t n)
 {
-    for (size_t i = 0; i < n; i++) up[i] *= gate[i] > 0.0f ? gate[i] * gate[i] : 0.0f;
+    for (size_t i = 0; i < n; i++) up[i] *= gate[i] < 0.0f ? 0.0f : gate[i] * gate[i];
 }
 
 /* The gated unit of gpt-oss: up = (min(max(up, -limit), limit) + 1) * g * sigmoid(steepness * g) with g = min(gate, limit). */
@@ -392,19 +392,19 @@ static void KERNEL(clamped_times)(const float *restrict gate, float *restrict up
                                   size_t n)
 {
     for (size_t i = 0; i < n; i++) {
-        float g = gate[i] < limit ? gate[i] : limit, u = up[i] < limit ? up[i] : limit;
-        u = u > -limit ? u : -limit;
+        float g = gate[i] > limit ? limit : gate[i], u = up[i] > limit ? limit : up[i];
+        u = u < -limit ? -limit : u;
         up[i] = (u + 1.0f) * g / (1.0f + KERNEL(exponential)(-steepness * g));
     }
 }
 
-/* x = cap * tanh(x / cap) */
+/* x = cap * tanh(x / cap). The quotient first: cap * e could be infinite. */
 static void KERNEL(soft_cap)(float *restrict x, float cap, size_t n)
 {
     float inverse = 2.0f / cap;
     for (size_t i = 0; i < n; i++) {
         float e = KERNEL(exponential)(inverse * x[i]);
-        x[i] = cap * (e - 1.0f) / (e + 1.0f);
+        x[i] = cap * ((e - 1.0f) / (e + 1.0f));
     }
 }
 
@@ -451,7 +451,7 @@ static void KERNEL(gelu_pullback)(const float *restrict d, float *restrict gate,
 static void KERNEL(relu_pullback)(const float *restrict d, float *restrict gate, float *restrict up, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
-        float x = gate[i] > 0.0f ? gate[i] : 0.0f, slope = gate[i] > 0.0f ? 1.0f : 0.0f;
+        float x = gate[i] < 0.0f ? 0.0f : gate[i], slope = gate[i] > 0.0f ? 1.0f : 0.0f;
         gate[i] = d[i] * up[i] * slope;
         up[i] = d[i] * x;
     }
@@ -461,7 +461,7 @@ static void KERNEL(relu_pullback)(const float *restrict d, float *restrict gate,
 static void KERNEL(relu_squared_pullback)(const float *restrict d, float *restrict gate, float *restrict up, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
-        float x = gate[i] > 0.0f ? gate[i] : 0.0f;
+        float x = gate[i] < 0.0f ? 0.0f : gate[i];
         gate[i] = d[i] * up[i] * 2.0f * x;
         up[i] = d[i] * x * x;
     }
@@ -472,8 +472,8 @@ static void KERNEL(clamped_pullback)(const float *restrict d, float *restrict ga
                                      float steepness, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
-        float g = gate[i] < limit ? gate[i] : limit, u = up[i] < limit ? up[i] : limit;
-        u = u > -limit ? u : -limit;
+        float g = gate[i] > limit ? limit : gate[i], u = up[i] > limit ? limit : up[i];
+        u = u < -limit ? -limit : u;
         float sigmoid = 1.0f / (1.0f + KERNEL(exponential)(-steepness * g));
         float slope = sigmoid * (1.0f + steepness * g * (1.0f - sigmoid));
         float passes_gate = gate[i] <= limit ? 1.0f : 0.0f;

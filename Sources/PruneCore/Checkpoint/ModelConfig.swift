@@ -38,6 +38,8 @@ public struct ModelConfig: Sendable {
         static let vocabulary = 1 << 24
         static let context = 1 << 31
         static let experts = 1 << 12
+        /// Of experts, or of norms of single heads, in all blocks: each has plans and names of its own.
+        static let parts = 1 << 16
     }
 }
 

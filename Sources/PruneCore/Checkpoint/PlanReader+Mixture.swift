@@ -9,6 +9,12 @@ extension PlanReader {
         else { return nil }
         let chosen =
             try file.optionalCount(rule.chosenCountKey, limit: ModelConfig.Limits.experts) ?? rule.missingChosenCount
+        guard expertCount * blockCount <= ModelConfig.Limits.parts else {
+            throw file.fault(
+                .unsupported, key,
+                "is \(expertCount) in \(blockCount) blocks; this version computes models of at most "
+                    + "\(ModelConfig.Limits.parts) experts in all")
+        }
         guard chosen <= expertCount else {
             throw file.fault(.format, rule.chosenCountKey, "is \(chosen); there are \(expertCount) experts")
         }

@@ -35,6 +35,13 @@ struct PlanReader {
             file, headSize: heads.size, contextLength: contextLength, windows: windows)
         isParallel = try architecture.isParallel.read(file)
         updateScale = Float(try architecture.updateScale.read(file))
+        guard !architecture.attention.separatesHeadNorms || heads.queryCount * blockCount <= ModelConfig.Limits.parts
+        else {
+            throw file.fault(
+                .unsupported, architecture.keys.headCount,
+                "is \(heads.queryCount) in \(blockCount) blocks; this version computes models of at most "
+                    + "\(ModelConfig.Limits.parts) heads in all in this family")
+        }
     }
 
     /// The name of a tensor of a block, or of a module.

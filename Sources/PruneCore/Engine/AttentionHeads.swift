@@ -110,9 +110,9 @@ extension NativeModel {
     }
 }
 
-/// Holds values within +- a limit.
+/// Holds values within +- a limit. What is not a number stays so.
 private func hold(_ x: UnsafeMutablePointer<Float>, _ count: Int, at limit: Float) {
-    for index in 0..<count { x[index] = min(max(x[index], -limit), limit) }
+    for index in 0..<count { x[index] = x[index] > limit ? limit : x[index] < -limit ? -limit : x[index] }
 }
 
 /// The turn of heads by their position.

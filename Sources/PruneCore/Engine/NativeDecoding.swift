@@ -65,12 +65,11 @@ extension NativeModel {
 
     /// The caches whose sequences grow beyond a length up to which their keys were made.
     private func restarting(_ caches: [KeyValueCache], _ tokens: [[Int32]]) -> Set<Int> {
-        let limits = weights.sublayers.compactMap { $0.attention?.rotary?.parameters.lastUnchangedLength }
-        guard let limit = limits.min() else { return [] }
+        let limits = Set(weights.sublayers.compactMap { $0.attention?.rotary?.parameters.lastUnchangedLength })
         return Set(
             caches.indices.filter { index in
                 let length = caches[index].length
-                return length > 0 && length <= limit && length + tokens[index].count > limit
+                return length > 0 && limits.contains { length <= $0 && length + tokens[index].count > $0 }
             })
     }
 

@@ -29,14 +29,3 @@ public enum Granularity: Int32, Sendable {
         self == .block ? "block.\(unit)" : sublayerName(sublayers(ofUnit: unit).lowerBound)
     }
 }
-
-/// The sublayer that `sublayerName` gives this name; nil if it gives it to none.
-func sublayer(named name: String) -> Int? {
-    for (kind, beginning) in ["attn.", "ffn."].enumerated() where name.hasPrefix(beginning) {
-        // No count of blocks has more digits, and 2 * block + kind cannot overflow.
-        guard name.utf8.count <= 16, let block = Int(name.dropFirst(beginning.count)), block >= 0 else { return nil }
-        let sublayer = 2 * block + kind
-        return sublayerName(sublayer) == name ? sublayer : nil
-    }
-    return nil
-}

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /// One sublayer: what removing it saves.
 public struct SublayerCost: Sendable {
-    /// Its matrices, biases and norms, its pre-norm included.
+    /// Its matrices, biases and norms, its pre-norm included; one that both sublayers of a block read counts with the
+    /// attention.
     public let parameters: Int
     /// Those of them that one token meets: of a mixture, its experts that are not chosen left out.
     public let activeParameters: Int

@@ -9,8 +9,8 @@ static fixture f;
 static double values[OPERATION_VALUES];
 
 static const char *const names[HOST_CALLBACKS] = {
-    "embed", "apply", "release", "token_losses",  "logits", "distances", "compare",
-    "read",  "write", "norm",    "apply_adapter", "vjp",    "head_vjp",  "evaluate",
+    "embed", "apply", "release",       "token_losses", "logits",   "distances", "compare",    "read",
+    "write", "norm",  "apply_adapter", "vjp",          "head_vjp", "evaluate",  "layer_norm",
 };
 
 static prune_model *opened(host *h)

@@ -322,6 +322,7 @@ static void each_combination_of_callbacks(unsigned step)
         OFFER(HOST_COMPARE, compare), OFFER(HOST_READ, read), OFFER(HOST_WRITE, write), OFFER(HOST_NORM, norm);
         OFFER(HOST_APPLY_ADAPTER, apply_adapter), OFFER(HOST_VJP, vjp), OFFER(HOST_HEAD_VJP, head_vjp);
         OFFER(HOST_EVALUATE, evaluate);
+        calls.layer_norm = mask & 1u << HOST_LAYER_NORM ? host_layer_norm : NULL;
         status = prune_model_from_host(&calls, &own);
         CHECK(status == (runs ? PRUNE_OK : PRUNE_ERR_ARGUMENT) && (own != NULL) == runs);
         if (own != NULL) {

@@ -59,6 +59,7 @@ static void cost(const fixture *f)
     CHECK_OK(prune_model_cost(f->model, some, 4, &cost));
     CHECK(cost.sublayers_removed == 2);
     CHECK(cost.parameters == shape.parameters - sublayers[0].parameters - sublayers[3].parameters);
+    CHECK(cost.active_parameters == cost.parameters);
     CHECK(cost.parameter_bytes == 4 * cost.parameters);
     CHECK(cost.kv_bytes == shape.kv_bytes / 2);
 

@@ -10,11 +10,12 @@ static const struct {
     prune_status status;
     const char *part;
 } changes[] = {
-    { "LlamaForCausalLM", "GPT2LMHeadModel", PRUNE_ERR_UNSUPPORTED, "GPT2LMHeadModel" },
+    { "LlamaForCausalLM", "BloomForCausalLM", PRUNE_ERR_UNSUPPORTED, "BloomForCausalLM" },
+    { "LlamaForCausalLM", "GPT2LMHeadModel", PRUNE_ERR_FORMAT, "model_type" },
     { "\"LlamaForCausalLM\"", "3", PRUNE_ERR_FORMAT, "architectures" },
     { "[\"LlamaForCausalLM\"]", "{}", PRUNE_ERR_FORMAT, "architectures" },
     { "\"llama\"", "\"mistral\"", PRUNE_ERR_FORMAT, "model_type" },
-    { "silu", "relu", PRUNE_ERR_UNSUPPORTED, "relu" },
+    { "silu", "tanh", PRUNE_ERR_UNSUPPORTED, "tanh" },
     { "\"silu\"", "7", PRUNE_ERR_FORMAT, "hidden_act" },
     { "\"hidden_size\": 16,", "", PRUNE_ERR_FORMAT, "hidden_size" },
     { "\"hidden_size\": 16", "\"hidden_size\": 0", PRUNE_ERR_FORMAT, "hidden_size" },
@@ -42,7 +43,11 @@ static const struct {
     { "\"rms_norm_eps\": 1e-05", "\"rms_norm_eps\": \"small\"", PRUNE_ERR_FORMAT, "rms_norm_eps" },
     { "\"rope_theta\": 10000.0", "\"rope_theta\": 0.0", PRUNE_ERR_FORMAT, "rope_theta" },
     { "\"rope_theta\": 10000.0", "\"rope_theta\": -1.0", PRUNE_ERR_FORMAT, "rope_theta" },
-    { "\"rope_theta\": 10000.0", "\"rope_scaling\": {\"rope_type\": \"longrope\"}", PRUNE_ERR_UNSUPPORTED, "longrope" },
+    { "\"rope_theta\": 10000.0", "\"rope_scaling\": {\"rope_type\": \"ntk\"}", PRUNE_ERR_UNSUPPORTED, "ntk" },
+    { "\"rope_theta\": 10000.0", "\"rope_scaling\": {\"rope_type\": \"longrope\"}", PRUNE_ERR_FORMAT, "short_factor" },
+    { "\"rope_theta\": 10000.0", "\"clip_qkv\": 8", PRUNE_ERR_UNSUPPORTED, "clip_qkv" },
+    { "\"rope_theta\": 10000.0", "\"norm_type\": \"batch\"", PRUNE_ERR_UNSUPPORTED, "norm_type" },
+    { "\"rope_theta\": 10000.0", "\"norm_type\": \"pre_post\"", PRUNE_ERR_FORMAT, "post_num" },
     { "\"rope_theta\": 10000.0", "\"rope_scaling\": {\"rope_type\": \"linear\", \"factor\": 0}", PRUNE_ERR_FORMAT,
       "factor" },
     { "\"rope_theta\": 10000.0", "\"rope_scaling\": {\"rope_type\": \"linear\"}", PRUNE_ERR_FORMAT, "factor" },

@@ -79,7 +79,8 @@ static void arrays_are_changed(void)
     CHECK_FAILS(prune_adapters_get(linear, -1, PRUNE_PART_BIAS, got, H * H, NULL), PRUNE_ERR_ARGUMENT, "-1");
     CHECK_FAILS(prune_adapters_get(linear, INT64_MAX, PRUNE_PART_BIAS, got, H * H, NULL), PRUNE_ERR_ARGUMENT,
                 "sublayer");
-    CHECK_FAILS(prune_adapters_get(linear, 2, 5, got, H * H, NULL), PRUNE_ERR_ARGUMENT, "part");
+    CHECK_FAILS(prune_adapters_get(linear, 2, 6, got, H * H, NULL), PRUNE_ERR_ARGUMENT, "part");
+    CHECK_FAILS(prune_adapters_get(linear, 2, PRUNE_PART_NORM_BIAS, got, H * H, NULL), PRUNE_ERR_ARGUMENT, "norm_bias");
     CHECK_FAILS(prune_adapters_get(bias, 1, PRUNE_PART_NORM, got, H * H, NULL), PRUNE_ERR_ARGUMENT, "norm");
     CHECK_FAILS(prune_adapters_set(linear, 2, PRUNE_PART_MATRIX, values, H), PRUNE_ERR_ARGUMENT, "256");
     CHECK_FAILS(prune_adapters_set(linear, 2, PRUNE_PART_NORM, values, H), PRUNE_ERR_ARGUMENT, "norm");

@@ -13,6 +13,7 @@ static void models(const fixture *f)
     prune_model *model = (prune_model *)(uintptr_t)0x10;
     prune_model_shape shape = PRUNE_MODEL_SHAPE_INIT;
     prune_sublayer sublayers[4];
+    static char text[1 << 16];
     size_t count;
     CHECK_NULL(prune_model_open(NULL, NULL, &model), "directory");
     CHECK(model == NULL);
@@ -22,6 +23,11 @@ static void models(const fixture *f)
     CHECK_NULL(prune_model_sublayers(NULL, sublayers, 4, &count), "model");
     CHECK_NULL(prune_model_sublayers(f->model, NULL, 4, &count), "out_sublayers");
     CHECK_OK(prune_model_sublayers(f->model, sublayers, 4, NULL));
+    CHECK_NULL(prune_model_plan(NULL, text, sizeof text, &count), "model");
+    CHECK_NULL(prune_model_plan(f->model, NULL, sizeof text, &count), "out_text");
+    CHECK_OK(prune_model_plan(f->model, text, sizeof text, NULL));
+    CHECK_NULL(prune_architectures(NULL, sizeof text, &count), "out_text");
+    CHECK_OK(prune_architectures(text, sizeof text, NULL));
     prune_model_release(NULL);
 }
 

@@ -277,7 +277,7 @@ static const struct {
 } cases[] = { { metric_info, sizeof(prune_metric_facts), "out_facts", 0 },
               { runtime_info, sizeof(prune_runtime), "out_runtime", offsetof(prune_runtime, bf16_kernels) },
               { model_info, sizeof(prune_model_shape), "out_shape", offsetof(prune_model_shape, compute) },
-              { mask_cost, sizeof(prune_cost), "out_cost", 0 },
+              { mask_cost, sizeof(prune_cost), "out_cost", offsetof(prune_cost, active_parameters) },
               { model_open, sizeof(prune_model_options), "options", offsetof(prune_model_options, on_close) },
               { data_create, sizeof(prune_data_options), "options", 0 },
               { score, sizeof(prune_score_options), "options", 0 },

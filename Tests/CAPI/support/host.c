@@ -175,6 +175,40 @@ static prune_status norm(void *user_data, int64_t sublayer, float *out_gain, flo
     return status;
 }
 
+prune_status host_layer_norm(void *user_data, int64_t sublayer, float *out_gain, float *out_bias, float *out_epsilon)
+{
+    host *h = user_data;
+    prune_status status = host_enter(h, HOST_LAYER_NORM);
+    int64_t i;
+    if (status == PRUNE_OK) {
+        memcpy(out_gain, reference_norm(h->model, sublayer), (size_t)host_width(h) * sizeof *out_gain);
+        for (i = 0; i < host_width(h); i++) {
+            out_bias[i] = (float)i / 32.0f - 0.25f;
+        }
+        *out_epsilon = 1e-3f;
+    }
+    return status;
+}
+
+/* x = norm(row) with the norm of an adapter, or the row itself. */
+static void adapter_input(const prune_host_adapter *adapter, const double *row, double *x)
+{
+    int64_t d = adapter->hidden_size, i;
+    double mean = 0.0, squares = 0.0;
+    for (i = 0; adapter->norm_kind == PRUNE_NORM_LAYER && i < d; i++) {
+        mean += row[i] / (double)d;
+    }
+    for (i = 0; i < d; i++) {
+        squares += (row[i] - mean) * (row[i] - mean);
+    }
+    for (i = 0; i < d; i++) {
+        x[i] = adapter->norm_gain == NULL ? row[i]
+                                          : (double)adapter->norm_gain[i] * (row[i] - mean) /
+                                                sqrt(squares / (double)d + (double)adapter->norm_epsilon);
+        x[i] += adapter->norm_bias == NULL ? 0.0 : (double)adapter->norm_bias[i];
+    }
+}
+
 static prune_status apply_adapter(void *user_data, const prune_host_adapter *adapter, prune_host_state given,
                                   prune_host_state *out)
 {
@@ -188,7 +222,9 @@ static prune_status apply_adapter(void *user_data, const prune_host_adapter *ada
         free(x);
         return status;
     }
-    if (adapter->struct_size != sizeof *adapter || adapter->hidden_size != d || adapter->reserved != 0 ||
+    if (adapter->struct_size != sizeof *adapter || adapter->hidden_size != d || adapter->norm_kind < PRUNE_NORM_RMS ||
+        adapter->norm_kind > PRUNE_NORM_LAYER ||
+        (adapter->norm_kind == PRUNE_NORM_LAYER) != (adapter->norm_bias != NULL) ||
         (adapter->kind == PRUNE_ADAPTER_LOW_RANK) !=
             (adapter->down != NULL && adapter->up != NULL && adapter->rank > 0) ||
         (adapter->kind == PRUNE_ADAPTER_LINEAR) != (adapter->matrix != NULL)) {
@@ -196,15 +232,8 @@ static prune_status apply_adapter(void *user_data, const prune_host_adapter *ada
     }
     made = host_copy_state(h, given);
     for (t = 0; t < made->n_tokens; t++) {
-        double *row = made->values + (int64_t)t * d, squares = 0.0;
-        for (i = 0; i < d; i++) {
-            squares += row[i] * row[i];
-        }
-        for (i = 0; i < d; i++) {
-            x[i] = adapter->norm_gain == NULL ? row[i]
-                                              : (double)adapter->norm_gain[i] * row[i] /
-                                                    sqrt(squares / (double)d + (double)adapter->norm_epsilon);
-        }
+        double *row = made->values + (int64_t)t * d;
+        adapter_input(adapter, row, x);
         for (i = 0; i < d; i++) {
             row[i] += (double)adapter->bias[i];
             for (j = 0; adapter->matrix != NULL && j < d; j++) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A program that runs the reference model itself, behind the callbacks of prune_host: states are doubles of its own. It
- * offers every callback; tests take away what they want missing. Gradients are differences, so that they owe nothing to
+ * offers every callback but layer_norm; tests take away what they want missing. Gradients are differences, so that they owe nothing to
  * anybody's algebra.
  */
 #ifndef HOST_H
@@ -26,6 +26,7 @@ enum {
     HOST_VJP,
     HOST_HEAD_VJP,
     HOST_EVALUATE,
+    HOST_LAYER_NORM,
     HOST_CALLBACKS
 };
 
@@ -47,5 +48,9 @@ typedef struct host {
 
 /* Fills in the callbacks and the shape. The model stays the caller's. */
 void host_init(host *h, const tiny_model *model, prune_host *out);
+
+/* A layer_norm, which host_init() leaves out: every sublayer's gain is that of its norm, the bias at i is i / 32 - 1/4, and
+   epsilon 1e-3. */
+prune_status host_layer_norm(void *user_data, int64_t sublayer, float *out_gain, float *out_bias, float *out_epsilon);
 
 #endif

@@ -49,7 +49,7 @@ static inline int recovery_equal(const prune_adapters *a, const prune_adapters *
             ours[i].rank != theirs[i].rank || ours[i].input != theirs[i].input) {
             return 0;
         }
-        for (part = PRUNE_PART_BIAS; part <= PRUNE_PART_NORM; part++) {
+        for (part = PRUNE_PART_BIAS; part <= PRUNE_PART_NORM_BIAS; part++) {
             size_t count = 0, other = 0;
             prune_status one = prune_adapters_get(a, ours[i].sublayer, part, x, 512, &count);
             prune_status two = prune_adapters_get(b, ours[i].sublayer, part, y, 512, &other);

@@ -185,7 +185,8 @@ static void configurations_that_are_refused(void)
         { "[]", "config_json", PRUNE_ERR_FORMAT },
         { "{}", "config_json: architectures", PRUNE_ERR_FORMAT },
         { "{\"architectures\": [\"\xff\"]}", "config_json", PRUNE_ERR_UNSUPPORTED },
-        { "{\"architectures\": [\"GPT2LMHeadModel\"]}", "GPT2LMHeadModel", PRUNE_ERR_UNSUPPORTED },
+        { "{\"architectures\": [\"BloomForCausalLM\"]}", "BloomForCausalLM", PRUNE_ERR_UNSUPPORTED },
+        { "{\"architectures\": [\"GPT2LMHeadModel\"]}", "config_json: n_embd", PRUNE_ERR_FORMAT },
         { "{\"architectures\": [\"LlamaForCausalLM\"]}", "config_json: ", PRUNE_ERR_FORMAT },
     };
     prune_model *model = NULL;

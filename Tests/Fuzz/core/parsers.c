@@ -59,13 +59,15 @@ void read_input(input *in, const char *path)
     fclose(file);
 }
 
-/* What a model that opened must do: say its shape, and compute. */
+/* What a model that opened must do: say its shape and its plan, and compute. */
 static void use_model(const prune_model *model)
 {
     static double scores[1 << 14];
+    static char plan[1 << 16];
     prune_model_shape shape = PRUNE_MODEL_SHAPE_INIT;
     prune_evaluation evaluation;
     EXPECT(prune_model_info(model, &shape));
+    EXPECT(prune_model_plan(model, plan, sizeof plan, NULL));
     EXPECT(prune_model_evaluate(model, bench.data, NULL, 1, 0, NULL, &evaluation));
     if (shape.n_blocks <= 8) {
         prune_score_options options = PRUNE_SCORE_OPTIONS_INIT;

@@ -15,7 +15,7 @@ import Testing
         #expect(config.normEpsilon == 1e-6 && config.activation == .silu && !config.tiesEmbeddings)
         #expect(!config.hasQueryKeyValueBias && !config.hasOutputBias && !config.hasFeedForwardBias)
         #expect(!config.hasQueryKeyNorm && config.windows == [nil, nil, nil])
-        #expect(config.rotary == RotaryParameters(base: 10_000, scaling: .none))
+        #expect(config.rotary == RotaryParameters(size: 16, pairing: .halves, base: 10_000, scaling: .none))
     }
 
     @Test func llamaSwitches() throws {
@@ -28,7 +28,7 @@ import Testing
             ])
         #expect(config.hasQueryKeyValueBias && config.hasOutputBias && config.hasFeedForwardBias)
         #expect(config.headSize == 10 && config.normEpsilon == 1e-5 && config.tiesEmbeddings)
-        #expect(config.contextLength == 4096 && config.activation == .gelu && config.rotary.base == 500_000)
+        #expect(config.contextLength == 4096 && config.activation == .gelu && config.rotary?.base == 500_000)
         #expect(config.windows == [nil, nil, nil])
     }
 
@@ -119,11 +119,11 @@ import Testing
     }
 
     @Test func refusesOtherArchitectures() {
-        expectFault(.unsupported, naming: "config.json", "GPT2LMHeadModel", "LlamaForCausalLM", "Qwen3ForCausalLM") {
-            _ = try parse("GPT2LMHeadModel")
+        expectFault(.unsupported, naming: "config.json", "BloomForCausalLM", "LlamaForCausalLM", "Qwen3ForCausalLM") {
+            _ = try parse("BloomForCausalLM")
         }
-        expectFault(.unsupported, naming: "model_type", "gemma2", "MistralForCausalLM") {
-            _ = try parse("", ["architectures": nil, "model_type": "\"gemma2\""])
+        expectFault(.unsupported, naming: "model_type", "mamba", "MistralForCausalLM") {
+            _ = try parse("", ["architectures": nil, "model_type": "\"mamba\""])
         }
         expectFault(.format, naming: "architectures", "missing") { _ = try parse("", ["architectures": nil]) }
         expectFault(.format, naming: "model_type", "mixtral", "llama") {
@@ -139,7 +139,7 @@ import Testing
         ("quantization_config", "{}", "quantized"),
         ("compression_config", "{}", "quantized"),
         ("per_layer_config", "[{}]", "per_layer_config"),
-        ("hidden_act", "\"relu\"", "relu"),
+        ("hidden_act", "\"tanh\"", "tanh"),
         ("head_dim", "15", "15"),
         ("num_hidden_layers", "4097", "4096"),
         ("hidden_size", "2000000", "1048576"),
@@ -173,7 +173,7 @@ import Testing
     @Test func takesWholeNumbersHoweverWritten() throws {
         let config = try parse(
             "LlamaForCausalLM", ["hidden_size": "64.0", "vocab_size": "1e3", "rope_theta": "500000"])
-        #expect(config.hiddenSize == 64 && config.vocabularySize == 1000 && config.rotary.base == 500_000)
+        #expect(config.hiddenSize == 64 && config.vocabularySize == 1000 && config.rotary?.base == 500_000)
     }
 
     @Test(arguments: [
@@ -200,22 +200,9 @@ import Testing
 
     @Test(arguments: [
         ("silu", Activation.silu), ("swish", .silu), ("gelu", .gelu), ("gelu_new", .geluTanh),
-        ("gelu_pytorch_tanh", .geluTanh),
+        ("gelu_pytorch_tanh", .geluTanh), ("gelu_fast", .geluTanh), ("relu", .relu), ("relu2", .reluSquared),
     ])
     func activations(_ name: String, _ wanted: Activation) throws {
         #expect(try parse("LlamaForCausalLM", ["hidden_act": "\"\(name)\""]).activation == wanted)
-    }
-
-    @Test func namesTensorsAsTransformersDoes() throws {
-        for architecture in Architecture.supported {
-            #expect(architecture.embedding == "model.embed_tokens.weight")
-            #expect(architecture.finalNorm == "model.norm.weight")
-            #expect(architecture.head == "lm_head.weight")
-            #expect(architecture.weight(.query, block: 7) == "model.layers.7.self_attn.q_proj.weight")
-            #expect(architecture.bias(.value, block: 10) == "model.layers.10.self_attn.v_proj.bias")
-            #expect(architecture.weight(.down, block: 0) == "model.layers.0.mlp.down_proj.weight")
-            let roles = TensorRole.allCases
-            #expect(Set(roles.map { architecture.weight($0, block: 0) }).count == roles.count)
-        }
     }
 }

@@ -20,25 +20,30 @@ import Testing
             #expect(config.normEpsilon == 1e-5)
 
             let tensors = checkpoint.tensors
-            #expect(!tensors.contains(architecture.head))
-            let embedding = try tensors.tensor(architecture.embedding, shape: [2048, 128])
+            #expect(!tensors.contains(architecture.headName))
+            let embedding = try tensors.tensor(architecture.embeddingName, shape: [2048, 128])
             #expect(embedding.elementType == .bfloat16)
             // The first and last two elements, as the safetensors package reads them.
             #expect(Array(embedding.bytes.prefix(4)) == [0xA2, 0x3E, 0x02, 0xBD])
             #expect(Array(embedding.bytes.suffix(4)) == [0xD2, 0x3D, 0x3E, 0xBD])
-            let norm = try tensors.tensor(architecture.finalNorm, shape: [128])
+            let norm = try tensors.tensor("model.norm.weight", shape: [128])
             #expect(Array(norm.bytes.prefix(4)) == [0xF4, 0x3F, 0x0B, 0x40])
-            let shapes: [TensorRole: [Int]] = [
-                .inputNorm: [128], .query: [128, 128], .key: [64, 128], .value: [64, 128], .output: [128, 128],
-                .postAttentionNorm: [128], .gate: [352, 128], .up: [352, 128], .down: [128, 352],
+            let shapes = [
+                "input_layernorm": [128], "self_attn.q_proj": [128, 128], "self_attn.k_proj": [64, 128],
+                "self_attn.v_proj": [64, 128], "self_attn.o_proj": [128, 128], "post_attention_layernorm": [128],
+                "mlp.gate_proj": [352, 128], "mlp.up_proj": [352, 128], "mlp.down_proj": [128, 352],
             ]
+            let planned = plannedTensors(config)
+            #expect(planned.count == 2 + 12 * shapes.count)
             for block in 0..<12 {
-                for (role, shape) in shapes {
-                    _ = try tensors.tensor(architecture.weight(role, block: block), shape: shape)
-                    #expect(!tensors.contains(architecture.bias(role, block: block)))
+                for (module, shape) in shapes {
+                    let name = "model.layers.\(block).\(module)"
+                    #expect(planned.contains { $0.name == name + ".weight" && $0.shape == shape })
+                    _ = try tensors.tensor(name + ".weight", shape: shape)
+                    #expect(!tensors.contains(name + ".bias"))
                 }
             }
-            let key = try tensors.tensor(architecture.weight(.key, block: 11), shape: [64, 128])
+            let key = try tensors.tensor("model.layers.11.self_attn.k_proj.weight", shape: [64, 128])
             #expect(Array(key.bytes.prefix(4)) == [0x81, 0xBD, 0x14, 0x3D])
         }
     }

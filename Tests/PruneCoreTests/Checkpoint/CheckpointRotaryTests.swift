@@ -91,8 +91,8 @@ import Testing
 
     @Test(arguments: golden)
     func matchesTransformers(_ golden: Golden) throws {
-        let rotary = try parse("LlamaForCausalLM", golden.keys).rotary
-        let frequencies = rotary.inverseFrequencies(headSize: 16)
+        let rotary = try #require(try parse("LlamaForCausalLM", golden.keys).rotary)
+        let frequencies = rotary.inverseFrequencies(length: 1)
         #expect(frequencies.count == golden.frequencies.count)
         for (own, wanted) in zip(frequencies, golden.frequencies) {
             #expect(abs(own / wanted - 1) < 1e-6, "\(own), transformers \(wanted)")
@@ -101,18 +101,22 @@ import Testing
     }
 
     @Test func defaultByHand() {
-        let rotary = RotaryParameters(base: 10_000, scaling: .none)
-        #expect(rotary.inverseFrequencies(headSize: 4) == [1, 0.01])
-        #expect(rotary.inverseFrequencies(headSize: 2) == [1])
-        #expect(rotary.inverseFrequencies(headSize: 0).isEmpty)
-        #expect(rotary.inverseFrequencies(headSize: -4).isEmpty)
-        let halved = RotaryParameters(base: 16, scaling: .linear(factor: 2))
-        #expect(halved.inverseFrequencies(headSize: 4) == [0.5, 0.125])
+        func frequencies(_ size: Int, _ base: Double, _ scaling: RotaryParameters.Scaling = .none) -> [Double] {
+            RotaryParameters(size: size, pairing: .halves, base: base, scaling: scaling).inverseFrequencies(length: 1)
+        }
+        #expect(frequencies(4, 10_000) == [1, 0.01])
+        #expect(frequencies(2, 10_000) == [1])
+        #expect(frequencies(0, 10_000).isEmpty)
+        #expect(frequencies(-4, 10_000).isEmpty)
+        #expect(frequencies(4, 16, .linear(factor: 2)) == [0.5, 0.125])
     }
 
     @Test func readsOldAndNewKeys() throws {
-        func rotary(_ keys: [String: String]) throws -> RotaryParameters { try parse("LlamaForCausalLM", keys).rotary }
-        let linear = RotaryParameters(base: 500, scaling: .linear(factor: 2))
+        func rotary(_ keys: [String: String]) throws -> RotaryParameters? { try parse("LlamaForCausalLM", keys).rotary }
+        func own(_ base: Double, _ scaling: RotaryParameters.Scaling) -> RotaryParameters {
+            RotaryParameters(size: 16, pairing: .halves, base: base, scaling: scaling)
+        }
+        let linear = own(500, .linear(factor: 2))
         for type in ["type", "rope_type"] {
             let object = #"{"\#(type)": "linear", "factor": 2}"#
             #expect(try rotary(["rope_theta": "500", "rope_scaling": object]) == linear)
@@ -126,17 +130,16 @@ import Testing
                 "rope_scaling": #"{"type": "linear", "factor": 2, "rope_theta": 500}"#, "rope_theta": "7",
                 "rope_parameters": #"{"rope_type": "default", "rope_theta": 9}"#,
             ]) == linear)
-        let plain = RotaryParameters(base: 500, scaling: .none)
+        let plain = own(500, .none)
         #expect(try rotary(["rope_theta": "500", "rope_scaling": "null"]) == plain)
         #expect(try rotary(["rope_theta": "500", "rope_scaling": "{}"]) == plain)
         #expect(try rotary(["rope_scaling": "{}", "rope_parameters": #"{"rope_theta": 500}"#]) == plain)
-        #expect(try rotary(["rope_scaling": "null", "rope_parameters": "null"]).base == 10_000)
-        #expect(try rotary(["partial_rotary_factor": "1.0"]).base == 10_000)
+        #expect(try rotary(["rope_scaling": "null", "rope_parameters": "null"])?.base == 10_000)
+        #expect(try rotary(["partial_rotary_factor": "1.0"])?.base == 10_000)
     }
 
     @Test(arguments: [
-        (#"{"rope_type": "dynamic", "factor": 2}"#, "rope_scaling.rope_type", "dynamic"),
-        (#"{"type": "longrope", "factor": 2}"#, "rope_scaling.type", "longrope"),
+        (#"{"rope_type": "ntk", "factor": 2}"#, "rope_scaling.rope_type", "ntk"),
         (#"{"type": "mrope"}"#, "rope_scaling.type", "mrope"),
         (#"{"rope_type": "linear", "factor": 2, "partial_rotary_factor": 0.25}"#, "partial_rotary_factor", "0.25"),
         (#"{"full_attention": {"rope_type": "default"}}"#, "rope_scaling.full_attention", "not supported"),
@@ -162,6 +165,21 @@ import Testing
         (#"{"type": "yarn", "factor": 2, "beta_fast": -1}"#, "beta_fast"),
         (#"{"type": "yarn", "factor": 2, "beta_fast": 1e-320}"#, "not finite"),
         (#"{"type": "yarn", "factor": 2, "original_max_position_embeddings": 0}"#, "original_max_position_embeddings"),
+        (#"{"type": "dynamic"}"#, "rope_scaling.factor is missing"),
+        (#"{"type": "dynamic", "factor": 0.5}"#, "dynamic needs at least 1"),
+        (#"{"type": "longrope", "factor": 2}"#, "short_factor is missing"),
+        (
+            #"{"type": "longrope", "short_factor": [1], "long_factor": [1]}"#,
+            "short_factor has 1 numbers; it must have 8"
+        ),
+        (
+            #"{"type": "longrope", "short_factor": [1, 1, 1, 1, 1, 1, 1, 0], "long_factor": []}"#,
+            "all of them above 0"
+        ),
+        (
+            #"{"type": "longrope", "original_max_position_embeddings": 1, "short_factor": [], "long_factor": []}"#,
+            "longrope needs more than 1"
+        ),
         (#"{"rope_theta": -1}"#, "rope_theta"),
         (#"{"rope_theta": 0.5}"#, "rope_theta is 0.5; it must be at least 1"),
         (#"[]"#, "rope_scaling"),

@@ -101,7 +101,8 @@ struct LentTensorTests {
         var tensors: [LentTensor] = []
         var kept: [StoredTensor] = []
         let own = mapped.weights
-        let fixed = [own.embedding.tensor, own.finalNorm.gain.tensor, own.head.tensor]
+        let finalNorm = try #require(own.finalNorm)
+        let fixed = [own.embedding.tensor] + finalNorm.gains + [own.head.tensor]
         for tensor in fixed + (0..<mapped.shape.sublayerCount).flatMap({ own.tensors(ofSublayer: $0) }) {
             kept.append(tensor)
             tensors.append(

@@ -86,10 +86,11 @@ import Testing
 
     /// The logits of one row, in double.
     func logits(_ model: NativeModel, _ h: [Double]) throws -> [Double] {
-        let gain = try model.weights.finalNorm.gain.floats(model.scratch)
+        let norm = try #require(model.weights.finalNorm)
+        let gain = try norm.prepared(model.scratch).gain
         let head = try model.scratch.buffer(model.config.vocabularySize * h.count)
         model.weights.head.widen(first: 0, count: model.config.vocabularySize, into: head.pointer)
-        let scale = 1 / (h.reduce(0) { $0 + $1 * $1 } / Double(h.count) + Double(model.config.normEpsilon)).squareRoot()
+        let scale = 1 / (h.reduce(0) { $0 + $1 * $1 } / Double(h.count) + Double(norm.plan.epsilon)).squareRoot()
         let x = h.indices.map { h[$0] * scale * Double(gain.pointer[$0]) }
         return (0..<model.config.vocabularySize).map { entry in
             x.indices.reduce(0) { $0 + x[$1] * Double(head.pointer[entry * h.count + $1]) }
@@ -227,7 +228,7 @@ import Testing
         refused(own, .crossEntropy, [2], [1])
         refused(own, .crossEntropy, [4], [1])
         // `start` would refuse the token already.
-        let forged = NativeState(TokenBatch(beyond, 0..<1), try model.scratch.buffer(2 * Self.width))
+        let forged = NativeState(TokenBatch(beyond, 0..<1), try model.scratch.buffer(2 * Self.width), before: 0)
         forged.values.pointer.update(repeating: 0.5, count: 2 * Self.width)
         refused(forged, .crossEntropy, [0], [1])
     }

@@ -52,6 +52,36 @@ import Testing
         expectSame(try AdapterFiles.load(place), raw)
     }
 
+    /// Older readers, which take every norm for a root-mean-square norm, are told by the version.
+    @Test func layerNormsAreSavedAsVersion2() throws {
+        let directory = try TemporaryDirectory()
+        let set = randomAdapters(
+            mask(blocks: 3, without: [1, 4]), width: 6, [1: (.lowRank, 2), 4: (.linear, 0)], norm: .layer)
+        try AdapterFiles.save(set, to: directory.path)
+        expectSame(try AdapterFiles.load(directory.path), set)
+        let text = try String(contentsOfFile: directory.file("adapters.json"), encoding: .utf8)
+        #expect(text.contains(#""version": 2"#) && text.contains(#""norm": "layer""#))
+        let tensors = try SafetensorsFile.open(directory.file("adapters.safetensors")).tensors
+        #expect(tensors["ffn.0.norm.bias"]?.shape == [6] && tensors["attn.2.norm.bias"]?.shape == [6])
+        #expect(try set.values(of: .normBias, atSublayer: 1) == set.adapters[1]?.norm?.bias)
+
+        try directory.write(
+            "adapters.json", text.replacingOccurrences(of: #""norm": "layer""#, with: #""norm": "batch""#))
+        expectFault(.format, naming: "adapters[0].norm", "batch") { _ = try AdapterFiles.load(directory.path) }
+        // A bias is no part of others, and a layer norm may have none.
+        let plain = randomAdapters(mask(blocks: 3, without: [1]), width: 6, [1: (.linear, 0)])
+        expectFault(.argument, naming: "ffn.0", "norm_bias") { _ = try plain.values(of: .normBias, atSublayer: 1) }
+        var bare = set
+        bare.adapters[1] = Adapter(
+            .linear, width: 6, norm: InputNorm(.layer, gain: Array(repeating: 2, count: 6), epsilon: 1e-5))
+        try AdapterFiles.save(bare, to: directory.path)
+        expectSame(try AdapterFiles.load(directory.path), bare)
+        bare.adapters[1] = Adapter(
+            .linear, width: 6,
+            norm: InputNorm(.layer, gain: [1, 1, 1, 1, 1, 1], bias: [1, 1, .nan, 1, 1, 1], epsilon: 1e-5))
+        expectFault(.nonFinite, naming: "ffn.0") { try AdapterFiles.save(bare, to: directory.path) }
+    }
+
     @Test func aLossThatIsNoNumberStaysOne() throws {
         let directory = try TemporaryDirectory()
         var set = adapters
@@ -134,7 +164,7 @@ import Testing
             }
         }
         try refused("prunecore.adapters", "prunecore.mask", naming: "format")
-        try refused(#""version": 1"#, #""version": 2"#, .unsupported, naming: "version")
+        try refused(#""version": 1"#, #""version": 3"#, .unsupported, naming: "version")
         try refused(#""n_blocks": 3"#, #""n_blocks": 0"#, naming: "n_blocks")
         try refused(#"["attn.0", "#, #"["attn.9", "#, naming: "attn.9")
         try refused(#"["attn.0", "#, "[", naming: "attn.0")

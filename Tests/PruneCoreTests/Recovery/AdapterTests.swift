@@ -7,12 +7,19 @@ import Testing
 @Suite("Adapters")
 struct AdapterTests {
     static let width = 6
+    /// Of the input; nil = none.
+    static let norms: [NormKind?] = [nil, .rootMeanSquare, .layer]
 
-    /// An adapter whose numbers are all drawn.
-    private func drawn(_ kind: AdapterKind, normed: Bool, _ random: inout SeededGenerator) -> Adapter {
-        let norm = InputNorm(
-            gain: (0..<Self.width).map { _ in Float.random(in: 0.5...1.5, using: &random) }, epsilon: 1e-3)
-        var adapter = Adapter(kind, width: Self.width, rank: 2, norm: normed ? norm : nil)
+    /// An adapter whose numbers are all drawn; a layer norm has a bias.
+    private func drawn(_ kind: AdapterKind, norm: NormKind?, _ random: inout SeededGenerator) -> Adapter {
+        func vector(_ range: ClosedRange<Float>) -> [Float] {
+            (0..<Self.width).map { _ in Float.random(in: range, using: &random) }
+        }
+        let gain = vector(0.5...1.5)
+        let norm = norm.map {
+            InputNorm($0, gain: gain, bias: $0 == .layer ? vector(-1...1) : nil, epsilon: 1e-3)
+        }
+        var adapter = Adapter(kind, width: Self.width, rank: 2, norm: norm)
         for index in adapter.parameters.indices { adapter.parameters[index] = Float.random(in: -1...1, using: &random) }
         return adapter
     }
@@ -21,8 +28,10 @@ struct AdapterTests {
     private func expected(_ adapter: Adapter, _ h: [Double]) -> [Double] {
         var x = h
         if let norm = adapter.norm {
-            let mean = h.reduce(0) { $0 + $1 * $1 } / Double(h.count)
-            x = zip(h, norm.gain).map { $0 * Double($1) / (mean + Double(norm.epsilon)).squareRoot() }
+            let middle = norm.kind == .layer ? h.reduce(0, +) / Double(h.count) : 0
+            let mean = h.reduce(0) { $0 + ($1 - middle) * ($1 - middle) } / Double(h.count)
+            x = zip(h, norm.gain).map { ($0 - middle) * Double($1) / (mean + Double(norm.epsilon)).squareRoot() }
+            if let bias = norm.bias { x = zip(x, bias).map { $0 + Double($1) } }
         }
         func rows(_ range: Range<Int>, _ columns: Int, _ x: [Double]) -> [Double] {
             stride(from: range.lowerBound, to: range.upperBound, by: columns).map { first in
@@ -51,10 +60,10 @@ struct AdapterTests {
         return out
     }
 
-    @Test(arguments: AdapterKind.allCases, [true, false])
-    func anAdapterAddsWhatItsDefinitionSays(_ kind: AdapterKind, _ normed: Bool) throws {
+    @Test(arguments: AdapterKind.allCases, norms)
+    func anAdapterAddsWhatItsDefinitionSays(_ kind: AdapterKind, _ norm: NormKind?) throws {
         var random = SeededGenerator(state: 4)
-        let adapter = drawn(kind, normed: normed, &random)
+        let adapter = drawn(kind, norm: norm, &random)
         // More rows than one piece holds.
         let h = (0..<300 * Self.width).map { _ in Float.random(in: -2...2, using: &random) }
         let found = try applied(adapter, h)
@@ -67,10 +76,10 @@ struct AdapterTests {
     }
 
     /// Gradients against central differences of the definition, in double.
-    @Test(arguments: AdapterKind.allCases, [true, false])
-    func gradients(_ kind: AdapterKind, _ normed: Bool) throws {
+    @Test(arguments: AdapterKind.allCases, norms)
+    func gradients(_ kind: AdapterKind, _ norm: NormKind?) throws {
         var random = SeededGenerator(state: 9)
-        let adapter = drawn(kind, normed: normed, &random)
+        let adapter = drawn(kind, norm: norm, &random)
         let rows = 150
         let h = (0..<rows * Self.width).map { _ in Float.random(in: -2...2, using: &random) }
         let slopes = (0..<h.count).map { _ in Float.random(in: -1...1, using: &random) }
@@ -112,7 +121,7 @@ struct AdapterTests {
 
     @Test func adapterGradientsAddToWhatIsThere() throws {
         var random = SeededGenerator(state: 2)
-        let adapter = drawn(.lowRank, normed: true, &random)
+        let adapter = drawn(.lowRank, norm: .rootMeanSquare, &random)
         let h = (0..<4 * Self.width).map { _ in Float.random(in: -2...2, using: &random) }
         var once = [Float](repeating: 0, count: adapter.parameters.count)
         let layer = AdapterLayer(adapter, BufferPool())

@@ -28,9 +28,10 @@ import Testing
         return report
     }
 
-    @Test(arguments: [1, 3, 4, 9, 16])
-    func aStoppedTrainingResumesToTheSameBits(_ stop: Int) throws {
+    @Test(arguments: [1, 3, 4, 9, 16], [NormKind.rootMeanSquare, .layer])
+    func aStoppedTrainingResumesToTheSameBits(_ stop: Int, _ norm: NormKind) throws {
         var own = try checkpointed()
+        own.model = CurvedModel(norm: norm)
         let path = own.training.checkpoint
         own.training.checkpoint = nil
         let whole = try own.run()
@@ -43,6 +44,7 @@ import Testing
         }
         #expect(first == stop + 1)
         #expect(result.adapters == whole.adapters)
+        #expect(result.adapters.values.allSatisfy { $0.norm?.kind ?? norm == norm })
         #expect(timeless(result.report) == timeless(whole.report))
     }
 
@@ -102,8 +104,10 @@ import Testing
         #expect(try MappedFile.read(path, limit: 1 << 20) == before)
     }
 
-    @Test func damagedCheckpointsAreRefused() throws {
-        let own = try checkpointed()
+    @Test(arguments: [NormKind.rootMeanSquare, .layer])
+    func damagedCheckpointsAreRefused(_ norm: NormKind) throws {
+        var own = try checkpointed()
+        own.model = CurvedModel(norm: norm)
         let state = TrainingState(try own.randomAdapters(), .kl)
         let layout = TrainingCheckpoint.Layout(hiddenSize: 6, mask: own.mask)
         let bytes = TrainingCheckpoint.encode(state, 77)

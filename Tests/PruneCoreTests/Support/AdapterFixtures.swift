@@ -3,17 +3,21 @@
 
 /// Adapters with random numbers of the size that real ones have, for the sublayers that `mask` removes, from `kinds`.
 ///
-/// - Parameter scale: largest absolute value of a parameter.
+/// - Parameters:
+///   - norm: of their inputs, if they are normed; a layer norm has a bias.
+///   - scale: largest absolute value of a parameter.
 func randomAdapters(
-    _ mask: KeepMask, width: Int, _ kinds: [Int: (AdapterKind, rank: Int)], normed: Bool = true, scale: Float = 0.05,
-    seed: UInt64 = 1
+    _ mask: KeepMask, width: Int, _ kinds: [Int: (AdapterKind, rank: Int)], normed: Bool = true,
+    norm: NormKind = .rootMeanSquare, scale: Float = 0.05, seed: UInt64 = 1
 ) -> AdapterSet {
     var random = SeededGenerator(state: seed)
     var adapters: [Int: Adapter] = [:]
     for (sublayer, (kind, rank)) in kinds.sorted(by: { $0.key < $1.key }) {
         let gain = (0..<width).map { _ in Float.random(in: 0.5...1.5, using: &random) }
         var adapter = Adapter(
-            kind, width: width, rank: rank, norm: normed ? InputNorm(gain: gain, epsilon: 1e-5) : nil)
+            kind, width: width, rank: rank,
+            norm: normed
+                ? InputNorm(norm, gain: gain, bias: norm == .layer ? gain.reversed() : nil, epsilon: 1e-5) : nil)
         for index in adapter.parameters.indices {
             adapter.parameters[index] = Float.random(in: -scale...scale, using: &random)
         }

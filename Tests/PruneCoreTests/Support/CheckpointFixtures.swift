@@ -57,6 +57,14 @@ struct Sample {
     var bytes: [UInt8]
 }
 
+extension Sample {
+    /// In fp32.
+    init(name: String, _ values: [Float], shape: [Int]) {
+        self.init(
+            name: name, dtype: "F32", shape: shape, bytes: values.flatMap { withUnsafeBytes(of: $0, Array.init) })
+    }
+}
+
 /// A safetensors file of tensors, one after the other.
 func safetensors(_ samples: [Sample], metadata: Bool = true) -> [UInt8] {
     var members = metadata ? [#""__metadata__":{"format":"pt"}"#] : []

@@ -19,8 +19,14 @@ final class CurvedModel: RowModel {
     private let head: [[Float]]
     /// A token for which sublayer 1 gives NaN.
     let brokenToken: Int32?
+    private let norm: NormKind
 
-    init(blocks: Int = 3, width: Int = 6, vocabulary: Int = 9, hasGradients: Bool = true, brokenToken: Int32? = nil) {
+    /// - Parameter norm: before each sublayer, for adapters alone; a layer norm has a bias.
+    init(
+        blocks: Int = 3, width: Int = 6, vocabulary: Int = 9, hasGradients: Bool = true, brokenToken: Int32? = nil,
+        norm: NormKind = .rootMeanSquare
+    ) {
+        self.norm = norm
         var random = RandomSource(seed: 5, stream: 0)
         func matrix(_ rows: Int, _ columns: Int, _ scale: Float) -> [[Float]] {
             (0..<rows).map { _ in (0..<columns).map { _ in scale * Float(2 * random.unit() - 1) } }
@@ -47,7 +53,9 @@ final class CurvedModel: RowModel {
     }
 
     func norm(ofSublayer sublayer: Int) -> InputNorm? {
-        InputNorm(gain: (0..<shape.hiddenSize).map { 1 + 0.1 * Float($0) }, epsilon: 1e-3)
+        InputNorm(
+            norm, gain: (0..<shape.hiddenSize).map { 1 + 0.1 * Float($0) },
+            bias: norm == .layer ? (0..<shape.hiddenSize).map { 0.5 - 0.2 * Float($0) } : nil, epsilon: 1e-3)
     }
 
     func apply(_ sublayer: Int, to states: [any HiddenState]) throws(PruneError) -> [any HiddenState] {

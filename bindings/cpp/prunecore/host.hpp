@@ -59,8 +59,16 @@ struct HostNorm {
   float epsilon;
 };
 
+/// A layer norm: gain * (h - mean(h)) / sqrt(variance(h) + epsilon) + bias.
+struct HostLayerNorm {
+  std::vector<float> gain; ///< hidden_size values
+  std::vector<float> bias; ///< hidden_size values; empty = 0
+  float epsilon;
+};
+
 /// An adapter to apply (prune_host_adapter): h + bias, or h + bias + up (down x), or h + bias + matrix x, with x = h,
-/// or norm_gain * h / sqrt(mean(h^2) + norm_epsilon). Row-major, valid during the call.
+/// or norm(h): norm_gain * h / sqrt(mean(h^2) + norm_epsilon), or that of HostLayerNorm. Row-major, valid during the
+/// call.
 struct HostAdapter {
   AdapterKind kind;
   std::int64_t sublayer; ///< in whose place it stands
@@ -71,6 +79,8 @@ struct HostAdapter {
   span<float> matrix;    ///< hidden_size x hidden_size; empty unless linear
   span<float> norm_gain; ///< hidden_size; empty = x is h
   float norm_epsilon;
+  NormKind norm_kind;    ///< layer only for hosts that offer layer_norm()
+  span<float> norm_bias; ///< hidden_size; empty = 0
 };
 
 /// The states of a host that has none: one that offers evaluate() alone.
@@ -85,7 +95,7 @@ struct NoState {};
 ///     static metrics                        compare, or read
 ///     loss, Shapley values, leave-one-out   token_losses, or logits; or evaluate
 ///     logit_l2, kl, js                      distances, or logits
-///     closed-form adapters                  read; norm for AdapterInput::normed; what adapters in place need, unless
+///     closed-form adapters                  read; norm or layer_norm for AdapterInput::normed; what adapters in place need, unless
 ///                                           Stream::full_model
 ///     adapters in place                     apply_adapter, or read and write
 ///     trained adapters, vjp, gradient       vjp, read and write; and head_vjp, for any objective but mse
@@ -157,6 +167,9 @@ public:
 
   /// The norm at a sublayer's input; nothing for a sublayer that has none.
   virtual std::optional<HostNorm> norm(std::int64_t /*sublayer*/) { throw not_offered("norm"); }
+
+  /// The layer norm at a sublayer's input; nothing for a sublayer that has none. Not asked where norm() gives one.
+  virtual std::optional<HostLayerNorm> layer_norm(std::int64_t /*sublayer*/) { throw not_offered("layer_norm"); }
 
   /// The state after an adapter, where it lives.
   virtual State apply_adapter(const HostAdapter & /*adapter*/, const State & /*state*/) {

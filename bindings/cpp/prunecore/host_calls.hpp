@@ -19,6 +19,7 @@
 #include "call.hpp"
 #include "host.hpp"
 #include "host_state.hpp"
+#include "kinds.hpp"
 #include "library.hpp"
 #include "span.hpp"
 
@@ -133,21 +134,26 @@ public:
   }
 
   static prune_status norm(void *user_data, std::int64_t sublayer, float *out_gain, float *out_epsilon) noexcept {
-    bool is_there = true;
-    const prune_status status = run(user_data, [&](HostLink &own) {
+    return norm_of(user_data, [&](HostLink &own) {
       const std::optional<HostNorm> norm = own.host_->norm(sublayer);
-      is_there = norm.has_value();
-      if (!is_there) return;
-      if (norm->gain.size() != own.hidden_size()) {
-        throw Error(PRUNE_ERR_HOST, "norm returned a gain of " + std::to_string(norm->gain.size()) + " values where " +
-                                        std::to_string(own.hidden_size()) + " are needed");
-      }
-      for (std::size_t i = 0; i < norm->gain.size(); ++i) out_gain[i] = norm->gain[i];
+      if (!norm) return false;
+      own.copy(norm->gain, "norm returned a gain", out_gain);
       *out_epsilon = norm->epsilon;
+      return true;
     });
-    if (!is_there) return PRUNE_ERR_UNSUPPORTED;
-    // In C this status says that there is no norm, which an exception does not.
-    return status == PRUNE_ERR_UNSUPPORTED ? PRUNE_ERR_HOST : status;
+  }
+
+  static prune_status layer_norm(void *user_data, std::int64_t sublayer, float *out_gain, float *out_bias,
+                                 float *out_epsilon) noexcept {
+    return norm_of(user_data, [&](HostLink &own) {
+      const std::optional<HostLayerNorm> norm = own.host_->layer_norm(sublayer);
+      if (!norm) return false;
+      own.copy(norm->gain, "layer_norm returned a gain", out_gain);
+      own.copy(norm->bias.empty() ? std::vector<float>(own.hidden_size()) : norm->bias, "layer_norm returned a bias",
+               out_bias);
+      *out_epsilon = norm->epsilon;
+      return true;
+    });
   }
 
   static prune_status apply_adapter(void *user_data, const prune_host_adapter *adapter, prune_host_state state,
@@ -208,6 +214,24 @@ private:
     }
   }
 
+  /// \param body  whether there is a norm
+  template <typename Body> static prune_status norm_of(void *user_data, Body &&body) noexcept {
+    bool is_there = true;
+    const prune_status status = run(user_data, [&](HostLink &own) { is_there = body(own); });
+    if (!is_there) return PRUNE_ERR_UNSUPPORTED;
+    // In C this status says that there is no norm, which an exception does not.
+    return status == PRUNE_ERR_UNSUPPORTED ? PRUNE_ERR_HOST : status;
+  }
+
+  /// \param what  begins the sentence of the error for another number of values
+  void copy(const std::vector<float> &values, const char *what, float *out) const {
+    if (values.size() != hidden_size()) {
+      throw Error(PRUNE_ERR_HOST, std::string(what) + " of " + std::to_string(values.size()) + " values where " +
+                                      std::to_string(hidden_size()) + " are needed");
+    }
+    for (std::size_t i = 0; i < values.size(); ++i) out[i] = values[i];
+  }
+
   static HostBatch view(const prune_host_batch &batch) noexcept {
     return {{batch.token_ids, batch.n_tokens}, {batch.sequence_lengths, batch.n_sequences}};
   }
@@ -225,7 +249,9 @@ private:
             part(c.up, width * rank),
             part(c.matrix, width * width),
             part(c.norm_gain, width),
-            c.norm_epsilon};
+            c.norm_epsilon,
+            static_cast<NormKind>(c.norm_kind),
+            part(c.norm_bias, width)};
   }
 
   std::size_t hidden_size() const noexcept { return static_cast<std::size_t>(shape_.hidden_size); }
@@ -254,6 +280,7 @@ template <typename HostType, typename State> void offer(prune_host &c) noexcept 
   if constexpr (overrides(&HostType::read, &Base::read)) c.read = Link::read;
   if constexpr (overrides(&HostType::write, &Base::write)) c.write = Link::write;
   if constexpr (overrides(&HostType::norm, &Base::norm)) c.norm = Link::norm;
+  if constexpr (overrides(&HostType::layer_norm, &Base::layer_norm)) c.layer_norm = Link::layer_norm;
   if constexpr (overrides(&HostType::apply_adapter, &Base::apply_adapter)) c.apply_adapter = Link::apply_adapter;
   if constexpr (overrides(&HostType::vjp, &Base::vjp)) c.vjp = Link::vjp;
   if constexpr (overrides(&HostType::head_vjp, &Base::head_vjp)) c.head_vjp = Link::head_vjp;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /// \file kinds.hpp
-/// Kinds of adapters, and what they are made for. Part of prunecore.hpp, which is what programs include.
+/// Kinds of adapters, what they are made for, and kinds of norms. Part of prunecore.hpp, which is what programs include.
 #ifndef PRUNECORE_KINDS_HPP
 #define PRUNECORE_KINDS_HPP
 
@@ -23,6 +23,12 @@ enum class Objective : prune_objective {
   ce = PRUNE_OBJECTIVE_CE,
   kl = PRUNE_OBJECTIVE_KL,
   js = PRUNE_OBJECTIVE_JS
+};
+
+/// The formula of a norm. Definitions beside PRUNE_NORM_* in prunecore.h.
+enum class NormKind : prune_norm_kind {
+  rms = PRUNE_NORM_RMS,    ///< root-mean-square
+  layer = PRUNE_NORM_LAYER ///< with a mean that is taken away, and a bias
 };
 
 } // namespace prune

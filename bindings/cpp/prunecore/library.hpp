@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "prunecore.h"
@@ -66,6 +67,12 @@ template <typename Element, typename Call> std::vector<Element> filled(Call &&ca
   return elements;
 }
 
+/// The same for text, which C ends with a NUL.
+template <typename Call> std::string text(Call &&call) {
+  const std::vector<char> characters = filled<char>(std::forward<Call>(call));
+  return characters.empty() ? std::string() : std::string(characters.data());
+}
+
 } // namespace detail
 
 /// Version of the library as "major.minor.patch" (prune_version).
@@ -77,6 +84,13 @@ inline prune_runtime runtime_info() {
   prune_runtime runtime = PRUNE_RUNTIME_INIT;
   detail::check(prune_runtime_info(&runtime));
   return runtime;
+}
+
+/// The families of models that the library knows, as a JSON array (prune_architectures).
+inline std::string architectures() {
+  detail::require_abi();
+  return detail::text(
+      [](char *out, std::size_t capacity, std::size_t *count) { return prune_architectures(out, capacity, count); });
 }
 
 /// Sets how many threads a call uses at most, 0 = one per processor (prune_threads_set).

@@ -49,10 +49,9 @@ public:
   std::string to_json(const std::string &provenance = {}) const {
     detail::require_abi();
     const char *const c_provenance = provenance.empty() ? nullptr : detail::c_string(provenance, "provenance");
-    const std::vector<char> text = detail::filled<char>([&](char *out, std::size_t capacity, std::size_t *count) {
+    return detail::text([&](char *out, std::size_t capacity, std::size_t *count) {
       return prune_mask_to_json(keep_.data(), keep_.size(), c_provenance, out, capacity, count);
     });
-    return text.empty() ? std::string() : std::string(text.data());
   }
 
   /// A copy with the `n_remove` lowest of `scores` removed as well (prune_mask_remove_lowest); ties go to the lower

@@ -38,7 +38,7 @@ namespace prune {
 class Adapters;
 struct Gradient;
 
-/// What is left of a model under a mask.
+/// What is left of a model under a mask; `active_parameters` are those of them that one token meets.
 using Cost = prune_cost;
 
 /// What matrix products multiply in (prune_compute).
@@ -168,6 +168,14 @@ public:
   std::vector<Sublayer> sublayers() const {
     return detail::filled<Sublayer>([&](Sublayer *out, std::size_t capacity, std::size_t *count) {
       return prune_model_sublayers(get(), out, capacity, count);
+    });
+  }
+
+  /// What each sublayer computes and where its weights are stored, as JSON (prune_model_plan). Throws Error with
+  /// PRUNE_ERR_UNSUPPORTED for a model that a host runs.
+  std::string plan() const {
+    return detail::text([&](char *out, std::size_t capacity, std::size_t *count) {
+      return prune_model_plan(get(), out, capacity, count);
     });
   }
 
