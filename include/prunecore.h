@@ -12,7 +12,8 @@
  *
  *   First part: to prune a model
  *     Library      (*) prune_last_error; status codes, version, threads, progress
- *     Models       (*) prune_model_open, prune_model_release; shape and sublayers of a model
+ *     Models       (*) prune_model_open, prune_model_release; shape, sublayers and plan of a model;
+ *                      prune_architectures: the families that are known
  *     Data         (*) prune_data_create, prune_data_release: token sequences
  *     Masks        (*) prune_mask_remove_lowest, prune_model_cost; masks as JSON
  *     Scores       (*) prune_model_score: metrics of importance
