@@ -49,6 +49,7 @@ BENCHMARKS = {
     "search": Benchmark("search.search"),
     "pruned_speed": Benchmark("speed.pruned_speed"),
     "demo": Benchmark("speed.demo", keeps_core_type=True),
+    "families": Benchmark("speed.families"),
     "estimators": Benchmark("estimators.estimators"),
     "estimators_sublayers": Benchmark(
         "estimators.estimators", of_all=False, options=("--sublayers",)

@@ -47,7 +47,10 @@ extension WindowRule {
                 try file.optionalCount(key, from: 0, limit: ModelConfig.Limits.blocks)
             }
             let step = declared ?? usual
-            return (0..<blockCount).map { step == 0 || ($0 + 1) % step != 0 ? window : nil }
+            // transformers writes 0 where there is no window.
+            guard let window else { return Array(repeating: nil, count: blockCount) }
+            guard step > 0 else { throw file.fault(.format, key ?? "layer_types", "is 0; it must be at least 1") }
+            return (0..<blockCount).map { ($0 + 1) % step != 0 ? window : nil }
         case .laterBlocks, .everySecondBlock, .unturnedBlocks:
             let window = try file.bool("use_sliding_window", default: false) ? try readUsedWindow(file) : nil
             if let listed {

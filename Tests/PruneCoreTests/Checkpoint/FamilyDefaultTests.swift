@@ -36,6 +36,7 @@ import Testing
         Defaults(
             name: "Ernie4_5ForCausalLM", base: 500_000, context: 131_072, keyValueHeads: 2, headSize: 128,
             epsilon: 1e-5, isTied: true),
+        Defaults(name: "Exaone4ForCausalLM", keyValueHeads: 32, epsilon: 1e-5, window: 4096),
         Defaults(
             name: "GemmaForCausalLM", context: 8192, keyValueHeads: 16, headSize: 256, activation: .geluTanh,
             isTied: true),
@@ -55,6 +56,8 @@ import Testing
         Defaults(name: "GraniteForCausalLM"),
         Defaults(
             name: "HeliumForCausalLM", base: 100_000, context: 4096, keyValueHeads: 20, headSize: 128, epsilon: 1e-8),
+        Defaults(
+            name: "NemotronForCausalLM", part: 0.5, context: 4096, epsilon: 1e-5, activation: .reluSquared),
         Defaults(name: "OlmoForCausalLM", epsilon: 1e-5),
         Defaults(name: "Olmo2ForCausalLM", epsilon: 1e-5),
         Defaults(name: "Olmo3ForCausalLM", base: 500_000, windowedBase: 500_000, epsilon: 1e-5, window: 4096),

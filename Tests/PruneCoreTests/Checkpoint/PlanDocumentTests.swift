@@ -64,7 +64,7 @@ import Testing
                 #expect(members[key] != nil && members[key] != .null, "\(key)")
             }
         }
-        #expect(names == Architecture.supported.map(\.name))
+        #expect(names == Architecture.known.map(\.name))
         let table = try object(#"{"rows": \#(ArchitectureDocument.text)}"#).objects("rows")
         let neox = try #require(try table.first { own in try own.string("name") == "GPTNeoXForCausalLM" })
         #expect(try neox.object("is_parallel").string("key") == "use_parallel_residual")
