@@ -314,20 +314,20 @@ def test_wrapped_model_gives_norms_before_sublayers(name: str) -> None:
             np.testing.assert_allclose(own, wanted, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["opt", "gpt_neox", "gemma2"])
+@pytest.mark.parametrize("name", ["opt", "gpt_neox", "gemma2", "olmo2"])
 def test_recovery_of_a_wrapped_model_wins_back_a_part(name: str) -> None:
-    """Architectures that the engine does not know: closed form, and a short training after it."""
+    """Layer norms, norms by 1 + weight, no norm: closed form, and a short training after it."""
     module = eager(name)
     mask = pc.Mask.remove(["attn.1", "ffn.2"], BLOCKS)
     text = pc.Data(sequences((30,) * 24))
-    normed = name == "gemma2"
+    normed = name != "olmo2"
     with wrap(module) as model:
         how: dict[str, Any] = {"rank": 4, "input": "normed" if normed else "raw"}
         if not normed:
             with pytest.raises(pc.UnsupportedError, match="norm"):
                 model.recover(mask, text, "low_rank", 4, input="normed")
         adapters = model.recover(mask, text, "low_rank", **how)
-        more = {"steps": 6, "step_tokens": 240, "evaluate_every": 3}
+        more = {"steps": 6, "step_tokens": 240, "evaluate_every": 3, "learning_rate": 1e-3}
         trained = model.recover(mask, text, "low_rank", objective="kl", **how, **more)
         distances = [
             model.damages(text, [mask], "kl").values[0],
