@@ -95,11 +95,3 @@ extension PlanReader {
         return try feedForward(block, shared.inner, shared.down, size: size, hasBias: false)
     }
 }
-
-extension MixtureRule {
-    /// The activation that experts have instead of the dense one; nil = the same.
-    fileprivate func readActivation(_ file: ConfigObject) throws(PruneError) -> Activation? {
-        guard let clamp else { return nil }
-        return .clamped(limit: Float(try clamp.limit.read(file)), slope: Float(try clamp.slope.read(file)))
-    }
-}

@@ -50,13 +50,11 @@ struct PlanReader {
     // MARK: Norms
 
     /// A norm over `width` values.
-    func norm(
-        _ module: String, width: Int, kind: NormKind? = nil, hasBias: Bool? = nil, factor: Float = 1
-    ) -> NormPlan {
+    func norm(_ module: String, width: Int, factor: Float) -> NormPlan {
         let rule = architecture.norm
         return NormPlan(
-            kind: kind ?? rule.kind, epsilon: normEpsilon, gains: normsHaveGain ? [module + ".weight"] : [],
-            shape: [width], bias: normsHaveGain && hasBias ?? rule.hasBias ? module + ".bias" : nil,
+            kind: rule.kind, epsilon: normEpsilon, gains: normsHaveGain ? [module + ".weight"] : [],
+            shape: [width], bias: normsHaveGain && rule.hasBias ? module + ".bias" : nil,
             offset: rule.offset, factor: factor)
     }
 
@@ -67,13 +65,12 @@ struct PlanReader {
     private func headNorm(_ module: String, _ count: Int, _ block: Int) -> HeadNormPlan {
         let rule = architecture.attention
         let path = name(module, block)
-        let kind = rule.headNormKind ?? architecture.norm.kind
-        let offset = architecture.norm.offset
+        let norm = architecture.norm
         func plan(_ gains: [String], _ shape: [Int]) -> HeadNormPlan {
             HeadNormPlan(
                 norm: NormPlan(
-                    kind: kind, epsilon: normEpsilon, gains: gains, shape: shape,
-                    bias: rule.headNormHasBias ? path + ".bias" : nil, offset: offset, factor: 1),
+                    kind: norm.kind, epsilon: normEpsilon, gains: gains, shape: shape,
+                    bias: rule.headNormHasBias ? path + ".bias" : nil, offset: norm.offset, factor: 1),
                 span: rule.headNormSpan)
         }
         if rule.separatesHeadNorms { return plan((0..<count).map { "\(path).norms.\($0).weight" }, [heads.size]) }
@@ -211,12 +208,6 @@ struct PlanReader {
 
     func embedding() throws(PruneError) -> EmbeddingPlan {
         let rule = architecture.embedding
-        let scale: Double =
-            switch rule.scale {
-            case .none: 1
-            case .rootOfWidth: Double(width).squareRoot()
-            case .key(let key, let missing): try file.optionalNumber(key) ?? missing
-            }
         var tableWidth = width
         var projection: ProjectionPlan?
         if let (key, into) = rule.width, let own = try file.optionalCount(key, limit: ModelConfig.Limits.width),
@@ -228,20 +219,17 @@ struct PlanReader {
         let positions = zip(names.positions, rule.positionOffset).map { module, offset in
             EmbeddingPlan.Positions(tensor: module + ".weight", rows: contextLength + offset, offset: offset)
         }
-        return EmbeddingPlan(width: tableWidth, scale: Float(scale), positions: positions, projection: projection)
+        return EmbeddingPlan(
+            width: tableWidth, scale: try rule.scale.read(file, width: width), positions: positions,
+            projection: projection)
     }
 
     func head() throws(PruneError) -> HeadPlan {
         let rule = architecture.head
-        let scale: Double =
-            switch rule.scale {
-            case .none: 1
-            case .times(let key, let missing): try file.optionalNumber(key) ?? missing
-            case .over(let key, let missing): 1 / (try file.optionalPositive(key) ?? missing)
-            }
+        let scale = try rule.scale.read(file)
         let table = try embedding().width
         return HeadPlan(
-            norm: normTypes.hasFinalNorm ? norm(names.finalNorm, width: width, factor: Float(scale)) : nil,
+            norm: normTypes.hasFinalNorm ? norm(names.finalNorm, width: width, factor: scale) : nil,
             projection: table == width
                 ? nil
                 : rule.projection.map { projection($0, outputs: table, inputs: width, hasBias: false) },
