@@ -47,11 +47,7 @@ struct BFloat16Products: Products {
             outs.append(out)
             if projection.isTransposed {
                 try BFloat16Product.pullback([GradientTerm(x, projection.weight)], to: [run], scratch: scratch)
-                if let bias {
-                    forEachPiece(of: x.rows) { piece in
-                        for row in piece { Kernels.add(bias.pointer, to: out.pointer + row * bias.count, bias.count) }
-                    }
-                }
+                if let bias { addToEachRow(bias, out.pointer, rows: x.rows) }
             } else {
                 targets.append(BFloat16Product.Target(weight: projection.weight, bias: bias, runs: [run]))
             }
@@ -106,11 +102,7 @@ struct BFloat16Products: Products {
         if projection.isTransposed {
             try BFloat16Product.pullback([GradientTerm(x, projection.weight)], to: targets, scratch: scratch)
             guard let bias else { return }
-            for sum in sums {
-                forEachPiece(of: sum.count / width) { piece in
-                    for row in piece { Kernels.add(bias.pointer, to: sum.pointer + row * width, width) }
-                }
-            }
+            for sum in sums { addToEachRow(bias, sum.pointer, rows: sum.count / width) }
         } else {
             let target = BFloat16Product.Target(weight: projection.weight, bias: bias, runs: targets)
             try BFloat16Product.apply(x, to: [target], scratch: scratch)

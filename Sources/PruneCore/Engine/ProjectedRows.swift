@@ -9,6 +9,13 @@ func forEachPiece(of rows: Int, _ body: @escaping (Range<Int>) -> Void) {
     }
 }
 
+/// Adds a vector to each of `rows` rows of its size.
+func addToEachRow(_ vector: FloatBuffer, _ out: UnsafeMutablePointer<Float>, rows: Int) {
+    forEachPiece(of: rows) { piece in
+        for row in piece { Kernels.add(vector.pointer, to: out + row * vector.count, vector.count) }
+    }
+}
+
 extension NativeModel {
     /// x * weight^T + bias for each projection, with x: rows x inputs. A few rows read all weights in one loop.
     ///
@@ -59,10 +66,7 @@ extension NativeModel {
     private func addBias(
         of projection: Projection, to out: UnsafeMutablePointer<Float>, rows: Int
     ) throws(PruneError) {
-        guard let bias = try projection.bias?.floats(scratch) else { return }
-        forEachPiece(of: rows) { piece in
-            for row in piece { Kernels.add(bias.pointer, to: out + row * bias.count, bias.count) }
-        }
+        if let bias = try projection.bias?.floats(scratch) { addToEachRow(bias, out, rows: rows) }
     }
 
     /// The rows of x as products in fp32 take them: rounded to bf16 where the model computes so, so that a few rows, which

@@ -15,43 +15,41 @@ extension NativeModel {
     /// - Parameters:
     ///   - before: settled before the sublayer.
     ///   - after: where the states after it go.
-    func apply(
-        _ sublayer: Int, _ before: [NativeState], _ after: [NativeState], with products: some Products,
+    func apply<P: Products>(
+        _ sublayer: Int, _ before: [NativeState], _ after: [NativeState], with products: P,
         _ context: AttentionContext = AttentionContext()
     ) throws(PruneError) {
         let own = weights.sublayers[sublayer]
         let runs = before.map(\.batch.rowCount)
         let states = before.map(\.values)
         let sources = own.sources(before, of: sublayer)
-        let adds = own.addsPlainly && own.lastProjection != nil
-        let startsSums = adds && !own.plan.readsBlockInput
+        /// Whether the last product is added to the states as it is made.
+        let addsProduct = own.addsPlainly && own.lastProjection != nil && !own.plan.readsBlockInput
         let x = try products.input(
-            own.before, of: sources, startingSums: startsSums ? after.map(\.values) : nil)
-        let update: FloatBuffer
+            own.before, of: sources, startingSums: addsProduct ? after.map(\.values) : nil)
+        let projection: Projection
+        let inner: P.Rows
         switch own.update {
         case .attention(let layer):
             let sequences = sequences(of: before)
             let heads = try heads(layer, x, sequences, startingAt: context.caches.map(\.length), runs, products)
             try context.keep?(heads.key, heads.value)
-            let mixed =
+            projection = layer.output
+            inner =
                 context.caches.isEmpty
                 ? try products.mix(heads, layer, sequences, context.pause)
                 : try products.rows(
                     mix(heads.query, layer, context.caches, block: sublayer / 2), count: runs.reduce(0, +))
-            if startsSums {
-                return try products.add(layer.output, of: mixed, to: states, giving: after.map(\.values), runs: runs)
-            }
-            update = try products.project([layer.output], of: mixed, runs: runs)[0]
         case .feedForward(let layer):
-            let inner = try products.inner(layer, of: x, runs: runs)
-            if startsSums {
-                return try products.add(layer.down, of: inner, to: states, giving: after.map(\.values), runs: runs)
-            }
-            update = try products.project([layer.down], of: inner, runs: runs)[0]
+            projection = layer.down
+            inner = try products.inner(layer, of: x, runs: runs)
         case .mixture(let layer):
-            update = try mixture(layer, x, runs, products)
+            return try add(try mixture(layer, x, runs, products), own, before, after)
         }
-        try add(update, own, before, after)
+        if addsProduct {
+            return try products.add(projection, of: inner, to: states, giving: after.map(\.values), runs: runs)
+        }
+        try add(try products.project([projection], of: inner, runs: runs)[0], own, before, after)
     }
 
     /// after = last(h + scale * norm(update))
