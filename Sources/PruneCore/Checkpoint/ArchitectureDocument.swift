@@ -26,7 +26,7 @@ public enum ArchitectureDocument {
         ])
     }
 
-    private static func json(_ names: SublayerNames) -> JSONValue {
+    private static func json(_ names: SublayerModules) -> JSONValue {
         .object([
             "modules": .array(names.modules.map { .string($0) }), "besides": .array(names.besides.map { .string($0) }),
             "before": name(names.before), "before_instead": name(names.beforeInstead), "after": name(names.after),

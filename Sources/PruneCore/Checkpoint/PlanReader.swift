@@ -186,7 +186,7 @@ struct PlanReader {
     }
 
     private func sublayer(
-        _ modules: SublayerNames, _ block: Int, _ update: SublayerPlan.Update, readsBlockInput: Bool
+        _ modules: SublayerModules, _ block: Int, _ update: SublayerPlan.Update, readsBlockInput: Bool
     ) -> SublayerPlan {
         let type = normTypes.blocks[block]
         let after = norm(modules.after, block: block, factor: 1)

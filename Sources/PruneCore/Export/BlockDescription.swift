@@ -11,7 +11,7 @@ struct BlockDescription {
     let isParallel: Bool
     let updateScale: Float
 
-    /// See `SublayerNames`; `last` is the norm of the sum.
+    /// See `SublayerModules`; `last` is the norm of the sum.
     struct Part: Equatable {
         let modules: [String]
         let besides: [String]

@@ -4,8 +4,8 @@ extension Architecture {
     /// heads.
     static let exaone4 = Architecture("Exaone4ForCausalLM", type: "exaone4", block: "Exaone4DecoderLayer") {
         $0.keys.missingKVHeadCount = 32
-        $0.names.attention = SublayerNames(modules: ["self_attn"], after: "post_attention_layernorm")
-        $0.names.feedForward = SublayerNames(modules: ["mlp"], after: "post_feedforward_layernorm")
+        $0.names.attention = SublayerModules(modules: ["self_attn"], after: "post_attention_layernorm")
+        $0.names.feedForward = SublayerModules(modules: ["mlp"], after: "post_feedforward_layernorm")
         $0.norm.missingEpsilon = 1e-5
         $0.attention.hasHeadNorms = .fixed(true)
         $0.windows = .allButEvery(4, key: "sliding_window_pattern", missing: 4096)

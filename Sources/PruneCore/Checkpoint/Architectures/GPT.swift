@@ -11,8 +11,8 @@ extension Architecture {
         $0.names.positions = "transformer.wpe"
         $0.names.finalNorm = "transformer.ln_f"
         $0.names.blocks = "transformer.h"
-        $0.names.attention = SublayerNames(modules: ["attn"], before: "ln_1")
-        $0.names.feedForward = SublayerNames(modules: ["mlp"], before: "ln_2")
+        $0.names.attention = SublayerModules(modules: ["attn"], before: "ln_1")
+        $0.names.feedForward = SublayerModules(modules: ["mlp"], before: "ln_2")
         $0.names.projections = .stacked("attn.c_attn")
         $0.names.output = "attn.c_proj"
         $0.names.inner = .plain("mlp.c_fc")

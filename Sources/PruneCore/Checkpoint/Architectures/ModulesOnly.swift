@@ -63,14 +63,14 @@ extension Architecture {
     private static let mpt = Architecture("MptForCausalLM", type: "mpt", block: "MptBlock") {
         $0.norm.makeLayerNorm(epsilon: "layer_norm_epsilon")
         $0.norm.hasBias = false
-        $0.names.attention = SublayerNames(modules: ["attn"], before: "norm_1")
-        $0.names.feedForward = SublayerNames(modules: ["ffn"], before: "norm_2", addsInput: true)
+        $0.names.attention = SublayerModules(modules: ["attn"], before: "norm_1")
+        $0.names.feedForward = SublayerModules(modules: ["ffn"], before: "norm_2", addsInput: true)
     }
 
     private mutating func makeGPT() {
         norm.makeLayerNorm(epsilon: "layer_norm_epsilon")
-        names.attention = SublayerNames(modules: ["attn"], before: "ln_1")
-        names.feedForward = SublayerNames(modules: ["mlp"], before: "ln_2")
+        names.attention = SublayerModules(modules: ["attn"], before: "ln_1")
+        names.feedForward = SublayerModules(modules: ["mlp"], before: "ln_2")
     }
 
     private mutating func makeGPTJ() {

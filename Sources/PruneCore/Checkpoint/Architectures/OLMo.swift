@@ -35,8 +35,8 @@ extension Architecture {
     }
 
     private mutating func makeOLMo2() {
-        names.attention = SublayerNames(modules: ["self_attn"], after: "post_attention_layernorm")
-        names.feedForward = SublayerNames(modules: ["mlp"], after: "post_feedforward_layernorm")
+        names.attention = SublayerModules(modules: ["self_attn"], after: "post_attention_layernorm")
+        names.feedForward = SublayerModules(modules: ["mlp"], after: "post_feedforward_layernorm")
         norm.missingEpsilon = 1e-5
         attention.declareBias()
         attention.hasHeadNorms = .fixed(true)

@@ -8,7 +8,7 @@ extension Architecture {
         $0.names.finalNorm = "model.decoder.final_layer_norm"
         $0.names.blocks = "model.decoder.layers"
         $0.names.attention.before = "self_attn_layer_norm"
-        $0.names.feedForward = SublayerNames(modules: ["fc1", "activation_fn", "fc2"], before: "final_layer_norm")
+        $0.names.feedForward = SublayerModules(modules: ["fc1", "activation_fn", "fc2"], before: "final_layer_norm")
         $0.names.output = "self_attn.out_proj"
         $0.names.inner = .plain("fc1")
         $0.names.down = "fc2"

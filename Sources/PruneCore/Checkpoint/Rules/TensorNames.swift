@@ -12,8 +12,8 @@ struct TensorNames: Sendable {
     /// What comes before the index of a block.
     var blocks = "model.layers"
 
-    var attention = SublayerNames(modules: ["self_attn"], before: "input_layernorm")
-    var feedForward = SublayerNames(modules: ["mlp"], before: "post_attention_layernorm")
+    var attention = SublayerModules(modules: ["self_attn"], before: "input_layernorm")
+    var feedForward = SublayerModules(modules: ["mlp"], before: "post_attention_layernorm")
 
     var projections = Projections.separate(
         query: "self_attn.q_proj", key: "self_attn.k_proj", value: "self_attn.v_proj")
@@ -44,20 +44,4 @@ struct TensorNames: Sendable {
         /// There is no gate.
         case plain(String)
     }
-}
-
-/// The modules of one sublayer in a block, as they are called in memory; tensors of a mixture may have other names.
-struct SublayerNames: Sendable {
-    /// Run one after the other: the attention, or what the feed-forward is made of.
-    var modules: [String]
-    /// Others that read what those read, and whose updates are added to theirs.
-    var besides: [String] = []
-    /// The pre-norm; nil = none.
-    var before: String?
-    /// The pre-norm of blocks that have it, in the place of the other.
-    var beforeInstead: String?
-    /// The norm of the update; nil = none.
-    var after: String?
-    /// Whether the last module takes the hidden state, too, and gives the sum with the update.
-    var addsInput = false
 }
