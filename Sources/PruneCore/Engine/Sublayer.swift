@@ -20,36 +20,55 @@ extension NativeModel {
         _ context: AttentionContext = AttentionContext()
     ) throws(PruneError) {
         let own = weights.sublayers[sublayer]
-        let runs = before.map(\.batch.rowCount)
-        let states = before.map(\.values)
         let sources = own.sources(before, of: sublayer)
         /// Whether the last product is added to the states as it is made.
         let addsProduct = own.addsPlainly && own.lastProjection != nil && !own.plan.readsBlockInput
         let x = try products.input(
             own.before, of: sources, startingSums: addsProduct ? after.map(\.values) : nil)
-        let projection: Projection
-        let inner: P.Rows
-        switch own.update {
+        if addsProduct, let (projection, inner) = try lastProduct(sublayer, x, before, products, context) {
+            return try products.add(
+                projection, of: inner, to: before.map(\.values), giving: after.map(\.values),
+                runs: before.map(\.batch.rowCount))
+        }
+        try add(try update(sublayer, x, before, products, context), own, before, after)
+    }
+
+    /// What the sublayer adds, before its norm: rows x width.
+    ///
+    /// - Parameter x: its normed input.
+    func update<P: Products>(
+        _ sublayer: Int, _ x: P.Rows, _ states: [NativeState], _ products: P,
+        _ context: AttentionContext = AttentionContext()
+    ) throws(PruneError) -> FloatBuffer {
+        let runs = states.map(\.batch.rowCount)
+        if let (projection, inner) = try lastProduct(sublayer, x, states, products, context) {
+            return try products.project([projection], of: inner, runs: runs)[0]
+        }
+        guard case .mixture(let layer) = weights.sublayers[sublayer].update else {
+            throw PruneError(.internal, "a sublayer that is no mixture has no last projection")
+        }
+        return try mixture(layer, x, runs, products)
+    }
+
+    /// The projection whose product is the update, and the rows that it takes; nil for a mixture, whose update is a sum.
+    private func lastProduct<P: Products>(
+        _ sublayer: Int, _ x: P.Rows, _ states: [NativeState], _ products: P, _ context: AttentionContext
+    ) throws(PruneError) -> (Projection, P.Rows)? {
+        let runs = states.map(\.batch.rowCount)
+        switch weights.sublayers[sublayer].update {
         case .attention(let layer):
-            let sequences = sequences(of: before)
+            let sequences = sequences(of: states)
             let heads = try heads(layer, x, sequences, startingAt: context.caches.map(\.length), runs, products)
             try context.keep?(heads.key, heads.value)
-            projection = layer.output
-            inner =
+            let mixed =
                 context.caches.isEmpty
                 ? try products.mix(heads, layer, sequences, context.pause)
                 : try products.rows(
                     mix(heads.query, layer, context.caches, block: sublayer / 2), count: runs.reduce(0, +))
-        case .feedForward(let layer):
-            projection = layer.down
-            inner = try products.inner(layer, of: x, runs: runs)
-        case .mixture(let layer):
-            return try add(try mixture(layer, x, runs, products), own, before, after)
+            return (layer.output, mixed)
+        case .feedForward(let layer): return (layer.down, try products.inner(layer, of: x, runs: runs))
+        case .mixture: return nil
         }
-        if addsProduct {
-            return try products.add(projection, of: inner, to: states, giving: after.map(\.values), runs: runs)
-        }
-        try add(try products.project([projection], of: inner, runs: runs)[0], own, before, after)
     }
 
     /// after = last(h + scale * norm(update))

@@ -117,7 +117,8 @@ extension NativeModel {
         let width = config.hiddenSize
         let scale = own.plan.scale
         // Norms need what they were applied to.
-        let update = own.after != nil || own.last != nil ? try self.update(call, own, x, products) : nil
+        let update =
+            own.after != nil || own.last != nil ? try self.update(call.sublayer, x, call.before, products) : nil
         let after = try own.after?.prepared(scratch)
         if let last = try own.last?.prepared(scratch), let update {
             let normed = after == nil ? update : try copy(of: update)
@@ -138,24 +139,6 @@ extension NativeModel {
         let own = try scratch.buffer(dy.count)
         after.pullback(update, width: width, of: dy, into: own)
         return (try products.rows(own, count: call.rows), residual)
-    }
-
-    /// What the sublayer adds, before its norm.
-    private func update<P: Products>(
-        _ call: SublayerPullback, _ own: SublayerWeights, _ x: P.Rows, _ products: P
-    ) throws(PruneError) -> FloatBuffer {
-        switch own.update {
-        case .attention(let layer):
-            let sequences = sequences(of: call.before)
-            let heads = try heads(layer, x, sequences, startingAt: [], call.runs, products)
-            let mixed = try products.mix(heads, layer, sequences, nil)
-            return try products.project([layer.output], of: mixed, runs: call.runs)[0]
-        case .feedForward(let layer):
-            let inner = try products.inner(layer, of: x, runs: call.runs)
-            return try products.project([layer.down], of: inner, runs: call.runs)[0]
-        case .mixture(let layer):
-            return try mixture(layer, x, call.runs, products)
-        }
     }
 
     /// All states' rows, one after the other: a state's own memory, where there is one state.
