@@ -24,8 +24,8 @@ extension NormPlan {
     fileprivate var differenceFromLlama: String? {
         if kind == .layer { return "has layer norms" }
         if gains.count != 1 || bias != nil { return "has norms with a bias, or without a gain" }
-        if offset != 0 { return "adds \(offset) to the gains of its norms" }
-        return factor == 1 ? nil : "multiplies its norms by a factor for each block"
+        // A factor goes into the stored gain: see `ExportSubject`.
+        return offset == 0 ? nil : "adds \(offset) to the gains of its norms"
     }
 }
 
