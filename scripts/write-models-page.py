@@ -46,8 +46,10 @@ says what works for each family, and how far the results are from those of trans
 
 Every family is tried on small random checkpoints that transformers wrote, in every setting that
 changes what is computed ([below](#what-was-tried)): windows, rotary rules, norms, biases,
-multipliers, experts. Both sides compute in fp32 on the CPU. **yes** is followed by the worst error
-over these checkpoints; numbers in brackets lead to what PruneCore says where it refuses.
+multipliers, experts. Llamas with LayerNorm Scaling (arXiv 2502.05795) and Mix-LN (arXiv 2412.13795)
+are transformers' modules with the norms of these papers. Both sides compute in fp32 on the CPU.
+**yes** is followed by the worst error over these checkpoints; numbers in brackets lead to what
+PruneCore says where it refuses.
 
 """
 

@@ -75,7 +75,7 @@ def check_text(model: PreTrainedModel, prompt: np.ndarray, n_attention: int) -> 
     assert all(layer.keys.numel() > 0 for layer in layers)
 
 
-@pytest.mark.parametrize("name", [name for name in CASES if name != GROWING])
+@pytest.mark.parametrize("name", [name for name in CASES if name not in (GROWING, "llama-mix-ln")])
 def test_text_over_the_cache_and_saving_again(
     name: str, families: FamilySubjects, tmp_path: Path
 ) -> None:
@@ -128,14 +128,14 @@ def edit_config(directory: Path, **changes: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("format_", "removed"), [("hf_plain", ["block.1"]), ("hf_custom", ["attn.0", "ffn.1"])]
+    ("format_", "removed"),
+    [("hf_plain", ["block.1"]), ("hf_custom", ["attn.0", "ffn.1"]), ("deci", ["ffn.0", "attn.1"])],
 )
 def test_factors_of_layer_norm_scaling_are_multiplied_into_the_gains(
     format_: str, removed: list[str], tmp_path: Path
 ) -> None:
     """What is left is a Llama like any other."""
-    subject = FamilySubjects(tmp_path)("llama")
-    edit_config(subject.directory, norm_type="lns")
+    subject = FamilySubjects(tmp_path)("llama-lns")
     mask = pc.Mask.remove(removed, subject.n_blocks)
     out = opened(subject).export(tmp_path / "out", mask, format=format_)
     assert "norm_type" not in json.loads((out / "config.json").read_text())
@@ -159,6 +159,8 @@ def test_norms_after_the_first_sums_are_kept_or_refused(tmp_path: Path) -> None:
     data = pc.Data([subject.sequences[3]])
     with pc.open(out, compute="float32") as again:
         assert np.array_equal(again.logits(data), model.logits(data, mask))
+    with pytest.raises(pc.UnsupportedError, match=r"the norm of ffn\.0 follows its sum and stays"):
+        model.recover(pc.Mask.remove(["ffn.0"], 3), data, kind="bias", held_out=data)
     for removed, format_, words in (
         ("block.0", "hf_plain", r"norm after the sum of attn\.0 [^;]*$"),
         ("attn.1", "hf_custom", "norm_type"),

@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 import torch
 from family_models import CASES, FAMILIES, write_family
+from family_norms import load_family
 from family_oracle import forget_longer_sequences
 from family_plans import is_block, plan_of
 from family_subjects import FamilySubject, FamilySubjects
-from transformers import AutoModelForCausalLM
 
 SAME = 1e-5  # of the largest logit
 SEEN = 1e-4  # of the largest logit: twice what an engine may be off by
@@ -38,12 +38,6 @@ def subject(request: pytest.FixtureRequest, families: FamilySubjects) -> FamilyS
     return families(request.param)
 
 
-def plain_model(directory: Path) -> torch.nn.Module:
-    return AutoModelForCausalLM.from_pretrained(
-        directory, dtype=torch.float32, attn_implementation="eager"
-    ).eval()
-
-
 def plain_logits(model: torch.nn.Module, ids: np.ndarray) -> np.ndarray:
     forget_longer_sequences(model)
     with torch.inference_mode():
@@ -55,7 +49,7 @@ def apart(one: np.ndarray, other: np.ndarray) -> float:
 
 
 def test_without_a_mask_it_is_transformers(subject: FamilySubject) -> None:
-    model = plain_model(subject.directory)
+    model = load_family(subject.directory)
     wanted = np.concatenate([plain_logits(model, ids) for ids in subject.sequences])
     run = subject.oracle.run(subject.sequences)
     assert apart(run.logits, wanted) <= SAME
@@ -65,7 +59,7 @@ def test_without_a_mask_it_is_transformers(subject: FamilySubject) -> None:
 def test_removing_a_sublayer_is_making_it_add_zeros(subject: FamilySubject) -> None:
     ids = subject.sequences[3]
     for mask in subject.masks.values():
-        model = plain_model(subject.directory)
+        model = load_family(subject.directory)
         layers = [module for module in model.modules() if is_block(module)]
         for sublayer in np.flatnonzero(mask == 0):
             silence(layers[sublayer // 2], sublayer % 2)
@@ -91,7 +85,7 @@ def silence(layer: torch.nn.Module, kind: int) -> None:
 def test_every_vector_is_seen_in_the_logits(subject: FamilySubject) -> None:
     """Gains, biases, sinks and what else there is that an engine could forget."""
     ids = subject.sequences[3]
-    model = plain_model(subject.directory)
+    model = load_family(subject.directory)
     whole = plain_logits(model, ids)
     for name, parameter in model.named_parameters():
         if (parameter.ndim > 1 and "bias" not in name) or UNSEEN.search(name):
@@ -116,7 +110,7 @@ def test_earlier_checkpoints_compute_the_same(
     subject = families(name)
     write_family(name, tmp_path, edited=False)
     ids = subject.sequences[5]
-    now, then = plain_model(tmp_path), plain_model(subject.directory)
+    now, then = load_family(tmp_path), load_family(subject.directory)
     contents = [
         [(directory / file).read_bytes() for file in ("config.json", "model.safetensors")]
         for directory in (tmp_path, subject.directory)
@@ -146,6 +140,9 @@ SETTINGS = [
     ("llama-yarn", rotary(rope_type="default")),
     ("llama-longrope", rotary(rope_type="default")),
     ("llama-llama3", rotary(rope_type="default")),
+    ("llama-proportional", rotary(rope_type="default")),
+    ("llama-proportional", rotary(factor=1.0)),
+    ("llama-lns", set_to("norm_type", "pre")),
     ("gemma2", set_to("sliding_window", 6)),
     ("gemma2", set_to("layer_types", ["full_attention"] * 4)),
     ("gemma2", set_to("attn_logit_softcapping", None)),
@@ -216,7 +213,7 @@ def test_every_setting_is_seen_in_the_logits(
     edit(config)
     (tmp_path / "config.json").write_text(json.dumps(config))
     (tmp_path / "model.safetensors").symlink_to(subject.directory / "model.safetensors")
-    changed = plain_model(tmp_path)
+    changed = load_family(tmp_path)
     own = subject.oracle.run(subject.sequences).logits
     other = np.concatenate([plain_logits(changed, ids) for ids in subject.sequences])
     assert apart(other, own) > SEEN

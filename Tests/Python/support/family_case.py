@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a small checkpoint of a model family is: its configuration in transformers' words.
 
-`family_dense` and `family_mixtures` list them; `family_models` writes them.
+`family_dense`, `family_norms`, `family_gpts` and `family_mixtures` list them; `family_models` writes them.
 """
 
 from __future__ import annotations
@@ -32,6 +32,12 @@ LLAMA3: dict[str, Any] = {
     "low_freq_factor": 1.0,
     "high_freq_factor": 4.0,
     "original_max_position_embeddings": TRAINED_CONTEXT,
+}
+PROPORTIONAL: dict[str, Any] = {
+    "rope_type": "proportional",
+    "rope_theta": 100.0,
+    "factor": 2.0,
+    "partial_rotary_factor": 0.5,
 }
 
 

@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import prunecore as pc
 import torch
+from family_norms import load_family
 from family_oracle import Update, forget_longer_sequences
 from family_subjects import FamilySubject
 from gguf_decoder import GGUFDecoder, gelu, gelu_by_tanh
 from gguf_expected import Refusal, expected
 from prunecore.export.gguf import GGUFExport, export_gguf
-from transformers import AutoModelForCausalLM
 
 RUN = (3, 5)  # which sequences are run
 MIDDLE = ("block.1",)
@@ -56,9 +56,14 @@ def adapted(subject: FamilySubject, kind_of_input: str) -> tuple[int, ...]:
     """Where adapters are tried: a feed-forward, and the attention after it.
 
     What a norm makes of the state before the feed-forward of a parallel block is nothing that the
-    block computes: there it is the attention alone.
+    block computes: there it is the attention alone. Norms of sums stay in the places of what is
+    removed, and leave none to adapters: it is the first block without them, if there is one.
     """
-    return (2,) if kind_of_input == "normed" and subject.oracle.is_parallel(0) else (1, 2)
+    blocks = range(subject.n_blocks)
+    first = next((block for block in blocks if not subject.oracle.norms_sums(block)), 0)
+    if kind_of_input == "normed" and subject.oracle.is_parallel(first):
+        return (2 * first + 2,)
+    return (2 * first + 1, 2 * first + 2)
 
 
 def without(subject: FamilySubject, sublayers: tuple[int, ...]) -> np.ndarray:
@@ -127,9 +132,7 @@ def _reopened(subject: FamilySubject, mask: pc.Mask, directory: Path) -> float:
 def _transformers(directory: Path, sequences: list[np.ndarray]) -> np.ndarray:
     """What transformers computes with a directory."""
     trusting = "auto_map" in json.loads((directory / "config.json").read_text())
-    model = AutoModelForCausalLM.from_pretrained(
-        directory, trust_remote_code=trusting, dtype=torch.float32, attn_implementation="eager"
-    ).eval()
+    model = load_family(directory, trusting)
     rows = []
     for ids in sequences:
         forget_longer_sequences(model)

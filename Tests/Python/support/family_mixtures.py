@@ -61,6 +61,7 @@ MIXTURES = (
         QWEN3_MOE | {"mlp_only_layers": [0], "attention_bias": True},
     ),
     Case("olmoe", "OLMoE", "olmoe", OLMOE),
+    Case("olmoe-equal-heads", "OLMoE", "olmoe", OLMOE | {"num_key_value_heads": 4}),
     Case("olmoe-clip", "OLMoE", "olmoe", OLMOE | {"clip_qkv": 0.8, "norm_topk_prob": True}),
     Case(
         "gpt-oss",

@@ -15,13 +15,14 @@ from family_case import VOCABULARY, Case
 from family_dense import DENSE
 from family_gpts import GPTS
 from family_mixtures import MIXTURES
+from family_norms import NORMS, give_norms
 from family_outside import OUTSIDE
 from family_weights import randomise
 from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModelForCausalLM
 
 LENGTHS = (1, 23, 2, 14, 9, 31)
-CASES: dict[str, Case] = {case.name: case for case in (*DENSE, *GPTS, *MIXTURES)}
+CASES: dict[str, Case] = {case.name: case for case in (*DENSE, *NORMS, *GPTS, *MIXTURES)}
 OF_MODULES: dict[str, Case] = {case.name: case for case in OUTSIDE}
 """Of families that run in PyTorch alone."""
 FAMILIES = tuple(dict.fromkeys(case.family for case in CASES.values()))
@@ -39,6 +40,7 @@ def write_case(case: Case, directory: Path, edited: bool = True) -> None:
     """Writes the checkpoint that a case describes."""
     config = AutoConfig.for_model(case.model_type, **case.configuration)
     model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    give_norms(model)
     randomise(model)
     model.save_pretrained(directory)
     if edited and case.edit is not None:

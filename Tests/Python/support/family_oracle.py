@@ -16,10 +16,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from family_norms import load_family
 from family_plans import is_block, plan_of
 from oracle import token_losses
 from torch.nn import Module
-from transformers import AutoModelForCausalLM
 
 REMEMBERED_RUNS = 16
 Update = Callable[[torch.Tensor], torch.Tensor]
@@ -51,12 +51,7 @@ class FamilyOracle:
     """
 
     def __init__(self, directory: Path, trusting: bool = False) -> None:
-        self.model = AutoModelForCausalLM.from_pretrained(
-            directory,
-            dtype=torch.float32,
-            attn_implementation="eager",
-            trust_remote_code=trusting,
-        ).eval()
+        self.model = load_family(directory, trusting)
         self.model.requires_grad_(False)
         self.model.get_input_embeddings().requires_grad_()
         self.layers = [module for module in self.model.modules() if is_block(module)]
@@ -168,6 +163,10 @@ class FamilyOracle:
     def is_parallel(self, block: int) -> bool:
         """Whether the feed-forward of a block reads the state that its attention reads."""
         return plan_of(self.layers[block]).parallel
+
+    def norms_sums(self, block: int) -> bool:
+        """Whether norms follow the sums of a block."""
+        return plan_of(self.layers[block]).of_sum != (None, None)
 
     def _mask(self, keep: np.ndarray | None) -> np.ndarray:
         everything = np.ones(2 * self.n_blocks, dtype=np.uint8)

@@ -115,6 +115,9 @@ _PLANS: dict[str, Plan] = {
     "Olmo2": AFTERWARDS,
     "Olmo3": AFTERWARDS,
     "Phi": ONE_NORM,
+    "PostNormLlama": Plan(
+        before=(None, None), of_sum=("post_attention_layernorm", "post_feedforward_layernorm")
+    ),
     "StableLm": SERIAL,
 } | dict.fromkeys(
     "Arcee Ernie4_5 Gemma Glm Helium HunYuanDenseV1 Llama Ministral Ministral3 Mistral Mixtral"

@@ -29,8 +29,12 @@ REFUSED: dict[str, dict[str, str]] = {
         # The norms after its sums are there whatever is removed.
         "opt-post-norm": "norm after the sum of attn.1",
     },
-    # Of the adapters that are exported after the model without them.
-    "hf_custom": {"opt-post-norm": "follows its sum"},
+    "hf_custom": {
+        # Of the adapters that are exported after the model without them.
+        "opt-post-norm": "follows its sum",
+        # Some blocks have their norms after the sums and others before their sublayers.
+        "llama-mix-ln": "transformers has no model like it",
+    },
 }
 # Formats of a few architectures. Of these it is enough that the reason is given.
 NARROW = {"deci": r"^deci cannot hold this: .{10,}", "gguf": r"(?i)(llama\.cpp|gguf).{10,}"}

@@ -18,6 +18,8 @@ _DENSE = Refusal("has a mixture of experts in every layer")
 _ALONE = Refusal("has no architecture of its own for OPTForCausalLM")
 
 EXPECTED: dict[str, str | Refusal] = {
+    "llama-proportional": Refusal("llama turns all pairs of entries"),
+    "llama-mix-ln": Refusal("llama has no norms where this model has them"),
     "gemma3-old": "gemma3",
     "phi": "phi2",
     "phi-qk-norm": Refusal("phi2 has no norms of queries and keys"),

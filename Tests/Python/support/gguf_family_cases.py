@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from family_case import WINDOW, YARN, Case
 from family_dense import EPS
-from family_mixtures import GPT_OSS_ROPE, OLMOE
+from family_mixtures import GPT_OSS_ROPE
 
 _GPT_OSS = (
     EPS
@@ -28,8 +28,6 @@ _SMALL = {
 _GEMMA_LARGE = EPS | _SMALL | {"head_dim": 12, "query_pre_attn_scalar": 8, "sliding_window": WINDOW}
 
 MORE: tuple[Case, ...] = (
-    Case("glm-filled", "GLM", "glm", EPS | {"head_dim": 8, "eos_token_id": 2}),
-    Case("olmoe-equal-heads", "OLMoE", "olmoe", OLMOE | {"num_key_value_heads": 4}),
     Case("smollm3-usual", "SmolLM3", "smollm3", EPS | {"num_hidden_layers": 5}),
     Case(
         "gpt-oss-plain", "gpt-oss", "gpt_oss",
@@ -48,10 +46,6 @@ MORE: tuple[Case, ...] = (
         "exaone4-64", "EXAONE 4", "exaone4",
         EPS | _SMALL | {"num_hidden_layers": 64, "sliding_window": WINDOW}
         | {"sliding_window_pattern": 4},
-    ),
-    Case(
-        "nemotron-filled", "Nemotron", "nemotron",
-        {"norm_eps": 1e-3, "mlp_bias": True, "attention_bias": True},
     ),
     Case(
         "cohere2-wide-windows", "Cohere2", "cohere2",

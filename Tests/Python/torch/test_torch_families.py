@@ -19,6 +19,7 @@ torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
 from family_models import CASES, OF_MODULES  # noqa: E402
+from family_norms import load_family  # noqa: E402
 from family_oracle import Update, forget_longer_sequences  # noqa: E402
 from family_plans import is_block  # noqa: E402
 from family_subjects import FamilySubject, FamilySubjects  # noqa: E402
@@ -34,7 +35,12 @@ CLOSE = 1e-5  # of the largest value
 # Settings of attention and experts, which modules compute themselves.
 INNER = ("-old", "-biases", "-window", "-clip", "-gelu", "qk-norm", "-no-", "-alpha")
 ROTARY = ("-linear", "-yarn", "-longrope", "-llama3", "-partial", "qkv-bias", "-plain-norm")
-ALL = [name for name in (*CASES, *OF_MODULES) if not any(end in name for end in INNER)]
+OWN_BLOCKS = "llama-mix-ln"  # of a class that transformers does not have
+ALL = [
+    name
+    for name in (*CASES, *OF_MODULES)
+    if name != OWN_BLOCKS and not any(end in name for end in INNER)
+]
 SHAPES = [name for name in ALL if not any(end in name for end in (*ROTARY, "-dynamic"))]
 
 
@@ -46,9 +52,7 @@ class Door:
 
     @cached_property
     def module(self) -> Any:
-        return AutoModelForCausalLM.from_pretrained(
-            self.subject.directory, dtype=torch.float32, attn_implementation="eager"
-        ).eval()
+        return load_family(self.subject.directory)
 
     @cached_property
     def model(self) -> WrappedModel:
@@ -206,3 +210,12 @@ def test_other_blocks_of_a_family_are_whole(name: str, key: str) -> None:
     module = AutoModelForCausalLM.from_config(config).eval()
     with wrap(module) as model:
         assert model.granularity == "block"
+
+
+def test_blocks_of_an_unknown_class_are_whole(doors: dict[str, Door]) -> None:
+    door = doors[OWN_BLOCKS]
+    mask = pc.Mask.remove(["block.1"], door.subject.n_blocks)
+    wanted = door.subject.oracle.run(door.subject.sequences, mask.keep).logits
+    with door.model as model:
+        assert model.granularity == "block"
+        assert apart(model.logits(door.subject.data, mask), wanted) < CLOSE
