@@ -45,7 +45,7 @@ struct ShardedWeights {
             return Shard(
                 name: name,
                 tensors: tensors.enumerated().sorted {
-                    (-$0.element.elementType.byteCount, $0.offset) < (-$1.element.elementType.byteCount, $1.offset)
+                    (-$0.element.elementType.blockBytes, $0.offset) < (-$1.element.elementType.blockBytes, $1.offset)
                 }.map(\.element))
         }
     }
