@@ -38,6 +38,11 @@ public struct StoredTensor: @unchecked Sendable {
         return tensor
     }
 
+    /// A vector as a matrix of one row.
+    var asRow: StoredTensor {
+        StoredTensor(name: name, elementType: elementType, shape: [1] + shape, bytes: bytes, owner: owner)
+    }
+
     /// A matrix whose rows lie `rowStride` elements apart, at least as many as a row has; `bytes` reaches from the first
     /// element to the last, so that rows * columns cannot overflow.
     init(
