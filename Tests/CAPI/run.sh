@@ -142,7 +142,7 @@ mkdir -p "$out"
 # Support code: written from the header, and compiled once.
 step "write option_fields.h" "$PYTHON" "$support/write_option_fields.py" "$out/option_fields.h" || exit 1
 objects=()
-for source in tiny_model reference fixture metrics game host host_states host_gradients; do
+for source in tiny_model tiny_gguf reference fixture metrics game host host_states host_gradients; do
     step "compile $source" "$CC" "${c_flags[@]}" -c "$support/$source.c" -o "$out/$source.o" || exit 1
     objects+=("$out/$source.o")
 done

@@ -15,6 +15,8 @@ void mutate_checkpoint(input *in, const input *other, random_state *random);
 void mutate_tensors(input *in, const input *other, random_state *random);
 /* Adapters: eight bytes with the length of the document, the document, the file of tensors. */
 void mutate_adapters(input *in, const input *other, random_state *random);
+/* A GGUF file: its fields, one at a time. */
+void mutate_gguf(input *in, const input *other, random_state *random);
 /* Bytes of no format. */
 void mutate_plain(input *in, const input *other, random_state *random);
 

@@ -104,6 +104,12 @@ static void execute_tensors(const input *in)
     open_directory("one");
 }
 
+static void execute_gguf(const input *in)
+{
+    write_input(in, "model.gguf");
+    open_directory("model.gguf");
+}
+
 static void execute_index(const input *in)
 {
     write_input(in, "shards/model.safetensors.index.json");
@@ -368,6 +374,7 @@ void prepare_executions(void)
 const parser parsers[] = {
     { "config", mutate_text, execute_config, 4000 },
     { "safetensors", mutate_tensors, execute_tensors, 2000 },
+    { "gguf", mutate_gguf, execute_gguf, 2000 },
     { "index", mutate_text, execute_index, 2000 },
     { "mask", mutate_text, execute_mask, 8000 },
     { "provenance", mutate_text, execute_provenance, 8000 },

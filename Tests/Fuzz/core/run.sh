@@ -17,8 +17,8 @@ program=$out/fuzz.$$
 scratch=$(mktemp -d "$(test -w /dev/shm && echo /dev/shm || echo /tmp)/prunecore-fuzz.XXXXXX")
 trap 'rm -rf "$scratch" "$program"' EXIT
 "${CC:-gcc}" -std=c11 -D_GNU_SOURCE -O2 -Wall -Wextra -Werror -Wno-unknown-pragmas \
-    -I"$root/include" -I"$support" -I"$kernels" "$here"/{fuzz,parsers,changes,seeds,mutate,seal}.c \
-    "$support"/{tiny_model,fixture}.c "$kernels/sha256.c" -o "$program" \
+    -I"$root/include" -I"$support" -I"$kernels" "$here"/{fuzz,parsers,changes,gguf_changes,seeds,mutate,seal}.c \
+    "$support"/{tiny_model,tiny_gguf,fixture}.c "$kernels/sha256.c" -o "$program" \
     -L"$root/build/lib" -lprunecore -Wl,-rpath,"$root/build/lib" -lm -pthread
 cd "$scratch"
 if [ "${1:-}" = regressions ]; then

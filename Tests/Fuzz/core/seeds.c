@@ -8,6 +8,8 @@
 #include "executions.h"
 #include "parsers.h"
 
+#include "../../CAPI/support/tiny_gguf.h"
+
 static void seed(const char *name, int number, const void *bytes, size_t n)
 {
     static input in;
@@ -101,6 +103,22 @@ static void seed_adapters(int number, prune_adapter_kind kind)
     seed("adapters", number, all.bytes, all.n);
 }
 
+/* A file of every type, as small as its blocks let it be. */
+static void seed_gguf(void)
+{
+    static const tiny_shape small = { 1, 32, 2, 1, 16, 32, 16, 0 }, wide = { 1, 256, 2, 1, 128, 256, 8, 1 };
+    static input in;
+    tiny_model model;
+    size_t i;
+    for (i = 0; i < n_tiny_gguf_types; i++) {
+        tiny_model_make(&model, tiny_gguf_types[i].elements > 32 ? wide : small, 5);
+        tiny_gguf_write(&model, ".", "seed.gguf", tiny_gguf_types[i].number, 1);
+        tiny_model_free(&model);
+        read_input(&in, "seed.gguf");
+        seed("gguf", (int)i, in.bytes, in.n);
+    }
+}
+
 void write_seeds(void)
 {
     static input in;
@@ -122,6 +140,7 @@ void write_seeds(void)
     seed("export", 0, in.bytes, in.n);
     read_input(&in, "one/model.safetensors");
     seed("safetensors", 0, in.bytes, in.n);
+    seed_gguf();
     read_input(&in, "shards/model.safetensors.index.json");
     seed("index", 0, in.bytes, in.n);
     if (prune_mask_to_json(keep, 8, "{\"metric\": \"cosine\", \"scores\": [0.5, 1e-3], \"nested\": {\"a\": null}}",

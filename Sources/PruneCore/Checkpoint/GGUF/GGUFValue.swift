@@ -70,13 +70,17 @@ extension GGUFCursor {
         case .int32: .integer(Int(try number(what) as Int32))
         case .int64: .integer(Int(try number(what) as Int64))
         case .uint64: Self.whole(try number(what))
-        case .float32: .number(Double(try float(what)))
+        case .float32: .number(Self.decimal(try float(what)))
         case .float64: .number(try double(what))
         case .bool: .bool(try number(what) as UInt8 != 0)
         case .string: .string(try string(what))
         case .array: throw PruneError(.internal, "\(path): \(what) is read as a single value, and is an array")
         }
     }
+
+    /// The shortest decimal that is this float: what the number was before it was stored so, 1e-5 and not
+    /// 9.99999974738e-6.
+    private static func decimal(_ value: Float) -> Double { Double(value.description) ?? Double(value) }
 
     /// Of 64 bits without a sign: a number where an Int cannot hold it, which no count is.
     private static func whole(_ value: UInt64) -> GGUFValue {

@@ -25,6 +25,7 @@ from prunecore.export.gguf.number_types import NumberType, NumberTypes
 from prunecore.export.gguf.operations import Attention, operations
 from prunecore.export.gguf.plan import FeedForwardPlan
 from prunecore.export.gguf.plan_reading import read_plan
+from prunecore.export.gguf.source import GGUFSource
 from prunecore.export.gguf.tensor_plan import TensorPlan
 from prunecore.export.gguf.vocabulary import Vocabulary, read_vocabulary
 from prunecore.export.gguf.weights import Weights
@@ -106,7 +107,8 @@ def export_gguf(
         Bias adapters become biases; linear ones and low-rank ones, multiplied out, layers of a
         matrix. Matrices that are applied to the stream without a norm cannot be written.
     dtype : {"auto", "F32", "F16", "BF16", "Q8_0"}
-        Of matrices. "auto" keeps the type that each is stored in.
+        Of matrices. "auto" keeps the type that each is stored in; blocks of a GGUF file stay what
+        they are, bit for bit.
     tokenizer : bool, optional
         Whether to carry the tokenizer over. Default: if there is a tokenizer.json. False: the
         file takes and gives token ids alone.
@@ -146,24 +148,29 @@ def export_gguf(
     shape, plan = model.shape, read_plan(model)
     made = layers(operations(keep, adapters))
     fit = choose(plan, shape, made)
-    types = NumberTypes(dtype, shape.element_type)
-    words = _vocabulary(directory, shape.vocabulary_size, tokenizer)
+    source = GGUFSource(directory) if directory.is_file() else None
+    types = NumberTypes(dtype, shape.element_type, source and source.file_type)
+    words = None if source else _vocabulary(directory, shape.vocabulary_size, tokenizer)
+    takes_text = words is not None
     context, notes = _context_length(fit)
     notes += [] if words is None else words.notes
     notes += [*fit.rotary.notes, *_layer_notes(made, shape.n_blocks), *_gelu_notes(fit)]
 
     writer = gguf.GGUFWriter(None, fit.graph.name)
-    writer.add_name(directory.resolve().name)
+    if source is None:
+        writer.add_name(directory.resolve().name)
+    else:
+        takes_text = _keep_fields(writer, source, tokenizer)
     writer.add_file_type(types.file_type)
     writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
     metadata.add_shape(writer, fit, context)
     metadata.add_computation(writer, fit)
-    if words is None:
-        writer.add_tokenizer_model("no_vocab")
-    else:
+    if words is not None:
         words.add_to(writer, directory)
+    elif not takes_text:
+        writer.add_tokenizer_model("no_vocab")
     metadata.add_provenance(writer, made, _records(model, keep, adapters, provenance))
-    weights = Weights(StoredTensors(directory), plan, types)
+    weights = Weights(source or StoredTensors(directory), plan, types)
     tensors = list(TensorPlan(fit, weights, adapters).tensors())
     digest = write_file(target, writer, tensors, Steps(len(tensors), progress))
     return GGUFExport(
@@ -171,7 +178,7 @@ def export_gguf(
         architecture=fit.graph.name,
         layers=[layer.describe() for layer in made],
         context_length=context,
-        has_tokenizer=words is not None,
+        has_tokenizer=takes_text,
         bytes=target.stat().st_size,
         tensors_sha256=digest,
         notes=notes,
@@ -186,7 +193,7 @@ def _directory(model: OpenModel) -> Path:
         )
     if model.directory is None:
         raise UnsupportedError(
-            "a model that did not come from a directory is not exported as GGUF: its weights and "
+            "a model that did not come from a path is not exported as GGUF: its weights and "
             "tokenizer are read from there"
         )
     return model.directory
@@ -205,6 +212,17 @@ def _mask(model: OpenModel, mask: MaskLike | None, adapters: Adapters | None) ->
             f"model has {model.shape.n_blocks} of {model.shape.hidden_size}"
         )
     return mask if isinstance(mask, Mask) else adapters.mask
+
+
+def _keep_fields(writer: gguf.GGUFWriter, source: GGUFSource, wanted: bool | None) -> bool:
+    """Takes along what a GGUF file says of the model and its tokenizer; whether there is one."""
+    if wanted and not source.has_tokenizer:
+        raise FileError(f"{source.path} holds no tokenizer")
+    takes_text = source.has_tokenizer and wanted is not False
+    for name, value, kind, entries in source.kept_fields():
+        if takes_text or not name.startswith("tokenizer."):
+            writer.add_key_value(name, value, kind, entries)
+    return takes_text
 
 
 def _vocabulary(directory: Path, rows: int, wanted: bool | None) -> Vocabulary | None:

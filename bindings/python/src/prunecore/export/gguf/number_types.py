@@ -17,6 +17,7 @@ _Type = gguf.GGMLQuantizationType
 
 _NAMED = {"F32": _Type.F32, "F16": _Type.F16, "BF16": _Type.BF16, "Q8_0": _Type.Q8_0}
 _STORED = {"fp32": _Type.F32, "fp16": _Type.F16, "bf16": _Type.BF16}
+_STORED |= {kind.name.lower(): kind for kind in _Type if gguf.GGML_QUANT_SIZES[kind][0] > 1}
 _FILE_TYPES = {
     _Type.F32: gguf.LlamaFileType.ALL_F32,
     _Type.F16: gguf.LlamaFileType.MOSTLY_F16,
@@ -33,8 +34,10 @@ class NumberTypes:
     ----------
     name : {"auto", "F32", "F16", "BF16", "Q8_0"}
         Of matrices. "auto" keeps the type that each is stored in, and adapters in float32.
-    stored : {"bf16", "fp16", "fp32"}
-        In which most weights of the model are stored.
+    stored : str
+        In which most weights of the model are stored: "bf16", "fp16", "fp32", or a type of GGUF.
+    file_type : int, optional
+        What a file says that is kept as it is. Default: what the types are.
 
     Raises
     ------
@@ -42,16 +45,19 @@ class NumberTypes:
         The name is another.
     """
 
-    def __init__(self, name: str, stored: str) -> None:
+    def __init__(self, name: str, stored: str, file_type: int | None = None) -> None:
         if name != "auto" and name not in _NAMED:
             raise ArgumentError(f"unknown dtype '{name}': auto, {', '.join(_NAMED)}")
         self._named = _NAMED.get(name)
         self._usual = _STORED[stored] if self._named is None else self._named
+        self._file_type = file_type if self._named is None else None
 
     @property
-    def file_type(self) -> gguf.LlamaFileType:
+    def file_type(self) -> int:
         """What `general.file_type` says of the file."""
-        return _FILE_TYPES[self._usual]
+        if self._file_type is not None:
+            return self._file_type
+        return _FILE_TYPES.get(self._usual, gguf.LlamaFileType.GUESSED)
 
     def of_stored(self, element_types: Iterable[str], width: int) -> _Type:
         """Of a matrix that is put together of stored ones: the widest of theirs."""
@@ -68,7 +74,9 @@ class NumberTypes:
 
     def of_zeros(self, width: int) -> _Type:
         """Of a matrix of zeros, with rows of this length."""
-        return self._fitting(self._usual, width)
+        # Blocks of the other types are for rows that these may not be.
+        plain = self._usual if self._usual in _FILE_TYPES else _Type.F16
+        return self._fitting(plain, width)
 
     @staticmethod
     def _fitting(wanted: _Type, width: int) -> _Type:

@@ -4,16 +4,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import gguf
 import numpy as np
 import numpy.typing as npt
 
+from prunecore.export.gguf.source import BlockTensor
 from prunecore.tensors.stored import Floats, StoredTensor
 
 Rows = Callable[[slice], Floats]
+StoredRows = Callable[[slice], bytes]
 Indices = npt.NDArray[np.int64]
 
 
@@ -32,12 +34,15 @@ class PlannedTensor:
     rows : callable
         Given a slice of the rows (of a vector: entries; of several matrices: the rows of all, one
         after the other), their values in float32.
+    stored_rows : callable, optional
+        The same as bytes that the file holds as they are: rows of a file of the same type.
     """
 
     name: str
     shape: tuple[int, ...]
     type: gguf.GGMLQuantizationType
     rows: Rows
+    stored_rows: StoredRows | None = None
 
     @property
     def n_rows(self) -> int:
@@ -54,7 +59,7 @@ class PlannedTensor:
 class Part:
     """Some rows of a stored matrix, in some order, times a factor."""
 
-    stored: StoredTensor
+    stored: StoredTensor | BlockTensor
     which: Indices
     factor: float = 1.0
 
@@ -63,21 +68,42 @@ class Part:
         found = self.stored.rows(self.which[begin:end])
         return found if self.factor == 1 else found * np.float32(self.factor)
 
+    def stored_rows(self, begin: int, end: int) -> bytes:
+        """Some of these rows as a GGUF file holds them."""
+        assert isinstance(self.stored, BlockTensor)
+        return self.stored.stored_rows(self.which[begin:end])
+
 
 def stacked(parts: Sequence[Part]) -> Rows:
     """The rows of all parts, one after the other."""
-    ends = np.cumsum([len(part.which) for part in parts])
 
     def rows(which: slice) -> Floats:
-        begin, end, _ = which.indices(int(ends[-1]))
-        found = []
-        for part, last in zip(parts, ends.tolist(), strict=True):
-            first = last - len(part.which)
-            if first < end and begin < last:
-                found.append(part.rows(max(begin, first) - first, min(end, last) - first))
+        found = [part.rows(begin, end) for part, begin, end in _chosen(parts, which)]
         return found[0] if len(found) == 1 else np.concatenate(found)
 
     return rows
+
+
+def stacked_bytes(parts: Sequence[Part], kind: gguf.GGMLQuantizationType) -> StoredRows | None:
+    """The same as bytes; None where rows are not stored in this type, or not copied as they are."""
+    if not all(
+        isinstance(part.stored, BlockTensor) and part.stored.kind is kind and part.factor == 1
+        for part in parts
+    ):
+        return None
+    return lambda which: b"".join(
+        part.stored_rows(begin, end) for part, begin, end in _chosen(parts, which)
+    )
+
+
+def _chosen(parts: Sequence[Part], which: slice) -> Iterator[tuple[Part, int, int]]:
+    """The parts that a slice of the rows of all meets, and which of their rows."""
+    ends = np.cumsum([len(part.which) for part in parts])
+    begin, end, _ = which.indices(int(ends[-1]))
+    for part, last in zip(parts, ends.tolist(), strict=True):
+        first = last - len(part.which)
+        if first < end and begin < last:
+            yield part, max(begin, first) - first, min(end, last) - first
 
 
 def vector(name: str, values: npt.ArrayLike) -> PlannedTensor:

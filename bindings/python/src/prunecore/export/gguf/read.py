@@ -62,7 +62,7 @@ class GGUFFile:
 
     def check(self) -> None:
         """Raises `FormatError` if its tensors are not those that were written."""
-        reader = _open(self.path)
+        reader = open_file(self.path)
         digest = hashlib.sha256()
         with self.path.open("rb") as file:
             file.seek(reader.data_offset)
@@ -85,7 +85,7 @@ def read_gguf(path: str | os.PathLike[str]) -> GGUFFile:
         It is not a GGUF file.
     """
     file = as_path(path)
-    reader = _open(file)
+    reader = open_file(file)
     with damage_named(file):
         return _described(file, reader)
 
@@ -111,28 +111,3 @@ def _described(file: Path, reader: gguf.GGUFReader) -> GGUFFile:
             default="F32",
         ),
     )
-
-
-class _BoundedReader(gguf.GGUFReader):
-    """Finds nothing beyond the end of a file.
-
-    The package finds empty values there, as many as a damaged count names: it reads for ever.
-    """
-
-    def _get(
-        self, offset: int, dtype: npt.DTypeLike, count: int = 1, override_order: Any = None
-    ) -> npt.NDArray[Any]:
-        if offset + np.dtype(dtype).itemsize * int(count) > len(self.data):
-            raise ValueError("it ends in the middle of a value")
-        return super()._get(offset, dtype, count, override_order)
-
-
-def _open(path: Path) -> gguf.GGUFReader:
-    if not path.is_file():
-        raise FileError(f"{path} is not a file")
-    try:
-        return _BoundedReader(path, "r")
-    except OSError as error:
-        raise FileError(f"{path} cannot be read: {error.strerror or error}") from error
-    except Exception as error:  # whatever the package gguf meets in a file that is none
-        raise FormatError(f"{path} is not a GGUF file: {error}") from error

@@ -10,7 +10,8 @@ import numpy as np
 from prunecore.export.gguf.graph import Graph
 from prunecore.export.gguf.number_types import NumberTypes
 from prunecore.export.gguf.plan import ModelPlan, Norm, Place, Projection
-from prunecore.export.gguf.planned import Indices, Part, PlannedTensor, stacked, vector
+from prunecore.export.gguf.planned import Indices, Part, PlannedTensor, stacked, stacked_bytes, vector
+from prunecore.export.gguf.source import BlockTensor, GGUFSource
 from prunecore.tensors.stored import Floats, StoredTensor, StoredTensors
 
 
@@ -19,20 +20,20 @@ class Weights:
 
     Parameters
     ----------
-    stored : StoredTensors
-        Of the checkpoint.
+    stored : StoredTensors or GGUFSource
+        Of the checkpoint, or file.
     plan : ModelPlan
         Of the model.
     types : NumberTypes
         Of the numbers in the file.
     """
 
-    def __init__(self, stored: StoredTensors, plan: ModelPlan, types: NumberTypes) -> None:
+    def __init__(self, stored: StoredTensors | GGUFSource, plan: ModelPlan, types: NumberTypes) -> None:
         self._stored = stored
         self._plan = plan
         self.types = types
 
-    def tensor(self, name: str) -> StoredTensor:
+    def tensor(self, name: str) -> StoredTensor | BlockTensor:
         """A tensor by its full name.
 
         Checkpoints of the model without its head leave the first part of names out; some files of
@@ -68,7 +69,13 @@ class Weights:
             if exact
             else self.types.of_scaled(width)
         )
-        return PlannedTensor(name=name, shape=made, type=kind, rows=stacked(parts))
+        return PlannedTensor(
+            name=name,
+            shape=made,
+            type=kind,
+            rows=stacked(parts),
+            stored_rows=stacked_bytes(parts, kind),
+        )
 
     def whole(self, name: str, projection: Projection) -> PlannedTensor:
         """The weight of a projection."""

@@ -90,8 +90,11 @@ def _parts(
         step = max(1, CHUNK_BYTES // (4 * tensor.width))
         written = 0
         for begin in range(0, tensor.n_rows, step):
-            values = tensor.rows(slice(begin, min(begin + step, tensor.n_rows)))
-            part = encode(tensor.name, values, tensor.type)
+            which = slice(begin, min(begin + step, tensor.n_rows))
+            if tensor.stored_rows is not None:
+                part = tensor.stored_rows(which)
+            else:
+                part = encode(tensor.name, tensor.rows(which), tensor.type)
             written += len(part)
             digest.update(part)
             yield part
