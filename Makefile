@@ -73,6 +73,11 @@ test-capi:
 test-python:
 	$(BIN)/python -m pytest -q -n auto --dist loadfile --no-loadscope-reorder Tests/Python
 
+## The tests on Gemma 3, which is fetched first: `make models-gemma` says under which terms.
+.PHONY: test-gemma
+test-gemma: setup-test models-gemma
+	$(BIN)/python -m pytest -q -m gemma Tests/Python
+
 ## The numeric tests with every kind of kernels that this machine's OpenBLAS and our own loops can be made to use.
 test-kernels:
 	$(BIN)/python scripts/test-kernels.py

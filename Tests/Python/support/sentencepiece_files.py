@@ -67,3 +67,33 @@ def _float(field: int, value: float) -> bytes:
 
 def _text(field: int, content: bytes) -> bytes:
     return _varint(field << 3 | _TEXT) + _varint(len(content)) + content
+
+
+def charsmap_of(content: bytes) -> bytes:
+    """The map of characters in a model file: field 2 of its field 3."""
+    return dict(_fields(dict(_fields(content))[3])).get(2, b"")
+
+
+def _fields(content: bytes) -> Iterable[tuple[int, bytes]]:
+    """Numbers of fields, and the content of those that are texts or messages."""
+    at = 0
+    while at < len(content):
+        key, at = _read_varint(content, at)
+        kind = key & 7
+        if kind == _TEXT:
+            length, at = _read_varint(content, at)
+            yield key >> 3, content[at : at + length]
+            at += length
+        elif kind == _FLOAT:
+            at += 4
+        else:
+            _, at = _read_varint(content, at)
+
+
+def _read_varint(content: bytes, at: int) -> tuple[int, int]:
+    number = shift = 0
+    while True:
+        byte = content[at]
+        at, number, shift = at + 1, number | (byte & 127) << shift, shift + 7
+        if byte < 128:
+            return number, at

@@ -39,7 +39,8 @@ def set_spaces(made: Tokenizer, vocabulary: Vocabulary, *, adds_space: bool) -> 
     if vocabulary.charsmap:
         before.append(_charsmap(vocabulary.charsmap))
     if vocabulary.merges_spaces:
-        before += [normalizers.Strip(), normalizers.Replace(Regex(" {2,}"), " ")]
+        before.append(normalizers.Replace(Regex(rf"\A +|[ {SPACE}]+\z"), ""))
+        before.append(normalizers.Replace(Regex(" {2,}"), " "))
     if adds_space:
         before.append(normalizers.Prepend(SPACE))
     before.append(normalizers.Replace(" ", SPACE))

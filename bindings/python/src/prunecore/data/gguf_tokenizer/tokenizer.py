@@ -25,14 +25,12 @@ from prunecore.data.gguf_tokenizer.spaces import spaces_alone
 from prunecore.data.gguf_tokenizer.unigram import unigram
 from prunecore.data.gguf_tokenizer.vocabulary import (
     PREFIX,
+    WHOLE_JSON,
     TokenKind,
     Vocabulary,
     vocabulary_of,
 )
 from prunecore.errors import Error, FileError, FormatError, UnsupportedError
-
-WHOLE_JSON = "tokenizer.huggingface.json"
-"""Key of the whole tokenizer.json, which a file may hold beside llama.cpp's words for it."""
 
 _KINDS: dict[str, Callable[[Vocabulary], Tokenizer]] = {
     "gpt2": byte_level,
@@ -152,6 +150,8 @@ def _add_ends(made: Tokenizer, vocabulary: Vocabulary) -> None:
         if not vocabulary.adds.get(name, _adds(vocabulary, name)):
             continue
         token = vocabulary.id_of(name)
+        if token is None and name not in vocabulary.adds:
+            continue
         if token is None:
             raise FormatError(f"asks for a token at the {key} of every text, but names none")
         # Called by its part, since texts of tokens may mean something else in a template.

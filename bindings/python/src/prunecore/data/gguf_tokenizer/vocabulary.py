@@ -17,6 +17,8 @@ from prunecore.errors import FormatError
 
 PREFIX = "tokenizer."
 _GGML = "tokenizer.ggml."
+WHOLE_JSON = "tokenizer.huggingface.json"
+"""Key of the whole tokenizer.json, which a file may hold beside llama.cpp's words for it."""
 _DEFAULT_IDS = {"llama": {"bos": 1, "eos": 2, "unknown": 0}, "t5": {"eos": 1, "unknown": 2}}
 # Tokens that end a turn, of files that do not say which one does.
 _TURN_ENDS = frozenset(
