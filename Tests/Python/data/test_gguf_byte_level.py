@@ -29,7 +29,12 @@ SPLIT_TEXTS = {
     "gpt-4o": "I'LL| don't| | |123|45| a|B|,|2½|\n\n| | /|的です| e\u0301x| 한|!\n",
     "tiny_aya": "I'LL| don't|  |12|345| a|B|,|2½|\n\n| | /|的です| e\u0301x| 한|!\n",
     "deepseek-v3": "I|'LL| don|'t|  |123|45| aB|,|2½|\n\n| | /|的です| e\u0301x| 한|!\n",
-    "deepseek-coder": "I|'|LL| don|'|t|  |1|2|3|4|5| aB|,|2|½|\n|\n| | /|的です| e|\u0301|x| |한|!|\n",
+    "spark2_5": "I|'LL| don|'t|  |1|2|3|4|5| aB|,|2|½|\n|\n| | /|的です| e\u0301x| 한|!|\n",
+    "youtu": "I'LL| don't| | |1|2|3|4|5| a|B|,|2|½|\n\n| | /|的です| e\u0301x| |한|!\n",
+    "jais-2": "I|'LL| don|'t| | |123|45| aB|,|2½|\n\n| | /|的です| e|\u0301x| 한|!\n",
+    "deepseek-coder": (
+        "I|'|LL| don|'|t|  |1|2|3|4|5| aB|,|2|½|\n|\n| | /|的です| e|\u0301|x| |한|!|\n"
+    ),
     "deepseek-llm": "I|'|LL| don|'|t|  |12345| aB|,|2½|\n|\n| | /|的です| e|\u0301|x| |한|!|\n",
     "bloom": "I'LL| don't| | 12345| aB|,|2½|\n\n | /的です| e\u0301x| 한|!\n",
     "viking": "I'LL| don't| | |1|2|3|4|5| aB|,|2|½|\n\n | /的です| e\u0301x| 한|!\n",

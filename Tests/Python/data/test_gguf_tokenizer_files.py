@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""GGUF files as places of tokenizers: who reads them, what a damaged one says, what exports keep."""
+"""GGUF files as places of tokenizers: who reads them, which are refused, what exports keep."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ TOKENS = b"tokenizer.ggml.tokens"
         (raw(MODEL, entry(b"other.key", 9, array(5, 2**62))), "ends in the middle"),
         (raw(MODEL, entry(b"other.key", 8, number(2**62))), "ends in the middle"),
         (raw(MODEL, entry(TOKENS, 9, array(8, 1, text(b"\xff\xfe")))), "text that is not UTF-8"),
-        (raw(MODEL, entry(b"\xff\xfe\xfd", 4, number(1, "<I"))), "text that is not UTF-8, in a key"),
+        (raw(MODEL, entry(b"\xff\xfe\xfd", 4, bytes(4))), "text that is not UTF-8, in a key"),
         (raw(MODEL, entry(TOKENS, 77, number(1))), "of the unknown type 77"),
         (raw(MODEL, entry(TOKENS, 8, text(b"abc"))), "must be a list of texts"),
         (raw(entry(b"tokenizer.ggml.model", 4, number(1, "<I"))), "must be a text"),

@@ -7,8 +7,8 @@ from typing import Any
 
 from tokenizers import Regex, Tokenizer, decoders, normalizers
 
+from prunecore.data.gguf_tokenizer.charsmap import charsmap_normalizer
 from prunecore.data.gguf_tokenizer.vocabulary import Vocabulary
-from prunecore.errors import FormatError
 
 SPACE = "\u2581"
 
@@ -37,7 +37,7 @@ def set_spaces(made: Tokenizer, vocabulary: Vocabulary, *, adds_space: bool) -> 
         adds_space = vocabulary.adds_space
     before: list[Any] = []
     if vocabulary.charsmap:
-        before.append(_charsmap(vocabulary.charsmap))
+        before.append(charsmap_normalizer(vocabulary.charsmap))
     if vocabulary.merges_spaces:
         before.append(normalizers.Replace(Regex(rf"\A +|[ {SPACE}]+\z"), ""))
         before.append(normalizers.Replace(Regex(" {2,}"), " "))
@@ -49,12 +49,3 @@ def set_spaces(made: Tokenizer, vocabulary: Vocabulary, *, adds_space: bool) -> 
     if adds_space:
         after.append(decoders.Strip(" ", 1, 0))
     made.decoder = decoders.Sequence(after)
-
-
-def _charsmap(content: bytes) -> normalizers.Precompiled:
-    """The map: the length of a trie in bytes, the trie, and texts that each end in a zero."""
-    length = int.from_bytes(content[:4], "little")
-    texts = content[4 + length :]
-    if len(content) < 4 or length % 4 or not texts.endswith(b"\0"):
-        raise FormatError("holds a damaged map of characters, tokenizer.ggml.precompiled_charsmap")
-    return normalizers.Precompiled(content)

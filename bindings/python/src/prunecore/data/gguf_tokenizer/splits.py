@@ -39,9 +39,8 @@ _QWEN_35 = (
 _BLOOM = r" ?[^(\s|.,!?" + "\u2026\u3002\uff0c\u3001\u0964\u06d4\u060c" + r")]+"
 _HAN = "[\u4e00-\u9fa5\u3040-\u309f\u30a0-\u30ff]+"
 _ASCII_SIGN = r"[!\"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~]"
-_DEEPSEEK_3 = (
-    _ASCII_SIGN + r"[A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*|"
-) + _SPACES
+_DEEPSEEK_WORD = _ASCII_SIGN + r"[A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+"
+_DEEPSEEK_3 = _DEEPSEEK_WORD + r"| ?[\p{P}\p{S}]+[\r\n]*|" + _SPACES
 _DEEPSEEK_HAN = "[\u4e00-\u9fa5\u0800-\u4e00\uac00-\ud7ff]+"
 # The letters of DeepSeek LLM: those with case of an older Unicode, as ranges of code points.
 _DEEPSEEK_LETTERS = """
@@ -163,6 +162,42 @@ _ROWS: tuple[tuple[str, Split], ...] = (
     (
         "minicpm5",
         Split((UP_TO_3_DIGITS, _CONTRACTIONS + "|" + _WORD + r"|\p{N}+" + _REST), whole_words=True),
+    ),
+    (
+        "jais-2",
+        Split(
+            (
+                _CONTRACTIONS
+                + "|"
+                + _WORD
+                + r"|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|"
+                + "".join(rf"\s{{{2**power}}}(?!\S)|" for power in range(9, 1, -1))
+                + r"\s{1,2}(?!\S)|\s{1}",
+            )
+        ),
+    ),
+    (
+        "spark2_5",
+        Split(
+            (
+                UP_TO_3_DIGITS,
+                _HAN,
+                _DEEPSEEK_WORD + r"| ?[\p{P}\p{S}]+|[\r\n]|\s+(?!\S)|\s+",
+                DIGIT,
+            )
+        ),
+    ),
+    (
+        "youtu",
+        Split(
+            (
+                "[\uac00-\ud7a3\u3131-\u318e]+"
+                "|[\uff01\u2026\u201c\u201d\u2018\u2019\u2014\uff1a\uff1b\uff0c\u3001-\u303f\ufe30-\ufe4f]+"
+                f"|[\u3105-\u312f]+|{_HAN}",
+                _cased(_CONTRACTIONS + "?") + r"|\p{N}" + _SLASH_REST,
+            ),
+            whole_words=True,
+        ),
     ),
     ("superbpe", Split((DIGITS, r"(?=(\d{3})+(?!\d))"))),
     (
