@@ -332,11 +332,12 @@ typedef struct prune_model_options {
 
 /*
  * Opens a Hugging Face model directory: `config.json` and `model.safetensors`, or the shards that
- * `model.safetensors.index.json` names. Weights stay memory-mapped in their stored type (bf16, fp16
- * or fp32), unless the options have them read into memory; see prune_weights for what files may do
+ * `model.safetensors.index.json` names; or a GGUF file, or the first of those that a model is split
+ * into. Weights stay memory-mapped in their stored type (bf16, fp16, fp32, or the quantised types of
+ * GGUF), unless the options have them read into memory; see prune_weights for what files may do
  * while the model is open. prune_architectures() lists the families; docs/models.md says what each
- * can do.
- *   directory   path
+ * can do, and docs/gguf.md what is read of GGUF files.
+ *   directory   path of the directory or file
  *   options     NULL = defaults
  *   out_model   receives the handle; give it to prune_model_release()
  * Errors: PRUNE_ERR_ARGUMENT (also an unknown compute type in the options or in PRUNECORE_COMPUTE),
@@ -438,6 +439,16 @@ prune_status prune_model_sublayers(
  * runs the model).
  */
 prune_status prune_model_plan(
+    const prune_model *model, char *out_text, size_t capacity, size_t *out_count);
+
+/*
+ * Gives the text of config.json as it was read when the model was opened; of a GGUF file what
+ * transformers would have in its place, made of the file's metadata.
+ *   out_text   as in prune_model_plan()
+ * Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_HANDLE, PRUNE_ERR_BUFFER, PRUNE_ERR_UNSUPPORTED (the model
+ * was not opened from a path).
+ */
+prune_status prune_model_config(
     const prune_model *model, char *out_text, size_t capacity, size_t *out_count);
 
 /*
@@ -1519,6 +1530,16 @@ enum {
     PRUNE_FORMAT_DECI = 3
 };
 
+/* What quantised weights become in a checkpoint, which has no blocks of them. */
+typedef int32_t prune_dequantised;
+enum {
+    PRUNE_DEQUANTISED_BFLOAT16 = 0,
+    /* More digits; a number beyond 65504 is an error. */
+    PRUNE_DEQUANTISED_FLOAT16 = 1,
+    /* All digits, in twice the bytes. */
+    PRUNE_DEQUANTISED_FLOAT32 = 2
+};
+
 /* How a model is exported. */
 typedef struct prune_export_options {
     uint32_t struct_size;
@@ -1538,8 +1559,15 @@ typedef struct prune_export_options {
     prune_progress_fn progress;
     /* First argument of `progress`. */
     void *user_data;
+    /* Directory whose files of a tokenizer are taken along. NULL = the model's own; a GGUF file has
+       none. */
+    const char *tokenizer_directory;
+    /* What the quantised weights of a GGUF file become. 0 = bfloat16. */
+    prune_dequantised dequantised;
+    int32_t reserved2; /* 0 */
 } prune_export_options;
-#define PRUNE_EXPORT_OPTIONS_INIT { sizeof(prune_export_options), 0, 0, NULL, 0, 0, NULL, NULL }
+#define PRUNE_EXPORT_OPTIONS_INIT \
+    { sizeof(prune_export_options), 0, 0, NULL, 0, 0, NULL, NULL, NULL, 0, 0 }
 
 /*
  * Exports a model without what a mask removes: config.json, weights in their stored type, copied

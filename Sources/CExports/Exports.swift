@@ -2,7 +2,9 @@
 public import CPruneCore
 import PruneCore
 
-private let exportOptionsSize = MemoryLayout<prune_export_options>.size
+/// The options of the first version ended before `tokenizer_directory`.
+private let exportOptionsSize =
+    MemoryLayout<prune_export_options>.offset(of: \.tokenizer_directory) ?? MemoryLayout<prune_export_options>.size
 
 /// The options of an export; defaults for NULL. Errors: `.argument` naming the field.
 private func exportOptions(_ given: prune_export_options) throws(PruneError) -> ExportOptions {
@@ -17,6 +19,16 @@ private func exportOptions(_ given: prune_export_options) throws(PruneError) -> 
         throw PruneError(.argument, "options.replace is \(given.replace); it must be 0 or 1")
     }
     options.replaces = given.replace == 1
+    options.tokenizerDirectory = try optionalText(given.tokenizer_directory, "options.tokenizer_directory")
+    try checkReserved(given.reserved2, "options")
+    switch Int(given.dequantised) {
+    case PRUNE_DEQUANTISED_BFLOAT16: options.dequantisedType = .bfloat16
+    case PRUNE_DEQUANTISED_FLOAT16: options.dequantisedType = .float16
+    case PRUNE_DEQUANTISED_FLOAT32: options.dequantisedType = .float32
+    default:
+        throw PruneError(
+            .argument, "options.dequantised is \(given.dequantised), which is none of PRUNE_DEQUANTISED_*")
+    }
     options.provenance = try optionalText(given.provenance_json, "options.provenance_json")
     return options
 }

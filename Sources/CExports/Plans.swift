@@ -17,6 +17,20 @@ public func prune_model_plan(
 }
 
 @c @implementation
+public func prune_model_config(
+    _ model: OpaquePointer!, _ out_text: UnsafeMutablePointer<CChar>!, _ capacity: Int,
+    _ out_count: UnsafeMutablePointer<Int>!
+) -> prune_status {
+    guarded { () throws(PruneError) in
+        let handle = try HandleTable.object(model, ModelHandle.self, "model")
+        guard let text = configurationText(of: handle.model) else {
+            throw PruneError(.unsupported, "the model was not opened from a path, so that there is no config.json")
+        }
+        try write(text, to: out_text, capacity, out_count)
+    }
+}
+
+@c @implementation
 public func prune_architectures(
     _ out_text: UnsafeMutablePointer<CChar>!, _ capacity: Int, _ out_count: UnsafeMutablePointer<Int>!
 ) -> prune_status {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "bf16_product.h"
+#include "kernels.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -82,10 +83,35 @@ BF16_INLINE void bf16_pack_rows_of(const char *w, size_t row_bytes, size_t eleme
     }
 }
 
+enum {
+    PACK_SPAN = 256
+}; /* elements that are widened at a time: the nearest cache holds them for 16 rows */
+
+/* Sixteen rows are widened, some elements of each, and packed from there. */
+BF16_TARGET static void bf16_pack_quantised_rows(const char *w, size_t row_bytes, int32_t type, size_t rows,
+                                                 size_t inputs, size_t column, size_t width, uint16_t *panel)
+{
+    _Alignas(64) float widened[16][PACK_SPAN];
+    for (size_t first = 0; first < rows; first += 16) {
+        size_t some = rows - first < 16 ? rows - first : 16;
+        for (size_t k = 0; k < inputs; k += PACK_SPAN) {
+            size_t span = inputs - k < PACK_SPAN ? inputs - k : PACK_SPAN;
+            for (size_t i = 0; i < some; i++)
+                kernel_widen_quantised(KERNEL_LEVEL_AVX512, type, w + (first + i) * row_bytes, k, span, widened[i]);
+            bf16_pack_rows_of((const char *)widened, sizeof widened[0], 4, STORED_FP32, some, span, column + first,
+                              width, panel + k * width);
+        }
+    }
+}
+
 BF16_TARGET void kernel_bf16_pack_rows(const void *w, size_t row_stride, int32_t type, size_t rows, size_t inputs,
                                        size_t column, size_t width, uint16_t *panel)
 {
-    if (type == STORED_BF16)
+    size_t block = kernel_block_elements(type);
+    if (block > 0)
+        bf16_pack_quantised_rows(w, row_stride / block * kernel_block_bytes(type), type, rows, inputs, column, width,
+                                 panel);
+    else if (type == STORED_BF16)
         bf16_pack_rows_of(w, row_stride * 2, 2, STORED_BF16, rows, inputs, column, width, panel);
     else if (type == STORED_FP16)
         bf16_pack_rows_of(w, row_stride * 2, 2, STORED_FP16, rows, inputs, column, width, panel);
@@ -106,8 +132,9 @@ enum {
     PACK_ROWS_AHEAD = 16
 };
 
+/* As kernel_bf16_pack_columns, `span` columns of the panel. */
 BF16_INLINE void bf16_pack_columns_of(const char *w, size_t row_bytes, size_t element, int32_t type, size_t inputs,
-                                      size_t columns, size_t width, uint16_t *panel)
+                                      size_t columns, size_t span, size_t width, uint16_t *panel)
 {
     for (size_t k = 0; k < inputs; k += 2) {
         const char *row = w + k * row_bytes;
@@ -116,7 +143,7 @@ BF16_INLINE void bf16_pack_columns_of(const char *w, size_t row_bytes, size_t el
             __builtin_prefetch(row + PACK_ROWS_AHEAD * row_bytes + line);
             __builtin_prefetch(row + (PACK_ROWS_AHEAD + 1) * row_bytes + line);
         }
-        for (size_t c = 0; c < width; c += 16) {
+        for (size_t c = 0; c < span; c += 16) {
             size_t left = c < columns ? columns - c : 0;
             __mmask16 mask = left >= 16 ? 0xffff : (__mmask16)((1u << left) - 1);
             __m512i even = bf16_load_words(row + c * element, type, mask);
@@ -127,15 +154,42 @@ BF16_INLINE void bf16_pack_columns_of(const char *w, size_t row_bytes, size_t el
     }
 }
 
-BF16_TARGET void kernel_bf16_pack_columns(const void *w, size_t row_stride, int32_t type, size_t inputs, size_t columns,
-                                          size_t width, uint16_t *panel)
+enum {
+    PACK_SPAN_ROWS = 16
+};
+
+/* A few rows are widened, some columns of each, and packed from there. */
+BF16_TARGET static void bf16_pack_quantised_columns(const char *w, size_t row_bytes, int32_t type, size_t first,
+                                                    size_t inputs, size_t columns, size_t width, uint16_t *panel)
 {
-    if (type == STORED_BF16)
-        bf16_pack_columns_of(w, row_stride * 2, 2, STORED_BF16, inputs, columns, width, panel);
+    _Alignas(64) float widened[PACK_SPAN_ROWS][PACK_SPAN];
+    for (size_t c = 0; c < width; c += PACK_SPAN) {
+        size_t span = width - c < PACK_SPAN ? width - c : PACK_SPAN;
+        size_t own = c >= columns ? 0 : columns - c < span ? columns - c : span;
+        for (size_t k = 0; k < inputs; k += PACK_SPAN_ROWS) {
+            size_t some = inputs - k < PACK_SPAN_ROWS ? inputs - k : PACK_SPAN_ROWS;
+            for (size_t i = 0; i < some; i++)
+                kernel_widen_quantised(KERNEL_LEVEL_AVX512, type, w + (k + i) * row_bytes, first + c, own, widened[i]);
+            bf16_pack_columns_of((const char *)widened, sizeof widened[0], 4, STORED_FP32, some, own, span, width,
+                                 panel + k * width + 2 * c);
+        }
+    }
+}
+
+BF16_TARGET void kernel_bf16_pack_columns(const void *w, size_t row_stride, int32_t type, size_t first, size_t inputs,
+                                          size_t columns, size_t width, uint16_t *panel)
+{
+    const char *from = w;
+    size_t block = kernel_block_elements(type);
+    if (block > 0)
+        bf16_pack_quantised_columns(from, row_stride / block * kernel_block_bytes(type), type, first, inputs, columns,
+                                    width, panel);
+    else if (type == STORED_BF16)
+        bf16_pack_columns_of(from + first * 2, row_stride * 2, 2, STORED_BF16, inputs, columns, width, width, panel);
     else if (type == STORED_FP16)
-        bf16_pack_columns_of(w, row_stride * 2, 2, STORED_FP16, inputs, columns, width, panel);
+        bf16_pack_columns_of(from + first * 2, row_stride * 2, 2, STORED_FP16, inputs, columns, width, width, panel);
     else
-        bf16_pack_columns_of(w, row_stride * 4, 4, STORED_FP32, inputs, columns, width, panel);
+        bf16_pack_columns_of(from + first * 4, row_stride * 4, 4, STORED_FP32, inputs, columns, width, width, panel);
 }
 
 /* 16 values from `from` on, zero-extended to 32 bits; those that `mask` leaves out, or all where there is no row, are 0. */
@@ -263,10 +317,10 @@ void kernel_bf16_pack_rows(const void *w, size_t row_stride, int32_t type, size_
 {
     (void)w, (void)row_stride, (void)type, (void)rows, (void)inputs, (void)column, (void)width, (void)panel;
 }
-void kernel_bf16_pack_columns(const void *w, size_t row_stride, int32_t type, size_t inputs, size_t columns,
-                              size_t width, uint16_t *panel)
+void kernel_bf16_pack_columns(const void *w, size_t row_stride, int32_t type, size_t first, size_t inputs,
+                              size_t columns, size_t width, uint16_t *panel)
 {
-    (void)w, (void)row_stride, (void)type, (void)inputs, (void)columns, (void)width, (void)panel;
+    (void)w, (void)row_stride, (void)type, (void)first, (void)inputs, (void)columns, (void)width, (void)panel;
 }
 void kernel_bf16_transpose(const uint16_t *x, size_t stride, size_t rows, size_t columns, uint16_t *out,
                            size_t out_stride)

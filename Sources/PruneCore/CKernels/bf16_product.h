@@ -16,15 +16,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "quantised.h"
+
 enum {
     BF16_PANEL_COLUMNS = 64
-};
-
-/* How stored elements lie in memory. */
-enum {
-    STORED_BF16 = 0,
-    STORED_FP16 = 1,
-    STORED_FP32 = 2
 };
 
 /* Whether this CPU has the instructions. Where it has not, nothing else here may be called. */
@@ -34,21 +29,22 @@ int32_t kernel_bf16_supported(void);
  * Packs rows of a matrix (one row per output) into columns column ..< column + rows of a panel that is `width` columns
  * wide; width and column are multiples of 16. Columns up to the next multiple of 16, and the second of a last single
  * input, become 0.
- *   w, row_stride, type   elements of a type STORED_*, rows row_stride elements apart, at any address
+ *   w, row_stride, type   elements of a type STORED_*, rows row_stride elements apart, at any address; rows of a quantised
+ *                         type are whole blocks
  *   panel                 (inputs rounded up to 2) * width values
  */
 void kernel_bf16_pack_rows(const void *w, size_t row_stride, int32_t type, size_t rows, size_t inputs, size_t column,
                            size_t width, uint16_t *panel);
 
 /*
- * Packs a matrix whose rows are the inputs and whose columns are the outputs, as the values of attention are, and the
- * weights of a gradient's product. `width`, a multiple of 16, is the panel's; columns beyond `columns`, and the partner of a
- * last single row, become 0.
- *   w, row_stride, type   elements of a type STORED_*, rows row_stride elements apart, at any address
+ * Packs columns from `first` on of a matrix whose rows are the inputs and whose columns are the outputs, as the values of
+ * attention are, and the weights of a gradient's product. `width`, a multiple of 16, is the panel's; columns beyond
+ * `columns`, and the partner of a last single row, become 0.
+ *   w, row_stride, type   as above
  *   panel                 (inputs rounded up to 2) * width values
  */
-void kernel_bf16_pack_columns(const void *w, size_t row_stride, int32_t type, size_t inputs, size_t columns,
-                              size_t width, uint16_t *panel);
+void kernel_bf16_pack_columns(const void *w, size_t row_stride, int32_t type, size_t first, size_t inputs,
+                              size_t columns, size_t width, uint16_t *panel);
 
 /*
  * out[j][i] = x[i][j] for `rows` rows i and `columns` columns j; the partner of a last single row is 0.

@@ -1,10 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "kernels.h"
-
-/* 16 values of each kind; compilers cut them into what a level has. */
-typedef float kernel_lanes __attribute__((vector_size(64)));
-typedef uint32_t kernel_words __attribute__((vector_size(64)));
-typedef uint16_t kernel_halves __attribute__((vector_size(32)));
+#include "lanes.h"
 
 /* Each loop at each level: name_baseline, name_avx2, name_avx512. */
 
@@ -66,7 +62,9 @@ void kernel_scale_by_bf16(int32_t level, const float *x, float scale, const floa
 void kernel_dot_rows(int32_t level, int32_t type, const void *w, size_t outputs, size_t w_stride, const float *x,
                      size_t x_stride, size_t rows, size_t n, float *out, size_t out_stride)
 {
-    if (type == STORED_BF16)
+    if (type >= STORED_Q8_0)
+        kernel_dot_quantised(level, type, w, outputs, w_stride, x, x_stride, rows, n, out, out_stride);
+    else if (type == STORED_BF16)
         KERNEL_DISPATCH(level, dot_rows_bf16, w, outputs, w_stride, x, x_stride, rows, n, out, out_stride);
     else if (type == STORED_FP16)
         KERNEL_DISPATCH(level, dot_rows_fp16, w, outputs, w_stride, x, x_stride, rows, n, out, out_stride);

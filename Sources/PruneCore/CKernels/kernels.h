@@ -17,6 +17,7 @@
 #include <stdint.h>
 
 #include "bf16_product.h"
+#include "quantised.h"
 #include "sha256.h"
 
 enum {
@@ -90,7 +91,7 @@ void kernel_widen_fp16(int32_t level, const uint16_t *in, float *out, size_t n);
 void kernel_round_bf16(int32_t level, const float *x, float scale, uint16_t *out, size_t n);
 void kernel_scale_by_bf16(int32_t level, const float *x, float scale, const float *w, uint16_t *out, size_t n);
 /* out[r * out_stride + j] = sum over i < n of w[j * w_stride + i] * x[r * x_stride + i], for rows r < `rows` <= 4 and outputs
-   j < `outputs`. `type` is one of STORED_*. */
+   j < `outputs`. `type` is one of STORED_*; of a quantised one, n and w_stride are whole numbers of blocks. */
 void kernel_dot_rows(int32_t level, int32_t type, const void *w, size_t outputs, size_t w_stride, const float *x,
                      size_t x_stride, size_t rows, size_t n, float *out, size_t out_stride);
 void kernel_silu_gate_bf16(int32_t level, const float *tile, size_t rows, size_t half, size_t columns, uint16_t *out,

@@ -4,6 +4,8 @@ struct CheckpointSource: Sendable {
     let directory: String
     /// config.json as it was read, so that an export fits the weights whatever becomes of the file.
     let configuration: [UInt8]
+    /// The model as transformers has it, where it was opened from a file that stores it otherwise; nil = as it was opened.
+    var family: ModelConfig?
 }
 
 /// A Hugging Face model directory, opened: its configuration and its tensors.
@@ -22,6 +24,7 @@ public struct Checkpoint: Sendable {
         directory: String, _ residence: FileResidence = .mapped
     ) throws(PruneError) -> Checkpoint {
         do throws(PruneError) { try MappedFile.requireDirectory(directory) } catch {
+            if GGUFFile.isOne(directory) { return try open(gguf: directory, residence) }
             try WrongPlace.refuse(directory, error)
         }
         let configPath = join(directory, "config.json")
@@ -33,6 +36,19 @@ public struct Checkpoint: Sendable {
         return Checkpoint(
             config: try config.tied(asStoredIn: tensors), tensors: tensors,
             source: CheckpointSource(directory: directory, configuration: json))
+    }
+
+    /// Opens a GGUF file, or the first of those that a model is split into.
+    private static func open(gguf path: String, _ residence: FileResidence) throws(PruneError) -> Checkpoint {
+        let file = try GGUFFile.open(path, residence)
+        let facts = try GGUFFacts(file)
+        let description = try GGUFConfig(facts)
+        let config = try description.modelConfig()
+        return Checkpoint(
+            config: config, tensors: TensorTable(file),
+            source: CheckpointSource(
+                directory: path, configuration: Array(description.text.utf8),
+                family: try description.familyConfig()))
     }
 
     private static func openTensors(

@@ -92,7 +92,7 @@ public struct LentTensor: @unchecked Sendable {
         guard let data = elements.data else { throw PruneError(.argument, "the data of tensor \(name.quoted) is NULL") }
         let (before, first) = (rows - 1).multipliedReportingOverflow(by: rowStride)
         let (count, second) = before.addingReportingOverflow(columns)
-        let (bytes, third) = count.multipliedReportingOverflow(by: elements.type.byteCount)
+        let (bytes, third) = count.multipliedReportingOverflow(by: elements.type.blockBytes)
         let fourth = Int(bitPattern: data).addingReportingOverflow(bytes).overflow
         guard !first, !second, !third, !fourth else {
             throw PruneError(

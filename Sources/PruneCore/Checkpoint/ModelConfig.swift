@@ -52,7 +52,22 @@ extension ModelConfig {
     /// `.unsupported`, naming key and value, for what this version does not compute.
     static func parse(_ json: [UInt8], path: String) throws(PruneError) -> ModelConfig {
         let file = try ConfigObject.parse(json, path: path)
-        let architecture = try Architecture.named(in: file)
+        return try read(file, as: Architecture.named(in: file))
+    }
+
+    /// The same by a row that is known. Errors: as above.
+    static func parse(
+        _ json: [UInt8], path: String, as architecture: Architecture
+    ) throws(PruneError) -> ModelConfig {
+        let file = try ConfigObject.parse(json, path: path)
+        // The names are read, so that a key that only they are is no unknown one.
+        _ = (file.value("architectures"), file.value("model_type"))
+        return try read(file, as: architecture)
+    }
+
+    private static func read(
+        _ file: ConfigObject, as architecture: Architecture
+    ) throws(PruneError) -> ModelConfig {
         try ConfigKeys.refuseQuantised(file)
         let keys = architecture.keys
         let heads = try Heads.read(file, architecture)

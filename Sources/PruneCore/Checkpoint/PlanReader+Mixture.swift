@@ -57,6 +57,18 @@ extension PlanReader {
                     tensor: name(tensor, block), shape: [count, all, inputs], expert: expert, first: first),
                 bias: nil, absentBias: nil)
         }
+        /// The same, with a name that ".weight" and ".bias" are added to.
+        func module(_ path: String, _ outputs: Int, _ inputs: Int) -> ProjectionPlan {
+            let bias = hasStoredBias(name(path, block)) ?? false
+            return ProjectionPlan(
+                outputs: outputs, inputs: inputs,
+                weight: ProjectionPlan.Place(
+                    tensor: name(path + ".weight", block), shape: [count, outputs, inputs], expert: expert),
+                bias: bias
+                    ? ProjectionPlan.Place(
+                        tensor: name(path + ".bias", block), shape: [count, outputs], expert: expert) : nil,
+                absentBias: nil)
+        }
         func transposed(_ tensor: String, _ outputs: Int, _ inputs: Int) -> ProjectionPlan {
             ProjectionPlan(
                 outputs: outputs, inputs: inputs,
@@ -74,6 +86,10 @@ extension PlanReader {
                 size: size, hasBias: false)
             plan.activation = activation
             return plan
+        case .apart(let gate, let up, let down):
+            return FeedForwardPlan(
+                inputs: .gated(gate: module(gate, size, width), up: module(up, size, width)),
+                down: module(down, width, size), activation: activation)
         case .stacked(let inner, let down):
             return FeedForwardPlan(
                 inputs: .gated(

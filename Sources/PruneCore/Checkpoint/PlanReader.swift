@@ -91,6 +91,7 @@ struct PlanReader {
     ) -> ProjectionPlan {
         let (first, all) = part ?? (0, outputs)
         let isTransposed = architecture.names.storesTransposed
+        let hasBias = hasStoredBias(module) ?? hasBias
         return ProjectionPlan(
             outputs: outputs, inputs: inputs,
             weight: ProjectionPlan.Place(
@@ -99,6 +100,9 @@ struct PlanReader {
             bias: hasBias ? ProjectionPlan.Place(tensor: module + ".bias", shape: [all], first: first) : nil,
             absentBias: hasBias ? nil : module + ".bias")
     }
+
+    /// Whether a module has a bias, where the tensors say it and not the settings.
+    func hasStoredBias(_ module: String) -> Bool? { names.storedBiases?.contains(module + ".bias") }
 
     // MARK: Sublayers
 

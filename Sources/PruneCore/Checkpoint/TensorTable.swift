@@ -29,6 +29,21 @@ public struct TensorTable: @unchecked Sendable {
         self.init(source: source, tensors: tensors, unusable: unusable)
     }
 
+    /// The tensors of a GGUF file. A vector that weighs a shared expert is the matrix of one row that it is elsewhere.
+    init(_ file: GGUFFile) {
+        var unusable: [String: PruneError] = [:]
+        for (name, type) in file.unsupported {
+            unusable[name] = PruneError(
+                .unsupported,
+                "\(file.path): tensor \(name.quoted) has type \(type) of ggml, which is not computed with; requantise the model, "
+                    + "to Q4_K_M for instance")
+        }
+        let tensors = file.tensors.mapValues { tensor in
+            tensor.shape.count == 1 && tensor.name.hasSuffix("ffn_gate_inp_shexp.weight") ? tensor.asRow : tensor
+        }
+        self.init(source: file.path, configuration: "its metadata", tensors: tensors, unusable: unusable)
+    }
+
     /// The error of a tensor whose elements the engine does not compute with.
     static func unsupported(_ name: String, _ type: String, _ source: String) -> PruneError {
         PruneError(

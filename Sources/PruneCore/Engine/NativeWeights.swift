@@ -85,7 +85,7 @@ struct NativeWeights: Sendable {
             let own = sublayer.tensors.filter { tensor in !shared[index].contains { $0.name == tensor.name } }
             let keyValues = sublayer.attention.map {
                 2 * config.kvHeadCount * config.headSize
-                    * $0.inputs[$0.inputs.count / 2].weight.tensor.elementType.byteCount
+                    * $0.inputs[$0.inputs.count / 2].weight.tensor.elementType.cacheBytes
             }
             return SublayerCost(
                 parameters: parameters(own), activeParameters: parameters(own) - sublayer.idleParameters,
@@ -104,6 +104,12 @@ struct NativeWeights: Sendable {
             contextLength: config.contextLength, tiesEmbeddings: config.tiesEmbeddings,
             fixedParameters: parameters(fixed), fixedParameterBytes: bytes(fixed), sublayers: costs)
     }
+}
+
+extension ElementType {
+    /// Bytes of a key or value in a cache beside weights of this type: theirs; beside quantised ones those of fp16, as
+    /// llama.cpp has it.
+    fileprivate var cacheBytes: Int { isQuantised ? 2 : blockBytes }
 }
 
 extension SublayerWeights {

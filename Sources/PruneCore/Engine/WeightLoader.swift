@@ -44,13 +44,13 @@ struct WeightLoader {
         let (outputs, inputs) = (place.first..<place.first + plan.outputs, 0..<plan.inputs)
         let rows = place.isTransposed ? inputs : outputs
         let columns = place.isTransposed ? outputs : inputs
-        let part = whole.part(index: place.expert, rows: rows, columns: columns)
+        let part = try whole.part(index: place.expert, rows: rows, columns: columns)
         return Projection(
             weight: StoredMatrix(part, rows: rows.count, columns: columns.count), isTransposed: place.isTransposed,
             bias: try plan.bias.map { place throws(PruneError) in
                 let whole = try tensor(place.tensor, shape: place.shape)
                 return StoredVector(
-                    tensor: whole.part(row: place.expert, place.first..<place.first + plan.outputs))
+                    tensor: try whole.part(row: place.expert, place.first..<place.first + plan.outputs))
             })
     }
 

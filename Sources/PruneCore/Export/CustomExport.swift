@@ -7,13 +7,13 @@
 enum CustomExport {
     /// The end of another format's refusal: what can hold it.
     static func remedy(_ subject: ExportSubject) -> String {
-        BlockDescription(subject.model.config) == nil ? "" : "; hf_custom can"
+        BlockDescription(subject.config) == nil ? "" : "; hf_custom can"
     }
 
     /// Errors: `.unsupported` if transformers has no class that the modelling files could change; `.file` and `.memory` of
     /// reading tensors.
     static func plan(_ subject: ExportSubject) throws(PruneError) -> ExportPlan {
-        guard let blocks = BlockDescription(subject.model.config) else {
+        guard let blocks = BlockDescription(subject.config) else {
             throw PruneError(
                 .unsupported,
                 "hf_custom cannot hold this: by norm_type in config.json some blocks have their norms after the sums and others before their sublayers, and transformers has no model like it; hf_plain can, if whole blocks are removed"
@@ -30,8 +30,8 @@ enum CustomExport {
             }
         }
         return ExportPlan(
-            format: .custom, config: try config(subject, blocks), tensors: subject.tensors(ofSublayers: own),
-            files: ModellingFiles.custom(subject.model.config.architecture))
+            format: .custom, config: try config(subject, blocks), tensors: try subject.tensors(ofSublayers: own),
+            files: ModellingFiles.custom(subject.config.architecture))
     }
 
     /// The tensors of an adapter, as the modelling files name them: after the module in whose place it stands.
@@ -51,7 +51,7 @@ enum CustomExport {
 
     private static func config(_ subject: ExportSubject, _ blocks: BlockDescription) throws(PruneError) -> String {
         var text = try subject.configText()
-        let family = subject.model.config.architecture
+        let family = subject.config.architecture
         text.set("architectures", .array([.string("PruneCore" + family.name)]))
         text.set("model_type", .string(family.customType))
         text.set(

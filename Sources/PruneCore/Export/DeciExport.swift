@@ -7,7 +7,7 @@
 enum DeciExport {
     /// Why the format cannot say it, or its runtimes would compute something else: the end of a sentence. nil if neither.
     static func obstacle(_ subject: ExportSubject) -> String? {
-        let model = subject.model.config
+        let model = subject.config
         if let adapters = subject.adapters, let place = adapters.sublayers.first {
             return "an adapter stands at \(sublayerName(place)), and its runtimes have no adapters"
         }
@@ -31,17 +31,17 @@ enum DeciExport {
         if let obstacle = obstacle(subject) {
             throw PruneError(.unsupported, "deci cannot hold this: \(obstacle)\(CustomExport.remedy(subject))")
         }
-        let width = FeedForwardWidth(subject.model.config)
+        let width = FeedForwardWidth(subject.config)
         var own: [ExportPlan.Tensor] = []
         for sublayer in subject.mask.kept { own += try subject.tensors(ofSublayer: sublayer) }
         return ExportPlan(
-            format: .deci, config: try config(subject, width), tensors: subject.tensors(ofSublayers: own),
+            format: .deci, config: try config(subject, width), tensors: try subject.tensors(ofSublayers: own),
             files: ModellingFiles.deci, notes: ["feed_forward_width": .string(width.key)])
     }
 
     private static func config(_ subject: ExportSubject, _ width: FeedForwardWidth) throws(PruneError) -> String {
         var text = try subject.configText()
-        let model = subject.model.config
+        let model = subject.config
         text.set("architectures", .array([.string("DeciLMForCausalLM")]))
         text.set("model_type", .string("nemotron-nas"))
         text.set(

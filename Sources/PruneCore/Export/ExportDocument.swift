@@ -24,7 +24,7 @@ enum ExportDocument {
         }
         return """
             {"format": "\(format)", "version": \(version), "library": \(JSONValue.string(options.version).text),
-             "kind": "\(plan.format.name)", "architecture": "\(subject.model.config.architecture.name)",
+             "kind": "\(plan.format.name)", "architecture": "\(subject.config.architecture.name)",
              "n_blocks": \(subject.mask.blockCount), "removed": [\(MaskDocument.removedNames(subject.mask))],
              "notes": \(JSONValue.object(plan.notes).text),
              "adapters": \(describe(subject.adapters).text),

@@ -28,6 +28,10 @@ public struct ExportOptions {
     public var shardBytes = 5_000_000_000
     /// A JSON object kept in prunecore.json; nil = an empty one.
     public var provenance: String?
+    /// What quantised matrices become in a checkpoint, which has none.
+    public var dequantisedType = ElementType.bfloat16
+    /// The directory whose files of a tokenizer are taken along; nil = the model's.
+    public var tokenizerDirectory: String?
     /// Whether a directory that PruneCore exported before is replaced.
     public var replaces = false
     /// The library's version, kept in prunecore.json.
@@ -43,6 +47,8 @@ struct ExportPlan {
         enum Content {
             /// Copied as it is stored.
             case stored(StoredTensor)
+            /// Put together from rows of others.
+            case converted(ConvertedTensor)
             /// fp32 values, row-major.
             case values([Float], shape: [Int])
         }
@@ -53,6 +59,7 @@ struct ExportPlan {
         var elementType: ElementType {
             switch content {
             case .stored(let tensor): tensor.elementType
+            case .converted(let tensor): tensor.elementType
             case .values: .float32
             }
         }
@@ -60,6 +67,7 @@ struct ExportPlan {
         var shape: [Int] {
             switch content {
             case .stored(let tensor): tensor.shape
+            case .converted(let tensor): tensor.shape
             case .values(_, let shape): shape
             }
         }
@@ -67,6 +75,7 @@ struct ExportPlan {
         var byteCount: Int {
             switch content {
             case .stored(let tensor): tensor.byteCount
+            case .converted(let tensor): tensor.elementType.bytes(of: tensor.shape.reduce(1, *))
             case .values(let values, _): 4 * values.count
             }
         }

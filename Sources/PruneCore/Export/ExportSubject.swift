@@ -5,6 +5,16 @@ struct ExportSubject {
     let source: CheckpointSource
     let mask: KeepMask
     let adapters: AdapterSet?
+    /// What quantised matrices become.
+    let dequantisedType: ElementType
+
+    /// The model as transformers has it.
+    var config: ModelConfig { source.family ?? model.config }
+
+    /// Where tensors come from if the model stores them otherwise than transformers; nil = they are copied.
+    private var converted: FamilyTensors? {
+        source.family.map { FamilyTensors(model: model, family: $0, type: dequantisedType) }
+    }
 
     /// Whether every block is kept whole or removed whole.
     var removesWholeBlocks: Bool {
@@ -25,29 +35,42 @@ struct ExportSubject {
         text.remove("auto_map")
         if foldsFactors { text.remove("norm_type") }
         // Files may call a head tied and store another: runtimes that believe them would compute another model.
-        if !model.config.tiesEmbeddings, text.value("tie_word_embeddings") == "true" {
+        if !config.tiesEmbeddings, text.value("tie_word_embeddings") == "true" {
             text.set("tie_word_embeddings", .bool(false))
         }
         return text
+    }
+
+    /// The output bias of a sublayer that may take up a constant, under its name in the checkpoint; nil if there is none.
+    func foldableBias(ofSublayer sublayer: Int) -> (name: String, values: StoredVector)? {
+        guard let bias = model.weights.sublayers[sublayer].foldableBias else { return nil }
+        guard let family = source.family else { return (bias.tensor.name, bias) }
+        return family.sublayers[sublayer].lastBias.map { ($0, bias) }
     }
 
     // MARK: Tensors
 
     /// The tensors of the model that no mask removes, around those of its sublayers; each once, since sublayers side by side
     /// may have one norm.
-    func tensors(ofSublayers own: [ExportPlan.Tensor]) -> [ExportPlan.Tensor] {
+    func tensors(ofSublayers own: [ExportPlan.Tensor]) throws(PruneError) -> [ExportPlan.Tensor] {
+        let ends = try self.ends()
+        var names: Set<String> = []
+        return (ends.before + own + ends.after).filter { names.insert($0.name).inserted }
+    }
+
+    /// What is before the sublayers, and after them.
+    private func ends() throws(PruneError) -> (before: [ExportPlan.Tensor], after: [ExportPlan.Tensor]) {
+        if let converted { return (try converted.embeddingTensors(), try converted.headTensors()) }
         let weights = model.weights
         func stored(_ tensor: StoredTensor) -> ExportPlan.Tensor {
             ExportPlan.Tensor(name: tensor.name, content: .stored(tensor))
         }
-        var names: Set<String> = []
-        return (weights.embeddingTensors.map(stored) + own + weights.headTensors.map(stored)).filter {
-            names.insert($0.name).inserted
-        }
+        return (weights.embeddingTensors.map(stored), weights.headTensors.map(stored))
     }
 
     /// The tensors of a kept sublayer under their own names. Errors: `.file` and `.memory` of reading some.
     func tensors(ofSublayer sublayer: Int) throws(PruneError) -> [ExportPlan.Tensor] {
+        if let converted { return try converted.tensors(ofSublayer: sublayer) }
         let own = model.weights.sublayers[sublayer]
         return try tensors(own.tensors, folding: [own.before, own.after, own.last], sublayer)
     }

@@ -17,14 +17,15 @@ public func export(
     _ model: any Model, _ mask: KeepMask, adapters: AdapterSet?, to place: String, _ options: ExportOptions,
     progress: ProgressMeter.Listener? = nil
 ) throws(PruneError) {
-    let subject = try exportSubject(model, mask, adapters)
+    let subject = try exportSubject(model, mask, adapters, options)
     _ = try MaskDocument.checkedProvenance(options.provenance)
     guard options.shardBytes > 0 else {
         throw PruneError(.argument, "shard_bytes is \(options.shardBytes); it must be above 0")
     }
     let plan = try plan(subject, options.format)
     let target = try exportTarget(place, replaces: options.replaces)
-    let others = ModelFiles.list(subject.source.directory)
+    let home = options.tokenizerDirectory ?? subject.source.directory
+    let others = ModelFiles.list(home)
     let weights = ShardedWeights(plan.tensors, limit: options.shardBytes)
     let texts = plan.files.reduce(plan.config.utf8.count) { $0 + $1.bytes.count }
     try requireSpace(weights.byteCount + others.reduce(texts) { $0 + $1.byteCount }, for: target.path)
@@ -32,8 +33,8 @@ public func export(
     let staged = try StagedDirectory(target.path)
     try staged.write("config.json", Array(plan.config.utf8))
     for file in plan.files { try staged.write(file.name, file.bytes) }
-    for file in others { try ModelFiles.copy(file, from: subject.source.directory, to: staged) }
-    try weights.write(to: staged, meter)
+    for file in others { try ModelFiles.copy(file, from: home, to: staged) }
+    try weights.write(to: staged, subject.model.scratch, meter)
     try staged.write(
         ExportDocument.name, Array(try ExportDocument.write(plan, subject, options, files: staged.files).utf8))
     try staged.finish(replacing: target.exists)
@@ -41,7 +42,7 @@ public func export(
 
 /// Errors: `.unsupported` for a model that did not come from a directory; `.argument` for adapters of another mask or model.
 private func exportSubject(
-    _ model: any Model, _ mask: KeepMask, _ adapters: AdapterSet?
+    _ model: any Model, _ mask: KeepMask, _ adapters: AdapterSet?, _ options: ExportOptions
 ) throws(PruneError) -> ExportSubject {
     if model is RecoveredModel {
         throw PruneError(
@@ -63,7 +64,8 @@ private func exportSubject(
             )
         }
     }
-    return ExportSubject(model: native, source: source, mask: mask, adapters: adapters)
+    return ExportSubject(
+        model: native, source: source, mask: mask, adapters: adapters, dequantisedType: options.dequantisedType)
 }
 
 private func plan(_ subject: ExportSubject, _ format: ExportFormat) throws(PruneError) -> ExportPlan {

@@ -12,7 +12,7 @@ enum PlainExport {
                 "block \(partial) loses one of its sublayers and keeps the other, and it says only which blocks there are"
         }
         guard subject.mask.keptCount > 0 else { return "nothing is kept, and no runtime loads a model without blocks" }
-        if let sublayer = subject.mask.removed.first(where: { subject.model.config.sublayers[$0].last != nil }) {
+        if let sublayer = subject.mask.removed.first(where: { subject.config.sublayers[$0].last != nil }) {
             return
                 "the norm after the sum of \(sublayerName(sublayer)) stays where that is removed, and no block of a smaller model has it"
         }
@@ -31,7 +31,7 @@ enum PlainExport {
         }
         let config = try SmallerConfig(subject)
         let biases = folded(subject) ?? [:]
-        let prefix = subject.model.config.architecture.names.blocks
+        let prefix = subject.config.architecture.names.blocks
         var own: [ExportPlan.Tensor] = []
         for (number, block) in config.kept.enumerated() {
             for sublayer in [2 * block, 2 * block + 1] {
@@ -47,7 +47,7 @@ enum PlainExport {
         var notes: [String: JSONValue] = ["blocks": .array(config.kept.map { .integer($0) })]
         if !biases.isEmpty { notes["folded"] = .array(biases.keys.sorted().map { .string($0) }) }
         return ExportPlan(
-            format: .plain, config: config.text.text, tensors: subject.tensors(ofSublayers: own), files: [],
+            format: .plain, config: config.text.text, tensors: try subject.tensors(ofSublayers: own), files: [],
             notes: notes)
     }
 
@@ -62,11 +62,11 @@ enum PlainExport {
         for sublayer in subject.mask.kept {
             let added = folded.biases[sublayer * width..<(sublayer + 1) * width]
             guard added.contains(where: { $0 != 0 }) else { continue }
-            guard let bias = subject.model.weights.sublayers[sublayer].foldableBias,
+            guard let (name, bias) = subject.foldableBias(ofSublayer: sublayer),
                 let values = try? subject.model.readingSublayer(
                     sublayer, { () throws(PruneError) in try bias.floats(subject.model.scratch) })
             else { return nil }
-            sums[bias.tensor.name] = zip(
+            sums[name] = zip(
                 UnsafeBufferPointer(start: values.pointer, count: values.count), added
             ).map { $0 + $1 }
         }

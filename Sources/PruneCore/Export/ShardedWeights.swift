@@ -45,13 +45,13 @@ struct ShardedWeights {
             return Shard(
                 name: name,
                 tensors: tensors.enumerated().sorted {
-                    (-$0.element.elementType.byteCount, $0.offset) < (-$1.element.elementType.byteCount, $1.offset)
+                    (-$0.element.elementType.blockBytes, $0.offset) < (-$1.element.elementType.blockBytes, $1.offset)
                 }.map(\.element))
         }
     }
 
     /// Writes all files. Errors: `.file`; `.cancelled`.
-    func write(to directory: StagedDirectory, _ meter: ProgressMeter) throws(PruneError) {
+    func write(to directory: StagedDirectory, _ scratch: BufferPool, _ meter: ProgressMeter) throws(PruneError) {
         for shard in shards {
             try directory.write(shard.name) { (append) throws(PruneError) in
                 try SafetensorsWriter.write(
@@ -59,7 +59,7 @@ struct ShardedWeights {
                         SafetensorsWriter.Tensor(
                             name: tensor.name, elementType: tensor.elementType, shape: tensor.shape
                         ) { (append) throws(PruneError) in
-                            try Self.write(tensor, append)
+                            try Self.write(tensor, scratch, append)
                             try meter.advance()
                         }
                     },
@@ -69,9 +69,12 @@ struct ShardedWeights {
         if shards.count > 1 { try directory.write("model.safetensors.index.json", Array(index.text.utf8)) }
     }
 
-    private static func write(_ tensor: ExportPlan.Tensor, _ append: AtomicFile.Append) throws(PruneError) {
+    private static func write(
+        _ tensor: ExportPlan.Tensor, _ scratch: BufferPool, _ append: AtomicFile.Append
+    ) throws(PruneError) {
         switch tensor.content {
         case .values(let values, _): try SafetensorsWriter.write(values, append)
+        case .converted(let converted): try converted.write(tensor.name, scratch, append)
         case .stored(let stored):
             for begin in stride(from: 0, to: stored.bytes.count, by: pieceSize) {
                 let end = min(begin + pieceSize, stored.bytes.count)

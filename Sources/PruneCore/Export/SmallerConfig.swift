@@ -21,7 +21,7 @@ struct SmallerConfig {
     /// Errors: `.format` and `.unsupported` if the text that results cannot be read.
     init(_ subject: ExportSubject) throws(PruneError) {
         text = try subject.configText()
-        model = subject.model.config
+        model = subject.config
         kept = (0..<subject.mask.blockCount).filter { subject.mask.keeps(2 * $0) }
         source = subject.source.directory + "/config.json"
         let file = try ConfigObject.parse(subject.source.configuration, path: source)

@@ -10,9 +10,10 @@ enum SafetensorsWriter {
         /// Appends the elements, in as many pieces as it likes.
         let write: (AtomicFile.Append) throws(PruneError) -> Void
 
-        /// Bytes that the elements take; nil if no file could hold them.
+        /// Bytes that the elements take; nil if no file could hold them, or their type.
         fileprivate var byteCount: Int? {
-            var bytes = elementType.byteCount
+            guard elementType.safetensorsName != nil else { return nil }
+            var bytes = elementType.blockBytes
             for size in shape {
                 let (product, overflow) = bytes.multipliedReportingOverflow(by: size)
                 guard !overflow, size >= 0 else { return nil }
@@ -52,12 +53,15 @@ enum SafetensorsWriter {
         var end = 0
         for tensor in tensors {
             let begin = end
-            guard let count = tensor.byteCount, !begin.addingReportingOverflow(count).overflow,
-                members[tensor.name] == nil
-            else { throw PruneError(.internal, "tensor \(tensor.name.quoted) is too large, or comes twice") }
+            guard let count = tensor.byteCount, let type = tensor.elementType.safetensorsName,
+                !begin.addingReportingOverflow(count).overflow, members[tensor.name] == nil
+            else {
+                throw PruneError(
+                    .internal, "tensor \(tensor.name.quoted) is too large, is quantised, or comes twice")
+            }
             end += count
             members[tensor.name] = .object([
-                "dtype": .string(tensor.elementType.safetensorsName),
+                "dtype": .string(type),
                 "shape": .array(tensor.shape.map { .integer($0) }),
                 "data_offsets": .array([.integer(begin), .integer(end)]),
             ])
@@ -78,12 +82,13 @@ enum SafetensorsWriter {
 }
 
 extension ElementType {
-    /// What a safetensors header calls it.
-    fileprivate var safetensorsName: String {
+    /// What a safetensors header calls it; nil if it has no name for it.
+    fileprivate var safetensorsName: String? {
         switch self {
         case .float32: "F32"
         case .float16: "F16"
         case .bfloat16: "BF16"
+        default: nil
         }
     }
 }

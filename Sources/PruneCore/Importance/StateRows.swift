@@ -26,11 +26,11 @@ public struct StateRows: @unchecked Sendable {
                 .argument, "\(name) has \(count) rows of \(width) values; give 0 rows or more, of 1 value or more")
         }
         guard base != nil || count == 0 else { throw PruneError(.argument, "\(name).data is NULL") }
-        let (rowBytes, rowOverflow) = rowStride.multipliedReportingOverflow(by: type.byteCount)
-        let (columnBytes, columnOverflow) = columnStride.multipliedReportingOverflow(by: type.byteCount)
+        let (rowBytes, rowOverflow) = rowStride.multipliedReportingOverflow(by: type.blockBytes)
+        let (columnBytes, columnOverflow) = columnStride.multipliedReportingOverflow(by: type.blockBytes)
         let begin = UInt(bitPattern: base)
         guard !rowOverflow, !columnOverflow,
-            Self.isMemory(begin, (count: count, bytes: rowBytes), (count: width, bytes: columnBytes), type.byteCount)
+            Self.isMemory(begin, (count: count, bytes: rowBytes), (count: width, bytes: columnBytes), type.blockBytes)
         else {
             throw PruneError(
                 .argument,
@@ -103,7 +103,7 @@ public struct StateRows: @unchecked Sendable {
         }
         for first in stride(from: rows.lowerBound, to: rows.upperBound, by: Self.groupRows) {
             let group = first..<min(first + Self.groupRows, rows.upperBound)
-            if columnBytes == type.byteCount {
+            if columnBytes == type.blockBytes {
                 for row in group {
                     Kernels.widen(base + row * rowBytes, type, into: scratch + (row - first) * width, width)
                 }
@@ -125,7 +125,8 @@ public struct StateRows: @unchecked Sendable {
                 switch type {
                 case .float32: out[place] = next.loadUnaligned(as: Float.self)
                 case .bfloat16: out[place] = Float(bitPattern: UInt32(next.loadUnaligned(as: UInt16.self)) << 16)
-                case .float16: Kernels.widen(next, type, into: out + place, 1)
+                // A host lends no quantised states.
+                default: Kernels.widen(next, type, into: out + place, 1)
                 }
                 next += rowBytes
             }

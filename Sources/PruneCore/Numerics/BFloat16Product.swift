@@ -120,7 +120,7 @@ enum BFloat16Product {
         _ rows: UnsafePointer<Float>, stride: Int, inputs: Int, columns: Int, width: Int,
         into panel: UnsafeMutablePointer<UInt16>
     ) {
-        kernel_bf16_pack_columns(rows, stride, Int32(STORED_FP32), inputs, columns, width, panel)
+        kernel_bf16_pack_columns(rows, stride, Int32(STORED_FP32), 0, inputs, columns, width, panel)
     }
 
     /// out = x^T, for `count` rows of x; the partner of a last single row is 0.
@@ -138,11 +138,10 @@ enum BFloat16Product {
         into panel: UnsafeMutablePointer<UInt16>
     ) {
         guard let base = weight.tensor.bytes.baseAddress else { return }
-        let type = weight.tensor.elementType
         // Safe: as in `pack`.
         kernel_bf16_pack_columns(
-            base + inputs.lowerBound * weight.rowBytes + columns.lowerBound * type.byteCount, weight.stride,
-            type.kernelType, inputs.count, columns.count, width, panel)
+            base + inputs.lowerBound * weight.rowBytes, weight.stride, weight.tensor.elementType.kernelType,
+            columns.lowerBound, inputs.count, columns.count, width, panel)
     }
 
     /// out = start + bias + rows of x times a panel, on this thread. `columns` is at most 64, and the panel as wide as that

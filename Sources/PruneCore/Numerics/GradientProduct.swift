@@ -87,7 +87,7 @@ extension MatrixProduct {
     /// out = the sum of dY * W over the terms, in their order; with `adding`, out's own values come first.
     ///
     /// The columns of W are cut into tiles, the same however many threads there are. A thread takes a tile, widens its
-    /// weights to fp32 if they are stored in 16 bits, some outputs at a time, and multiplies with BLAS on itself alone.
+    /// weights to fp32 if they are stored in less, some outputs at a time, and multiplies with BLAS on itself alone.
     /// - Parameters:
     ///   - terms: each dY is rows x outputs, contiguous; all weights have as many columns.
     ///   - runs: how many rows belong together: see `apply`.
@@ -143,10 +143,8 @@ extension StoredMatrix {
     /// Widens some columns of some rows into rows x columns. Safe: the tensor holds them, checked when it was opened.
     fileprivate func widen(_ rows: Range<Int>, columns own: Range<Int>, into out: UnsafeMutablePointer<Float>) {
         guard let base = tensor.bytes.baseAddress else { return }
-        let type = tensor.elementType
         for (index, row) in rows.enumerated() {
-            Kernels.widen(
-                base + row * rowBytes + own.lowerBound * type.byteCount, type, into: out + index * own.count, own.count)
+            Kernels.widen(own, ofRow: base + row * rowBytes, tensor.elementType, into: out + index * own.count)
         }
     }
 }

@@ -58,7 +58,7 @@ enum Kernels {
     }
 
     /// out[row * outStride + output] = sum of stored[output * stride + i] * x[row * xStride + i], in fp32 lanes, for 1 to 4
-    /// rows of x. `stored` holds `outputs` rows of `count` elements of the type and may be unaligned.
+    /// rows of x. `stored` holds `outputs` rows of `count` elements of the type, whole blocks, and may be unaligned.
     static func dot(
         _ stored: UnsafeRawPointer, _ type: ElementType, outputs: Int, stride: Int, _ x: UnsafePointer<Float>,
         stride xStride: Int, rows: Int, _ count: Int, into out: UnsafeMutablePointer<Float>, stride outStride: Int
@@ -236,7 +236,8 @@ enum Kernels {
         kernel_softmax_pullback_bf16(level, x, d, scale, probabilities, out, count)
     }
 
-    /// Widens stored elements to fp32. `source` holds `count` elements of the type and may be unaligned.
+    /// Widens stored elements to fp32. `source` holds `count` elements of the type, from the first of a block on, and may be
+    /// unaligned.
     static func widen(
         _ source: UnsafeRawPointer, _ type: ElementType, into out: UnsafeMutablePointer<Float>, _ count: Int
     ) {
@@ -246,6 +247,18 @@ enum Kernels {
         // Safe: x86-64 and arm64 read unaligned 16-bit elements, and the loops assume no alignment.
         case .bfloat16: kernel_widen_bf16(level, source.assumingMemoryBound(to: UInt16.self), out, count)
         case .float16: kernel_widen_fp16(level, source.assumingMemoryBound(to: UInt16.self), out, count)
+        default: kernel_widen_quantised(level, type.kernelType, source, 0, count, out)
+        }
+    }
+
+    /// Widens some elements of a stored row, which may begin and end within blocks.
+    static func widen(
+        _ elements: Range<Int>, ofRow row: UnsafeRawPointer, _ type: ElementType, into out: UnsafeMutablePointer<Float>
+    ) {
+        if type.isQuantised {
+            kernel_widen_quantised(level, type.kernelType, row, elements.lowerBound, elements.count, out)
+        } else {
+            widen(row + type.bytes(of: elements.lowerBound), type, into: out, elements.count)
         }
     }
 }
@@ -253,10 +266,26 @@ enum Kernels {
 extension ElementType {
     /// The number that the loops know it by.
     var kernelType: Int32 {
-        switch self {
-        case .bfloat16: Int32(STORED_BF16)
-        case .float16: Int32(STORED_FP16)
-        case .float32: Int32(STORED_FP32)
-        }
+        let stored =
+            switch self {
+            case .bfloat16: STORED_BF16
+            case .float16: STORED_FP16
+            case .float32: STORED_FP32
+            case .q8_0: STORED_Q8_0
+            case .q4_0: STORED_Q4_0
+            case .q4_1: STORED_Q4_1
+            case .q5_0: STORED_Q5_0
+            case .q5_1: STORED_Q5_1
+            case .q2K: STORED_Q2_K
+            case .q3K: STORED_Q3_K
+            case .q4K: STORED_Q4_K
+            case .q5K: STORED_Q5_K
+            case .q6K: STORED_Q6_K
+            case .q8K: STORED_Q8_K
+            case .iq4NL: STORED_IQ4_NL
+            case .iq4XS: STORED_IQ4_XS
+            case .mxfp4: STORED_MXFP4
+            }
+        return Int32(stored)
     }
 }

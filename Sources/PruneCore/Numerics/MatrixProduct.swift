@@ -26,7 +26,7 @@ struct StoredMatrix: Sendable {
     var stride: Int { tensor.rowStride }
 
     /// Bytes from one row to the next.
-    var rowBytes: Int { stride * tensor.elementType.byteCount }
+    var rowBytes: Int { tensor.elementType.bytes(of: stride) }
 
     /// Whether each row begins where the one before it ends.
     var isContiguous: Bool { stride == columns }
@@ -55,8 +55,8 @@ struct StoredMatrix: Sendable {
 
 /// Activations x weights^T on all threads.
 ///
-/// The outputs are cut into tiles. Each thread takes a tile, widens its weights to fp32 if they are stored in 16 bits,
-/// and multiplies with BLAS on itself alone. So 16-bit weights never stand widened in memory as a whole.
+/// The outputs are cut into tiles. Each thread takes a tile, widens its weights to fp32 if they are stored in 16 bits
+/// or in blocks, and multiplies with BLAS on itself alone. So such weights never stand widened in memory as a whole.
 enum MatrixProduct {
     /// Rows for which the weights are read once as they are stored, without tiles: so few that memory sets the pace.
     static let fewRows = 4

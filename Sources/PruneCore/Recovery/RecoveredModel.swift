@@ -290,3 +290,9 @@ public func planText(of model: any Model) -> String? {
     let own = (model as? RecoveredModel)?.base ?? model
     return (own as? NativeModel).map { PlanDocument.text(of: $0.config) }
 }
+
+/// The text of config.json that a model was opened with, or of what stands for it. nil if it was not opened from a path.
+public func configurationText(of model: any Model) -> String? {
+    let own = (model as? RecoveredModel)?.base ?? model
+    return (own as? NativeModel)?.source.map { String(decoding: $0.configuration, as: UTF8.self) }
+}

@@ -26,6 +26,9 @@ static void models(const fixture *f)
     CHECK_NULL(prune_model_plan(NULL, text, sizeof text, &count), "model");
     CHECK_NULL(prune_model_plan(f->model, NULL, sizeof text, &count), "out_text");
     CHECK_OK(prune_model_plan(f->model, text, sizeof text, NULL));
+    CHECK_NULL(prune_model_config(NULL, text, sizeof text, &count), "model");
+    CHECK_NULL(prune_model_config(f->model, NULL, sizeof text, &count), "out_text");
+    CHECK_OK(prune_model_config(f->model, text, sizeof text, NULL));
     CHECK_NULL(prune_architectures(NULL, sizeof text, &count), "out_text");
     CHECK_OK(prune_architectures(text, sizeof text, NULL));
     prune_model_release(NULL);

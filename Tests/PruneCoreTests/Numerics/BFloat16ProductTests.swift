@@ -135,6 +135,9 @@ struct BFloat16ProductTests {
         case .float32: bytes = exact.flatMap { withUnsafeBytes(of: $0, Array.init) }
         case .bfloat16: bytes = exact.flatMap { withUnsafeBytes(of: bfloat16($0), Array.init) }
         case .float16: bytes = exact.flatMap { withUnsafeBytes(of: halfBits($0), Array.init) }
+        default:
+            let (matrix, values, owner) = quantisedMatrix(type, rows: rows, columns: columns, seed: seed)
+            return (matrix, values, owner)
         }
         // One byte off any boundary, as a file may have it.
         let owner = Bytes([0] + bytes)

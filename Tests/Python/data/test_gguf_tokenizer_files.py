@@ -156,7 +156,7 @@ def test_a_file_names_the_tokens_that_begin_and_end_a_text(tmp_path: Path) -> No
     def of(name: str, **values: Any) -> tuple[list[int], list[int]]:
         path = byte_level(tmp_path / f"{name}.gguf", **values)
         shape = SimpleNamespace(vocabulary_size=265)
-        model: Any = SimpleNamespace(directory=path, shape=shape)
+        model: Any = SimpleNamespace(directory=path, shape=shape, _config_text=b"{}")
         return tuple(configured_tokens(model, f"{key}_token_id") for key in ("bos", "eos"))  # type: ignore[return-value]
 
     assert of("a", bos_token_id=3, eos_token_id=7, eot_token_id=5) == ([3], [7, 5])

@@ -20,11 +20,20 @@ enum class Format : prune_format {
   deci = PRUNE_FORMAT_DECI            ///< nemotron-nas, for vLLM and mlx
 };
 
+/// What quantised weights become (PRUNE_DEQUANTISED_*).
+enum class Dequantised : prune_dequantised {
+  bfloat16 = PRUNE_DEQUANTISED_BFLOAT16, ///< holds every number
+  float16 = PRUNE_DEQUANTISED_FLOAT16,   ///< more digits; nothing beyond 65504
+  float32 = PRUNE_DEQUANTISED_FLOAT32    ///< all digits, in twice the bytes
+};
+
 /// How a model is exported (prune_export_options: shard_bytes, replace).
 struct ExportOptions : detail::Options<prune_export_options> {
   Format format = Format::hf;
-  std::string provenance = {}; ///< a JSON object kept in prunecore.json; "" = {}
-  Progress progress = {};      ///< steps are tensors
+  std::string provenance = {};                     ///< a JSON object kept in prunecore.json; "" = {}
+  std::string tokenizer_directory = {};            ///< whose files of a tokenizer are taken along; "" = the model's own
+  Dequantised dequantised = Dequantised::bfloat16; ///< of a GGUF file
+  Progress progress = {};                          ///< steps are tensors
 };
 
 } // namespace prune

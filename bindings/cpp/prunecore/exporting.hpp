@@ -34,6 +34,8 @@ inline void Model::export_to(const std::string &directory, span<std::uint8_t> ma
   prune_export_options c = options;
   c.format = static_cast<prune_format>(options.format);
   detail::lend(options.provenance, "provenance", c.provenance_json);
+  detail::lend(options.tokenizer_directory, "tokenizer_directory", c.tokenizer_directory);
+  c.dequantised = static_cast<prune_dequantised>(options.dequantised);
   c.progress = bridge.function();
   c.user_data = bridge.user_data();
   detail::check(bridge.status(prune_model_export(get(), detail::or_null(mask), mask.size(), adapters,

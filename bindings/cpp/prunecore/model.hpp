@@ -179,6 +179,14 @@ public:
     });
   }
 
+  /// The text of config.json, or of what stands for it (prune_model_config). Throws Error with PRUNE_ERR_UNSUPPORTED for a
+  /// model that was not opened from a path.
+  std::string config() const {
+    return detail::text([&](char *out, std::size_t capacity, std::size_t *count) {
+      return prune_model_config(get(), out, capacity, count);
+    });
+  }
+
   /// The mask that later calls use when they are given none (prune_model_mask_get).
   Mask mask() const {
     return Mask(detail::filled<std::uint8_t>([&](std::uint8_t *out, std::size_t capacity, std::size_t *count) {

@@ -23,6 +23,15 @@ struct SublayerPlan: Sendable {
 }
 
 extension SublayerPlan {
+    /// The tensor of the bias of the last projection; nil if it has none, or there are several.
+    var lastBias: String? {
+        switch update {
+        case .attention(let attention): attention.output.bias?.tensor
+        case .feedForward(let feedForward): feedForward.down.bias?.tensor
+        case .mixture: nil
+        }
+    }
+
     /// Of attention; nil = all tokens before a query, or no attention.
     var window: Int? {
         if case .attention(let attention) = update { attention.window } else { nil }

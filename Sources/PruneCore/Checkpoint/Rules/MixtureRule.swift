@@ -23,6 +23,8 @@ struct MixtureRule: Sendable {
     enum Experts: Sendable {
         /// A tensor for each matrix: "<path>.<number>.<name>".
         case separate(path: String, gate: String, up: String, down: String)
+        /// [experts, outputs, inputs] for each of the three: GGUF files.
+        case apart(gate: String, up: String, down: String)
         /// [experts, gates and then ups, inputs], and [experts, outputs, inputs].
         case stacked(inner: String, down: String)
         /// [experts, inputs, gate and up by turns], with biases: gpt-oss.

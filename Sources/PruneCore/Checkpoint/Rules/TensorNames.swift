@@ -24,6 +24,9 @@ struct TensorNames: Sendable {
     var keyNorm = "self_attn.k_norm"
     var sinks = "self_attn.sinks"
 
+    /// The biases that there are, by their full names, whatever settings say; nil = as settings say.
+    var storedBiases: Set<String>?
+
     var inner = Inner.gated(gate: "mlp.gate_proj", up: "mlp.up_proj")
     var down = "mlp.down_proj"
 

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from prunecore._native.handle import Handle, Owner
-from prunecore._native.library import _check, ffi, lib, new_struct
+from prunecore._native.library import _check, ffi, lib, new_struct, written_text
 from prunecore._native.names.tables import COMPUTE, WEIGHTS, Compute, Weights
-from prunecore._native.paths import as_path, unreadable
+from prunecore._native.paths import as_path
 from prunecore.masks.mask import Mask, as_keep, keep_pointer
 from prunecore.shape import Cost, ModelShape, Sublayer, read_cost, read_shape, read_sublayers
 
@@ -110,11 +110,12 @@ class OpenModel(Owner):
     def _config_digest(self) -> str:
         if self.directory is None:
             return str(self._digest)
-        config = self.directory / "config.json"
-        try:
-            return hashlib.sha256(config.read_bytes()).hexdigest()
-        except OSError as error:
-            raise unreadable(config, error) from error
+        return hashlib.sha256(self._config_text).hexdigest()
+
+    @cached_property
+    def _config_text(self) -> bytes:
+        """config.json as it was when the model was opened; of a GGUF file what stands for it."""
+        return written_text(lib.prune_model_config, self.handle)
 
     @property
     def shape(self) -> ModelShape:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from prunecore._native.library import _check, ffi, lib
+from prunecore._native.library import lib, written_text
 
 
 @dataclass(frozen=True)
@@ -54,11 +54,5 @@ def architectures() -> list[Architecture]:
 @cache
 def architecture_table() -> Mapping[str, Mapping[str, Any]]:
     """What prune_architectures() gives, by the class of a block in transformers."""
-    needed = ffi.new("size_t *")
-    status = lib.prune_architectures(ffi.NULL, 0, needed)
-    if status != lib.PRUNE_ERR_BUFFER:
-        _check(status)
-    out = ffi.new("char[]", needed[0])
-    _check(lib.prune_architectures(out, needed[0], needed))
-    rows = json.loads(ffi.string(out).decode())
+    rows = json.loads(written_text(lib.prune_architectures))
     return {row["block_class"]: row for row in rows}

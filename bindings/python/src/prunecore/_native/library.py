@@ -8,7 +8,7 @@ of this package wrongly, so that versions are compared before anything else is c
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -151,3 +151,14 @@ def real_macro(name: str) -> float:
 def text(pointer: Any) -> str:
     """The Python string that a `const char *` of the library holds."""
     return str(ffi.string(pointer).decode("utf-8", "replace"))
+
+
+def written_text(call: Callable[..., Any], *handle: Any) -> bytes:
+    """The text that a function writes to a caller's buffer, whatever its length."""
+    count = ffi.new("size_t *")
+    status = call(*handle, ffi.NULL, 0, count)
+    if status != lib.PRUNE_ERR_BUFFER:
+        _check(status)
+    room = ffi.new("char[]", count[0])
+    _check(call(*handle, room, len(room), count))
+    return bytes(ffi.string(room))

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -206,15 +207,14 @@ def _configurations(model: OpenModel) -> Iterator[Mapping[str, Any]]:
     if model.directory is None:
         yield from model._configurations
         return
+    path = model.directory / "generation_config.json"
     if is_gguf(model.directory):
         from prunecore.data.gguf_tokenizer.tokenizer import special_tokens_of
 
         yield special_tokens_of(model.directory)
-        return
-    for name in ("generation_config.json", "config.json"):
-        path = model.directory / name
-        if path.is_file():
-            yield read_json_object(path)
+    elif path.is_file():
+        yield read_json_object(path)
+    yield json.loads(model._config_text)
 
 
 def _all_texts(prompts: Any) -> list[str] | None:

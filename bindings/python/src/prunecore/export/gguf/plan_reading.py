@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from prunecore._native.library import _check, ffi, lib
+from prunecore._native.library import lib, written_text
 from prunecore.export.gguf.plan import (
     AttentionPlan,
     FeedForwardPlan,
@@ -34,13 +34,7 @@ def read_plan(model: OpenModel) -> ModelPlan:
     UnsupportedError
         A host runs it.
     """
-    count = ffi.new("size_t *")
-    status = lib.prune_model_plan(model.handle, ffi.NULL, 0, count)
-    if status != lib.PRUNE_ERR_BUFFER:
-        _check(status)
-    room = ffi.new("char[]", count[0])
-    _check(lib.prune_model_plan(model.handle, room, len(room), count))
-    return _model(json.loads(ffi.string(room).decode()))
+    return _model(json.loads(written_text(lib.prune_model_plan, model.handle)))
 
 
 def _model(found: _Json) -> ModelPlan:
