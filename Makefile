@@ -26,8 +26,20 @@ demo: setup
 	$(BIN)/prunecore demo --out $(OUT)
 
 ## Every test. .ci/run calls exactly this.
-test: setup-test lint test-swift test-symbols test-capi test-python test-kernels-quick test-instructions test-fuzz
+test: setup-test models-if-possible lint test-swift test-symbols test-capi test-python test-kernels-quick test-instructions test-fuzz
 	@echo "all tests passed"
+
+## SmolLM2 135M (93 MB, Apache-2.0) as build/models/smollm2.gguf, for the tests on a real model; `make test` fetches it, too.
+models: setup
+	$(BIN)/python scripts/fetch-models.py smollm2
+
+.PHONY: models models-gemma models-if-possible
+models-if-possible: setup
+	@$(BIN)/python scripts/fetch-models.py --optional smollm2
+
+## Gemma 3 270M (253 MB, under Google's Gemma Terms of Use) as build/models/gemma3.gguf.
+models-gemma: setup
+	$(BIN)/python scripts/fetch-models.py gemma3
 
 LINTED := bindings/python Tests benchmarks examples scripts Sources/PruneCore/Export/Modelling
 ## Style, formats, types and licences; the order of the core's folders, the C kernels, and the header's binary interface.
@@ -60,6 +72,11 @@ test-capi:
 ## The Python package, the command, and the documentation's examples; files side by side.
 test-python:
 	$(BIN)/python -m pytest -q -n auto --dist loadfile --no-loadscope-reorder Tests/Python
+
+## The tests on Gemma 3, which is fetched first: `make models-gemma` says under which terms.
+.PHONY: test-gemma
+test-gemma: setup-test models-gemma
+	$(BIN)/python -m pytest -q -m gemma Tests/Python
 
 ## The numeric tests with every kind of kernels that this machine's OpenBLAS and our own loops can be made to use.
 test-kernels:

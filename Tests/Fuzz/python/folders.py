@@ -60,8 +60,11 @@ def _index(path: Path) -> None:
 
 
 def _generation(path: Path) -> None:
-    (path.parent / "config.json").write_bytes(b'{"eos_token_id": 3}')
-    model: Any = SimpleNamespace(directory=path.parent, shape=SimpleNamespace(vocabulary_size=2048))
+    model: Any = SimpleNamespace(
+        directory=path.parent,
+        shape=SimpleNamespace(vocabulary_size=2048),
+        _config_text=b'{"eos_token_id": 3}',
+    )
     configured_tokens(model, "eos_token_id")
 
 

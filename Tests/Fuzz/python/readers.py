@@ -24,6 +24,7 @@ from prunecore.shapley.players import granularity_players
 from prunecore.shapley.scores import read_scores
 from prunecore.shapley.state import GameState
 from prunecore.tensors.stored import StoredTensors, read_config
+from vocabularies import read_tokenizer, vocabularies
 
 MERGEKIT = (
     "slices:\n- sources:\n  - model: a/b\n    layer_range: [0, 2]\n- sources:\n  - model: a/b\n"
@@ -68,6 +69,7 @@ def readers() -> dict[str, Reader]:
         "mmlu": Reader(pc.ChoiceSet.load, (b'"Which, then?",a,b,"c ""d""",C\n',), "x_test.csv"),
         "tokens": Reader(load_tokens, _arrays(), "input.npy"),
         "tokenizer": Reader(load_tokenizer, (_tokenizer(),), "tokenizer.json"),
+        "gguf_tokenizer": Reader(read_tokenizer, vocabularies(), "input.gguf"),
         "scores": Reader(read_scores, tuple(_saved(value) for value in _scores())),
         "search": Reader(pc.SearchResult.load, (_saved(_search()),)),
         "search_study": Reader(pc.SearchStudy.load, (_saved(_study()),)),

@@ -216,8 +216,8 @@ class Data:
             with gzip, bzip2 or xz. A byte-order mark says the encoding; else it is UTF-8. Empty
             documents are left out.
         tokenizer : Model, path, or tokenizer
-            A model or its directory, whose `tokenizer.json` is used; that file itself; or a
-            tokenizer of the packages tokenizers or transformers (a fast one).
+            A model or its directory, whose `tokenizer.json` is used; that file itself; a GGUF file;
+            or a tokenizer of the packages tokenizers or transformers (a fast one).
         sequence_length : int or None
             Tokens per sequence; None = every document is a sequence.
         limit : int, optional

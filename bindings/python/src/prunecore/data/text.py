@@ -15,6 +15,7 @@ import numpy.typing as npt
 from prunecore._native.numbers import checked_count
 from prunecore._native.paths import as_path, missing_hint, unreadable
 from prunecore._native.reading import LFS_POINTER, check_no_pointer, read_text
+from prunecore.data.gguf_tokenizer.path import is_gguf
 from prunecore.errors import ArgumentError, DataError, FileError, FormatError
 
 if TYPE_CHECKING:
@@ -31,17 +32,21 @@ def load_tokenizer(source: TokenizerSource) -> Tokenizer:
     Parameters
     ----------
     source : Model, path, or tokenizer
-        A model or its directory (whose `tokenizer.json` is read), that file itself, a
-        `tokenizers.Tokenizer`, or a fast tokenizer of the package transformers.
+        A model or its directory (whose `tokenizer.json` is read), that file itself, a GGUF file
+        (which holds a tokenizer), a `tokenizers.Tokenizer`, or a fast tokenizer of the package
+        transformers.
 
     Raises
     ------
     ArgumentError
         It is none of these.
     FileError
-        There is no `tokenizer.json`, or the model did not come from a directory.
+        There is no `tokenizer.json`, or the model did not come from a directory; a GGUF file holds
+        no tokenizer.
     FormatError
         It cannot be read.
+    UnsupportedError
+        The tokenizer of a GGUF file is of a kind that is not known.
     """
     from tokenizers import Tokenizer
 
@@ -51,7 +56,7 @@ def load_tokenizer(source: TokenizerSource) -> Tokenizer:
     directory = getattr(source, "directory", source)
     if directory is None and source is not None:
         raise FileError(
-            "the model did not come from a directory, so that it has no tokenizer.json: "
+            "the model did not come from a directory or file, so that it has no tokenizer: "
             "name one, or give a tokenizer"
         )
     if not isinstance(directory, (str, os.PathLike)):
@@ -59,7 +64,12 @@ def load_tokenizer(source: TokenizerSource) -> Tokenizer:
             f"cannot take a tokenizer from a {type(source).__name__}: give a model, its directory, "
             "or a tokenizer (of the package transformers a fast one)"
         )
-    path = _tokenizer_file(as_path(directory, "the tokenizer"))
+    path = as_path(directory, "the tokenizer")
+    if is_gguf(path):
+        from prunecore.data.gguf_tokenizer.tokenizer import tokenizer_of
+
+        return _plain(tokenizer_of(path))
+    path = _tokenizer_file(path)
     text = read_text(path)
     try:
         return _plain(Tokenizer.from_str(text))
@@ -70,11 +80,6 @@ def load_tokenizer(source: TokenizerSource) -> Tokenizer:
 
 
 def _tokenizer_file(path: Path) -> Path:
-    if path.suffix.lower() == ".gguf":
-        raise FileError(
-            f"{path} is a GGUF file, whose tokenizer is not read: give the folder of the model "
-            "that it was made from, which has tokenizer.json"
-        )
     if os.path.isdir(path):
         folder, path = path, path / "tokenizer.json"
         if not path.is_file() and (folder / "tokenizer.model").is_file():

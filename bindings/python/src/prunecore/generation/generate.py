@@ -20,8 +20,9 @@ from prunecore._native.options_generated import GenerateArguments
 from prunecore._native.progress import ProgressFunction, Watch
 from prunecore._native.signatures import takes
 from prunecore.data.data import Data
+from prunecore.data.gguf_tokenizer.path import is_gguf
 from prunecore.data.text import load_tokenizer, tokenize
-from prunecore.errors import ArgumentError, FileError
+from prunecore.errors import ArgumentError, FileError, UnsupportedError
 from prunecore.generation.generation import (
     GeneratedToken,
     Generation,
@@ -187,7 +188,8 @@ class TokenWatch(Watch):
 def configured_tokens(model: OpenModel, key: str) -> list[int]:
     """Token ids that a model's configuration names: of `eos_token_id`, say, one, several or none.
 
-    generation_config.json goes before config.json, as it does in transformers.
+    generation_config.json goes before config.json, as it does in transformers. A GGUF file says
+    what it is told to stop at.
     """
     for configuration in _configurations(model):
         found = configuration.get(key)
@@ -206,7 +208,11 @@ def _configurations(model: OpenModel) -> Iterator[Mapping[str, Any]]:
         yield from model._configurations
         return
     path = model.directory / "generation_config.json"
-    if path.is_file():
+    if is_gguf(model.directory):
+        from prunecore.data.gguf_tokenizer.tokenizer import special_tokens_of
+
+        yield special_tokens_of(model.directory)
+    elif path.is_file():
         yield read_json_object(path)
     yield json.loads(model._config_text)
 
@@ -226,7 +232,7 @@ def _all_texts(prompts: Any) -> list[str] | None:
 def _decoder(model: OpenModel, source: TokenizerSource | None, needed: bool) -> Tokenizer | None:
     try:
         return load_tokenizer(model if source is None else source)
-    except FileError:
+    except (FileError, UnsupportedError):
         if needed or source is not None:
             raise
         return None

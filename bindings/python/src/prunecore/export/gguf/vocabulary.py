@@ -19,27 +19,17 @@ from typing import Any
 import gguf
 
 from prunecore._native.json_files import damage_named, read_json_object
+from prunecore._native.reading import read_text
+from prunecore.data.gguf_tokenizer.splits import GPT_4O, LLAMA_3, QWEN_2, TEKKEN
+from prunecore.data.gguf_tokenizer.vocabulary import WHOLE_JSON
 from prunecore.data.text import load_tokenizer
 from prunecore.errors import FormatError, UnsupportedError
 
 _SPACE = "\u2581"
 _LEADING_SPACE = "text that begins with a space gets one more in front inside llama.cpp"
 _BYTE = re.compile(r"<0x[0-9A-Fa-f]{2}>")
-_CONTRACTIONS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)"
-_REST = r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 # Patterns of the Split before byte-level BPE, and what llama.cpp calls them.
-_SPLITS = {
-    _CONTRACTIONS + r"|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}" + _REST: "llama-bpe",
-    _CONTRACTIONS + r"|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}" + _REST: "qwen2",
-    r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+"
-    r"|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*"
-    r"|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+": "tekken",
-    r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+"
-    + _CONTRACTIONS
-    + r"?|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*"
-    + _CONTRACTIONS
-    + r"?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+": "gpt-4o",
-}
+_SPLITS = {LLAMA_3: "llama-bpe", QWEN_2: "qwen2", TEKKEN: "tekken", GPT_4O: "gpt-4o"}
 # Under the one name, words that are tokens are taken whole; under the other, as merges make them.
 _MERGED = {"llama-bpe": "dbrx"}
 
@@ -64,6 +54,8 @@ class Vocabulary:
         Id of the token for what has no other.
     notes : list of str
         What a user should know.
+    whole : str
+        The text of tokenizer.json itself. llama.cpp does not read it, but says less than it does.
     """
 
     model: str
@@ -75,6 +67,7 @@ class Vocabulary:
     charsmap: bytes = b""
     unknown: int | None = None
     notes: list[str] = field(default_factory=list)
+    whole: str = ""
 
     def add_to(self, writer: gguf.GGUFWriter, directory: Path) -> None:
         """Writes it, with special tokens and chat template of the directory."""
@@ -88,6 +81,8 @@ class Vocabulary:
             writer.add_add_space_prefix(self.adds_space)
         if self.charsmap:
             writer.add_precompiled_charsmap(self.charsmap)
+        if self.whole:
+            writer.add_string(WHOLE_JSON, self.whole)
         special = _special_tokens(directory, self.model == "gpt2", len(self.tokens))
         if self.unknown is not None:
             special.special_token_ids["unk"] = self.unknown
@@ -121,6 +116,7 @@ def read_vocabulary(directory: Path, rows: int) -> Vocabulary | None:
         with damage_named(path):
             made = _kind(content, content["model"])
             _fill(made, content, content["model"], rows, path)
+            made.whole = read_text(path)
     except UnsupportedError as error:
         raise UnsupportedError(
             f"{path} cannot be said in GGUF: {error}. With tokenizer=False the file takes and "
