@@ -7,7 +7,6 @@ import hashlib
 import tempfile
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,6 +16,7 @@ from prunecore.hosts.host_model import HostModel
 from prunecore.masks.mask import as_keep
 from prunecore.recovery.adapters import Adapters
 from prunecore.torch.adapter_module import load_adapters
+from prunecore.torch.agreement import apart
 from prunecore.torch.applied_mask import AppliedMask, Pruning, check_whole
 from prunecore.torch.architectures import Parts, parts_of
 from prunecore.torch.causality import Ids, Probe, check_causality
@@ -28,11 +28,6 @@ from prunecore.torch.states import TorchState
 
 if TYPE_CHECKING:
     from prunecore.masks.mask import MaskLike
-
-_TOLERANCES = {torch.float32: 1e-4, torch.float64: 1e-4, torch.float16: 2e-2}
-_COARSE = 1e-1
-"""Of bf16, relative to the largest logit: as coarse as sums in another order make it."""
-
 
 class WrappedModel(HostModel):
     """A language model of transformers, with all that a `Model` does. `wrap` makes it.
@@ -200,14 +195,14 @@ def _host(
             check_causality(decoder, probe, logits)
     parts = None if granularity == "block" else _parts(decoder)
     host = TorchHost(decoder, parts, logits.shape[-1])
-    if (apart := _apart(host, [probe.whole], [logits])) is not None:
+    if (distance := _apart(host, [probe.whole], [logits])) is not None:
         whole = TorchHost(decoder, None, logits.shape[-1])
         way = "PruneCore cannot take them apart"
         if parts is not None and _apart(whole, [probe.whole], [logits]) is None:
             way = "wrap it with granularity='block'"
         raise UnsupportedError(
             f"the layers of {host.architecture}, run one by one, give logits that differ from the "
-            f"model's own by {apart:.3g}: {way}"
+            f"model's own by {distance:.3g}: {way}"
         )
     if parts is None and granularity == "sublayer":
         raise UnsupportedError(
@@ -217,9 +212,9 @@ def _host(
     neighbour = probe.neighbour
     with torch.no_grad():
         own = decoder.own_logits(neighbour)
-    if (apart := _apart(host, [probe.whole, neighbour], [logits, own])) is not None:
+    if (distance := _apart(host, [probe.whole, neighbour], [logits, own])) is not None:
         raise UnsupportedError(
-            f"logits that {host.architecture} gives of a sequence change by {apart:.3g} beside "
+            f"logits that {host.architecture} gives of a sequence change by {distance:.3g} beside "
             "another sequence: what it computes of one must not depend on others"
         )
     return host
@@ -260,10 +255,7 @@ def _apart(host: TorchHost, sequences: list[Ids], wanted: list[Tensor]) -> float
     for sublayer in range(0, 2 * host.n_blocks, 2 if host.whole_blocks else 1):
         state = host.apply(sublayer, [state])[0]
     found = torch.from_numpy(host.logits(state, 0, layout.n_tokens))
-    expected = torch.cat(wanted).float().cpu()
-    tolerance = _TOLERANCES.get(wanted[0].dtype, _COARSE) * float(expected.abs().max())
-    difference = float((found - expected).abs().max())
-    return None if np.isfinite(difference) and difference <= tolerance else difference
+    return apart(found, torch.cat(wanted), wanted[0].dtype)
 
 
 def _configurations(model: Any) -> tuple[dict[str, Any], ...]:
