@@ -293,7 +293,14 @@ def of_kept_attention(config: Any, removed: Collection[str]) -> Any:
     view.__dict__.pop("_heterogeneity_spec", None)
     types = getattr(config, "layer_types", None)
     if types is not None:
-        view.layer_types = [types[number] for number in kept]
+        types = [types[number] for number in kept]
+        kind = type(config)
+        own = kind.attribute_map.get("layer_types", "layer_types")
+        if isinstance(inspect.getattr_static(kind, own, None), property):
+            # Of a pattern over the numbers of blocks, which nothing can be assigned to.
+            view.__class__ = type(kind.__name__, (kind,), {own: types})
+        else:
+            view.layer_types = types
     view.num_hidden_layers = len(kept)
     return view
 

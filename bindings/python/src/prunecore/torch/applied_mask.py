@@ -15,7 +15,8 @@ from prunecore.errors import ArgumentError, UnsupportedError
 from prunecore.masks.mask import Keep
 from prunecore.torch.adapter_module import AdapterModule
 from prunecore.torch.architectures import Parts
-from prunecore.torch.custom_model import ADAPTER_NAMES, save_pruned
+from prunecore.torch.block_description import ADAPTER_NAMES
+from prunecore.torch.custom_model import save_pruned
 from prunecore.torch.decoder import Decoder
 from prunecore.torch.layer_numbers import LayerNumbers
 from prunecore.torch.stand_ins import StandIn
@@ -161,6 +162,9 @@ class Pruning:
         device = next(layer.parameters()).device
         if parts is None:
             layer._modules.clear()
+            for tensors in (layer._parameters, layer._buffers):
+                self._undo.append(partial(tensors.update, dict(tensors)))
+                tensors.clear()
         elif not any(whole) and (shared := parts.attention.shared_norm) is not None:
             layer._modules.pop(shared)
         for place, adapter in enumerate(adapters):

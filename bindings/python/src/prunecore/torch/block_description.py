@@ -14,7 +14,10 @@ from prunecore.masks.mask import Keep
 from prunecore.torch.adapter_module import AdapterModule
 from prunecore.torch.architectures import Part, Parts
 
-_WHOLE = Parts(Part(("attention",)), Part(("feed_forward",)))
+ADAPTER_NAMES = ("adapter_attention", "adapter_feed_forward")
+"""Under which an adapter is a module of the layer in which it stands, in this process."""
+
+_WHOLE = Parts(*(Part((name,)) for name in ADAPTER_NAMES))
 """Of blocks that are not taken apart: the names of their adapters alone."""
 
 TENSORS = {

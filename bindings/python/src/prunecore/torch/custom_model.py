@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -20,15 +20,12 @@ from prunecore.masks.mask import Keep
 from prunecore.torch.adapter_module import AdapterModule
 from prunecore.torch.agreement import apart
 from prunecore.torch.architectures import Parts
-from prunecore.torch.block_description import TENSORS, described, place, skipped
+from prunecore.torch.block_description import ADAPTER_NAMES, TENSORS, described, place, skipped
 from prunecore.torch.causality import Probe
 from prunecore.torch.decoder import Decoder
 from prunecore.torch.failures import told
 from prunecore.torch.rotary_memory import forget_longer_sequences
 from prunecore.torch.storable import check_storable, own_family
-
-ADAPTER_NAMES = ("adapter_attention", "adapter_feed_forward")
-"""Under which an adapter is a module of the layer in which it stands."""
 
 _DIRECTIONS = ("push_to_hub", "distributed_checkpoint")
 
@@ -127,7 +124,7 @@ def _made(pruned: Pruned, family: FamilyClasses, package: PrivatePackage) -> Any
     values = pruned.config.to_dict()
     values.pop("model_type", None)
     removed = [index for index, kept in enumerate(pruned.keep) if not kept]
-    if removed and pruned.config.get_text_config() is pruned.config:
+    if removed and pruned.parts is not None and pruned.config.get_text_config() is pruned.config:
         values["per_layer_config"] = skipped(removed)
     values["auto_map"] = family.auto_map
     values["prunecore"] = described(
@@ -208,9 +205,15 @@ def _check(made: nn.Module, pruned: Pruned) -> None:
     if source.training or len(devices) != 1:
         return
     ids = torch.from_numpy(Probe(pruned.decoder).whole).long()[None].to(devices.pop())
+    wanted, last = _logits(source, ids), None
+    with suppress(Exception):  # a class that cannot do that is saved all the same
+        last = _last_logits(source, ids)
     with told(f"{type(source).__name__} without sublayers cannot be run", UnsupportedError):
-        found, wanted = _logits(made, ids), _logits(source, ids)
-    if (distance := apart(found, wanted)) is not None:
+        distance = apart(_logits(made, ids), wanted)
+        if distance is None and last is not None:
+            found = _last_logits(made, ids)
+            distance = None if found is None else apart(found, last)
+    if distance is not None:
         raise UnsupportedError(
             f"{type(source).__name__} cannot be saved without these sublayers: what its class in "
             f"transformers makes of what is left differs by {distance:.3g} in its logits"
@@ -218,15 +221,19 @@ def _check(made: nn.Module, pruned: Pruned) -> None:
 
 
 def _logits(model: Any, ids: Tensor) -> Tensor:
-    """Logits of a sequence, and those of its last token from the cache of the others."""
     forget_longer_sequences(model)
     with torch.no_grad():
-        whole: Tensor = model(input_ids=ids, use_cache=False).logits[0]
-        if getattr(model.config.get_text_config(), "use_cache", True) is False or ids.shape[1] < 2:
-            return whole
-        first = model(input_ids=ids[:, :-1], use_cache=True)
-        cache = getattr(first, "past_key_values", None)
+        found: Tensor = model(input_ids=ids, use_cache=False).logits[0]
+    return found
+
+
+def _last_logits(model: Any, ids: Tensor) -> Tensor | None:
+    """Those of the last token from the cache of the others; None without such a cache."""
+    if not getattr(model.config.get_text_config(), "use_cache", True) or ids.shape[1] < 2:
+        return None
+    with torch.no_grad():
+        cache = getattr(model(input_ids=ids[:, :-1], use_cache=True), "past_key_values", None)
         if cache is None:
-            return whole
-        last = model(input_ids=ids[:, -1:], past_key_values=cache, use_cache=True).logits[0]
-        return torch.cat([whole, last])
+            return None
+        found: Tensor = model(input_ids=ids[:, -1:], past_key_values=cache, use_cache=True).logits
+    return found[0]
