@@ -151,7 +151,7 @@ class Pruned:
     _is_parallel: bool
     _signature: inspect.Signature
     _taken: Mapping[str, inspect.Parameter]  # by the attention
-    _outputs: int | None  # how many others the block gives back in a tuple; None = none, and no tuple
+    _outputs: int | None  # that the block gives back in a tuple with the state; None = no tuple
 
     def forward(self, *given: Any, **named: Any) -> Any:
         arguments = self._signature.bind(self, *given, **named).arguments
@@ -257,7 +257,7 @@ def _prune(
 
 
 def _as_taken(taken: Mapping[str, inspect.Parameter], named: Mapping[str, Any]) -> dict[str, Any]:
-    """What a block was called with: as much as its attention takes, under the names it has there."""
+    """What a block was called with: what its attention takes of it, by the names it has there."""
     own = next((name for name in CACHES if name in taken), None)
     found = {
         own if own is not None and name in CACHES and name not in taken else name: value

@@ -41,7 +41,7 @@ KNOWN: Mapping[str, frozenset[str]] = {
         {"66504c08d7aacae7b7d548e89e1ad86d093c8cbb595dc734a94ac5e74ab02cae"}
     ),
     "prunecore_layers.py": frozenset(
-        {"e3132c586ef04afc4bdb21716aa4d66e18b23fdefc62b3c1ca15fa65a14b6d7a"}
+        {"9f00d3898cbdf7d3ab86244dc88425cfe875a1afecb2085579c64a841da44b20"}
     ),
 }
 """SHA-256 of the files that this version writes, and of those that released versions wrote.

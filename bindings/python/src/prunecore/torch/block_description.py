@@ -17,7 +17,7 @@ from prunecore.torch.architectures import Part, Parts
 ADAPTER_NAMES = ("adapter_attention", "adapter_feed_forward")
 """Under which an adapter is a module of the layer in which it stands, in this process."""
 
-_WHOLE = Parts(*(Part((name,)) for name in ADAPTER_NAMES))
+_WHOLE = Parts(Part(ADAPTER_NAMES[:1]), Part(ADAPTER_NAMES[1:]))
 """Of blocks that are not taken apart: the names of their adapters alone."""
 
 TENSORS = {

@@ -7,6 +7,7 @@ import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -25,6 +26,7 @@ from prunecore.torch.causality import Probe
 from prunecore.torch.decoder import Decoder
 from prunecore.torch.failures import told
 from prunecore.torch.rotary_memory import forget_longer_sequences
+from prunecore.torch.shared_model import shared_model
 from prunecore.torch.storable import check_storable, own_family
 
 _DIRECTIONS = ("push_to_hub", "distributed_checkpoint")
@@ -108,9 +110,15 @@ def custom_model(
             (Path(folder) / file).write_bytes(content)
         package = PrivatePackage(Path(folder))
         try:
+            config, kind = _classes(pruned, family, package)
+            held = source.state_dict(keep_vars=True) if state_dict is None else state_dict
             with told(f"{name} cannot be saved without sublayers", UnsupportedError):
-                made = _made(pruned, family, package)
-                _fill(made, pruned, state_dict)
+                made = shared_model(
+                    partial(kind, config),
+                    {_renamed(own, pruned): tensor for own, tensor in held.items()},
+                    {_renamed(own, pruned): buffer for own, buffer in source.named_buffers()},
+                    spare_allowed=state_dict is not None,
+                )
             _generation(made, source)
             _check(made, pruned)
             yield made, files
@@ -118,8 +126,8 @@ def custom_model(
             package.forget()
 
 
-def _made(pruned: Pruned, family: FamilyClasses, package: PrivatePackage) -> Any:
-    """The model, with weights on the device meta."""
+def _classes(pruned: Pruned, family: FamilyClasses, package: PrivatePackage) -> tuple[Any, Any]:
+    """The configuration of the modelling files, and the class of the model."""
     configuration, kind = (package.load(named) for named in family.auto_map.values())
     values = pruned.config.to_dict()
     values.pop("model_type", None)
@@ -128,15 +136,12 @@ def _made(pruned: Pruned, family: FamilyClasses, package: PrivatePackage) -> Any
         values["per_layer_config"] = skipped(removed)
     values["auto_map"] = family.auto_map
     values["prunecore"] = described(
-        _path(pruned.decoder), pruned.parts, pruned.keep, pruned.adapters, pruned.decoder.besides
+        pruned.decoder.path, pruned.parts, pruned.keep, pruned.adapters, pruned.decoder.besides
     )
     config = configuration.from_dict(values)
     for own, other in ((config, pruned.config), *_inner_configs(config, pruned.config)):
         own._attn_implementation = other._attn_implementation
-    with torch.device("meta"):
-        made = kind(config)
-    made.eval()
-    return made
+    return config, kind
 
 
 def _inner_configs(config: Any, other: Any) -> list[tuple[Any, Any]]:
@@ -145,39 +150,9 @@ def _inner_configs(config: Any, other: Any) -> list[tuple[Any, Any]]:
     return [(own, theirs) for own, theirs in found if own is not None and theirs is not None]
 
 
-def _path(decoder: Decoder) -> str:
-    """What the numbers of blocks stand behind in the names of tensors."""
-    return next(name for name, part in decoder.model.named_modules() if part is decoder.layers)
-
-
-def _fill(made: Any, pruned: Pruned, state_dict: Mapping[str, Tensor] | None) -> None:
-    """Gives a model the tensors of the pruned one, by the names that they have in it."""
-    source = pruned.decoder.model
-    held = source.state_dict(keep_vars=True) if state_dict is None else state_dict
-    tensors = {_renamed(name, pruned): held[name] for name in held}
-    wanted = made.state_dict(keep_vars=True)
-    if missing := [name for name in wanted if name not in tensors]:
-        raise UnsupportedError(
-            f"{type(source).__name__} cannot be saved without sublayers: its class in transformers "
-            f"has {missing[0]}, and the model has not"
-        )
-    spare = [name for name in tensors if name not in wanted]
-    if spare and state_dict is None:
-        raise UnsupportedError(
-            f"{type(source).__name__} cannot be saved without sublayers: its class in transformers "
-            f"has no {spare[0]}"
-        )
-    made.load_state_dict({name: tensors[name] for name in wanted}, assign=True)
-    buffers = {_renamed(name, pruned): buffer for name, buffer in source.named_buffers()}
-    for name, buffer in list(made.named_buffers()):
-        if buffer.is_meta:
-            holder, _, own = name.rpartition(".")
-            made.get_submodule(holder)._buffers[own] = buffers[name]
-
-
 def _renamed(name: str, pruned: Pruned) -> str:
     """What a tensor of the pruned model is called in that of the modelling files."""
-    path = f"{_path(pruned.decoder)}."
+    path = f"{pruned.decoder.path}."
     if not name.startswith(path):
         return name
     number, _, rest = name.removeprefix(path).partition(".")
@@ -205,11 +180,11 @@ def _check(made: nn.Module, pruned: Pruned) -> None:
     if source.training or len(devices) != 1:
         return
     ids = torch.from_numpy(Probe(pruned.decoder).whole).long()[None].to(devices.pop())
-    wanted, last = _logits(source, ids), None
+    wanted, last = logits_of(source, ids), None
     with suppress(Exception):  # a class that cannot do that is saved all the same
         last = _last_logits(source, ids)
     with told(f"{type(source).__name__} without sublayers cannot be run", UnsupportedError):
-        distance = apart(_logits(made, ids), wanted)
+        distance = apart(logits_of(made, ids), wanted)
         if distance is None and last is not None:
             found = _last_logits(made, ids)
             distance = None if found is None else apart(found, last)
@@ -220,7 +195,8 @@ def _check(made: nn.Module, pruned: Pruned) -> None:
         )
 
 
-def _logits(model: Any, ids: Tensor) -> Tensor:
+def logits_of(model: Any, ids: Tensor) -> Tensor:
+    """A model's own logits of a sequence, ids of shape (1, length)."""
     forget_longer_sequences(model)
     with torch.no_grad():
         found: Tensor = model(input_ids=ids, use_cache=False).logits[0]

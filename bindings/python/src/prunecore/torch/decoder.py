@@ -71,6 +71,12 @@ class Decoder:
         return list(self.layers)
 
     @property
+    def path(self) -> str:
+        """What the numbers of layers stand behind in names of tensors, such as "model.layers"."""
+        named: Iterator[tuple[str, nn.Module]] = self.model.named_modules()
+        return next(name for name, module in named if module is self.layers)
+
+    @property
     def input_device(self) -> torch.device:
         """Where token ids go."""
         return _device(self.model.get_input_embeddings(), self.model)

@@ -24,13 +24,25 @@ def own_family(model: Any, config: Any) -> FamilyClasses:
     UnsupportedError
         Its code came with its checkpoint, or is the caller's own.
     """
-    own, configuration = _own_class(model), _own_class(config)
+    own, configuration = own_class(model), own_class(config)
     if own is None or configuration is None or own.config_class is not configuration:
         raise UnsupportedError(
             f"{type(model).__name__} is not a class of transformers: an export carries no code of "
             "others, so that nothing could load it"
         )
     return FamilyClasses(own.__name__, configuration.__name__, configuration.model_type)
+
+
+def own_class(made: Any) -> Any:
+    """The class of transformers that something is of, or derived from; None if there is none."""
+    try:
+        import transformers
+    except ImportError as error:
+        raise LoadError("transformers, which made the model, is not installed any more") from error
+    for kind in type(made).__mro__:
+        if getattr(transformers, kind.__name__, None) is kind:
+            return kind
+    return None
 
 
 def check_storable(model: Any) -> None:
@@ -56,15 +68,3 @@ def check_storable(model: Any) -> None:
 
 def _is_quantised(config: Any) -> bool:
     return getattr(config, "quantization_config", None) is not None
-
-
-def _own_class(made: Any) -> Any:
-    """The class of transformers that something is of, as the package names it."""
-    try:
-        import transformers
-    except ImportError as error:
-        raise LoadError("transformers, which made the model, is not installed any more") from error
-    for kind in type(made).__mro__:
-        if getattr(transformers, kind.__name__, None) is kind:
-            return kind
-    return None
