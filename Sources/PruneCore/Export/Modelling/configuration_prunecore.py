@@ -10,6 +10,11 @@
      "adapters": {"attn.3": {"kind": "low_rank", "rank": 16, "input": "normed", "epsilon": 1e-05}}}
 
 The norm of an adapter's input is a root-mean-square norm, unless "norm": "layer" stands beside it.
+
+Where it applies, there are also: "adds_input": true in a sublayer whose last module takes the
+hidden state, too, and gives the sum; "outputs": 1 if a block gives back a tuple with so many others
+beside the hidden state; "whole_blocks": true if blocks are not taken apart, so that each is missing
+as a whole, and the modules named are those of adapters alone.
 """
 
 from __future__ import annotations

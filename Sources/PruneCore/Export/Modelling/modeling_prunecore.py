@@ -21,7 +21,7 @@ class PruneCoreLlamaForCausalLM(LlamaForCausalLM):
     def __init__(self, config: Any, *arguments: Any, **named: Any) -> None:
         super().__init__(config, *arguments, **named)
         if config.prunecore is not None:
-            take_out(self, config.hidden_size, config.prunecore)
+            take_out(self, config.get_text_config().hidden_size, config.prunecore)
 
 
 share_names(LlamaForCausalLM, PruneCoreLlamaForCausalLM)

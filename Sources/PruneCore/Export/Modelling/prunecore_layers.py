@@ -14,11 +14,15 @@ from typing import Any
 import torch
 from torch import nn
 
+CACHES = ("cache", "layer_past", "past_key_values")
+"""What blocks and their attention call keys and values, in one model even by two names."""
+
 
 class Adapter(nn.Module):
     """Emulates the update of a removed sublayer: bias + matrix @ x.
 
-    x is norm(h), or h itself where there is no norm; a matrix of low rank is up @ down.
+    x is norm(h), or h itself where there is no norm; a matrix of low rank is up @ down. It computes
+    in the type of its own parameters, and gives back that of h.
 
     Parameters
     ----------
@@ -46,12 +50,12 @@ class Adapter(nn.Module):
             self.linear = nn.Linear(hidden_size, hidden_size, bias=False)
 
     def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
-        x = hidden_states if self.norm is None else self.norm(hidden_states)
-        if self.kind == "low_rank":
-            return self.up(self.down(x)) + self.bias
-        if self.kind == "linear":
-            return self.linear(x) + self.bias
-        return self.bias.expand_as(hidden_states)
+        update = self.bias
+        if self.kind != "bias":
+            x = hidden_states.to(self.bias.dtype)
+            x = x if self.norm is None else self.norm(x)
+            update = update + (self.linear(x) if self.kind == "linear" else self.up(self.down(x)))
+        return update.to(hidden_states.dtype).expand_as(hidden_states)
 
 
 class Sublayer:
@@ -65,6 +69,8 @@ class Sublayer:
         Others that read what those read, and whose results are added to theirs.
     before, after, last : str or None
         Norms; None = there is none.
+    adds_input : bool
+        Whether the last module takes the hidden state, too, and gives the sum.
     scale : float
     is_kept : bool
         Where it is not, the first of its modules is its adapter, or None. `last` stays.
@@ -76,6 +82,7 @@ class Sublayer:
         self.before: str | None = own.get("before")
         self.after: str | None = own.get("after")
         self.last: str | None = own.get("last")
+        self.adds_input = bool(own.get("adds_input"))
         self.scale = scale
         self.is_kept = is_kept
 
@@ -116,18 +123,24 @@ class Sublayer:
             What its first module takes besides.
         """
         if self.is_kept:
-            read = _normed(block, self.before, source)
-            update = _first(getattr(block, self.modules[0])(read, **arguments))
-            for name in self.modules[1:]:
-                update = _first(getattr(block, name)(update))
+            read = update = _normed(block, self.before, source)
+            for name in self.modules:
+                given = (update, hidden) if self._gives_sum(name) else (update,)
+                more = arguments if name == self.modules[0] else {}
+                update = _first(getattr(block, name)(*given, **more))
             for name in self.besides:
                 other = getattr(block, name)
                 update = update if other is None else update + _first(other(read))
+            if self.adds_input:
+                return update
             update = _normed(block, self.after, update)
             hidden = hidden + (update if self.scale == 1 else update * self.scale)
         elif (adapter := self.adapter(block)) is not None:
             hidden = hidden + adapter(hidden)
         return _normed(block, self.last, hidden)
+
+    def _gives_sum(self, module: str) -> bool:
+        return self.adds_input and module == self.modules[-1]
 
 
 class Pruned:
@@ -137,21 +150,22 @@ class Pruned:
     _feed_forward: Sublayer
     _is_parallel: bool
     _signature: inspect.Signature
-    _taken: Collection[str] | None  # arguments of the block that its attention takes; None = all
+    _taken: Mapping[str, inspect.Parameter]  # by the attention
+    _outputs: int | None  # that the block gives back in a tuple with the state; None = no tuple
 
-    def forward(self, *given: Any, **named: Any) -> torch.Tensor:
+    def forward(self, *given: Any, **named: Any) -> Any:
         arguments = self._signature.bind(self, *given, **named).arguments
         _, before, *names = arguments  # the block itself, its hidden state, and the rest
         hidden = source = arguments[before]
         more = {name: arguments[name] for name in names if name != "kwargs"}
         more |= arguments.get("kwargs", {})
-        if self._taken is not None:
-            more = {name: value for name, value in more.items() if name in self._taken}
+        more = _as_taken(self._taken, more)
         block: Any = self
         hidden = self._attention.add(block, hidden, source, more)
         if not self._is_parallel or not self._attention.is_kept:
             source = hidden
-        return self._feed_forward.add(block, hidden, source, {})
+        hidden = self._feed_forward.add(block, hidden, source, {})
+        return hidden if self._outputs is None else (hidden, *[None] * self._outputs)
 
 
 def take_out(model: nn.Module, hidden_size: int, description: Mapping[str, Any]) -> None:
@@ -171,40 +185,87 @@ def take_out(model: nn.Module, hidden_size: int, description: Mapping[str, Any])
     if description.get("version") != 2:
         raise ValueError("config.json is of another version than this modelling file")
     removed, adapters = set(description["removed"]), description.get("adapters") or {}
-    scale = description.get("update_scale", 1.0)
     entries = 0
     for number, block in enumerate(model.get_submodule(description["blocks"])):
-        own = []
-        for kind, part in (("attn", "attention"), ("ffn", "feed_forward")):
-            is_kept = f"{kind}.{number}" not in removed
-            own.append(Sublayer(description[part], scale, is_kept))
-        attention, feed_forward = own
+        attention, feed_forward = (
+            Sublayer(
+                description[part],
+                description.get("update_scale", 1.0),
+                is_kept=f"{kind}.{number}" not in removed,
+            )
+            for kind, part in (("attn", "attention"), ("ffn", "feed_forward"))
+        )
+        whole = bool(description.get("whole_blocks"))
         if attention.is_kept:
-            getattr(block, attention.modules[0]).layer_idx = entries
+            _number(block if whole else getattr(block, attention.modules[0]), entries)
             entries += 1
         if attention.is_kept and feed_forward.is_kept:
             continue
-        _prune(block, attention, feed_forward, bool(description.get("is_parallel")))
+        _prune(block, attention, feed_forward, description)
         for kind, sublayer in (("attn", attention), ("ffn", feed_forward)):
             if form := adapters.get(f"{kind}.{number}"):
                 setattr(block, sublayer.modules[0], Adapter(hidden_size, form))
+    _tell_caches(model.config, removed, entries)
+
+
+def _tell_caches(config: Any, removed: Collection[str], entries: int) -> None:
+    """Has a decoder inside of another model make its caches for kept attention alone, too."""
+    own = config.get_text_config()
+    if entries == 0:  # a cache would say that there are no tokens before
+        config.use_cache = own.use_cache = False
+    if own is config:  # PruneCore's own class says it
+        return
+    kind, n_blocks = type(own), own.num_hidden_layers
+
+    def get_text_config(self: Any, decoder: Any = None, encoder: Any = None) -> Any:
+        found = kind.get_text_config(self, decoder=decoder, encoder=encoder)
+        whole = found.num_hidden_layers == n_blocks  # else it is what is made here
+        return of_kept_attention(found, removed) if decoder and whole else found
+
+    own.__class__ = type(kind.__name__, (kind,), {"get_text_config": get_text_config})
+
+
+def _number(attention: nn.Module, entry: int) -> None:
+    """Its entry in the cache: families name it where they use it."""
+    for module in attention.modules():
+        for name in ("layer_idx", "layer_id"):
+            if isinstance(getattr(module, name, None), int):
+                setattr(module, name, entry)
 
 
 def _prune(
-    block: nn.Module, attention: Sublayer, feed_forward: Sublayer, is_parallel: bool
+    block: nn.Module, attention: Sublayer, feed_forward: Sublayer, description: Mapping[str, Any]
 ) -> None:
-    own = type(block)
-    taken = None
+    own, taken = type(block), {}
     if attention.is_kept:
-        parameters = inspect.signature(getattr(block, attention.modules[0]).forward).parameters
-        if all(each.kind is not each.VAR_KEYWORD for each in parameters.values()):
-            taken = set(parameters)
+        taken = dict(inspect.signature(getattr(block, attention.modules[0]).forward).parameters)
     # Under the name that it had: programs choose blocks by the names of their classes.
     block.__class__ = type(own.__name__, (Pruned, own), {"forward": Pruned.forward})
-    block._attention, block._feed_forward, block._is_parallel = attention, feed_forward, is_parallel
+    block._attention, block._feed_forward = attention, feed_forward
+    block._is_parallel = bool(description.get("is_parallel"))
     block._signature, block._taken = inspect.signature(own.forward), taken
+    block._outputs = description.get("outputs")
+    if description.get("whole_blocks"):
+        block._modules.clear()
+        block._parameters.clear()
+        block._buffers.clear()
+        for sublayer in (attention, feed_forward):
+            setattr(block, sublayer.modules[0], None)
+        return
     for name in (attention.lost | feed_forward.lost) - attention.needed - feed_forward.needed:
         setattr(block, name, None)
+
+
+def _as_taken(taken: Mapping[str, inspect.Parameter], named: Mapping[str, Any]) -> dict[str, Any]:
+    """What a block was called with: what its attention takes of it, by the names it has there."""
+    own = next((name for name in CACHES if name in taken), None)
+    found = {
+        own if own is not None and name in CACHES and name not in taken else name: value
+        for name, value in named.items()
+    }
+    if any(each.kind is each.VAR_KEYWORD for each in taken.values()):
+        return found
+    return {name: value for name, value in found.items() if name in taken}
 
 
 def share_names(own: type, pruned: type) -> None:
@@ -232,7 +293,14 @@ def of_kept_attention(config: Any, removed: Collection[str]) -> Any:
     view.__dict__.pop("_heterogeneity_spec", None)
     types = getattr(config, "layer_types", None)
     if types is not None:
-        view.layer_types = [types[number] for number in kept]
+        types = [types[number] for number in kept]
+        kind = type(config)
+        own = kind.attribute_map.get("layer_types", "layer_types")
+        if isinstance(inspect.getattr_static(kind, own, None), property):
+            # Of a pattern over the numbers of blocks, which nothing can be assigned to.
+            view.__class__ = type(kind.__name__, (kind,), {own: types})
+        else:
+            view.layer_types = types
     view.num_hidden_layers = len(kept)
     return view
 

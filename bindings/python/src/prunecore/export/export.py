@@ -77,12 +77,6 @@ def export(
         not opened from a directory. The text says why, and which format can.
     """
     write = export_format(format)
-    if provenance is None:
-        provenance = {"model": self.provenance}
-        if isinstance(mask, Mask) and mask.provenance:
-            provenance["mask"] = mask.provenance
-        if adapters is not None and adapters.provenance:
-            provenance["adapters"] = adapters.provenance
     path = as_path(directory, "the export's path")
     write(
         Export(
@@ -90,9 +84,19 @@ def export(
             path=path,
             mask=mask,
             adapters=adapters,
-            provenance=provenance,
+            provenance=origin(self, mask, adapters) if provenance is None else provenance,
             options=ExportOptions(**options),
             progress=progress,
         )
     )
     return path
+
+
+def origin(model: OpenModel, mask: MaskLike | None, adapters: Adapters | None) -> dict[str, Any]:
+    """What prunecore.json says of an export's origin, unless the caller says something else."""
+    found: dict[str, Any] = {"model": model.provenance}
+    if isinstance(mask, Mask) and mask.provenance:
+        found["mask"] = mask.provenance
+    if adapters is not None and adapters.provenance:
+        found["adapters"] = adapters.provenance
+    return found

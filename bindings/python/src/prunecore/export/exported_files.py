@@ -27,7 +27,7 @@ class ExportedDirectory:
     ----------
     path : Path
         The directory.
-    kind : {"hf_plain", "hf_custom", "deci"}
+    kind : {"hf_plain", "hf_custom", "zeroed", "deci"}
         What it is.
     mask : Mask
         What was removed.
@@ -72,7 +72,7 @@ class ExportedDirectory:
                     yield f"{entry['name']} is not as it was written"
 
 
-def deci_faults(directory: Path, mask: Mask, source: StoredTensors) -> Iterator[str]:
+def deci_faults(directory: Path, mask: Mask, source: StoredTensors | None) -> Iterator[str]:
     """What is wrong with a nemotron-nas directory, field by field, in sentences.
 
     Its runtimes read `block_configs` and expect exactly the tensors of what is left.
@@ -83,14 +83,15 @@ def deci_faults(directory: Path, mask: Mask, source: StoredTensors) -> Iterator[
         The export.
     mask : Mask
         What was removed.
-    source : StoredTensors
-        The tensors of the model that was exported.
+    source : StoredTensors or None
+        The tensors of the model that was exported; None = they are not stored anywhere else.
     """
     file = directory / "config.json"
     config = read_json_object(file)
     with damage_named(file):
         yield from _config_faults(config, mask)
-    yield from _tensor_faults(StoredTensors(directory), mask, source)
+    if source is not None:
+        yield from _tensor_faults(StoredTensors(directory), mask, source)
 
 
 def _config_faults(config: Mapping[str, Any], mask: Mask) -> Iterator[str]:

@@ -5,10 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
-import importlib.util
 import json
-import secrets
-import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -19,6 +16,15 @@ from prunecore._native.architectures import architecture_table
 from prunecore._native.inner_path import inner_path
 from prunecore._native.json_files import damage_named, read_json_object
 from prunecore.errors import FileError, FormatError, UnsupportedError
+from prunecore.export.modelling_files import (
+    CONFIGURATION,
+    LAYERS,
+    LLAMA,
+    MODELLING,
+    FamilyClasses,
+    renamed,
+)
+from prunecore.export.private_package import PrivatePackage
 from prunecore.tensors.stored import read_config, weight_files
 
 KNOWN: Mapping[str, frozenset[str]] = {
@@ -26,16 +32,16 @@ KNOWN: Mapping[str, frozenset[str]] = {
         {"7d9a7d97aa1a4aacefa9f2a8699e0ff048bcf0d306b3ef18d7894c15beaa4215"}
     ),
     "configuration_prunecore.py": frozenset(
-        {"60e64c22d8aacfa81e85f45dccd654e4b5d1d07d922a69d1f13534cf4d839692"}
+        {"c09b9ca70c5514e65077e6a04c6d21367a8a325a4efe110ebf7d4ac12e33bf6b"}
     ),
     "modeling_decilm.py": frozenset(
         {"541bbac53b656f0e62109a3fdd0c154adc6a1d7a0454d11bfc0078c7647f0c65"}
     ),
     "modeling_prunecore.py": frozenset(
-        {"3223847ebcfa3c02befa77a9130d790c4fd7aed9db7589a3dffab0826a34db9b"}
+        {"66504c08d7aacae7b7d548e89e1ad86d093c8cbb595dc734a94ac5e74ab02cae"}
     ),
     "prunecore_layers.py": frozenset(
-        {"ef703a54e9642aaedd59e8c4a0bfe2d2f4f75167e5e3e61591f1396f9afe0bed"}
+        {"9f00d3898cbdf7d3ab86244dc88425cfe875a1afecb2085579c64a841da44b20"}
     ),
 }
 """SHA-256 of the files that this version writes, and of those that released versions wrote.
@@ -43,10 +49,8 @@ KNOWN: Mapping[str, frozenset[str]] = {
 Of the files with a family's classes, those with Llama's names in the places of the family's own.
 """
 
-_LLAMA = "LlamaForCausalLM"
-_OF_FAMILY = ("configuration_prunecore.py", "modeling_prunecore.py")
+_OF_FAMILY = (CONFIGURATION, MODELLING)
 
-LAYERS = "prunecore_layers"
 AUTO_CLASSES = {"AutoConfig": "configuration", "AutoModelForCausalLM": "modeling"}
 
 # These choose among ways to compute that are the same but for rounding; some are fetched as code.
@@ -77,15 +81,14 @@ class OwnCode:
         self.directory = private
         config = read_config(export)
         self.classes = _classes(config, export / "config.json")
-        self._package = f"prunecore_export_{secrets.token_hex(8)}"
-        self._code = private / "code"
-        self._code.mkdir()
+        code = private / "code"
+        code.mkdir()
+        self._package = PrivatePackage(code)
         if self.classes is not None:
             modules = [name.partition(".")[0] for name in self.classes]
             family = self.classes[1].rpartition(".")[2].removeprefix("PruneCore")
-            for module in (*modules, LAYERS):
-                content = _own_code(export / f"{module}.py", family)
-                (self._code / f"{module}.py").write_bytes(content)
+            for file in (*(f"{module}.py" for module in modules), LAYERS):
+                (code / file).write_bytes(_own_code(export / file, family))
         kept = {name: value for name, value in config.items() if name not in _CHOICES}
         kept.pop("auto_map", None)
         (private / "config.json").write_text(json.dumps(kept), encoding="utf-8")
@@ -93,22 +96,11 @@ class OwnCode:
 
     def load(self, named: str) -> Any:
         """A class of the code: "modeling_prunecore.PruneCoreLlamaForCausalLM"."""
-        if self._package not in sys.modules:
-            spec = importlib.util.spec_from_loader(self._package, None, is_package=True)
-            assert spec is not None
-            package = importlib.util.module_from_spec(spec)
-            package.__path__ = [str(self._code)]
-            sys.modules[self._package] = package
-        module, _, name = named.partition(".")
-        found = getattr(importlib.import_module(f"{self._package}.{module}"), name, None)
-        if found is None:
-            raise FormatError(f"config.json names the class {named}, which {module}.py lacks")
-        return found
+        return self._package.load(named)
 
     def forget(self) -> None:
         """Takes the modules away."""
-        for name in [n for n in sys.modules if n.partition(".")[0] == self._package]:
-            del sys.modules[name]
+        self._package.forget()
 
 
 @contextmanager
@@ -176,15 +168,22 @@ def _own_code(file: Path, family: str) -> bytes:
     return content
 
 
-def _as_of_llama(content: bytes, family: str) -> bytes:
+def _as_of_llama(content: bytes, model: str) -> bytes:
     """A file with the classes of a family as it is for Llama: it differs in names alone."""
-    rows = {row["name"]: row for row in architecture_table().values()}
-    if family not in rows:
-        return content
-    own, llama = rows[family], rows[_LLAMA]
-    for key, prefix in (("name", ""), ("config_class", ""), ("model_type", "prunecore_")):
-        content = content.replace(f"{prefix}{own[key]}".encode(), f"{prefix}{llama[key]}".encode())
-    return content
+    family = _family(model)
+    return content if family is None else renamed(content, family, LLAMA)
+
+
+def _family(model: str) -> FamilyClasses | None:
+    """The names of a family by the class of its model: the library's, else transformers' own."""
+    row = next((row for row in architecture_table().values() if row["name"] == model), None)
+    if row is not None:
+        return FamilyClasses(model, row["config_class"], row["model_type"])
+    found = getattr(importlib.import_module("transformers"), model, None)
+    configuration = getattr(found, "config_class", None)
+    if configuration is None:
+        return None
+    return FamilyClasses(model, configuration.__name__, configuration.model_type)
 
 
 def _refused(sentence: str) -> UnsupportedError:

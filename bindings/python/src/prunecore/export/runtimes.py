@@ -70,7 +70,7 @@ class Transformers:
         with ExitStack() as stack:
             copy = None if trust_remote_code else stack.enter_context(own_code(directory))
             try:
-                with _quiet(transformers):
+                with without_bars(transformers):
                     self._model: Any = _load(transformers, directory, copy, options)
             except Error:
                 raise
@@ -108,7 +108,7 @@ def _load(transformers: Any, directory: Path, copy: OwnCode | None, options: dic
 
 
 @contextmanager
-def _quiet(transformers: Any) -> Iterator[None]:
+def without_bars(transformers: Any) -> Iterator[None]:
     """No progress bars while a model is loaded: the command line has its own."""
     logging = transformers.utils.logging
     before = logging.is_progress_bar_enabled()

@@ -49,9 +49,10 @@ def verify_export(
     """Runs an export in its own runtime and compares its logits with the model's.
 
     Directories are run by transformers, GGUF files by llama.cpp (llama-cpp-python), both on the CPU
-    in float32. First the files are compared with the checksums in the export: where these differ,
-    nothing of it is run. Of a nemotron-nas directory, whose runtime is vLLM, the configuration is
-    compared field by field, and the tensors bit for bit, besides.
+    in float32; a model that lives in PyTorch computes in its own type. First the files are compared
+    with the checksums in the export: where these differ, nothing of it is run. Of a nemotron-nas
+    directory, whose runtime is vLLM, the configuration is compared field by field, and the tensors
+    bit for bit, besides.
 
     The modelling files of an export are Python, which is run with the rights of this program. Only
     those that PruneCore writes are: they are compared with a list in this package, not with what
@@ -69,7 +70,8 @@ def verify_export(
         What is compared on. Default: 320 random tokens.
     tolerance : float, optional
         The largest difference that is the same. Default: 1e-4; of GGUF files whose matrices are
-        not float32, or whose feed-forwards compute gelu, what llama.cpp's rounding takes.
+        not float32, or whose feed-forwards compute gelu, what llama.cpp's rounding takes; of models
+        in memory that are not float32, what their own takes.
     trust_remote_code : bool
         Whether to run other Python files of the export, too.
 
@@ -80,21 +82,17 @@ def verify_export(
     LoadError
         The runtime is not installed.
     UnsupportedError
-        The model did not come from a directory, or is a recovered one; or the export carries code
-        that PruneCore did not write, and `trust_remote_code` is not given.
+        The model is a recovered one; or the export carries code that PruneCore did not write, and
+        `trust_remote_code` is not given.
     """
     path = as_path(export, "the export")
     if self.is_recovered:
         raise UnsupportedError(
             "this model is recovered: verify with the model that it was made from, and adapters="
         )
-    if self.directory is None:
-        raise UnsupportedError(
-            "a model that did not come from a directory has no export to be compared with"
-        )
     if tolerance is not None and not tolerance >= 0:
         raise ArgumentError(f"tolerance is {tolerance}, but must not be negative")
-    subject = _gguf(path) if path.is_file() else _directory(path, self.directory)
+    subject = _gguf(path) if path.is_file() else _directory(path, self)
     if adapters is not None and mask is not None:
         adapters.check_mask(mask)
     if mask is not None:
@@ -206,19 +204,20 @@ def _gguf(path: Path) -> _Subject:
     )
 
 
-def _directory(path: Path, source: Path) -> _Subject:
+def _directory(path: Path, model: OpenModel) -> _Subject:
     found = ExportedDirectory.read(path)
     damage = list(found.damage())
     faults = list(damage)
     if found.kind == "deci" and not damage:
-        faults += deci_faults(path, found.mask, StoredTensors(source))
+        source = None if model.directory is None else StoredTensors(model.directory)
+        faults += deci_faults(path, found.mask, source)
     return _Subject(
         path=path,
         format=found.kind,
         mask=found.mask,
         faults=faults,
         damaged=bool(damage),
-        tolerance=TOLERANCES["F32"],
+        tolerance=_own_tolerance(model),
         context_length=None,
         adapters_sha256=None,
     )
@@ -242,10 +241,15 @@ def _random_tokens(model: OpenModel, context_length: int | None) -> Data:
     return Data(rows)
 
 
+def _own_tolerance(model: OpenModel) -> float:
+    """What the model's own rounding takes, where it cannot be opened again in float32."""
+    own = model.shape.element_type.upper() if model.directory is None else "F32"
+    return TOLERANCES.get(own.replace("FP", "F"), TOLERANCES["F32"])
+
+
 def _own_logits(model: OpenModel, data: Data, mask: Mask, adapters: Adapters | None) -> Logits:
     """The model's own, multiplied in float32 whatever it was opened with."""
-    if model.shape.compute != "float32":
-        assert model.directory is not None
+    if model.shape.compute != "float32" and model.directory is not None:
         with type(model)(model.directory, "float32") as opened:
             return _own_logits(opened, data, mask, adapters)
     if adapters is None:

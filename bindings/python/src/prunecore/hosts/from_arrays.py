@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -20,6 +20,8 @@ from prunecore.errors import ArgumentError, Error, FileError, FormatError, Unsup
 from prunecore.model import Model
 from prunecore.tensors.lend import lend
 from prunecore.tensors.views import TensorView, view_of
+
+Lent = TypeVar("Lent", bound=Model)
 
 
 def from_arrays(
@@ -71,6 +73,7 @@ def from_arrays(
         name=configuration.name,
         digest=configuration.digest,
         configurations=[configuration.values],
+        kind=Model,
     )
 
 
@@ -112,11 +115,12 @@ class Tensors:
         name: str,
         digest: str,
         configurations: Iterable[Mapping[str, Any]],
+        kind: type[Lent],
         kept: object = None,
-    ) -> Model:
-        """The model: see `Model._adopt` and `lend`."""
+    ) -> Lent:
+        """The model, of a class: see `Model._adopt` and `lend`."""
         try:
-            return Model._adopt(
+            return kind._adopt(
                 lend(config_json, self._lent, kept, compute),
                 name=name,
                 digest=digest,

@@ -5,13 +5,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import weakref
 from typing import Any
 
 from prunecore._native.names.tables import Compute
 from prunecore.errors import FormatError, LoadError, UnsupportedError
 from prunecore.hosts.from_arrays import Tensors
 from prunecore.hosts.given_model import language_model
-from prunecore.model import Model
+from prunecore.hosts.torch_weights import TorchWeights
 from prunecore.tensors.views import ELEMENT_TYPES
 
 _ELSEWHERE = "prunecore.torch.wrap(model) has PyTorch run the model instead, if it is a causal one"
@@ -20,7 +21,7 @@ _PACKED = ("4bit", "8bit", "QuantLinear", "HQQLinear", "WQLinear", "Gptq", "GPTQ
 """Parts of names of modules whose weights are quantised, of tools that PyTorch can compute with."""
 
 
-def from_torch(model: Any, *, compute: Compute | None = None) -> Model:
+def from_torch(model: Any, *, compute: Compute | None = None) -> TorchWeights:
     """A model over the weights of a PyTorch model on the CPU: nothing is copied.
 
     It computes what the PyTorch model computes in evaluation, without dropout, hooks or patches.
@@ -37,8 +38,8 @@ def from_torch(model: Any, *, compute: Compute | None = None) -> Model:
 
     Returns
     -------
-    Model
-        Without a directory: functions that read text need to be given a tokenizer.
+    TorchWeights
+        A `Model` without a directory: functions that read text need to be given a tokenizer.
 
     Raises
     ------
@@ -58,16 +59,19 @@ def from_torch(model: Any, *, compute: Compute | None = None) -> Model:
     text = json.dumps(values)
     generation = getattr(model, "generation_config", None)
     try:
-        return tensors.model(
+        made = tensors.model(
             text,
             compute,
             name=_name(model, config),
             digest=hashlib.sha256(text.encode()).hexdigest(),
             configurations=[values] if generation is None else [generation.to_dict(), values],
+            kind=TorchWeights,
             kept=model,
         )
     except (UnsupportedError, FormatError) as error:
         raise type(error)(f"{error}; {_elsewhere(model)}") from error
+    made._module = weakref.ref(model)
+    return made
 
 
 def _torch() -> Any:

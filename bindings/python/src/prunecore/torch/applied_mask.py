@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
@@ -13,6 +15,8 @@ from prunecore.errors import ArgumentError, UnsupportedError
 from prunecore.masks.mask import Keep
 from prunecore.torch.adapter_module import AdapterModule
 from prunecore.torch.architectures import Parts
+from prunecore.torch.block_description import ADAPTER_NAMES
+from prunecore.torch.custom_model import save_pruned
 from prunecore.torch.decoder import Decoder
 from prunecore.torch.layer_numbers import LayerNumbers
 from prunecore.torch.stand_ins import StandIn
@@ -21,9 +25,8 @@ from prunecore.torch.sublayers import attention, feed_forward, left_behind
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-ADAPTER_NAMES = ("adapter_attention", "adapter_feed_forward")
-"""Under which an adapter is a module of the layer in which it stands."""
 
+_MISSING = object()
 
 _pruned: WeakSet[nn.Module] = WeakSet()
 """Models that lack sublayers now, also where another wrap of the same model took them out."""
@@ -42,6 +45,8 @@ class Pruning:
     norms. A layer that lacks one sublayer stays the object that it is, without the modules of that
     sublayer, and runs what is left of it.
     What is left is numbered anew, so that a key-value cache has no entry for a removed attention.
+    The class's own `save_pretrained` would write a directory that loads with random weights; in its
+    place stands `save_pruned`.
 
     Parameters
     ----------
@@ -53,6 +58,15 @@ class Pruning:
         1 = kept.
     adapters : mapping of int to AdapterModule, optional
         By removed sublayer: what to put in its place.
+
+    Attributes
+    ----------
+    decoder, parts, keep, adapters
+        As given.
+    config : PreTrainedConfig
+        The configuration of the whole model: a copy.
+    blocks : list of int
+        Numbers of the layers that are in the list of layers now.
 
     Raises
     ------
@@ -73,6 +87,8 @@ class Pruning:
         check_whole(decoder.model)
         adapters = adapters or {}
         layers = decoder.blocks
+        self.decoder, self.parts, self.keep, self.adapters = decoder, parts, keep, adapters
+        self.config = copy.deepcopy(decoder.model.config)
         if parts is None and any(keep[2 * b] != keep[2 * b + 1] for b in range(len(layers))):
             raise UnsupportedError(
                 f"how the layers of {type(decoder.model).__name__} are made is not known: a mask "
@@ -93,8 +109,13 @@ class Pruning:
                 if not all(whole) and block in kept:
                     self._replace(decoder, parts, layer, whole, own)
             self._shorten(decoder.layers, kept)
+            self.blocks = kept
             attending = [block for block in kept if keep[2 * block]]
             self._undo.append(LayerNumbers(decoder, layers, kept, attending).restore)
+            own = vars(decoder.model)
+            before = own.get("save_pretrained", _MISSING)
+            self._undo.append(lambda: _set_attribute(own, "save_pretrained", before))
+            own["save_pretrained"] = partial(save_pruned, self)
         except BaseException:
             self.restore()
             raise
@@ -141,6 +162,9 @@ class Pruning:
         device = next(layer.parameters()).device
         if parts is None:
             layer._modules.clear()
+            for tensors in (layer._parameters, layer._buffers):
+                self._undo.append(partial(tensors.update, dict(tensors)))
+                tensors.clear()
         elif not any(whole) and (shared := parts.attention.shared_norm) is not None:
             layer._modules.pop(shared)
         for place, adapter in enumerate(adapters):
@@ -174,6 +198,12 @@ class AppliedMask:
 
     def __exit__(self, *_: object) -> None:
         self._restore()
+
+
+def _set_attribute(holder: dict[str, Any], name: str, value: Any) -> None:
+    holder.pop(name, None)
+    if value is not _MISSING:
+        holder[name] = value
 
 
 def _set_modules(module: nn.Module, modules: Mapping[str, nn.Module | None]) -> None:

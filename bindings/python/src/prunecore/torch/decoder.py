@@ -47,6 +47,9 @@ class Decoder:
         That of its decoder: a model that sees pictures has others, too.
     layers : ModuleList
         The decoder layers.
+    besides : int or None
+        How many values a layer gives back beside the hidden state; None = no tuple. Known after
+        `learn_outputs`.
 
     Raises
     ------
@@ -59,13 +62,19 @@ class Decoder:
         self.config = model.config.get_text_config(decoder=True)
         self.layers = _decoder_layers(model, self.config.num_hidden_layers)
         self._signatures: dict[type, inspect.Signature] = {}
-        self._besides: int | None = None
+        self.besides: int | None = None
         self._lock = _lock_of(model)
 
     @property
     def blocks(self) -> list[nn.Module]:
         """The layers as they are now, in order."""
         return list(self.layers)
+
+    @property
+    def path(self) -> str:
+        """What the numbers of layers stand behind in names of tensors, such as "model.layers"."""
+        named: Iterator[tuple[str, nn.Module]] = self.model.named_modules()
+        return next(name for name, module in named if module is self.layers)
 
     @property
     def input_device(self) -> torch.device:
@@ -131,12 +140,12 @@ class Decoder:
             hook.remove()
         if not forms:
             raise UnsupportedError(f"{type(self.model).__name__} does not call its layers")
-        self._besides = forms[0]
+        self.besides = forms[0]
         return logits
 
     def output(self, hidden: Tensor) -> Tensor | tuple[Tensor | None, ...]:
         """A hidden state in the form in which layers return it."""
-        return hidden if self._besides is None else (hidden, *[None] * self._besides)
+        return hidden if self.besides is None else (hidden, *[None] * self.besides)
 
     def named(self, layer: nn.Module, inputs: tuple[Any, ...], named: Arguments) -> Arguments:
         """All that a layer was called with, by name; the hidden state under "hidden_states"."""

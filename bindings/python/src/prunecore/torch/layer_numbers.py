@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 from torch import nn
@@ -10,6 +11,8 @@ from torch import nn
 from prunecore.torch.decoder import Decoder
 
 _MISSING = object()
+_PATTERNS = ("layer_types", "layers_block_type")
+"""Members that some configurations compute from the numbers of layers, and that cannot be set."""
 
 
 class LayerNumbers:
@@ -37,17 +40,22 @@ class LayerNumbers:
         self, decoder: Decoder, layers: list[nn.Module], kept: list[int], attending: list[int]
     ) -> None:
         self._before: list[tuple[dict[str, Any], str, Any]] = []
+        self._classes: list[tuple[Any, type]] = []
         for config in _configurations(decoder):
+            self._fix_patterns(config, len(layers), kept)
             for name, value in list(vars(config).items()):
                 one_each = isinstance(value, (list, tuple)) and len(value) == len(layers)
                 if "layer" in name and one_each:
                     self._set(vars(config), name, [value[block] for block in kept])
-        types = self._types(decoder, kept, attending)
+        types = self._types(getattr(decoder.config, "layer_types", None), kept, attending)
         for config in _configurations(decoder):
             count = config.attribute_map.get("num_hidden_layers", "num_hidden_layers")
             self._set(vars(config), count, len(kept))
-            if isinstance(vars(config).get("layer_types"), list):
-                self._set(vars(config), "layer_types", types)
+            own = config.attribute_map.get("layer_types", "layer_types")
+            if isinstance(vars(config).get(own), list):
+                self._set(vars(config), own, types)
+            if any(config is changed for changed, _ in self._classes) and own in vars(type(config)):
+                setattr(type(config), own, types)
             if not attending:  # a cache would say that there are no tokens before
                 self._set(vars(config), "use_cache", False)
         generation = getattr(decoder.model, "generation_config", None)
@@ -67,6 +75,22 @@ class LayerNumbers:
                 del holder[name]
             else:
                 holder[name] = value
+        while self._classes:
+            config, kind = self._classes.pop()
+            config.__class__ = kind
+
+    def _fix_patterns(self, config: Any, count: int, kept: list[int]) -> None:
+        """Gives the layers that are left what a pattern over all numbers gave them."""
+        kind = type(config)
+        found = {
+            name: [getattr(config, name)[block] for block in kept]
+            for name in _PATTERNS
+            if isinstance(inspect.getattr_static(kind, name, None), property)
+            and len(getattr(config, name) or ()) == count
+        }
+        if found:
+            self._classes.append((config, kind))
+            config.__class__ = type(kind.__name__, (kind,), found)
 
     def _set(self, holder: dict[str, Any], name: str, value: Any) -> None:
         # Past the checks of configurations, which compare a number of layers with their types
@@ -74,9 +98,8 @@ class LayerNumbers:
         self._before.append((holder, name, holder.get(name, _MISSING)))
         holder[name] = value
 
-    def _types(self, decoder: Decoder, kept: list[int], attending: list[int]) -> list[str]:
-        """Type of attention of each layer that is left."""
-        found = vars(decoder.config).get("layer_types")
+    def _types(self, found: Any, kept: list[int], attending: list[int]) -> list[str]:
+        """Type of attention of each layer that is left, of what the configuration says of them."""
         if not isinstance(found, list):
             return [""] * len(kept)
         first = next((kind for kind, b in zip(found, kept, strict=True) if b in attending), None)

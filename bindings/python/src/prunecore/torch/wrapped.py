@@ -4,23 +4,28 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import tempfile
+from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from prunecore._native.progress import ProgressFunction
 from prunecore.errors import ArgumentError, NonFiniteError, UnsupportedError
 from prunecore.hosts.given_model import language_model
 from prunecore.hosts.host_model import HostModel
 from prunecore.masks.mask import as_keep
 from prunecore.recovery.adapters import Adapters
 from prunecore.torch.adapter_module import load_adapters
+from prunecore.torch.agreement import apart
 from prunecore.torch.applied_mask import AppliedMask, Pruning, check_whole
 from prunecore.torch.architectures import Parts, parts_of
 from prunecore.torch.causality import Ids, Probe, check_causality
 from prunecore.torch.decoder import Decoder
+from prunecore.torch.exporting import export_wrapped
 from prunecore.torch.failures import told
 from prunecore.torch.host import TorchHost
 from prunecore.torch.layouts import Layout
@@ -28,10 +33,6 @@ from prunecore.torch.states import TorchState
 
 if TYPE_CHECKING:
     from prunecore.masks.mask import MaskLike
-
-_TOLERANCES = {torch.float32: 1e-4, torch.float64: 1e-4, torch.float16: 2e-2}
-_COARSE = 1e-1
-"""Of bf16, relative to the largest logit: as coarse as sums in another order make it."""
 
 
 class WrappedModel(HostModel):
@@ -50,14 +51,14 @@ class WrappedModel(HostModel):
     def __init__(self, module: Any, host: TorchHost) -> None:
         super().__init__(host)
         self.module = module
-        self._host = host
+        self.host: TorchHost = host
         self._configurations = _configurations(module)
         self._pruning: Pruning | None = None
 
     @property
     def granularity(self) -> Literal["sublayer", "block"]:
         """What masks remove: attention and feed-forward one by one, or whole blocks only."""
-        return "block" if self._host.whole_blocks else "sublayer"
+        return "block" if self.host.whole_blocks else "sublayer"
 
     def apply_mask(
         self, mask: MaskLike | None = None, adapters: Adapters | None = None
@@ -98,7 +99,7 @@ class WrappedModel(HostModel):
                 modules = load_adapters(directory)
         keep = as_keep(self.mask if mask is None else mask, self.shape.n_blocks)
         assert keep is not None
-        self._pruning = Pruning(self._host.decoder, self._host.parts, keep, modules)
+        self._pruning = Pruning(self.host.decoder, self.host.parts, keep, modules)
         return AppliedMask(self.restore)
 
     def restore(self) -> None:
@@ -106,6 +107,81 @@ class WrappedModel(HostModel):
         if self._pruning is not None:
             self._pruning.restore()
             self._pruning = None
+
+    def export(
+        self,
+        directory: str | os.PathLike[str],
+        mask: MaskLike | None = None,
+        adapters: Adapters | None = None,
+        format: str = "hf",
+        *,
+        tokenizer: Any = None,
+        provenance: Mapping[str, Any] | None = None,
+        progress: ProgressFunction | None = None,
+        shard_bytes: int | None = None,
+        replace: bool = False,
+    ) -> Path:
+        """Writes the model without what a mask removes, as a directory that transformers loads.
+
+        Weights are written as they are in memory. What is written was compared with the pruned
+        model on a few tokens. Meanwhile a mask is applied to the module, so that other threads
+        cannot run it. The result appears when it is whole.
+
+        Parameters
+        ----------
+        directory : path
+            What is written. It must not be there, unless `replace`.
+        mask : Mask or array, optional
+            What is removed. Default: what the adapters stand in for, or else the model's mask.
+        adapters : Adapters, optional
+            What stands in the places of removed sublayers.
+        format : {"hf", "hf_plain", "hf_custom", "zeroed"}
+            "hf_plain" is a smaller model of the same class: whole blocks are missing, and there are
+            no adapters. It is loaded once, on the CPU, to see that it is the pruned model.
+            "hf_custom" has modelling files of its own, which transformers runs with
+            `trust_remote_code=True`. "hf" is the first of the two that can say it. "zeroed" is the
+            whole model, with zeros for the last products of what is removed: it saves nothing, and
+            has the pruned model's logits wherever it runs.
+        tokenizer : tokenizer or path, optional
+            Of the package transformers, or a directory with one: written beside the weights.
+        provenance : mapping, optional
+            JSON values kept in prunecore.json. Default: those of the mask and of the adapters.
+        progress : callable, optional
+            Called as `progress("export", done, total, seconds)`; a true result stops the call with
+            `Cancelled`, an exception stops it and is raised again.
+        shard_bytes : int, optional
+            Largest number of bytes of one file of weights. Default: 5 * 10^9.
+        replace : bool
+            Whether a directory that PruneCore exported before is replaced.
+
+        Returns
+        -------
+        Path
+            `directory`.
+
+        Raises
+        ------
+        ArgumentError
+            Mask, adapters and model do not fit; the format has no such name; a mask is applied, or
+            the model is in training mode.
+        FileError
+            Something is there already, or it cannot be written.
+        UnsupportedError
+            The format cannot say it; or weights are quantised, not in memory, or with adapters of
+            peft; or, but for "zeroed", the class is not one of transformers.
+        """
+        return export_wrapped(
+            self,
+            directory,
+            mask,
+            adapters,
+            format,
+            tokenizer=tokenizer,
+            provenance=provenance,
+            progress=progress,
+            shard_bytes=shard_bytes,
+            replace=replace,
+        )
 
     def generate(
         self,
@@ -200,14 +276,14 @@ def _host(
             check_causality(decoder, probe, logits)
     parts = None if granularity == "block" else _parts(decoder)
     host = TorchHost(decoder, parts, logits.shape[-1])
-    if (apart := _apart(host, [probe.whole], [logits])) is not None:
+    if (distance := _apart(host, [probe.whole], [logits])) is not None:
         whole = TorchHost(decoder, None, logits.shape[-1])
         way = "PruneCore cannot take them apart"
         if parts is not None and _apart(whole, [probe.whole], [logits]) is None:
             way = "wrap it with granularity='block'"
         raise UnsupportedError(
             f"the layers of {host.architecture}, run one by one, give logits that differ from the "
-            f"model's own by {apart:.3g}: {way}"
+            f"model's own by {distance:.3g}: {way}"
         )
     if parts is None and granularity == "sublayer":
         raise UnsupportedError(
@@ -217,9 +293,9 @@ def _host(
     neighbour = probe.neighbour
     with torch.no_grad():
         own = decoder.own_logits(neighbour)
-    if (apart := _apart(host, [probe.whole, neighbour], [logits, own])) is not None:
+    if (distance := _apart(host, [probe.whole, neighbour], [logits, own])) is not None:
         raise UnsupportedError(
-            f"logits that {host.architecture} gives of a sequence change by {apart:.3g} beside "
+            f"logits that {host.architecture} gives of a sequence change by {distance:.3g} beside "
             "another sequence: what it computes of one must not depend on others"
         )
     return host
@@ -260,10 +336,7 @@ def _apart(host: TorchHost, sequences: list[Ids], wanted: list[Tensor]) -> float
     for sublayer in range(0, 2 * host.n_blocks, 2 if host.whole_blocks else 1):
         state = host.apply(sublayer, [state])[0]
     found = torch.from_numpy(host.logits(state, 0, layout.n_tokens))
-    expected = torch.cat(wanted).float().cpu()
-    tolerance = _TOLERANCES.get(wanted[0].dtype, _COARSE) * float(expected.abs().max())
-    difference = float((found - expected).abs().max())
-    return None if np.isfinite(difference) and difference <= tolerance else difference
+    return apart(found, torch.cat(wanted), wanted[0].dtype)
 
 
 def _configurations(model: Any) -> tuple[dict[str, Any], ...]:
