@@ -9,6 +9,8 @@ public enum ExportFormat: Int32, Sendable {
     case custom = 2
     /// nemotron-nas, with `block_configs`.
     case deci = 3
+    /// A checkpoint of all blocks, in which the outputs of removed sublayers are zeros.
+    case zeroed = 4
 
     /// As prunecore.json and error texts call it.
     var name: String {
@@ -17,6 +19,7 @@ public enum ExportFormat: Int32, Sendable {
         case .plain: "hf_plain"
         case .custom: "hf_custom"
         case .deci: "deci"
+        case .zeroed: "zeroed"
         }
     }
 }
@@ -45,6 +48,8 @@ struct ExportPlan {
             case stored(StoredTensor)
             /// fp32 values, row-major.
             case values([Float], shape: [Int])
+            /// Zeros, which are made as they are written.
+            case zeros(ElementType, shape: [Int])
         }
 
         let name: String
@@ -54,13 +59,14 @@ struct ExportPlan {
             switch content {
             case .stored(let tensor): tensor.elementType
             case .values: .float32
+            case .zeros(let type, _): type
             }
         }
 
         var shape: [Int] {
             switch content {
             case .stored(let tensor): tensor.shape
-            case .values(_, let shape): shape
+            case .values(_, let shape), .zeros(_, let shape): shape
             }
         }
 
@@ -68,6 +74,8 @@ struct ExportPlan {
             switch content {
             case .stored(let tensor): tensor.byteCount
             case .values(let values, _): 4 * values.count
+            // Those of a tensor that is stored, or smaller ones.
+            case .zeros(let type, let shape): shape.reduce(type.byteCount, *)
             }
         }
     }

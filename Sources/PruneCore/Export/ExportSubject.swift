@@ -79,7 +79,7 @@ struct ExportSubject {
     }
 
     /// The numbers of a tensor of a sublayer in fp32.
-    private func floats(_ tensor: StoredTensor, _ sublayer: Int) throws(PruneError) -> [Float] {
+    func floats(_ tensor: StoredTensor, _ sublayer: Int) throws(PruneError) -> [Float] {
         let values = try model.readingSublayer(sublayer) { () throws(PruneError) in
             try StoredVector(tensor: tensor).floats(model.scratch)
         }

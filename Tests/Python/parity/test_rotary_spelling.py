@@ -112,7 +112,9 @@ def test_what_the_older_spelling_cannot_say_is_left_as_it_is(tmp_path: Path) -> 
     case = CASES["olmo3"]
     rope = json.loads(json.dumps(case.fields["rope_parameters"]))
     rope["sliding_attention"]["rope_theta"] = 1000.0
-    different = Case("olmo3", case.family, case.model_type, {**case.fields, "rope_parameters": rope})
+    different = Case(
+        "olmo3", case.family, case.model_type, {**case.fields, "rope_parameters": rope}
+    )
     write_case(different, tmp_path / "model")
     with pc.open(tmp_path / "model", compute="float32") as model:
         out = model.export(tmp_path / "out", format="hf_plain")
