@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Exports whose removed sublayers add zero: what the masked model computes, in transformers' own classes."""
+"""Exports whose removed sublayers add zero: the masked model, in transformers' own classes."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def with_biases(
     [
         # In the output biases of the sublayers themselves.
         ("gpt2", (0, 3), ["transformer.h.0.attn.c_proj", "transformer.h.1.mlp.c_proj"]),
-        # Side by side, the feed-forward reads what the adapter of the attention adds before the block.
+        # Side by side, the feed-forward reads what the adapter of the attention adds.
         ("neox", (2,), ["gpt_neox.layers.0.mlp.dense_4h_to_h"]),
         (
             "neox",

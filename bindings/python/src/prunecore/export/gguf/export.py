@@ -153,7 +153,7 @@ def export_gguf(
     notes += [*fit.rotary.notes, *_layer_notes(made, shape.n_blocks), *_gelu_notes(fit)]
 
     writer = gguf.GGUFWriter(None, fit.graph.name)
-    writer.add_name(directory.resolve().name)
+    writer.add_name(model.provenance["name"].rsplit("/", 1)[-1])
     writer.add_file_type(types.file_type)
     writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
     metadata.add_shape(writer, fit, context)
