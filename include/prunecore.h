@@ -1526,8 +1526,15 @@ enum {
     /* Sublayers removed, adapters in their places. It has a modelling file of its own, which
        transformers runs with trust_remote_code, and declares `per_layer_config`. */
     PRUNE_FORMAT_HF_CUSTOM = 2,
-    /* nemotron-nas with block_configs, for vLLM and mlx: sublayers removed, no adapters. */
-    PRUNE_FORMAT_DECI = 3
+    /* nemotron-nas with block_configs, for vLLM, SGLang and mlx-lm: sublayers removed, no adapters.
+       Feed-forward widths that are not multiples of 256 are read by vLLM and transformers alone. */
+    PRUNE_FORMAT_DECI = 3,
+    /* Sublayers removed, in an ordinary checkpoint of all blocks: what a removed sublayer adds is
+       zero, because its output matrices and biases are. The logits are the same in every program
+       that runs the model; nothing is saved. Of adapters it holds biases for which the model has
+       an output bias: that of the sublayer itself, or of the last one before it with no kept
+       sublayer between. */
+    PRUNE_FORMAT_ZEROED = 4
 };
 
 /* What quantised weights become in a checkpoint, which has no blocks of them. */

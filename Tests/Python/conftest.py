@@ -23,6 +23,9 @@ if (worker := os.environ.get("PYTEST_XDIST_WORKER")) and hasattr(os, "sched_seta
 # scripts/test-kernels.py runs tests that need no reference in another one.
 os.environ["PRUNECORE_COMPUTE"] = os.environ.get("PRUNECORE_TEST_COMPUTE", "float32")
 
+# A name that no path has may be one on the Hugging Face hub; no test asks there.
+os.environ["HF_HUB_OFFLINE"] = "1"
+
 
 @pytest.fixture(scope="session")
 def repository_root() -> Path:

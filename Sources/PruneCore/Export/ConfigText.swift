@@ -49,6 +49,15 @@ struct ConfigText {
 
     mutating func remove(_ key: String) { members.removeAll { $0.key == key } }
 
+    var isEmpty: Bool { members.isEmpty }
+
+    /// The object with some of its members alone.
+    func only(_ keys: [String]) -> ConfigText {
+        var result = self
+        result.members.removeAll { !keys.contains($0.key) }
+        return result
+    }
+
     /// Of a member that is an array of `count` elements, keeps those at some indices. Other values stay.
     mutating func cut(_ key: String, to kept: [Int], of count: Int) {
         guard let value = value(key), value.hasPrefix("[") else { return }
@@ -62,6 +71,9 @@ struct ConfigText {
     var text: String {
         "{\n" + members.map { "  \($0.writtenKey): \($0.value)" }.joined(separator: ",\n") + "\n}\n"
     }
+
+    /// The whole object in one line, for a member of another.
+    var inline: String { "{" + members.map { "\($0.writtenKey): \($0.value)" }.joined(separator: ", ") + "}" }
 
     // MARK: Cutting
 

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-/// nemotron-nas with `block_configs` (`DeciLMForCausalLM`), which vLLM and mlx run: sublayers that do nothing, in a model that
-/// is otherwise a Llama. They own no tensors; the others keep their numbers.
+/// nemotron-nas with `block_configs` (`DeciLMForCausalLM`), which vLLM, SGLang and mlx-lm run: sublayers that do nothing, in a
+/// model that is otherwise a Llama. They own no tensors; the others keep their numbers.
 ///
 /// Read in vLLM's `nemotron_nas.py`, where each refusal below has its reason. `replace_with_linear` is written, as the format
-/// has it, but vLLM never reads it, so that no adapter can be said.
+/// has it, but vLLM and SGLang never read it, so that no adapter can be said; for mlx-lm, which does, see `MLXExport`.
 enum DeciExport {
     /// Why the format cannot say it, or its runtimes would compute something else: the end of a sentence. nil if neither.
     static func obstacle(_ subject: ExportSubject) -> String? {
@@ -31,15 +31,15 @@ enum DeciExport {
         if let obstacle = obstacle(subject) {
             throw PruneError(.unsupported, "deci cannot hold this: \(obstacle)\(CustomExport.remedy(subject))")
         }
-        let width = FeedForwardWidth(subject.config)
+        let width = DeciWidth(subject.config)
         var own: [ExportPlan.Tensor] = []
         for sublayer in subject.mask.kept { own += try subject.tensors(ofSublayer: sublayer) }
         return ExportPlan(
             format: .deci, config: try config(subject, width), tensors: try subject.tensors(ofSublayers: own),
-            files: ModellingFiles.deci, notes: ["feed_forward_width": .string(width.key)])
+            files: ModellingFiles.deci, notes: width.notes)
     }
 
-    private static func config(_ subject: ExportSubject, _ width: FeedForwardWidth) throws(PruneError) -> String {
+    private static func config(_ subject: ExportSubject, _ width: DeciWidth) throws(PruneError) -> String {
         var text = try subject.configText()
         let model = subject.config
         text.set("architectures", .array([.string("DeciLMForCausalLM")]))
@@ -53,6 +53,9 @@ enum DeciExport {
         // Written out: what Mistral takes a missing key for is not what its runtimes do.
         text.set("num_key_value_heads", .integer(model.kvHeadCount))
         text.set("max_position_embeddings", .integer(model.contextLength))
+        if text.value("rms_norm_eps") ?? "null" == "null", let norm = model.sublayers.first?.before {
+            text.set("rms_norm_eps", .number(Double(norm.epsilon)))
+        }
         text.set("hidden_act", .string("silu"))
         text.set("attention_bias", .bool(false))
         text.set("mlp_bias", .bool(false))
@@ -73,32 +76,5 @@ enum DeciExport {
             "unshifted_sink": .bool(false), "use_prefill_window_in_sink_attention": .bool(false),
             "window_length": .null,
         ])
-    }
-
-    /// How the format says the width of a feed-forward layer.
-    private struct FeedForwardWidth {
-        /// "ffn_mult", which all runtimes read; "intermediate_size", which vLLM alone does, where no multiple says it: a
-        /// runtime takes 2/3 of `ffn_mult` times the hidden size, and the next multiple of 256.
-        let key: String
-        private let value: JSONValue
-
-        init(_ model: ModelConfig) {
-            let (width, hidden) = (model.feedForwardSize, model.hiddenSize)
-            let multiple = 3 * Double(width) / (2 * Double(hidden))
-            // As the runtimes compute it, in Python's double arithmetic. Cannot overflow: sizes are bounded.
-            let least = Int(2 * multiple * Double(hidden) / 3)
-            if (least + 255) / 256 * 256 == width {
-                (key, value) = ("ffn_mult", .number(multiple))
-            } else {
-                (key, value) = ("intermediate_size", .integer(width))
-            }
-        }
-
-        func block(_ isKept: Bool) -> JSONValue {
-            .object([
-                isKept ? key : "ffn_mult": isKept ? value : .null, "no_op": .bool(!isKept),
-                "replace_with_linear": .bool(false), "sparsify": .null,
-            ])
-        }
     }
 }

@@ -9,6 +9,8 @@ public enum ExportFormat: Int32, Sendable {
     case custom = 2
     /// nemotron-nas, with `block_configs`.
     case deci = 3
+    /// A checkpoint of all blocks, in which the outputs of removed sublayers are zeros.
+    case zeroed = 4
 
     /// As prunecore.json and error texts call it.
     var name: String {
@@ -17,6 +19,7 @@ public enum ExportFormat: Int32, Sendable {
         case .plain: "hf_plain"
         case .custom: "hf_custom"
         case .deci: "deci"
+        case .zeroed: "zeroed"
         }
     }
 }
@@ -51,6 +54,8 @@ struct ExportPlan {
             case converted(ConvertedTensor)
             /// fp32 values, row-major.
             case values([Float], shape: [Int])
+            /// Zeros, which are made as they are written.
+            case zeros(ElementType, shape: [Int])
         }
 
         let name: String
@@ -61,6 +66,7 @@ struct ExportPlan {
             case .stored(let tensor): tensor.elementType
             case .converted(let tensor): tensor.elementType
             case .values: .float32
+            case .zeros(let type, _): type
             }
         }
 
@@ -68,7 +74,7 @@ struct ExportPlan {
             switch content {
             case .stored(let tensor): tensor.shape
             case .converted(let tensor): tensor.shape
-            case .values(_, let shape): shape
+            case .values(_, let shape), .zeros(_, let shape): shape
             }
         }
 
@@ -77,6 +83,8 @@ struct ExportPlan {
             case .stored(let tensor): tensor.byteCount
             case .converted(let tensor): tensor.elementType.bytes(of: tensor.shape.reduce(1, *))
             case .values(let values, _): 4 * values.count
+            // Those of a tensor that is stored, or smaller ones.
+            case .zeros(let type, let shape): type.bytes(of: shape.reduce(1, *))
             }
         }
     }

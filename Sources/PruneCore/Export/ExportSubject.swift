@@ -28,9 +28,12 @@ struct ExportSubject {
         }
     }
 
-    /// config.json as it was read. Errors: none that opening the model did not throw.
+    /// config.json as it was read, its rotary embedding in both spellings. Errors: none that opening the model did not
+    /// throw.
     func configText() throws(PruneError) -> ConfigText {
-        var text = try ConfigText(source.configuration, source: source.directory + "/config.json")
+        let path = source.directory + "/config.json"
+        var text = RotarySpelling(try ConfigText(source.configuration, source: path), of: model.config, source: path)
+            .both()
         // The code that it names is not copied, and these models need none of it.
         text.remove("auto_map")
         if foldsFactors { text.remove("norm_type") }
@@ -99,7 +102,7 @@ struct ExportSubject {
     }
 
     /// The numbers of a tensor of a sublayer in fp32.
-    private func floats(_ tensor: StoredTensor, _ sublayer: Int) throws(PruneError) -> [Float] {
+    func floats(_ tensor: StoredTensor, _ sublayer: Int) throws(PruneError) -> [Float] {
         let values = try model.readingSublayer(sublayer) { () throws(PruneError) in
             try StoredVector(tensor: tensor).floats(model.scratch)
         }

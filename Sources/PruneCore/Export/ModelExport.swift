@@ -75,6 +75,7 @@ private func plan(_ subject: ExportSubject, _ format: ExportFormat) throws(Prune
     case .plain: try PlainExport.plan(subject)
     case .custom: try CustomExport.plan(subject)
     case .deci: try DeciExport.plan(subject)
+    case .zeroed: try ZeroedExport.plan(subject)
     }
 }
 

@@ -75,6 +75,13 @@ struct ShardedWeights {
         switch tensor.content {
         case .values(let values, _): try SafetensorsWriter.write(values, append)
         case .converted(let converted): try converted.write(tensor.name, scratch, append)
+        case .zeros:
+            let zeros = [UInt8](repeating: 0, count: min(tensor.byteCount, pieceSize))
+            for begin in stride(from: 0, to: tensor.byteCount, by: pieceSize) {
+                try SafetensorsWriter.write(
+                    begin + pieceSize <= tensor.byteCount ? zeros : Array(zeros.prefix(tensor.byteCount - begin)),
+                    append)
+            }
         case .stored(let stored):
             for begin in stride(from: 0, to: stored.bytes.count, by: pieceSize) {
                 let end = min(begin + pieceSize, stored.bytes.count)

@@ -224,8 +224,10 @@ static void deci_export(void)
                  : "\"ffn\": {\"intermediate_size\": 24, \"no_op\": false, \"replace_with_linear\": false, "
                    "\"sparsify\": null}"));
         CHECK(file_says("deci", "prunecore.json",
-                        wide ? "{\"feed_forward_width\": \"ffn_mult\"}"
-                             : "{\"feed_forward_width\": \"intermediate_size\"}"));
+                        wide ? "{\"feed_forward_width\": \"ffn_mult\", \"runtimes\": [\"transformers\", \"vLLM\", "
+                               "\"SGLang\", \"mlx-lm\"]}"
+                             : "{\"feed_forward_width\": \"intermediate_size\", \"runtimes\": [\"transformers\", "
+                               "\"vLLM\"]}"));
         CHECK(file_says("deci", "config.json", "\"architectures\": [\"DeciLMForCausalLM\"]"));
         CHECK(file_says("deci", "config.json", "\"model_type\": \"nemotron-nas\""));
         CHECK(file_says("deci", "configuration_decilm.py", "class DeciLMConfig"));
@@ -236,6 +238,48 @@ static void deci_export(void)
         tensor_file_close(&ours);
         fixture_close(&f);
     }
+}
+
+/* All tensors are there with the model's bits, but for the last matrices of what is removed: those are zeros of their type. */
+static void zeroed_export(void)
+{
+    static const uint8_t keep[4] = { 0, 1, 1, 0 };
+    static const char *const zeros[] = { "model.layers.0.self_attn.o_proj.weight",
+                                         "model.layers.1.mlp.down_proj.weight" };
+    static const char *const shapes[] = { "[16, 16]", "[16, 24]" };
+    tiny_model weights;
+    prune_model *model = NULL;
+    tensor_file ours, theirs;
+    size_t i, z;
+    tiny_model_make(&weights, tiny_default_shape(), 7);
+    tiny_model_store_as(&weights, "BF16");
+    tiny_model_write(&weights, "source");
+    CHECK_OK(prune_model_open("source", NULL, &model));
+    REQUIRE(model != NULL);
+    CHECK_OK(export_as(model, keep, NULL, "zeroed", PRUNE_FORMAT_ZEROED));
+    ours = tensor_file_open("zeroed", "model.safetensors");
+    theirs = tensor_file_open("source", "model.safetensors");
+    CHECK((size_t)tensor_file_count(&ours) == weights.n_tensors);
+    for (i = 0; i < weights.n_tensors; i++) {
+        if (strcmp(weights.tensors[i].name, zeros[0]) != 0 && strcmp(weights.tensors[i].name, zeros[1]) != 0) {
+            same_tensor(&ours, weights.tensors[i].name, &theirs, &weights.tensors[i]);
+        }
+    }
+    for (z = 0; z < 2; z++) {
+        size_t size = 0, j;
+        const char *bytes = tensor_file_find(&ours, zeros[z], "BF16", shapes[z], &size);
+        REQUIRE(bytes != NULL);
+        for (j = 0; j < size; j++) {
+            CHECK(bytes[j] == 0);
+        }
+    }
+    CHECK(file_says("zeroed", "config.json", "\"num_hidden_layers\": 2,"));
+    CHECK(file_says("zeroed", "prunecore.json", "\"kind\": \"zeroed\""));
+    CHECK(file_says("zeroed", "prunecore.json", "\"zeroed\": [\"attn.0\", \"ffn.1\"]"));
+    tensor_file_close(&ours);
+    tensor_file_close(&theirs);
+    prune_model_release(model);
+    tiny_model_free(&weights);
 }
 
 /* The files of the directory that go along, and those that do not. */
@@ -376,6 +420,7 @@ int main(void)
     custom(PRUNE_ADAPTER_LOW_RANK, "\"input\": \"normed\", \"kind\": \"low_rank\", \"rank\": 2}", 8);
     custom(PRUNE_ADAPTER_LINEAR, "\"input\": \"normed\", \"kind\": \"linear\", \"rank\": 0}", 6);
     deci_export();
+    zeroed_export();
     other_files_are_copied();
     weights_in_shards();
     masks_and_replacing();

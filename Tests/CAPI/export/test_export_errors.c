@@ -75,7 +75,7 @@ static void arguments(const fixture *f)
     CHECK_FAILS(prune_model_export(f->model, wrong, 4, NULL, "new", NULL), PRUNE_ERR_ARGUMENT, "ffn.0");
     CHECK_FAILS(prune_model_export(f->model, half, 4, adapters, "new", NULL), PRUNE_ERR_ARGUMENT, "another mask");
     CHECK_FAILS(prune_model_export(f->model, NULL, 0, NULL, "", NULL), PRUNE_ERR_FILE, "empty");
-    options.format = 4;
+    options.format = 100;
     CHECK_FAILS(prune_model_export(f->model, NULL, 0, NULL, "new", &options), PRUNE_ERR_ARGUMENT, "format");
     options.format = 0;
     options.shard_bytes = -1;
@@ -153,6 +153,7 @@ static void formats(const fixture *f)
     CHECK_FAILS(as_format(f->model, nothing, NULL, PRUNE_FORMAT_HF_PLAIN), PRUNE_ERR_UNSUPPORTED, "nothing is kept");
     CHECK_FAILS(as_format(f->model, NULL, adapters, PRUNE_FORMAT_HF_PLAIN), PRUNE_ERR_UNSUPPORTED, "hf_custom can");
     CHECK_FAILS(as_format(f->model, NULL, adapters, PRUNE_FORMAT_DECI), PRUNE_ERR_UNSUPPORTED, "adapter");
+    CHECK_FAILS(as_format(f->model, NULL, adapters, PRUNE_FORMAT_ZEROED), PRUNE_ERR_UNSUPPORTED, "hf_custom can");
     CHECK_FAILS(as_format(f->model, nothing, NULL, PRUNE_FORMAT_DECI), PRUNE_ERR_UNSUPPORTED, "nothing is kept");
     CHECK_FAILS(as_format(f->model, first, NULL, PRUNE_FORMAT_DECI), PRUNE_ERR_UNSUPPORTED, "ffn.0");
     CHECK_FAILS(as_format(f->model, late, NULL, PRUNE_FORMAT_DECI), PRUNE_ERR_UNSUPPORTED, "ffn.1");

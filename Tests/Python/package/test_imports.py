@@ -18,7 +18,7 @@ FLOORS = (
     ("_raw_generated",),
     ("errors",),
     ("_native",),
-    ("masks", "tensors", "shape"),
+    ("masks", "tensors", "shape", "hub"),
     ("opened",),
     ("data",),
     ("measures",),

@@ -29,7 +29,7 @@ def plain_error(subject: FamilySubject, folder: Path) -> float:
     with pc.open(out, compute="float32") as again:
         assert again.shape.n_blocks == subject.n_blocks - 1
         found = again.logits(pc.Data(_sequences(subject)))
-    return max(_masked(subject, mask, found), _reopened(subject, mask, out))
+    return max(_masked(subject, mask, found), reopened(subject, mask, out))
 
 
 def custom_error(subject: FamilySubject, folder: Path) -> float:
@@ -49,7 +49,7 @@ def custom_error(subject: FamilySubject, folder: Path) -> float:
     other = subject.model.export(folder / "adapted", adapters=adapters, format="hf_custom")
     found = _transformers(other, _sequences(subject))
     wanted = subject.oracle.run_with(_sequences(subject), keep, updates(subject, adapters)).logits
-    return max(_reopened(subject, mask, out), far(found, wanted))
+    return max(reopened(subject, mask, out), far(found, wanted))
 
 
 def adapted(subject: FamilySubject, kind_of_input: str) -> tuple[int, ...]:
@@ -90,7 +90,7 @@ def deci_error(subject: FamilySubject, folder: Path) -> float:
     """As nemotron-nas, which begins with attention."""
     mask = pc.Mask.remove(["ffn.0", "attn.1"], subject.n_blocks)
     out = subject.model.export(folder / "deci", mask, format="deci")
-    return _reopened(subject, mask, out)
+    return reopened(subject, mask, out)
 
 
 def gguf_error(subject: FamilySubject, folder: Path) -> float:
@@ -124,7 +124,7 @@ def _sequences(subject: FamilySubject) -> list[np.ndarray]:
     return [subject.sequences[index] for index in RUN]
 
 
-def _reopened(subject: FamilySubject, mask: pc.Mask, directory: Path) -> float:
+def reopened(subject: FamilySubject, mask: pc.Mask, directory: Path) -> float:
     """How far transformers is from the oracle with a directory."""
     return _masked(subject, mask, _transformers(directory, _sequences(subject)))
 

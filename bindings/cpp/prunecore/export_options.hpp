@@ -17,7 +17,8 @@ enum class Format : prune_format {
   hf = PRUNE_FORMAT_HF,               ///< hf_plain where that can say it, else hf_custom
   hf_plain = PRUNE_FORMAT_HF_PLAIN,   ///< a checkpoint like any other, with fewer blocks
   hf_custom = PRUNE_FORMAT_HF_CUSTOM, ///< with a modelling file of its own
-  deci = PRUNE_FORMAT_DECI            ///< nemotron-nas, for vLLM and mlx
+  deci = PRUNE_FORMAT_DECI,           ///< nemotron-nas, for vLLM, SGLang and mlx-lm
+  zeroed = PRUNE_FORMAT_ZEROED        ///< a checkpoint of all blocks, removed sublayers zeroed: saves nothing
 };
 
 /// What quantised weights become (PRUNE_DEQUANTISED_*).

@@ -33,5 +33,6 @@ extension Architecture {
         $0.rotary.turnsPart = true
         $0.rotary.typeNames = ["su": "longrope", "yarn": "longrope"]
         $0.rotary.missingOriginalContext = 4096
+        $0.rotary.oldScalingMembers = ["type", "short_factor", "long_factor"]
     }
 }

@@ -17,6 +17,8 @@ struct RotaryRule: Sendable {
     var missingOriginalContext: Double?
     /// Where no object declares any.
     var missingScaling = RotaryParameters.Scaling.none
+    /// The only members that `rope_scaling` may have in versions of transformers before 5; nil = any.
+    var oldScalingMembers: [String]?
     /// Blocks with a window have parameters of their own; nil = they have those of the others.
     var windowed: Windowed?
 

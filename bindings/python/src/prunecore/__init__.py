@@ -23,7 +23,7 @@ the package is built in floors; a module imports from its own floor and those be
 
     errors              exceptions
     _native             the C library: loading, handles, progress, and names/ of its constants
-    masks, tensors, shape
+    masks, tensors, shape, hub
     opened              OpenModel, which every feature takes: an open model without verbs
     data                token sequences, texts, multiple-choice questions
     measures            losses, answers, damages, times, gradients

@@ -16,7 +16,7 @@ import numpy as np
 from prunecore._native.handle import Handle, Owner
 from prunecore._native.library import _check, ffi, lib, new_struct, written_text
 from prunecore._native.names.tables import COMPUTE, WEIGHTS, Compute, Weights
-from prunecore._native.paths import as_path
+from prunecore.hub import locate
 from prunecore.masks.mask import Mask, as_keep, keep_pointer
 from prunecore.shape import Cost, ModelShape, Sublayer, read_cost, read_shape, read_sublayers
 
@@ -48,12 +48,11 @@ class OpenModel(Owner):
         *,
         weights: Weights = "mapped",
     ) -> None:
-        self.directory = as_path(directory, "the model's path")
+        self.directory, self._name = locate(directory)
         options = new_struct("prune_model_options")
         options.compute = COMPUTE.value(compute)
         options.weights = WEIGHTS.value(weights)
         path = os.fsencode(self.directory)
-        self._name = self.directory.resolve().name
         self._own(lambda out: int(lib.prune_model_open(path, options, out)))
 
     @classmethod

@@ -30,13 +30,18 @@ FILES = (
 )
 
 ModelArgument = Annotated[
-    Path, typer.Argument(metavar="MODEL", help="Directory of a Hugging Face model.")
+    Path,
+    typer.Argument(
+        metavar="MODEL",
+        help="Directory of a Hugging Face model, or its name on the hub: org/name.",
+    ),
 ]
 StudiedModelArgument = Annotated[
     Path | None,
     typer.Argument(
         metavar="MODEL",
-        help="Directory of a Hugging Face model. Default: the repository's small model.",
+        help="Directory of a Hugging Face model, or its name on the hub: org/name. Default: the "
+        "repository's small model.",
     ),
 ]
 DataOption = Annotated[list[Path], typer.Option("--data", metavar="FILE", help=FILES)]

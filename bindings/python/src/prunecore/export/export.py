@@ -48,12 +48,14 @@ def export(
         What is removed. Default: what the adapters stand in for, or else the model's mask.
     adapters : Adapters, optional
         What stands in the places of removed sublayers.
-    format : {"hf", "hf_plain", "hf_custom", "deci", "gguf"}
+    format : {"hf", "hf_plain", "hf_custom", "deci", "zeroed", "gguf"}
         "hf_plain" is a checkpoint like any other, with fewer blocks: what loads the model loads it.
         "hf_custom" has a modelling file of its own, which transformers runs with
         `trust_remote_code=True`: any sublayers may be missing, and adapters stand in their places.
-        "hf" is the first of the two that can say it. "deci" is nemotron-nas, for vLLM and mlx:
-        any sublayers may be missing, without adapters. "gguf" is a file, for llama.cpp; it needs
+        "hf" is the first of the two that can say it. "deci" is nemotron-nas, for vLLM, SGLang and
+        mlx-lm: any sublayers may be missing, without adapters. "zeroed" is a checkpoint of all
+        blocks in which removed sublayers add zero: what loads the model loads it, and nothing is
+        saved. "gguf" is a file, for llama.cpp; it needs
         the package gguf.
     provenance : mapping, optional
         JSON values kept in prunecore.json. Default: those of the mask and of the adapters.

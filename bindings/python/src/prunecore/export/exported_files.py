@@ -27,7 +27,7 @@ class ExportedDirectory:
     ----------
     path : Path
         The directory.
-    kind : {"hf_plain", "hf_custom", "zeroed", "deci"}
+    kind : {"hf_plain", "hf_custom", "deci", "zeroed"}
         What it is.
     mask : Mask
         What was removed.

@@ -16,7 +16,7 @@ class Verification:
     ----------
     path : Path
         The export.
-    format : {"hf_plain", "hf_custom", "zeroed", "deci", "gguf"}
+    format : {"hf_plain", "hf_custom", "deci", "zeroed", "gguf"}
         What it is.
     runtime : str
         What ran it, with its version.

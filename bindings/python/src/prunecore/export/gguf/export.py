@@ -158,7 +158,7 @@ def export_gguf(
 
     writer = gguf.GGUFWriter(None, fit.graph.name)
     if source is None:
-        writer.add_name(directory.resolve().name)
+        writer.add_name(model.provenance["name"].rsplit("/", 1)[-1])
     else:
         takes_text = _keep_fields(writer, source, tokenizer)
     writer.add_file_type(types.file_type)
