@@ -31,15 +31,15 @@ enum DeciExport {
         if let obstacle = obstacle(subject) {
             throw PruneError(.unsupported, "deci cannot hold this: \(obstacle)\(CustomExport.remedy(subject))")
         }
-        let width = FeedForwardWidth(subject.model.config)
+        let widths = FeedForwardWidths(subject)
         var own: [ExportPlan.Tensor] = []
         for sublayer in subject.mask.kept { own += try subject.tensors(ofSublayer: sublayer) }
         return ExportPlan(
-            format: .deci, config: try config(subject, width), tensors: subject.tensors(ofSublayers: own),
-            files: ModellingFiles.deci, notes: ["feed_forward_width": .string(width.key)])
+            format: .deci, config: try config(subject, widths), tensors: subject.tensors(ofSublayers: own),
+            files: ModellingFiles.deci, notes: ["feed_forward_width": .string(widths.key)])
     }
 
-    private static func config(_ subject: ExportSubject, _ width: FeedForwardWidth) throws(PruneError) -> String {
+    private static func config(_ subject: ExportSubject, _ widths: FeedForwardWidths) throws(PruneError) -> String {
         var text = try subject.configText()
         let model = subject.model.config
         text.set("architectures", .array([.string("DeciLMForCausalLM")]))
@@ -59,7 +59,7 @@ enum DeciExport {
         for key in ["sliding_window", "layer_types", "head_dim"] { text.remove(key) }
         let blocks = (0..<model.blockCount).map { block in
             let attention = attention(subject.mask.keeps(2 * block), model)
-            let feedForward = width.block(subject.mask.keeps(2 * block + 1))
+            let feedForward = widths.json(block)
             return "    \(JSONValue.object(["attention": attention, "ffn": feedForward]).text)"
         }
         text.set("block_configs", written: "[\n" + blocks.joined(separator: ",\n") + "\n  ]")
@@ -75,28 +75,42 @@ enum DeciExport {
         ])
     }
 
-    /// How the format says the width of a feed-forward layer.
-    private struct FeedForwardWidth {
+    /// How the format says the widths of feed-forward layers.
+    private struct FeedForwardWidths {
         /// "ffn_mult", which all runtimes read; "intermediate_size", which vLLM alone does, where no multiple says it: a
         /// runtime takes 2/3 of `ffn_mult` times the hidden size, and the next multiple of 256.
         let key: String
-        private let value: JSONValue
+        /// By block; nil where it is not kept.
+        private let widths: [Int?]
+        private let hidden: Int
 
-        init(_ model: ModelConfig) {
-            let (width, hidden) = (model.feedForwardSize, model.hiddenSize)
-            let multiple = 3 * Double(width) / (2 * Double(hidden))
-            // As the runtimes compute it, in Python's double arithmetic. Cannot overflow: sizes are bounded.
-            let least = Int(2 * multiple * Double(hidden) / 3)
-            if (least + 255) / 256 * 256 == width {
-                (key, value) = ("ffn_mult", .number(multiple))
-            } else {
-                (key, value) = ("intermediate_size", .integer(width))
+        init(_ subject: ExportSubject) {
+            let hidden = subject.model.config.hiddenSize
+            let widths = (0..<subject.mask.blockCount).map { block -> Int? in
+                guard subject.mask.keeps(2 * block + 1),
+                    case .feedForward(let plan) = subject.model.config.sublayers[2 * block + 1].update
+                else { return nil }
+                return plan.down.inputs
             }
+            self.hidden = hidden
+            self.widths = widths
+            let areMultiples = widths.compactMap(\.self).allSatisfy { width in
+                // As the runtimes compute it, in Python's double arithmetic. Cannot overflow: sizes are bounded.
+                let least = Int(2 * Self.multiple(width, hidden) * Double(hidden) / 3)
+                return (least + 255) / 256 * 256 == width
+            }
+            key = areMultiples ? "ffn_mult" : "intermediate_size"
         }
 
-        func block(_ isKept: Bool) -> JSONValue {
-            .object([
-                isKept ? key : "ffn_mult": isKept ? value : .null, "no_op": .bool(!isKept),
+        private static func multiple(_ width: Int, _ hidden: Int) -> Double { 3 * Double(width) / (2 * Double(hidden)) }
+
+        func json(_ block: Int) -> JSONValue {
+            let width = widths[block]
+            let value: JSONValue? = width.map {
+                key == "ffn_mult" ? .number(Self.multiple($0, hidden)) : .integer($0)
+            }
+            return .object([
+                width == nil ? "ffn_mult" : key: value ?? .null, "no_op": .bool(width == nil),
                 "replace_with_linear": .bool(false), "sparsify": .null,
             ])
         }
