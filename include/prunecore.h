@@ -337,6 +337,12 @@ typedef struct prune_model_options {
  * GGUF), unless the options have them read into memory; see prune_weights for what files may do
  * while the model is open. prune_architectures() lists the families; docs/models.md says what each
  * can do, and docs/gguf.md what is read of GGUF files.
+ *
+ * Models that were pruned open, too, and their own mask says what they lack: what
+ * prune_model_export() writes in any layout, adapters included; nemotron-nas with `block_configs`,
+ * of others as well, with linear layers in the places of sublayers as adapters; `drop_attn_list`
+ * and `drop_mlp_list` of LLM-Drop; and `skip` in `per_layer_config`, in any family. Adapters are
+ * copied into memory as fp32; prune_model_adapters() gives them.
  *   directory   path of the directory or file
  *   options     NULL = defaults
  *   out_model   receives the handle; give it to prune_model_release()
@@ -563,9 +569,22 @@ prune_status prune_model_cost(
     const prune_model *model, const uint8_t *keep, size_t n_keep, prune_cost *out_cost);
 
 /*
- * Sets the mask that later calls on this model use when they are given none. A new model keeps
- * everything.
- *   keep, n_keep   one byte per sublayer, 0 or 1; NULL with 0 = keep everything again
+ * Reads the model's own mask: 0 for sublayers that are no part of it, since it was pruned before it
+ * was opened (see prune_model_open()) or given its adapters (see prune_model_attach()), otherwise 1.
+ * A sublayer in whose place an adapter stands is there: it is the adapter.
+ *
+ * What is not there costs nothing and leaves hidden states as they are. A mask that keeps it means
+ * the same as one that removes it, and masks that come back from this library remove it.
+ *   out_keep   receives 2 * n_blocks bytes
+ * Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_HANDLE, PRUNE_ERR_BUFFER.
+ */
+prune_status prune_model_mask_own(
+    const prune_model *model, uint8_t *out_keep, size_t capacity, size_t *out_count);
+
+/*
+ * Sets the mask that later calls on this model use when they are given none. A new model has its
+ * own, which keeps all that is there.
+ *   keep, n_keep   one byte per sublayer, 0 or 1; NULL with 0 = the model's own again
  * Errors: PRUNE_ERR_ARGUMENT (wrong length; a byte other than 0 and 1), PRUNE_ERR_HANDLE.
  */
 prune_status prune_model_mask_set(prune_model *model, const uint8_t *keep, size_t n_keep);
@@ -838,7 +857,8 @@ typedef struct prune_coalition_options {
     /* Largest value that counts: a damage above the cap counts as the cap. 0 = ln(vocabulary_size)
        for the loss in games, otherwise no cap. -1 = no cap. */
     double cap;
-    /* Mask of the reference, whose logits the distances are taken to. NULL = everything kept. */
+    /* Mask of the reference, whose logits the distances are taken to. NULL = the model's own
+       (prune_model_mask_own()). */
     const uint8_t *reference;
     /* Length of `reference`: 2 * n_blocks, or 0 with NULL. */
     size_t n_reference;
@@ -975,7 +995,7 @@ typedef struct prune_search_options {
     /* Upper bound on the damage. 0 = no such bound. */
     double max_damage;
 
-    /* Mask that the search starts from. NULL = everything kept. */
+    /* Mask that the search starts from. NULL = the model's own (prune_model_mask_own()). */
     const uint8_t *start;
     /* Length of `start`: 2 * n_blocks, or 0 with NULL. */
     size_t n_start;
@@ -1343,7 +1363,9 @@ typedef struct prune_recover_options {
         0.0, 0.0, 0, 0.0, 0, 0, NULL, 0, NULL, NULL, NULL }
 
 /*
- * Makes adapters for every sublayer that a mask removes.
+ * Makes adapters for every sublayer that a mask removes beyond those that the model lacks already.
+ * Adapters that the model has are sublayers as any other: they stay where the mask keeps them, and
+ * are emulated where it does not.
  *   data           what they learn from. Its token weights count in the objectives CE, KL and JS
  *   keep, n_keep   NULL with 0 = the model's mask
  *   options        NULL = defaults
@@ -1359,6 +1381,17 @@ prune_status prune_model_recover(const prune_model *model, const prune_data *dat
     const uint8_t *keep, size_t n_keep, const prune_recover_options *options,
     prune_adapters **out_adapters);
 
+/*
+ * Gives the adapters of a model that a mask keeps: of one that was opened with adapters, or that
+ * they were attached to. A copy. Their mask is that of the sublayers that are run besides them.
+ *   keep, n_keep   NULL with 0 = the model's mask
+ *   out_adapters   receives the handle, which may hold none; give it to prune_adapters_release()
+ * Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_HANDLE, PRUNE_ERR_FILE (a file of the weights changed),
+ * PRUNE_ERR_MEMORY.
+ */
+prune_status prune_model_adapters(
+    const prune_model *model, const uint8_t *keep, size_t n_keep, prune_adapters **out_adapters);
+
 /* Gives adapters back. NULL and a handle that was already released are allowed. Models that they
    are attached to keep them. */
 void prune_adapters_release(prune_adapters *adapters);
@@ -1369,9 +1402,9 @@ void prune_adapters_release(prune_adapters *adapters);
  * and no adapter stands there; otherwise the sublayer of `model`, whose weights it shares. Keep
  * masks for it refer to its own sublayers: removing one that is an adapter removes the adapter.
  * Later changes of `adapters` do not reach it. Release it to detach. `model` itself does not
- * change, and may be released before it.
- * Errors: PRUNE_ERR_ARGUMENT (the adapters are of another model; `model` has adapters attached
- * itself: adapters are for full models, here and in the calls that make them), PRUNE_ERR_HANDLE,
+ * change, and may be released before it. It may have adapters: where the mask of the new ones keeps
+ * such a sublayer, the earlier adapter stays.
+ * Errors: PRUNE_ERR_ARGUMENT (the adapters are of another model), PRUNE_ERR_HANDLE,
  * PRUNE_ERR_MEMORY.
  */
 prune_status prune_model_attach(
@@ -1583,13 +1616,18 @@ typedef struct prune_export_options {
  * written beside its final place, synced and renamed. Whatever stops the export, a kill included,
  * what was there before is still there. A killed one leaves a directory NAME.*.partial beside it,
  * which the next export to NAME removes.
- *   model          opened from a directory
+ *
+ * What the model lacked when it was opened is absent from the export as well, and its adapters that
+ * the mask keeps stay in it. Every directory that is written can be opened with prune_model_open(),
+ * and computes the same; factors of norms (LayerNorm Scaling) are multiplied into their gains, which
+ * rounds.
+ *   model          opened from a directory; it may have adapters
  *   keep, n_keep   NULL with 0 = the model's mask, or that of the adapters
- *   adapters       of the same mask; NULL = none
+ *   adapters       of the same mask; NULL = none besides those that the model has
  *   directory      must not exist, unless options->replace
  *   options        NULL = defaults
- * Errors: PRUNE_ERR_ARGUMENT (mask and adapters do not fit; the model has adapters attached),
- * PRUNE_ERR_HANDLE, PRUNE_ERR_FILE (the directory exists; no room; the text has the system's
+ * Errors: PRUNE_ERR_ARGUMENT (mask and adapters do not fit), PRUNE_ERR_HANDLE,
+ * PRUNE_ERR_FILE (the directory exists; no room; the text has the system's
  * reason), PRUNE_ERR_FORMAT (bad provenance), PRUNE_ERR_UNSUPPORTED (the format cannot express it,
  * or its runtimes would compute something else: the text says why, and which format can; the model
  * has no directory), PRUNE_ERR_CANCELLED, PRUNE_ERR_MEMORY.

@@ -52,7 +52,9 @@ func masks(
     guard count >= 1, !count.multipliedReportingOverflow(by: length).overflow else {
         throw PruneError(.argument, "n_masks is \(UInt(bitPattern: count)); it must be at least 1")
     }
-    return try rows(keep, count, of: length, "keep_masks") { (row) throws(PruneError) in try KeepMask(bytes: row) }
+    return try rows(keep, count, of: length, "keep_masks") { (row) throws(PruneError) in
+        handle.model.shape.present(in: try KeepMask(bytes: row))
+    }
 }
 
 /// What the calls with one output row per token share: handles, mask, options and room.

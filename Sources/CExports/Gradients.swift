@@ -55,7 +55,7 @@ public func prune_adapters_gradient(
 ) -> prune_status {
     guarded { () throws(PruneError) in
         let set = try HandleTable.object(adapters, AdaptersHandle.self, "adapters").current
-        let handle = try fullModel(model)
+        let handle = try HandleTable.object(model, ModelHandle.self, "model")
         let data = try tokens(data, "data")
         let options = try evaluateOptions(options)
         let place = Int(clamping: sublayer)

@@ -61,7 +61,7 @@ final class ModelHandle: Sendable {
 
     init(_ model: any Model) {
         self.model = model
-        mask = Lock(KeepMask(blocks: model.shape.blockCount))
+        mask = Lock(model.shape.present)
         architecture = LentString(model.shape.architecture)
         elementType = LentString(model.shape.elementType.rawValue)
     }

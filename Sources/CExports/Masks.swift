@@ -11,7 +11,7 @@ public func prune_model_mask_set(
         let everything = keep == nil && n_keep == 0
         let new =
             everything
-            ? KeepMask(blocks: handle.model.shape.blockCount) : try mask(try need(keep, "keep"), n_keep, or: handle)
+            ? handle.model.shape.present : try mask(try need(keep, "keep"), n_keep, or: handle)
         try handle.mask.withLock { $0 = new }
     }
 }
@@ -23,6 +23,18 @@ public func prune_model_mask_get(
 ) -> prune_status {
     guarded { () throws(PruneError) in
         let bytes = try HandleTable.object(model, ModelHandle.self, "model").currentMask.bytes
+        try room(for: bytes.count, in: out_keep, capacity, out_count, "out_keep").update(
+            from: bytes, count: bytes.count)
+    }
+}
+
+@c @implementation
+public func prune_model_mask_own(
+    _ model: OpaquePointer!, _ out_keep: UnsafeMutablePointer<UInt8>!, _ capacity: Int,
+    _ out_count: UnsafeMutablePointer<Int>!
+) -> prune_status {
+    guarded { () throws(PruneError) in
+        let bytes = try HandleTable.object(model, ModelHandle.self, "model").model.shape.present.bytes
         try room(for: bytes.count, in: out_keep, capacity, out_count, "out_keep").update(
             from: bytes, count: bytes.count)
     }

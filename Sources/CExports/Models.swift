@@ -87,7 +87,8 @@ public func prune_model_open(
                 "options.on_close is of models over tensors that the host lends; a directory has none to give back")
         }
         out.pointee = try HandleTable.add(
-            ModelHandle(try NativeModel(directory: directory, compute: options.compute, options.residence)))
+            ModelHandle(
+                try openModel(try Checkpoint.open(directory: directory, options.residence), compute: options.compute)))
     }
 }
 

@@ -33,7 +33,7 @@ public func prune_moments_create(
 ) -> prune_status {
     out_moments?.pointee = nil
     return guarded { () throws(PruneError) in
-        let handle = try fullModel(model)
+        let handle = try HandleTable.object(model, ModelHandle.self, "model")
         let out = try need(out_moments, "out_moments")
         let width = handle.model.shape.hiddenSize
         let asked = try recoverOptions(options, width: width).adapters
@@ -52,7 +52,7 @@ public func prune_moments_collect(
 ) -> prune_status {
     guarded { () throws(PruneError) in
         let target = try HandleTable.object(moments, MomentsHandle.self, "moments")
-        let handle = try fullModel(model)
+        let handle = try HandleTable.object(model, ModelHandle.self, "model")
         let data = try tokens(data, "data")
         let options = try evaluateOptions(options)
         // Gathered apart and merged when whole, so that a failure adds nothing.

@@ -82,16 +82,6 @@ private func trainingOptions(
     return options
 }
 
-/// The model that adapters are made for or attached to. Errors: `.argument` if it has adapters itself.
-func fullModel(_ model: OpaquePointer?) throws(PruneError) -> ModelHandle {
-    let handle = try HandleTable.object(model, ModelHandle.self, "model")
-    guard !(handle.model is RecoveredModel) else {
-        throw PruneError(
-            .argument, "model has adapters attached; adapters are for the full model, so give the one it was made from")
-    }
-    return handle
-}
-
 /// The caller's callback for training steps; nil if there is none.
 private func stepListener(_ options: prune_recover_options) -> ((TrainingProgress) -> Bool)? {
     guard let callback = options.on_step else { return nil }
@@ -112,7 +102,7 @@ public func prune_model_recover(
 ) -> prune_status {
     out_adapters?.pointee = nil
     return guarded { () throws(PruneError) in
-        let handle = try fullModel(model)
+        let handle = try HandleTable.object(model, ModelHandle.self, "model")
         let data = try tokens(data, "data")
         let out = try need(out_adapters, "out_adapters")
         let asked = try recoverOptions(options, width: handle.model.shape.hiddenSize)
@@ -130,9 +120,23 @@ public func prune_model_attach(
 ) -> prune_status {
     out_model?.pointee = nil
     return guarded { () throws(PruneError) in
-        let handle = try fullModel(model)
+        let handle = try HandleTable.object(model, ModelHandle.self, "model")
         let set = try HandleTable.object(adapters, AdaptersHandle.self, "adapters").current
         let out = try need(out_model, "out_model")
         out.pointee = try HandleTable.add(ModelHandle(try RecoveredModel(handle.model, set)))
+    }
+}
+
+@c @implementation
+public func prune_model_adapters(
+    _ model: OpaquePointer!, _ keep: UnsafePointer<UInt8>!, _ n_keep: Int,
+    _ out_adapters: UnsafeMutablePointer<OpaquePointer?>!
+) -> prune_status {
+    out_adapters?.pointee = nil
+    return guarded { () throws(PruneError) in
+        let handle = try HandleTable.object(model, ModelHandle.self, "model")
+        let out = try need(out_adapters, "out_adapters")
+        let mask = try mask(keep, n_keep, or: handle)
+        out.pointee = try HandleTable.add(AdaptersHandle(try adapters(of: handle.model, keptBy: mask)))
     }
 }

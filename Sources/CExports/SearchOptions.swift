@@ -31,9 +31,10 @@ func searchOptions(
     var result = SearchOptions(
         SearchCosts(shape), strategy, try choice(given.granularity, "options.granularity"), try budget(given))
     result.seed = given.seed
+    result.start = shape.present
     if let start = try optionalMask(given.start, given.n_start, handle, "start") {
         try shape.check(start)
-        result.start = start
+        result.start = shape.present(in: start)
     }
     if let protected = try optionalMask(given.protect, given.n_protect, handle, "protect") {
         result.protected = protected.keeps

@@ -54,8 +54,8 @@ private func lendingModel(
 ) throws(PruneError) -> OpaquePointer? {
     let memory = LentMemory()
     let text = try text(config, "config_json")
-    let model = try NativeModel(
-        configuration: Array(text.utf8), name: "config_json", tensors: tensors, in: memory, compute: compute)
+    let checkpoint = try Checkpoint.lent(configuration: Array(text.utf8), name: "config_json", tensors, in: memory)
+    let model = try openModel(checkpoint, compute: compute)
     memory.whenReturned(whenReturned)
     return try HandleTable.add(ModelHandle(model))
 }

@@ -60,13 +60,9 @@ extension Architecture {
         }
         guard let found else {
             let names = supported.map(\.name).joined(separator: ", ")
-            let isOurs = named.hasPrefix("PruneCore") || named == "DeciLMForCausalLM"
             throw config.fault(
                 .unsupported, key,
-                isOurs
-                    ? "names \(named.quoted), an exported model; open the model that it was made of, with its mask"
-                    : "names \(named.quoted); supported are \(names). Others run in PyTorch: prunecore.torch.wrap(model)"
-            )
+                "names \(named.quoted); supported are \(names). Others run in PyTorch: prunecore.torch.wrap(model)")
         }
         guard found.isComputed else {
             throw config.fault(

@@ -8,11 +8,12 @@ struct CheckpointSource: Sendable {
     var family: ModelConfig?
 }
 
-/// A Hugging Face model directory, opened: its configuration and its tensors.
+/// A model as it is stored: its configuration, which says what is missing from it, too, and its tensors.
 public struct Checkpoint: Sendable {
     let config: ModelConfig
     let tensors: TensorTable
-    let source: CheckpointSource
+    /// Where it was opened; nil for weights that a host holds.
+    let source: CheckpointSource?
 
     /// Opens `config.json` and `model.safetensors`, or the shards that `model.safetensors.index.json` names.
     ///
@@ -49,6 +50,26 @@ public struct Checkpoint: Sendable {
             source: CheckpointSource(
                 directory: path, configuration: Array(description.text.utf8),
                 family: try description.familyConfig()))
+    }
+
+    /// A checkpoint in memory of a host.
+    ///
+    /// - Parameters:
+    ///   - configuration: the text of config.json, called `name` in error texts.
+    ///   - lent: named as in a checkpoint; those that the model does not need are ignored.
+    ///   - memory: what the tensors lie in, which they keep alive.
+    /// Errors: as `open`; `.argument` for a tensor that cannot be, or two of one name.
+    public static func lent(
+        configuration: [UInt8], name: String, _ lent: [LentTensor], in memory: LentMemory
+    ) throws(PruneError) -> Checkpoint {
+        guard configuration.count <= ModelConfig.sizeLimit else {
+            throw PruneError(
+                .format, "\(name): the text has \(configuration.count) bytes; at most \(ModelConfig.sizeLimit) are read"
+            )
+        }
+        let table = try TensorTable(lent: lent, in: memory, configuration: name)
+        let config = try ModelConfig.parse(configuration, path: name)
+        return Checkpoint(config: try config.tied(asStoredIn: table), tensors: table, source: nil)
     }
 
     private static func openTensors(

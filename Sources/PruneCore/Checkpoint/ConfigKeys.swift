@@ -43,9 +43,6 @@ enum ConfigKeys {
 
     private static let quantised =
         "says that the weights are quantized; open the model in BF16, F16 or F32"
-    private static let dropped =
-        "lists sublayers that were removed from the model; open the full model, and remove them with the mask that "
-        + "prunecore.Mask.read(config.json) or `prunecore mask convert` makes of this file"
     private static let foresees = "makes tokens see those behind them; only causal language models are computed"
     private static let parallel =
         "has attention and feed-forward of a block read the same hidden state, which this family does not"
@@ -56,10 +53,7 @@ enum ConfigKeys {
     private static let attends = "changes what tokens attend to, which this version does not compute"
 
     private static let refusals: [Refusal] = [
-        // Of pruning tools.
-        Refusal("drop_attn_list", .empty, dropped),
-        Refusal("drop_mlp_list", .empty, dropped),
-        Refusal("per_layer_config", .nothing, otherSizes),
+        // Of pruning tools. What says which sublayers are missing is read before: see `PrunedConfig`.
         Refusal("block_configs", .nothing, otherSizes),
         Refusal("pruned_heads", .empty, "lists heads that were removed, which is not supported"),
         // Of quantising and compressing tools. `quantization_config` is told with its method, elsewhere.

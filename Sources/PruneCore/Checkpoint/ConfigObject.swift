@@ -39,6 +39,16 @@ struct ConfigObject {
 
     var isEmpty: Bool { members.isEmpty }
 
+    /// All keys, in alphabetical order.
+    var keys: [String] { members.keys.sorted() }
+
+    /// The same object with some members replaced; null takes one out.
+    func changed(by changes: [String: JSONValue]) -> ConfigObject {
+        ConfigObject(
+            path: path, prefix: prefix,
+            members: members.merging(changes) { $1 }.filter { $0.value != .null || changes[$0.key] == nil })
+    }
+
     /// The first key, in alphabetical order, whose value is itself an object.
     var firstNestedKey: String? {
         members.keys.sorted().first { key in

@@ -8,7 +8,8 @@ public struct ModelConfig: Sendable {
     public let blockCount: Int
     /// Width of the residual stream.
     public let hiddenSize: Int
-    /// Width of what a dense feed-forward computes inside, or of an expert where there is none.
+    /// Width of what a dense feed-forward computes inside, or of an expert where there is none. The largest, where blocks
+    /// have widths of their own.
     public let feedForwardSize: Int
     /// Query heads.
     public let headCount: Int
@@ -25,6 +26,9 @@ public struct ModelConfig: Sendable {
     /// 2 * blockCount: attention and feed-forward of each block.
     let sublayers: [SublayerPlan]
     let head: HeadPlan
+    /// Sublayers that are no part of the model; their plans say what they were, and nothing of them is stored but the norm
+    /// of the sum.
+    var absent = AbsentSublayers.none
 
     /// Bytes of config.json at most.
     static let sizeLimit = 16 << 20
@@ -46,27 +50,38 @@ public struct ModelConfig: Sendable {
 extension ModelConfig {
     /// Reads config.json.
     ///
-    /// Keys that are missing stand for what transformers takes them to be; sizes must be there.
+    /// Keys that are missing stand for what transformers takes them to be; sizes must be there. Files of pruned models say
+    /// what is missing: see `PrunedConfig`.
     /// - Parameter path: what error texts call the file.
     /// Errors: `.format`, naming the key, if one is missing, of the wrong type or out of range, or two contradict;
     /// `.unsupported`, naming key and value, for what this version does not compute.
     static func parse(_ json: [UInt8], path: String) throws(PruneError) -> ModelConfig {
-        let file = try ConfigObject.parse(json, path: path)
-        return try read(file, as: Architecture.named(in: file))
+        let pruned = try PrunedConfig(try ConfigObject.parse(json, path: path))
+        let architecture = try Architecture.named(in: pruned.whole)
+        return try read(
+            pruned.whole, as: architecture, feedForwardSizes: pruned.blocks?.feedForwardSizes ?? [:]
+        ) { (blocks, width) throws(PruneError) in
+            try pruned.absent(architecture, blockCount: blocks, hiddenSize: width)
+        }
     }
 
-    /// The same by a row that is known. Errors: as above.
+    /// The same by a row that is known, of a model that lacks what is said. Errors: as above.
+    ///
+    /// - Parameter feedForwardSizes: by block, of those that have a width of their own.
     static func parse(
-        _ json: [UInt8], path: String, as architecture: Architecture
+        _ json: [UInt8], path: String, as architecture: Architecture, feedForwardSizes: [Int: Int],
+        absent: AbsentSublayers
     ) throws(PruneError) -> ModelConfig {
         let file = try ConfigObject.parse(json, path: path)
         // The names are read, so that a key that only they are is no unknown one.
         _ = (file.value("architectures"), file.value("model_type"))
-        return try read(file, as: architecture)
+        return try read(file, as: architecture, feedForwardSizes: feedForwardSizes) { _, _ in absent }
     }
 
+    /// - Parameter absent: given the number of blocks and the width of the residual stream.
     private static func read(
-        _ file: ConfigObject, as architecture: Architecture
+        _ file: ConfigObject, as architecture: Architecture, feedForwardSizes: [Int: Int],
+        absent: (Int, Int) throws(PruneError) -> AbsentSublayers
     ) throws(PruneError) -> ModelConfig {
         try ConfigKeys.refuseQuantised(file)
         let keys = architecture.keys
@@ -75,7 +90,7 @@ extension ModelConfig {
             try file.optionalCount(keys.contextLength, limit: Limits.context) ?? keys.missingContextLength
         let reader = try PlanReader(
             file, architecture, heads, blockCount: try file.count(keys.blockCount, limit: Limits.blocks),
-            contextLength: contextLength)
+            contextLength: contextLength, feedForwardSizes: feedForwardSizes)
         var sublayers: [SublayerPlan] = []
         for block in 0..<reader.blockCount {
             sublayers.append(try reader.attention(block: block))
@@ -94,7 +109,8 @@ extension ModelConfig {
             tiesEmbeddings: try architecture.head.isTied.read(file),
             embedding: try reader.embedding(),
             sublayers: sublayers,
-            head: try reader.head())
+            head: try reader.head(),
+            absent: try absent(reader.blockCount, heads.hiddenSize))
         // Last, since what was read is no fault.
         try ConfigKeys.check(file)
         return config

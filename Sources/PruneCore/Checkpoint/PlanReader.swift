@@ -13,14 +13,17 @@ struct PlanReader {
     let normsHaveGain: Bool
     let isParallel: Bool
     let updateScale: Float
+    /// Of dense feed-forwards that have a width of their own, by block.
+    let feedForwardSizes: [Int: Int]
 
     var names: TensorNames { architecture.names }
     var width: Int { heads.hiddenSize }
 
     init(
         _ file: ConfigObject, _ architecture: Architecture, _ heads: ModelConfig.Heads, blockCount: Int,
-        contextLength: Int
+        contextLength: Int, feedForwardSizes: [Int: Int] = [:]
     ) throws(PruneError) {
+        self.feedForwardSizes = feedForwardSizes
         self.file = file
         self.architecture = architecture
         self.heads = heads
@@ -155,7 +158,7 @@ struct PlanReader {
             } else {
                 .feedForward(
                     try feedForward(
-                        block, names.inner, names.down, size: try feedForwardSize(),
+                        block, names.inner, names.down, size: try feedForwardSize(ofBlock: block),
                         hasBias: try architecture.feedForward.hasBias.read(file)))
             }
         var modules = names.feedForward
@@ -179,6 +182,11 @@ struct PlanReader {
             inputs: inputs,
             down: projection(name(down, block), outputs: width, inputs: size, hasBias: hasBias),
             activation: try architecture.feedForward.readActivation(file))
+    }
+
+    private func feedForwardSize(ofBlock block: Int) throws(PruneError) -> Int {
+        if let own = feedForwardSizes[block] { return own }
+        return try feedForwardSize()
     }
 
     /// Width of a dense feed-forward.

@@ -29,7 +29,7 @@ struct Measurement {
             report = whole.report
             return
         }
-        let reference = reference ?? KeepMask(blocks: model.shape.blockCount)
+        let reference = reference ?? model.shape.present
         var means = Array(repeating: Array(repeating: TokenMean(), count: quantities.count), count: masks.count)
         report = try walk(
             model, batches, under: masks, reference: needsReference ? reference : nil, options, stage: stage,

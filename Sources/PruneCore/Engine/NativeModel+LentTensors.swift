@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 extension NativeModel {
-    /// A model over weights that a host holds in memory; nothing is copied, and every call reads them anew.
+    /// A model over weights that a host holds in memory; nothing is copied, and every call reads them anew. Adapters that
+    /// may be among them are left out: see `openModel`.
     ///
     /// - Parameters:
     ///   - configuration: the text of config.json, called `name` in error texts.
@@ -10,13 +11,7 @@ extension NativeModel {
     public convenience init(
         configuration: [UInt8], name: String, tensors: [LentTensor], in memory: LentMemory, compute: ComputeType? = nil
     ) throws(PruneError) {
-        guard configuration.count <= ModelConfig.sizeLimit else {
-            throw PruneError(
-                .format, "\(name): the text has \(configuration.count) bytes; at most \(ModelConfig.sizeLimit) are read"
-            )
-        }
-        let table = try TensorTable(lent: tensors, in: memory, configuration: name)
-        let config = try ModelConfig.parse(configuration, path: name)
-        try self.init(try config.tied(asStoredIn: table), table, compute: compute)
+        let checkpoint = try Checkpoint.lent(configuration: configuration, name: name, tensors, in: memory)
+        try self.init(checkpoint, compute: compute)
     }
 }

@@ -20,7 +20,8 @@ public final class NativeModel: Model {
     let source: CheckpointSource?
     let scratch = BufferPool()
 
-    /// Opens a Hugging Face directory. Errors: as `prune_model_open`.
+    /// Opens a Hugging Face directory, without the adapters that may be in it: see `openModel`. Errors: as
+    /// `prune_model_open`.
     ///
     /// - Parameters:
     ///   - compute: nil = what `ComputeType.preferred` says.
@@ -28,7 +29,11 @@ public final class NativeModel: Model {
     public convenience init(
         directory: String, compute: ComputeType? = nil, _ residence: FileResidence = .mapped
     ) throws(PruneError) {
-        let checkpoint = try Checkpoint.open(directory: directory, residence)
+        try self.init(try Checkpoint.open(directory: directory, residence), compute: compute)
+    }
+
+    /// The sublayers that a checkpoint has, without its adapters. Errors: as below.
+    convenience init(_ checkpoint: Checkpoint, compute: ComputeType?) throws(PruneError) {
         try self.init(checkpoint.config, checkpoint.tensors, source: checkpoint.source, compute: compute)
     }
 
@@ -107,6 +112,9 @@ public final class NativeModel: Model {
     }
 
     public func apply(_ sublayer: Int, to states: [any HiddenState]) throws(PruneError) -> [any HiddenState] {
+        if weights.sublayers[sublayer].isAbsent {
+            return try states.map { state throws(PruneError) in try settled(native(state), before: sublayer + 1) }
+        }
         let before = try states.map { state throws(PruneError) in try settled(native(state), before: sublayer) }
         let after = try before.map { state throws(PruneError) in try successor(of: state, after: sublayer) }
         askAhead(for: sublayer + 1)

@@ -36,7 +36,11 @@ struct NativeWeights: Sendable {
         }
         embeddingTensors = loader.takeTensors()
         var sublayers: [SublayerWeights] = []
-        for plan in config.sublayers { sublayers.append(try loader.sublayer(plan, config)) }
+        for (index, plan) in config.sublayers.enumerated() {
+            sublayers.append(
+                config.absent.places.contains(index)
+                    ? try loader.absentSublayer(plan, config) : try loader.sublayer(plan, config))
+        }
         self.sublayers = sublayers
         normsSums = sublayers.contains { $0.last != nil }
         finalNorm = try loader.norm(config.head.norm, width: config.hiddenSize)
@@ -76,22 +80,25 @@ struct NativeWeights: Sendable {
     func shape(_ config: ModelConfig) -> ModelShape {
         func parameters(_ tensors: [StoredTensor]) -> Int { tensors.reduce(0) { $0 + $1.elementCount } }
         func bytes(_ tensors: [StoredTensor]) -> Int { tensors.reduce(0) { $0 + $1.byteCount } }
-        // A norm that both sublayers of a block read goes with neither.
-        let shared = sublayers.indices.map { index in
+        // A norm that both sublayers of a block read goes with neither, and that of a sum stays.
+        let staying = sublayers.indices.map { index in
             let other = Set(sublayers[index ^ 1].tensors.map(\.name))
-            return sublayers[index].tensors.filter { other.contains($0.name) }
+            let last = Set((sublayers[index].last?.tensors ?? []).map(\.name))
+            return sublayers[index].tensors.filter { last.contains($0.name) || other.contains($0.name) }
         }
         let costs = sublayers.enumerated().map { index, sublayer in
-            let own = sublayer.tensors.filter { tensor in !shared[index].contains { $0.name == tensor.name } }
+            let own = sublayer.tensors.filter { tensor in !staying[index].contains { $0.name == tensor.name } }
             let keyValues = sublayer.attention.map {
                 2 * config.kvHeadCount * config.headSize
                     * $0.inputs[$0.inputs.count / 2].weight.tensor.elementType.cacheBytes
             }
             return SublayerCost(
                 parameters: parameters(own), activeParameters: parameters(own) - sublayer.idleParameters,
-                parameterBytes: bytes(own), keyValueBytes: keyValues ?? 0, window: sublayer.plan.window)
+                parameterBytes: bytes(own), keyValueBytes: keyValues ?? 0,
+                window: sublayer.isAbsent ? nil : sublayer.plan.window)
         }
-        let fixed = embeddingTensors + headTensors + stride(from: 0, to: shared.count, by: 2).flatMap { shared[$0] }
+        var names: Set<String> = []
+        let fixed = embeddingTensors + headTensors + staying.flatMap(\.self).filter { names.insert($0.name).inserted }
         var elementsOfType: [ElementType: Int] = [:]
         for tensor in fixed + sublayers.flatMap(\.tensors) {
             elementsOfType[tensor.elementType, default: 0] += tensor.elementCount
@@ -102,7 +109,8 @@ struct NativeWeights: Sendable {
             hiddenSize: config.hiddenSize, feedForwardSize: config.feedForwardSize, headCount: config.headCount,
             kvHeadCount: config.kvHeadCount, headSize: config.headSize, vocabularySize: config.vocabularySize,
             contextLength: config.contextLength, tiesEmbeddings: config.tiesEmbeddings,
-            fixedParameters: parameters(fixed), fixedParameterBytes: bytes(fixed), sublayers: costs)
+            fixedParameters: parameters(fixed), fixedParameterBytes: bytes(fixed), sublayers: costs,
+            absent: config.absent.places)
     }
 }
 

@@ -7,6 +7,9 @@ struct Norm: Sendable {
     /// Values that the gain has in all.
     let count: Int
 
+    /// What it is stored in.
+    var tensors: [StoredTensor] { gains + (bias.map { [$0] } ?? []) }
+
     /// The numbers in fp32, widened anew for every use: they are few, and a host that lends its weights may change them.
     ///
     /// Errors: `.memory`.

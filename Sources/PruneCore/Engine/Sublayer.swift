@@ -67,7 +67,7 @@ extension NativeModel {
                     mix(heads.query, layer, context.caches, block: sublayer / 2), count: runs.reduce(0, +))
             return (layer.output, mixed)
         case .feedForward(let layer): return (layer.down, try products.inner(layer, of: x, runs: runs))
-        case .mixture: return nil
+        case .mixture, .absent: return nil
         }
     }
 

@@ -13,6 +13,11 @@ extension NativeModel {
         _ sublayer: Int, at states: [any HiddenState], of gradients: [any HiddenState], sums: WeightGradients?
     ) throws(PruneError) -> [any HiddenState] {
         let found = try states.map(native)
+        if weights.sublayers[sublayer].isAbsent {
+            return try zip(found, gradients).map { state, gradient throws(PruneError) in
+                try unsettled(native(gradient), of: state, before: sublayer + 1)
+            }
+        }
         let before = try found.map { state throws(PruneError) in try settled(state, before: sublayer) }
         let given = try gradients.map(native)
         guard before.map(\.values.count) == given.map(\.values.count) else {
@@ -103,6 +108,8 @@ extension NativeModel {
             dx = try products.pullback(inputs, runs: call.runs)
         case .mixture(let layer):
             dx = try pullbackMixture(layer, call, x, dy, products)
+        case .absent:
+            throw PruneError(.internal, "a gradient was to go back through what is not there")
         }
         try addInputGradient(of: dx, own, residual, call)
     }

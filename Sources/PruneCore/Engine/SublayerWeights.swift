@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/// The weights of one sublayer. Classes, as its parts are: they are passed around in every call, and never change.
+/// The weights of one sublayer; of one that is absent no more than the norm of the sum, if it has one. Classes, as its parts are: they are passed around in every call, and never change.
 final class SublayerWeights: Sendable {
     let plan: SublayerPlan
     let before, after, last: Norm?
@@ -11,6 +11,13 @@ final class SublayerWeights: Sendable {
         case attention(AttentionWeights)
         case feedForward(FeedForwardWeights)
         case mixture(MixtureWeights)
+        /// The sublayer is no part of the model.
+        case absent
+    }
+
+    /// Whether the sublayer is no part of the model.
+    var isAbsent: Bool {
+        if case .absent = update { true } else { false }
     }
 
     init(
@@ -31,15 +38,16 @@ final class SublayerWeights: Sendable {
         case .attention(let attention): attention.inputs + [attention.output]
         case .feedForward(let feedForward): feedForward.projections
         case .mixture(let mixture): mixture.projections
+        case .absent: []
         }
     }
 
-    /// The matrix whose product is the update; nil for a mixture, which has several.
+    /// The matrix whose product is the update; nil for a mixture, which has several, and where there is no update.
     var lastProjection: Projection? {
         switch update {
         case .attention(let attention): attention.output
         case .feedForward(let feedForward): feedForward.down
-        case .mixture: nil
+        case .mixture, .absent: nil
         }
     }
 

@@ -72,6 +72,13 @@ struct WeightLoader {
             plan, before: before, after: after, last: last, update: update, tensors: takeTensors())
     }
 
+    /// Of a sublayer that is no part of the model: the norm of the sum stays.
+    mutating func absentSublayer(_ plan: SublayerPlan, _ config: ModelConfig) throws(PruneError) -> SublayerWeights {
+        _ = takeTensors()
+        let last = try norm(plan.last, width: config.hiddenSize)
+        return SublayerWeights(plan, before: nil, after: nil, last: last, update: .absent, tensors: takeTensors())
+    }
+
     private mutating func attention(
         _ plan: AttentionPlan, _ config: ModelConfig
     ) throws(PruneError) -> AttentionWeights {

@@ -22,7 +22,7 @@ struct TextWriter {
     init(engine: NativeModel, adapters: [Int: Adapter] = [:], engineMask: KeepMask? = nil) {
         self.engine = engine
         self.adapters = adapters
-        self.engineMask = engineMask ?? KeepMask(blocks: engine.shape.blockCount)
+        self.engineMask = engineMask ?? engine.shape.present
     }
 
     /// The engine's own sublayers that a mask of the model keeps: adapters have no keys and values.

@@ -3,11 +3,11 @@
 ///
 /// config.json names them under `auto_map`, and a `model_type` of its own: transformers then refuses to load the model
 /// without them, instead of filling the gaps with random weights. `per_layer_config` declares what is skipped, as the
-/// coming convention of transformers has it; nothing reads it yet. The modelling files read `prunecore`.
+/// coming convention of transformers has it; transformers does not read it yet. The modelling files, and we, read `prunecore`.
 enum CustomExport {
     /// The end of another format's refusal: what can hold it.
     static func remedy(_ subject: ExportSubject) -> String {
-        BlockDescription(subject.config) == nil ? "" : "; hf_custom can"
+        BlockDescription(subject.config) == nil || subject.blockOfOtherWidth != nil ? "" : "; hf_custom can"
     }
 
     /// Errors: `.unsupported` if transformers has no class that the modelling files could change; `.file` and `.memory` of
@@ -17,6 +17,12 @@ enum CustomExport {
             throw PruneError(
                 .unsupported,
                 "hf_custom cannot hold this: by norm_type in config.json some blocks have their norms after the sums and others before their sublayers, and transformers has no model like it; hf_plain can, if whole blocks are removed"
+            )
+        }
+        if let block = subject.blockOfOtherWidth {
+            throw PruneError(
+                .unsupported,
+                "hf_custom cannot hold this: the feed-forward of block \(block) has another width than that of blocks before it, and transformers has one for all; deci can, if no adapter stands in it"
             )
         }
         var own: [ExportPlan.Tensor] = []

@@ -31,15 +31,15 @@ enum DeciExport {
         if let obstacle = obstacle(subject) {
             throw PruneError(.unsupported, "deci cannot hold this: \(obstacle)\(CustomExport.remedy(subject))")
         }
-        let width = DeciWidth(subject.config)
+        let widths = DeciWidths(subject)
         var own: [ExportPlan.Tensor] = []
         for sublayer in subject.mask.kept { own += try subject.tensors(ofSublayer: sublayer) }
         return ExportPlan(
-            format: .deci, config: try config(subject, width), tensors: try subject.tensors(ofSublayers: own),
-            files: ModellingFiles.deci, notes: width.notes)
+            format: .deci, config: try config(subject, widths), tensors: try subject.tensors(ofSublayers: own),
+            files: ModellingFiles.deci, notes: widths.notes)
     }
 
-    private static func config(_ subject: ExportSubject, _ width: DeciWidth) throws(PruneError) -> String {
+    private static func config(_ subject: ExportSubject, _ widths: DeciWidths) throws(PruneError) -> String {
         var text = try subject.configText()
         let model = subject.config
         text.set("architectures", .array([.string("DeciLMForCausalLM")]))
@@ -62,7 +62,7 @@ enum DeciExport {
         for key in ["sliding_window", "layer_types", "head_dim"] { text.remove(key) }
         let blocks = (0..<model.blockCount).map { block in
             let attention = attention(subject.mask.keeps(2 * block), model)
-            let feedForward = width.block(subject.mask.keeps(2 * block + 1))
+            let feedForward = widths.json(block)
             return "    \(JSONValue.object(["attention": attention, "ffn": feedForward]).text)"
         }
         text.set("block_configs", written: "[\n" + blocks.joined(separator: ",\n") + "\n  ]")

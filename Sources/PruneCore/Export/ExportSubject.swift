@@ -21,6 +21,26 @@ struct ExportSubject {
         (0..<mask.blockCount).allSatisfy { mask.keeps(2 * $0) == mask.keeps(2 * $0 + 1) }
     }
 
+    /// The width of all dense feed-forwards that stay; nil = they differ, or there are none.
+    var feedForwardWidth: Int? {
+        var widths: Set<Int> = []
+        for sublayer in mask.kept {
+            if case .feedForward(let plan) = model.config.sublayers[sublayer].update { widths.insert(plan.down.inputs) }
+        }
+        return widths.count == 1 ? widths.first : nil
+    }
+
+    /// A block whose feed-forward has not the width that others have; nil if all that stay have one.
+    var blockOfOtherWidth: Int? {
+        var first: Int?
+        for sublayer in mask.kept {
+            guard case .feedForward(let plan) = model.config.sublayers[sublayer].update else { continue }
+            if let first, first != plan.down.inputs { return sublayer / 2 }
+            first = plan.down.inputs
+        }
+        return nil
+    }
+
     /// Whether norms have factors (LayerNorm Scaling), which an export multiplies into what they store.
     private var foldsFactors: Bool {
         model.config.sublayers.contains { plan in
@@ -28,12 +48,20 @@ struct ExportSubject {
         }
     }
 
-    /// config.json as it was read, its rotary embedding in both spellings. Errors: none that opening the model did not
-    /// throw.
+    /// config.json of the model as if nothing were missing from it, its rotary embedding in both spellings. Errors: none that
+    /// opening the model did not throw.
     func configText() throws(PruneError) -> ConfigText {
-        let path = source.directory + "/config.json"
-        var text = RotarySpelling(try ConfigText(source.configuration, source: path), of: model.config, source: path)
-            .both()
+        let place = source.directory + "/config.json"
+        var text = try ConfigText(source.configuration, source: place)
+        let changes = try PrunedConfig(try ConfigObject.parse(source.configuration, path: place)).changes
+        for (key, value) in changes.sorted(by: { $0.key < $1.key }) {
+            if value == .null { text.remove(key) } else { text.set(key, value) }
+        }
+        text = RotarySpelling(text, of: config, source: place).both()
+        // Where blocks had widths of their own, those that stay may have one.
+        if let width = feedForwardWidth, width != config.feedForwardSize {
+            text.set(config.architecture.feedForward.sizeKey, .integer(width))
+        }
         // The code that it names is not copied, and these models need none of it.
         text.remove("auto_map")
         if foldsFactors { text.remove("norm_type") }
@@ -81,7 +109,7 @@ struct ExportSubject {
     /// Those that stay where a sublayer is removed: of the norm of the sum.
     func tensors(ofSumAt sublayer: Int) throws(PruneError) -> [ExportPlan.Tensor] {
         guard let last = model.weights.sublayers[sublayer].last else { return [] }
-        return try tensors(last.gains + (last.bias.map { [$0] } ?? []), folding: [last], sublayer)
+        return try tensors(last.tensors, folding: [last], sublayer)
     }
 
     private func tensors(

@@ -8,8 +8,8 @@
 /// Writes a model without what a mask removes as a directory that runtimes serve.
 ///
 /// - Parameters:
-///   - model: opened from a directory.
-///   - adapters: of `mask`; nil = none.
+///   - model: opened from a directory; it may have adapters.
+///   - adapters: of `mask`; nil = none beside those that the model has.
 ///   - place: the directory, which must not be there unless the options say that it is replaced.
 /// Errors: `.argument` if mask, adapters and model do not fit; `.unsupported` if the format cannot say it, or the model was
 /// not opened from a directory; `.file`, with the system's reason; `.format` for a bad provenance; `.cancelled`.
@@ -40,32 +40,37 @@ public func export(
     try staged.finish(replacing: target.exists)
 }
 
+/// Adapters that the model has and the mask keeps stay where they are, and so does what was absent when it was opened.
+///
 /// Errors: `.unsupported` for a model that did not come from a directory; `.argument` for adapters of another mask or model.
 private func exportSubject(
     _ model: any Model, _ mask: KeepMask, _ adapters: AdapterSet?, _ options: ExportOptions
 ) throws(PruneError) -> ExportSubject {
-    if model is RecoveredModel {
-        throw PruneError(
-            .argument, "model has adapters attached; export the model it was made from, and give the adapters beside it"
-        )
-    }
-    guard let native = model as? NativeModel, let source = native.source else {
+    let recovered = model as? RecoveredModel
+    guard let native = (recovered?.base ?? model) as? NativeModel, let source = native.source else {
         throw PruneError(
             .unsupported,
             "model was not opened from a directory, so that there is no checkpoint to copy from; open one that is saved"
         )
     }
+    let mask = model.shape.present(in: mask)
     if let adapters {
         try adapters.check(for: model)
-        guard adapters.mask == mask else {
+        let own = model.shape.present(in: adapters.mask)
+        guard own == mask else {
             throw PruneError(
                 .argument,
-                "the adapters are of another mask: they were made for the removal of \(adapters.mask.removed.map(sublayerName)), not of \(mask.removed.map(sublayerName))"
+                "the adapters are of another mask: they were made for the removal of \(own.removed.map(sublayerName)), not of \(mask.removed.map(sublayerName))"
             )
         }
     }
-    return ExportSubject(
-        model: native, source: source, mask: mask, adapters: adapters, dequantisedType: options.dequantisedType)
+    guard let recovered else {
+        return ExportSubject(model: native, source: source, mask: mask, adapters: adapters?.under(mask: mask),
+            dequantisedType: options.dequantisedType)
+    }
+    let all = adapters.map { recovered.adapters.replaced(by: $0) } ?? recovered.adapters.kept(by: mask)
+    return ExportSubject(model: native, source: source, mask: all.mask, adapters: all,
+        dequantisedType: options.dequantisedType)
 }
 
 private func plan(_ subject: ExportSubject, _ format: ExportFormat) throws(PruneError) -> ExportPlan {

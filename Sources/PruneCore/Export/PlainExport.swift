@@ -16,6 +16,10 @@ enum PlainExport {
             return
                 "the norm after the sum of \(sublayerName(sublayer)) stays where that is removed, and no block of a smaller model has it"
         }
+        if let block = subject.blockOfOtherWidth {
+            return
+                "the feed-forward of block \(block) has another width than that of blocks before it, and it says one for all"
+        }
         if folded(subject) == nil {
             return
                 "the adapters need a place of their own: they are not all biases that move into output biases that the model has"

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /// One sublayer: what removing it saves.
 public struct SublayerCost: Sendable {
-    /// Its matrices, biases and norms, its pre-norm included; one that both sublayers of a block read counts with the
-    /// attention.
+    /// Its matrices, biases and norms, its pre-norm included; not those that stay where it is removed: one that both
+    /// sublayers of a block read, and one of the sum.
     public let parameters: Int
     /// Those of them that one token meets: of a mixture, its experts that are not chosen left out.
     public let activeParameters: Int
@@ -47,6 +47,16 @@ public struct ModelShape: Sendable {
     public internal(set) var sublayers: [SublayerCost]
     /// Whether only whole blocks can be removed: the model does not run their sublayers one by one.
     public internal(set) var hasWholeBlocks = false
+    /// Sublayers that are no part of the model: it was pruned before it was opened. They cost nothing.
+    var absent: Set<Int> = []
+
+    /// The model's own mask: keeps what is there.
+    public var present: KeepMask { present(in: KeepMask(blocks: blockCount)) }
+
+    /// A mask of this model as it is to be understood: what is not there is removed.
+    public func present(in mask: KeepMask) -> KeepMask {
+        absent.isEmpty ? mask : mask.removing(units: absent, .sublayer)
+    }
 
     public var sublayerCount: Int { sublayers.count }
 

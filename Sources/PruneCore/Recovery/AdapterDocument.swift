@@ -123,7 +123,7 @@ extension AdapterDocument {
             guard forms[sublayer] == nil else {
                 throw own.fault(.format, "sublayer", "is \(name.quoted), which has an adapter already")
             }
-            forms[sublayer] = try readForm(own, at: sublayer)
+            forms[sublayer] = try Form.read(own, at: sublayer)
             report.ridges[sublayer] = try own.optionalNumber("ridge")
             report.explained[sublayer] = try own.optionalNumber("explained")
         }
@@ -140,32 +140,6 @@ extension AdapterDocument {
             throw file.fault(.format, "weight_sample[\(index)]", "is \(sample[index]), which a float cannot hold")
         }
         return sample.map { Float($0) }
-    }
-
-    private static func readForm(_ own: ConfigObject, at sublayer: Int) throws(PruneError) -> Form {
-        let name = try own.string("kind")
-        guard let kind = AdapterKind.allCases.first(where: { $0.name == name }) else {
-            throw own.fault(.format, "kind", "is \(name.quoted), which is not a kind of adapter")
-        }
-        // The width bounds a rank nowhere else, but no file holds more.
-        let rank = try own.optionalCount("rank", from: 0, limit: ModelConfig.Limits.width) ?? 0
-        guard (kind == .lowRank) == (rank > 0) else {
-            throw own.fault(.format, "rank", "is \(rank), which a \(kind.name) adapter cannot have")
-        }
-        let input = try own.string("input")
-        guard input == "raw" || input == "normed" && kind != .bias else {
-            throw own.fault(.format, "input", "is \(input.quoted), which a \(kind.name) adapter cannot have")
-        }
-        guard input == "normed" else { return Form(sublayer: sublayer, kind: kind, rank: rank, epsilon: nil) }
-        let epsilon = Float(try own.positive("epsilon"))
-        guard epsilon > 0, epsilon.isFinite else {
-            throw own.fault(.format, "epsilon", "is \(epsilon) as a float; it must be finite and above 0")
-        }
-        let norm = try own.optionalString("norm") ?? NormKind.rootMeanSquare.name
-        guard let normKind = [NormKind.rootMeanSquare, .layer].first(where: { $0.name == norm }) else {
-            throw own.fault(.format, "norm", "is \(norm.quoted), which is not a kind of norm")
-        }
-        return Form(sublayer: sublayer, kind: kind, rank: rank, epsilon: epsilon, norm: normKind)
     }
 
     private static func readReport(_ own: ConfigObject) throws(PruneError) -> RecoveryReport {
@@ -193,5 +167,36 @@ extension AdapterDocument {
                     heldOutLoss: try record.optionalNumber("held_out_loss") ?? .nan))
         }
         return report
+    }
+}
+
+extension AdapterDocument.Form {
+    /// From an object with `kind`, `rank`, `input`, `epsilon` and `norm`. Errors: `.format`, naming the member.
+    static func read(_ own: ConfigObject, at sublayer: Int) throws(PruneError) -> AdapterDocument.Form {
+        let name = try own.string("kind")
+        guard let kind = AdapterKind.allCases.first(where: { $0.name == name }) else {
+            throw own.fault(.format, "kind", "is \(name.quoted), which is not a kind of adapter")
+        }
+        // The width bounds a rank nowhere else, but no file holds more.
+        let rank = try own.optionalCount("rank", from: 0, limit: ModelConfig.Limits.width) ?? 0
+        guard (kind == .lowRank) == (rank > 0) else {
+            throw own.fault(.format, "rank", "is \(rank), which a \(kind.name) adapter cannot have")
+        }
+        let input = try own.string("input")
+        guard input == "raw" || input == "normed" && kind != .bias else {
+            throw own.fault(.format, "input", "is \(input.quoted), which a \(kind.name) adapter cannot have")
+        }
+        guard input == "normed" else {
+            return AdapterDocument.Form(sublayer: sublayer, kind: kind, rank: rank, epsilon: nil)
+        }
+        let epsilon = Float(try own.positive("epsilon"))
+        guard epsilon > 0, epsilon.isFinite else {
+            throw own.fault(.format, "epsilon", "is \(epsilon) as a float; it must be finite and above 0")
+        }
+        let norm = try own.optionalString("norm") ?? NormKind.rootMeanSquare.name
+        guard let normKind = [NormKind.rootMeanSquare, .layer].first(where: { $0.name == norm }) else {
+            throw own.fault(.format, "norm", "is \(norm.quoted), which is not a kind of norm")
+        }
+        return AdapterDocument.Form(sublayer: sublayer, kind: kind, rank: rank, epsilon: epsilon, norm: normKind)
     }
 }

@@ -27,3 +27,26 @@ public struct AdapterSet: Sendable {
 
     public var parameterCount: Int { adapters.values.reduce(0) { $0 + $1.parameters.count } }
 }
+
+extension AdapterSet {
+    /// The same adapters and what they emulate, of another mask, which removes no less.
+    func under(mask: KeepMask) -> AdapterSet {
+        AdapterSet(
+            mask: mask, adapters: adapters, weightSample: weightSample, hiddenSize: hiddenSize, report: report)
+    }
+
+    /// Those that a mask keeps, of a model with these adapters, and the sublayers underneath that it keeps.
+    func kept(by mask: KeepMask) -> AdapterSet {
+        var set = under(mask: self.mask.removing(units: mask.removed, .sublayer))
+        set.adapters = adapters.filter { mask.keeps($0.key) }
+        return set
+    }
+
+    /// These and `later`, which were made for a model that has these: earlier ones stay where the later mask keeps them.
+    func replaced(by later: AdapterSet) -> AdapterSet {
+        let rest = kept(by: later.mask)
+        return AdapterSet(
+            mask: rest.mask, adapters: rest.adapters.merging(later.adapters) { $1 }, weightSample: later.weightSample,
+            hiddenSize: hiddenSize, report: later.report)
+    }
+}

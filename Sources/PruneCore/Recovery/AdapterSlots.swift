@@ -9,8 +9,8 @@ struct AdapterSlot: Sendable, Equatable {
     let norm: InputNorm?
 }
 
-/// The adapters that a mask gets, by ascending sublayer: one for each removed sublayer; for a block that is removed whole
-/// as the options' `blockSlot` says.
+/// The adapters that a mask gets, by ascending sublayer: one for each sublayer that it removes; for a block that it removes
+/// whole as the options' `blockSlot` says. Where the model has no sublayer there is nothing to emulate.
 ///
 /// Errors: `.argument` if the mask removes nothing or is of another model; `.unsupported` if the input is to be normed and
 /// the model does not give its norms.
@@ -18,13 +18,14 @@ func adapterSlots(
     _ model: any Model, under mask: KeepMask, _ options: AdapterOptions
 ) throws(PruneError) -> [AdapterSlot] {
     try model.shape.check(mask)
-    guard mask.keptCount < mask.keeps.count else {
+    let removed = mask.removed.filter { model.shape.present.keeps($0) }
+    guard !removed.isEmpty else {
         throw PruneError(.argument, "the mask removes nothing, so there is nothing to emulate; remove a sublayer first")
     }
     var slots: [AdapterSlot] = []
-    for sublayer in mask.removed {
+    for sublayer in removed {
         let block = 2 * (sublayer / 2)..<2 * (sublayer / 2) + 2
-        let isWhole = block.allSatisfy { !mask.keeps($0) }
+        let isWhole = block.allSatisfy(removed.contains)
         let span: Range<Int>
         switch options.blockSlot {
         case _ where !isWhole, .both: span = sublayer..<sublayer + 1

@@ -15,6 +15,7 @@ public func recover(
     step: ((TrainingProgress) -> Bool)? = nil
 ) throws(PruneError) -> AdapterSet {
     try model.shape.check(mask)
+    let mask = model.shape.present(in: mask)
     guard model.runsSublayers else {
         throw PruneError(
             .unsupported,
@@ -113,7 +114,7 @@ extension AdapterSet {
     /// Checks that training can start from the adapters. Errors: `.argument`, with what differs.
     fileprivate func check(for model: any Model, _ mask: KeepMask) throws(PruneError) {
         try check(for: model)
-        guard mask == self.mask else {
+        guard mask == model.shape.present(in: self.mask) else {
             throw PruneError(
                 .argument,
                 "the adapters are of another mask: they were made for the removal of \(self.mask.removed.map(sublayerName)), not of \(mask.removed.map(sublayerName))"

@@ -4,8 +4,12 @@
 /// Its sublayer u is the adapter that stands there; nothing, where the adapters' mask removes u and no adapter stands;
 /// else the sublayer of the model underneath. Weights are shared with that model. A keep mask for this model speaks of
 /// its own sublayers: what it removes is gone, adapters included.
+///
+/// Adapters for a model that has some already stand beside those: where their mask keeps an earlier one, it stays.
 public final class RecoveredModel: Model {
+    /// The model underneath, which has no adapters.
     public let base: any Model
+    /// All, and the mask of the sublayers of `base` that are run.
     public let adapters: AdapterSet
     public let shape: ModelShape
     let scratch = BufferPool()
@@ -13,9 +17,12 @@ public final class RecoveredModel: Model {
     /// Errors: `.argument` if the adapters are of another model.
     public init(_ base: any Model, _ adapters: AdapterSet) throws(PruneError) {
         try adapters.check(for: base)
-        self.base = base
-        self.adapters = adapters
-        shape = base.shape.replacing(adapters)
+        let earlier = base as? RecoveredModel
+        let own = (earlier?.base ?? base)
+        let all = earlier?.adapters.replaced(by: adapters) ?? adapters
+        self.base = own
+        self.adapters = all.under(mask: own.shape.present(in: all.mask))
+        shape = own.shape.replacing(self.adapters)
     }
 
     public var compute: ComputeType { base.compute }
@@ -27,7 +34,10 @@ public final class RecoveredModel: Model {
 
     public func apply(_ sublayer: Int, to states: [any HiddenState]) throws(PruneError) -> [any HiddenState] {
         if adapters.mask.keeps(sublayer) { return try base.apply(sublayer, to: states) }
-        guard let adapter = adapters.adapters[sublayer] else { return states }
+        guard let adapter = adapters.adapters[sublayer] else {
+            guard let rest = removed(sublayer) else { return states }
+            return try states.map { state throws(PruneError) in try rest.apply(state) }
+        }
         return try states.map { state throws(PruneError) in
             try base.apply(adapter, inPlaceOf: sublayer, to: state, scratch)
         }
@@ -94,7 +104,9 @@ public final class RecoveredModel: Model {
         _ sublayer: Int, at states: [any HiddenState], of gradients: [any HiddenState]
     ) throws(PruneError) -> [any HiddenState] {
         if adapters.mask.keeps(sublayer) { return try base.pullback(sublayer, at: states, of: gradients) }
-        guard let adapter = adapters.adapters[sublayer] else { return gradients }
+        guard let adapter = adapters.adapters[sublayer] else {
+            return try pullbackOfNothing(sublayer, at: states, of: gradients)
+        }
         try Memory.require(8 * adapter.parameters.count, for: "the gradient of an adapter", "use a lower rank")
         var unused = [Float](repeating: 0, count: adapter.parameters.count)
         return try zip(states, gradients).map { state, gradient throws(PruneError) in
@@ -119,7 +131,9 @@ public final class RecoveredModel: Model {
         if adapters.mask.keeps(sublayer) {
             return try base.pullback(sublayer, at: states, of: gradients, addingTo: sums)
         }
-        guard let adapter = adapters.adapters[sublayer] else { return gradients }
+        guard let adapter = adapters.adapters[sublayer] else {
+            return try pullbackOfNothing(sublayer, at: states, of: gradients)
+        }
         guard let sum = sums.matrices.first, sum.count == adapter.parameters.count else {
             throw PruneError(
                 .internal, "gradients of another sublayer's weights were given for \(sublayerName(sublayer))")
@@ -131,6 +145,16 @@ public final class RecoveredModel: Model {
         }
         sum.pointer.update(from: total, count: sum.count)
         return before
+    }
+
+    /// Back through a place where nothing stands but the norm of the sum, if there is one.
+    private func pullbackOfNothing(
+        _ sublayer: Int, at states: [any HiddenState], of gradients: [any HiddenState]
+    ) throws(PruneError) -> [any HiddenState] {
+        guard let rest = removed(sublayer) else { return gradients }
+        return try zip(states, gradients).map { state, gradient throws(PruneError) in
+            try rest.pullback(at: state, of: gradient)
+        }
     }
 
     public func taylor(ofSublayer sublayer: Int, _ gradients: WeightGradients) throws(PruneError) -> Double {
@@ -146,93 +170,6 @@ public final class RecoveredModel: Model {
         if adapters.mask.keeps(sublayer) { return try base.magnitude(ofSublayer: sublayer) }
         guard let adapter = adapters.adapters[sublayer] else { return 0 }
         return adapter.parameters[adapter.width...].reduce(0.0) { $0 + Double(abs($1)) }
-    }
-}
-
-extension Model {
-    public func apply(
-        _ adapter: Adapter, inPlaceOf sublayer: Int, to state: any HiddenState, _ scratch: BufferPool
-    ) throws(PruneError) -> any HiddenState {
-        try compute(adapter, on: state, scratch)
-    }
-
-    /// The state after an adapter, computed here from its values. Errors: `.memory`; what reading and writing states throws.
-    func compute(
-        _ adapter: Adapter, on state: any HiddenState, _ scratch: BufferPool
-    ) throws(PruneError) -> any HiddenState {
-        let rows = state.batch.rowCount
-        return try read(state) { values throws(PruneError) in
-            try write(like: state) { out throws(PruneError) in
-                var failure: PruneError?
-                values.withUnsafeBufferPointer { values in
-                    out.withUnsafeMutableBufferPointer { out in
-                        guard let h = values.baseAddress, let place = out.baseAddress else { return }
-                        do throws(PruneError) {
-                            try AdapterLayer(adapter, scratch).apply(h, rows: rows, into: place)
-                        } catch { failure = error }
-                    }
-                }
-                if let failure { throw failure }
-            }
-        }
-    }
-}
-
-extension Model {
-    /// The gradient with respect to the state before an adapter, from that with respect to the state after it; adds that
-    /// of its parameters to `sum`.
-    func pullback(
-        _ adapter: Adapter, at state: any HiddenState, of gradient: any HiddenState, addingTo sum: inout [Float],
-        _ scratch: BufferPool
-    ) throws(PruneError) -> any HiddenState {
-        let rows = state.batch.rowCount
-        var total = sum
-        let before = try read(state) { values throws(PruneError) in
-            try read(gradient) { slopes throws(PruneError) in
-                try write(like: gradient) { out throws(PruneError) in
-                    var failure: PruneError?
-                    values.withUnsafeBufferPointer { values in
-                        slopes.withUnsafeBufferPointer { slopes in
-                            out.withUnsafeMutableBufferPointer { out in
-                                guard let h = values.baseAddress, let slope = slopes.baseAddress else { return }
-                                do throws(PruneError) {
-                                    try AdapterLayer(adapter, scratch).pullback(
-                                        at: h, of: slope, rows: rows, addingTo: &total, into: out.baseAddress)
-                                } catch { failure = error }
-                            }
-                        }
-                    }
-                    if let failure { throw failure }
-                }
-            }
-        }
-        sum = total
-        return before
-    }
-
-    /// Adds the gradient of an adapter's parameters to `sum`, for an adapter that nothing with parameters stands before.
-    func addParameterGradient(
-        of adapter: Adapter, at state: any HiddenState, of gradient: any HiddenState, to sum: inout [Float],
-        _ scratch: BufferPool
-    ) throws(PruneError) {
-        let rows = state.batch.rowCount
-        var total = sum
-        try read(state) { values throws(PruneError) in
-            try read(gradient) { slopes throws(PruneError) in
-                var failure: PruneError?
-                values.withUnsafeBufferPointer { values in
-                    slopes.withUnsafeBufferPointer { slopes in
-                        guard let h = values.baseAddress, let slope = slopes.baseAddress else { return }
-                        do throws(PruneError) {
-                            try AdapterLayer(adapter, scratch).pullback(
-                                at: h, of: slope, rows: rows, addingTo: &total, into: nil)
-                        } catch { failure = error }
-                    }
-                }
-                if let failure { throw failure }
-            }
-        }
-        sum = total
     }
 }
 
@@ -280,8 +217,17 @@ extension ModelShape {
         }
         var shape = self
         shape.sublayers = sublayers
+        shape.absent = Set(adapters.mask.removed.filter { adapters.adapters[$0] == nil })
         return shape
     }
+}
+
+/// The adapters of a model that a mask keeps; none, if it has none. Their mask is that of the sublayers underneath.
+public func adapters(of model: any Model, keptBy mask: KeepMask) throws(PruneError) -> AdapterSet {
+    let mask = model.shape.present(in: mask)
+    if let recovered = model as? RecoveredModel { return recovered.adapters.kept(by: mask) }
+    return AdapterSet(
+        mask: mask, adapters: [:], weightSample: try model.weightSample(), hiddenSize: model.shape.hiddenSize)
 }
 
 /// What each sublayer of a model computes and where its weights are stored, as JSON: see `PlanDocument`. nil if a host runs

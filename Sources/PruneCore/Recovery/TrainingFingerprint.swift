@@ -18,15 +18,21 @@ struct TrainingFingerprint {
         for byte in mask.bytes { out.add(byte) }
         Self.add(options, to: &out)
         Self.add(training, to: &out)
-        for sublayer in initial?.sublayers ?? [] {
-            guard let adapter = initial?.adapters[sublayer] else { continue }
+        Self.add(initial, to: &out)
+        // What the model itself has of them is part of what is learnt from.
+        if let recovered = model as? RecoveredModel { Self.add(recovered.adapters, to: &out) }
+        Self.add(data, to: &out)
+        Self.add(heldOut, to: &out)
+        sum.add(out.bytes[...])
+    }
+
+    private static func add(_ adapters: AdapterSet?, to out: inout ByteWriter) {
+        for sublayer in adapters?.sublayers ?? [] {
+            guard let adapter = adapters?.adapters[sublayer] else { continue }
             out.add(Int64(sublayer))
             out.addShape(of: adapter)
             out.add(adapter.parameters)
         }
-        Self.add(data, to: &out)
-        Self.add(heldOut, to: &out)
-        sum.add(out.bytes[...])
     }
 
     /// The memory budget is left out: it changes no result.

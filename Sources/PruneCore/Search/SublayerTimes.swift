@@ -48,7 +48,8 @@ public func tokenTimes(
         (2 * runs).times(clamping: 8 * places + 64).plus(
             clamping: 32 * (options.promptTokens + options.context + runs)),
         for: "\(runs) measurements of \(places) places", "measure fewer times, or fewer tokens")
-    let meter = ProgressMeter(stage: "time", total: (2 * runs + 1) * places, listener: progress)
+    let meter = ProgressMeter(
+        stage: "time", total: (2 * runs + 1) * (model.shape.present.keptCount + 1), listener: progress)
     var stopwatch = Stopwatch(writer, sublayers: places - 1, meter)
 
     var prefill: [[Double]] = []

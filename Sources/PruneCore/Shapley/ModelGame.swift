@@ -171,7 +171,7 @@ private func nextBatch(
         }
         if coalitions.isEmpty { return nil }
         var masks: [KeepMask] = []
-        for coalition in coalitions { masks.append(try players.mask(coalition)) }
+        for coalition in coalitions { masks.append(model.shape.present(in: try players.mask(coalition))) }
         guard let budget = options.sublayerBudget else {
             return CoalitionBatch(coalitions: coalitions, masks: masks, data: own, walk: options.walk)
         }
@@ -182,7 +182,7 @@ private func nextBatch(
             cost = try walk(
                 DryRun(model.shape), own.batches(of: options.walk.batchTokens), under: masks,
                 reference: options.measure.comparesLogits
-                    ? options.reference ?? KeepMask(blocks: model.shape.blockCount) : nil,
+                    ? options.reference ?? model.shape.present : nil,
                 walkOptions, stage: "plan", progress: listener
             ) { (_) throws(PruneError) in }.sublayersComputed
         } catch {

@@ -138,7 +138,7 @@ import Testing
         ("quantization_config", #"{"quant_method": "gptq", "bits": 4}"#, "gptq"),
         ("quantization_config", "{}", "quantized"),
         ("compression_config", "{}", "quantized"),
-        ("per_layer_config", "[{}]", "per_layer_config"),
+        ("per_layer_config", #"{"0": {"intermediate_size": 8}}"#, "per_layer_config.0.intermediate_size"),
         ("hidden_act", "\"tanh\"", "tanh"),
         ("head_dim", "15", "15"),
         ("num_hidden_layers", "4097", "4096"),

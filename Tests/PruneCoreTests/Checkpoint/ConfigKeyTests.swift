@@ -47,7 +47,7 @@ import Testing
     @Test(arguments: [
         ("is_causal", "false"), ("add_cross_attention", "true"), ("is_encoder_decoder", "true"), ("alibi", "true"),
         ("attention_chunk_size", "64"), ("kv_lora_rank", "16"), ("scale_attn_weights", "false"),
-        ("drop_attn_list", "[1]"), ("block_configs", "[{}]"), ("load_in_8bit", "true"), ("quant_config", #"{"w": 4}"#),
+        ("block_configs", "[{}]"), ("load_in_8bit", "true"), ("quant_config", #"{"w": 4}"#),
         ("pruned_heads", #"{"0": [1]}"#),
     ])
     func noFamilyTakesWhatTheEngineDoesNotCompute(_ key: String, _ value: String) {

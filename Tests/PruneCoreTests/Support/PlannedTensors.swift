@@ -18,7 +18,7 @@ struct PlannedTensor {
     }
 }
 
-/// Every tensor that a model needs, each once, in the order in which the plans name them.
+/// Every tensor that a model needs, each once, in the order in which the plans name them; those of its adapters last.
 func plannedTensors(_ config: ModelConfig) -> [PlannedTensor] {
     var found: [PlannedTensor] = []
     func add(_ name: String, _ shape: [Int], _ use: PlannedTensor.Use) {
@@ -81,10 +81,21 @@ func plannedTensors(_ config: ModelConfig) -> [PlannedTensor] {
     }
     for block in 0..<config.blockCount {
         let sublayers = config.sublayers[2 * block..<2 * block + 2]
-        for plan in sublayers {
-            for norm in [plan.before, plan.after, plan.last] { add(norm, width: config.hiddenSize) }
+        let present = sublayers.indices.filter { !config.absent.places.contains($0) }
+        for (index, plan) in zip(sublayers.indices, sublayers) {
+            for norm in present.contains(index) ? [plan.before, plan.after, plan.last] : [plan.last] {
+                add(norm, width: config.hiddenSize)
+            }
         }
-        for plan in sublayers { add(plan.update) }
+        for index in present { add(sublayers[index].update) }
+    }
+    for plan in config.absent.adapters.sorted(by: { $0.key < $1.key }).map(\.value) {
+        add(plan.norm, width: config.hiddenSize)
+        if !plan.mayLackBias { add(plan.bias[0], [config.hiddenSize], .bias) }
+        for (part, names) in zip(Adapter.parts(of: plan.kind).dropFirst(), plan.matrices) {
+            let shape = Adapter.shape(of: part, width: config.hiddenSize, rank: plan.rank)
+            add(names[0], shape, .matrix(inputs: shape[1]))
+        }
     }
     return found
 }

@@ -24,12 +24,16 @@ extension GGUFConfig {
 
     /// The configuration of the model as the file stores it. Errors: as `ModelConfig.parse`.
     func modelConfig() throws(PruneError) -> ModelConfig {
-        try ModelConfig.parse(Array(text.utf8), path: facts.file.path, as: stored)
+        try ModelConfig.parse(
+            Array(text.utf8), path: facts.file.path, as: stored, feedForwardSizes: layers.feedForwardSizes,
+            absent: layers.absent)
     }
 
     /// The configuration of the same model as transformers stores it. Errors: as `ModelConfig.parse`.
     func familyConfig() throws(PruneError) -> ModelConfig {
-        try ModelConfig.parse(Array(text.utf8), path: facts.file.path, as: family)
+        try ModelConfig.parse(
+            Array(text.utf8), path: facts.file.path, as: family, feedForwardSizes: layers.feedForwardSizes,
+            absent: layers.absent)
     }
 }
 

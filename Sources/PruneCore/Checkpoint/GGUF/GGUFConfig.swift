@@ -6,6 +6,8 @@ struct GGUFConfig {
     let family: Architecture
     /// What config.json of the model would say.
     private(set) var members: [String: JSONValue]
+    /// What some layers lack.
+    private(set) var layers = GGUFLayers()
 
     private var metadata: GGUFMetadata { facts.file.metadata }
 
@@ -72,8 +74,11 @@ struct GGUFConfig {
                 throw metadata.missing(facts.key("attention.\(name)"))
             }
             members[key] = .number(epsilon)
+            layers = try GGUFLayers(facts, epsilon: Float(epsilon))
         }
-        if let size = try facts.count("feed_forward_length", limit: limits.feedForward) {
+        if let size = layers.feedForwardSizes.values.max() {
+            set(family.feedForward.sizeKey, size)
+        } else if let size = try facts.count("feed_forward_length", limit: limits.feedForward) {
             set(family.feedForward.sizeKey, size)
         }
     }
