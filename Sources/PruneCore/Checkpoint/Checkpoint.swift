@@ -47,8 +47,7 @@ public struct Checkpoint: Sendable {
         let config = try description.modelConfig()
         return Checkpoint(
             config: config, tensors: TensorTable(file),
-            source: CheckpointSource(
-                directory: path, configuration: Array(description.text.utf8),
+            source: CheckpointSource(directory: path, configuration: Array(description.text.utf8),
                 family: try description.familyConfig()))
     }
 

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """How byte-level BPE splits text first: the patterns that `tokenizer.ggml.pre` names.
 
-A GGUF file names the split and does not hold it. What stands here are the patterns of the models'
-own tokenizers, in the words of Oniguruma, which the package tokenizers uses; llama.cpp has
-approximations of some. Each pattern splits what those before it left, and what lies between its
-matches is a piece, too.
+A GGUF file names the split and does not hold it. What stands here is what llama.cpp means by the
+names, in the words of Oniguruma, which the package tokenizers uses. Where llama.cpp splits by an
+approximation of a model's own pattern, the model's own stands here. Each pattern splits what those
+before it left, and what lies between its matches is a piece, too.
 """
 
 from __future__ import annotations
@@ -84,7 +84,6 @@ class Split:
 
 
 _LLAMA_3 = Split((LLAMA_3,), whole_words=True, adds_bos=True)
-_QWEN_2 = Split((QWEN_2,), composes=True)
 _DIGITS_GPT_2 = Split((DIGIT, GPT_2))
 _DEEPSEEK_V3 = Split((UP_TO_3_DIGITS, _HAN, _DEEPSEEK_3))
 _GPT_4O = Split((GPT_4O,))
@@ -109,8 +108,11 @@ _ROWS: tuple[tuple[str, Split], ...] = (
     ("llama-bpe llama3 llama-v3 falcon3 falcon-h1 pixtral midm-2.0 lfm2", _LLAMA_3),
     ("dbrx smaug-bpe chatglm-bpe", Split((LLAMA_3,))),
     ("glm4 glm5", Split((LLAMA_3,), whole_words=True)),
-    ("qwen2 deepseek-r1-qwen megrez", _QWEN_2),
-    ("stablelm2 hunyuan solar-open grok-2 kormo f2llmv2", Split((QWEN_2,))),
+    ("qwen2", Split((QWEN_2,), composes=True)),
+    (
+        "deepseek-r1-qwen megrez stablelm2 hunyuan solar-open grok-2 kormo f2llmv2",
+        Split((QWEN_2,)),
+    ),
     ("qwen35", Split((_QWEN_35,), composes=True)),
     ("laguna", Split((r"[^\n]+|[\n]+", QWEN_2))),
     ("tekken", Split((TEKKEN,), whole_words=True, adds_bos=True)),
