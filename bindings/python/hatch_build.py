@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the build of the package needs beyond copying files.
 
-The version is the C header's, and the modules that follow from the header are generated. The C
-library is built at the root of the repository if it is not there, or is older than its sources, and
-goes into the wheel, which is then tagged for its platform but for every Python: cffi's ABI mode
-needs no compiled extension.
+The version is the C header's, and the modules that follow from the header are generated. The
+modelling files that exports carry are the core's. The C library is built at the root of the
+repository if it is not there, or is older than its sources, and goes into the wheel, which is then
+tagged for its platform but for every Python: cffi's ABI mode needs no compiled extension.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 from hatchling.metadata.plugin.interface import MetadataHookInterface
 
 LIBRARY = "libprunecore.so.1"
+MODELLING = Path("Sources", "PruneCore", "Export", "Modelling")
 SOURCES = ("include", "Sources", "Package.swift", "scripts/build-library.sh")
 
 
@@ -65,6 +66,12 @@ def _library(root: Path) -> Path:
     return library.resolve()
 
 
+def _modelling(root: Path) -> Path:
+    """Where the modelling files are: in a source distribution, beside this file."""
+    own = root / "modelling"
+    return own if own.is_dir() else root.parents[1] / MODELLING
+
+
 class MetadataHook(MetadataHookInterface):
     """Takes the version from the C header."""
 
@@ -91,6 +98,8 @@ class BuildHook(BuildHookInterface[Any]):
         for name in generator.GENERATED:
             build_data["force_include"][str(generator.PACKAGE / name)] = f"prunecore/{name}"
         build_data["force_include"][str(library)] = f"prunecore/lib/{LIBRARY}"
+        for file in _modelling(root).glob("*prunecore*.py"):
+            build_data["force_include"][str(file)] = f"prunecore/export/modelling/{file.name}"
         if not (root / "LICENSE").is_file():  # in a checkout it lies outside of this folder
             folder = f"prunecore-{self.metadata.version}.dist-info/licenses"
             build_data["force_include"][str(root.parents[1] / "LICENSE")] = f"{folder}/LICENSE"

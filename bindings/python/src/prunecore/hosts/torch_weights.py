@@ -14,9 +14,10 @@ from prunecore._native.options_generated import ExportArguments
 from prunecore._native.paths import as_path
 from prunecore._native.progress import ProgressFunction
 from prunecore._native.whole_file import check_export_place, make_parents, not_written
-from prunecore.errors import UnsupportedError
+from prunecore.errors import ArgumentError, UnsupportedError
 from prunecore.export.export import origin
 from prunecore.export.formats import export_format
+from prunecore.hosts.saving import save_tokenizer, save_whole
 from prunecore.model import Model
 from prunecore.model import open as open_model
 
@@ -62,10 +63,6 @@ class TorchWeights(Model):
         ArgumentError, FileError, UnsupportedError
             As there; or the class cannot be saved, or is not opened from what it saves.
         """
-        from prunecore.torch.applied_mask import check_whole
-        from prunecore.torch.exporting import save_tokenizer
-        from prunecore.torch.saved_models import save_whole
-
         export_format(format)
         path = as_path(directory, "the export's path")
         check_export_place(path, replaces=bool(options.get("replace")))
@@ -74,7 +71,8 @@ class TorchWeights(Model):
         module = self._module()
         if module is None:
             raise UnsupportedError("the PyTorch model is gone, so that it cannot be saved")
-        check_whole(module)
+        if "save_pretrained" in vars(module):
+            raise ArgumentError("a mask is applied to the PyTorch model: call restore() first")
         if mask is None and adapters is None:
             mask = self.mask
         given = origin(self, mask, adapters) if provenance is None else provenance

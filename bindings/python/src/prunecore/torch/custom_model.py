@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 from prunecore.errors import ArgumentError, UnsupportedError
 from prunecore.export.modelling_files import FamilyClasses, modelling_files
 from prunecore.export.private_package import PrivatePackage
+from prunecore.hosts.saving import check_storable
 from prunecore.masks.mask import Keep
 from prunecore.torch.adapter_module import AdapterModule
 from prunecore.torch.agreement import apart
@@ -27,7 +29,8 @@ from prunecore.torch.decoder import Decoder
 from prunecore.torch.failures import told
 from prunecore.torch.rotary_memory import forget_longer_sequences
 from prunecore.torch.shared_model import shared_model
-from prunecore.torch.storable import check_storable, own_family
+from prunecore.torch.storable import own_family
+from prunecore.torch.sublayers import CACHES
 
 _DIRECTIONS = ("push_to_hub", "distributed_checkpoint")
 
@@ -120,7 +123,8 @@ def custom_model(
                     spare_allowed=state_dict is not None,
                 )
             _generation(made, source)
-            _check(made, pruned)
+            if state_dict is None:  # else it is another one's
+                _check(made, pruned)
             yield made, files
         finally:
             package.forget()
@@ -207,9 +211,13 @@ def _last_logits(model: Any, ids: Tensor) -> Tensor | None:
     """Those of the last token from the cache of the others; None without such a cache."""
     if not getattr(model.config.get_text_config(), "use_cache", True) or ids.shape[1] < 2:
         return None
+    taken = inspect.signature(model.forward).parameters
+    name = next((own for own in CACHES if own in taken), "past_key_values")
     with torch.no_grad():
-        cache = getattr(model(input_ids=ids[:, :-1], use_cache=True), "past_key_values", None)
+        made = model(input_ids=ids[:, :-1], use_cache=True)
+        caches = (getattr(made, own, None) for own in CACHES)
+        cache = next((own for own in caches if own is not None), None)
         if cache is None:
             return None
-        found: Tensor = model(input_ids=ids[:, -1:], past_key_values=cache, use_cache=True).logits
+        found: Tensor = model(input_ids=ids[:, -1:], use_cache=True, **{name: cache}).logits
     return found[0]

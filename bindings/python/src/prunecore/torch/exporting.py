@@ -15,25 +15,24 @@ from prunecore._native.json_files import read_json_object
 from prunecore._native.library import __version__
 from prunecore._native.paths import as_path
 from prunecore._native.progress import ProgressFunction
-from prunecore.errors import ArgumentError, Cancelled, FileError, UnsupportedError
+from prunecore.errors import ArgumentError, Cancelled, UnsupportedError
 from prunecore.export.export import origin
 from prunecore.export.formats import export_format
 from prunecore.export.runtimes import without_bars
 from prunecore.export.staged_directory import staged_directory, write_document
+from prunecore.hosts.saving import check_storable, save_tokenizer
 from prunecore.masks.mask import Mask, as_keep
 from prunecore.recovery.adapters import JSON_FILE, Adapters
-from prunecore.torch.failures import told
+from prunecore.torch.prunable import PrunableModel
 from prunecore.torch.saved_models import save_custom, save_plain, save_zeroed
-from prunecore.torch.storable import check_storable
 
 if TYPE_CHECKING:
     from prunecore.masks.mask import MaskLike
-    from prunecore.torch.wrapped import WrappedModel
 
 SHARD_BYTES = 5_000_000_000
 
 _SAVERS: Mapping[
-    str, Callable[[WrappedModel, Path, Mask, Adapters | None, int], dict[str, Any]]
+    str, Callable[[PrunableModel, Path, Mask, Adapters | None, int], dict[str, Any]]
 ] = {
     "hf_plain": save_plain,
     "hf_custom": save_custom,
@@ -43,7 +42,7 @@ _SAVERS: Mapping[
 
 
 def export_wrapped(
-    model: WrappedModel,
+    model: PrunableModel,
     directory: str | os.PathLike[str],
     mask: MaskLike | None,
     adapters: Adapters | None,
@@ -103,7 +102,7 @@ def export_wrapped(
 
 
 def _save(
-    model: WrappedModel,
+    model: PrunableModel,
     folder: Path,
     mask: Mask,
     adapters: Adapters | None,
@@ -119,34 +118,6 @@ def _save(
                 file.unlink()
             format = "hf_custom"
     return format, _SAVERS[format](model, folder, mask, adapters, shard_bytes)
-
-
-def save_tokenizer(tokenizer: Any, folder: Path) -> None:
-    """Writes a tokenizer of transformers, or that of a directory, beside a checkpoint.
-
-    Raises
-    ------
-    ArgumentError
-        It is neither.
-    FileError
-        The directory holds none that transformers loads.
-    """
-    if tokenizer is None:
-        return
-    if isinstance(tokenizer, (str, os.PathLike)):
-        import transformers
-
-        place = as_path(tokenizer, "the tokenizer")
-        if not place.is_dir():
-            raise FileError(f"{place} is not a directory with a tokenizer")
-        with told(f"transformers loads no tokenizer from {place}", FileError):
-            tokenizer = transformers.AutoTokenizer.from_pretrained(place, local_files_only=True)
-    if not callable(getattr(tokenizer, "save_pretrained", None)):
-        raise ArgumentError(
-            f"cannot write a tokenizer of the type {type(tokenizer).__name__}: give one of the "
-            "package transformers, or the directory of one"
-        )
-    tokenizer.save_pretrained(folder)
 
 
 def _quiet() -> Any:

@@ -9,24 +9,24 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from prunecore._native.whole_file import not_written
 from prunecore.errors import UnsupportedError
+from prunecore.hosts.saving import save_whole
 from prunecore.masks.mask import Mask
 from prunecore.torch.agreement import apart
 from prunecore.torch.causality import Probe
 from prunecore.torch.custom_model import logits_of
 from prunecore.torch.failures import told
+from prunecore.torch.prunable import PrunableModel
 from prunecore.torch.smaller_model import renumber
-from prunecore.torch.storable import check_storable, own_family
+from prunecore.torch.storable import own_family
 from prunecore.torch.zeroed_model import zeroed_model
 
 if TYPE_CHECKING:
     from prunecore.recovery.adapters import Adapters
-    from prunecore.torch.wrapped import WrappedModel
 
 
 def save_custom(
-    model: WrappedModel, folder: Path, mask: Mask, adapters: Adapters | None, shard_bytes: int
+    model: PrunableModel, folder: Path, mask: Mask, adapters: Adapters | None, shard_bytes: int
 ) -> dict[str, Any]:
     """hf_custom: any sublayers removed, adapters in their places, with modelling files.
 
@@ -38,7 +38,7 @@ def save_custom(
 
 
 def save_plain(
-    model: WrappedModel, folder: Path, mask: Mask, adapters: Adapters | None, shard_bytes: int
+    model: PrunableModel, folder: Path, mask: Mask, adapters: Adapters | None, shard_bytes: int
 ) -> dict[str, Any]:
     """hf_plain: whole blocks removed. What was written is loaded, and must be the pruned model.
 
@@ -74,7 +74,7 @@ def save_plain(
 
 
 def save_zeroed(
-    model: WrappedModel, folder: Path, mask: Mask, adapters: Adapters | None, shard_bytes: int
+    model: PrunableModel, folder: Path, mask: Mask, adapters: Adapters | None, shard_bytes: int
 ) -> dict[str, Any]:
     """zeroed: the whole model, with zeros for the last products of what is removed.
 
@@ -93,28 +93,10 @@ def save_zeroed(
     return {"zeroed": zeros}
 
 
-def _tokens(model: WrappedModel) -> Tensor:
+def _tokens(model: PrunableModel) -> Tensor:
     """A few tokens that exports are tried on, shape (1, length)."""
     decoder = model.host.decoder
     return torch.from_numpy(Probe(decoder).whole).long()[None].to(decoder.input_device)
-
-
-def save_whole(module: Any, folder: Path, **options: Any) -> None:
-    """Saves a module as it is now, by its class's own function, also while a mask is applied.
-
-    Raises
-    ------
-    FileError
-        The disk has no room, or says something else; the text has the system's reason.
-    UnsupportedError
-        The class cannot be saved.
-    """
-    check_storable(module)
-    with told(f"{type(module).__name__} cannot be saved", UnsupportedError):
-        try:
-            type(module).save_pretrained(module, folder, **options)
-        except OSError as error:
-            raise not_written(folder, error) from error
 
 
 def _check(module: Any, folder: Path, ids: Tensor, wanted: Tensor) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which PyTorch models can be written as checkpoints that transformers loads with its own code."""
+"""The classes of transformers that models are of, and that load them again."""
 
 from __future__ import annotations
 
@@ -43,28 +43,3 @@ def own_class(made: Any) -> Any:
         if getattr(transformers, kind.__name__, None) is kind:
             return kind
     return None
-
-
-def check_storable(model: Any) -> None:
-    """Raises `UnsupportedError` for weights that a checkpoint could not hold as they are."""
-    name = type(model).__name__
-    if getattr(model, "hf_quantizer", None) is not None or _is_quantised(model.config):
-        raise UnsupportedError(
-            f"weights of {name} are quantised, which an export without sublayers cannot "
-            "hold: load the model without quantisation, export it, and quantise the export"
-        )
-    for part, module in model.named_modules():
-        if "peft.tuners" in type(module).__module__:
-            raise UnsupportedError(
-                f"{part} of {name} holds an adapter of peft, which an export has no place for: "
-                "merge it first, with merge_and_unload()"
-            )
-    if any(parameter.is_meta for parameter in model.parameters()):
-        raise UnsupportedError(
-            f"weights of {name} are not in memory (device meta): load it with a device_map that "
-            "holds all of it"
-        )
-
-
-def _is_quantised(config: Any) -> bool:
-    return getattr(config, "quantization_config", None) is not None

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from prunecore.torch.architectures import Part, Parts
 
-_CACHES = ("cache", "layer_past", "past_key_values")
+CACHES = ("cache", "layer_past", "past_key_values")
 """What layers and their attention call keys and values, in one model even by two names."""
 
 
@@ -119,9 +119,9 @@ def _named_as(module: nn.Module, arguments: Mapping[str, Any]) -> dict[str, Any]
     """What a layer was called with, under the names that its attention has for it."""
     kind: Any = type(module)
     taken = _parameters(kind)
-    own = next((name for name in _CACHES if name in taken), None)
+    own = next((name for name in CACHES if name in taken), None)
     return {
-        own if own is not None and name in _CACHES and name not in taken else name: value
+        own if own is not None and name in CACHES and name not in taken else name: value
         for name, value in arguments.items()
     }
 

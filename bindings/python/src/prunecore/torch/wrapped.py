@@ -16,7 +16,6 @@ from torch import Tensor
 from prunecore._native.progress import ProgressFunction
 from prunecore.errors import ArgumentError, NonFiniteError, UnsupportedError
 from prunecore.hosts.given_model import language_model
-from prunecore.hosts.host_model import HostModel
 from prunecore.masks.mask import as_keep
 from prunecore.recovery.adapters import Adapters
 from prunecore.torch.adapter_module import load_adapters
@@ -29,13 +28,14 @@ from prunecore.torch.exporting import export_wrapped
 from prunecore.torch.failures import told
 from prunecore.torch.host import TorchHost
 from prunecore.torch.layouts import Layout
+from prunecore.torch.prunable import PrunableModel
 from prunecore.torch.states import TorchState
 
 if TYPE_CHECKING:
     from prunecore.masks.mask import MaskLike
 
 
-class WrappedModel(HostModel):
+class WrappedModel(PrunableModel):
     """A language model of transformers, with all that a `Model` does. `wrap` makes it.
 
     The library runs the decoder layers of the module where they are, in their own type; hidden
@@ -51,7 +51,7 @@ class WrappedModel(HostModel):
     def __init__(self, module: Any, host: TorchHost) -> None:
         super().__init__(host)
         self.module = module
-        self.host: TorchHost = host
+        self.host = host
         self._configurations = _configurations(module)
         self._pruning: Pruning | None = None
 
