@@ -8,11 +8,13 @@ struct DeciWidth {
     let key: String
     private let value: JSONValue
 
-    init(_ model: ModelConfig) {
-        if let multiple = Self.multiple(giving: model.feedForwardSize, of: model.hiddenSize) {
+    /// - Parameter width: nil = the model's.
+    init(_ model: ModelConfig, width: Int? = nil) {
+        let width = width ?? model.feedForwardSize
+        if let multiple = Self.multiple(giving: width, of: model.hiddenSize) {
             (key, value) = ("ffn_mult", .number(multiple))
         } else {
-            (key, value) = ("intermediate_size", .integer(model.feedForwardSize))
+            (key, value) = ("intermediate_size", .integer(width))
         }
     }
 
@@ -37,10 +39,10 @@ struct DeciWidth {
         return ["feed_forward_width": .string(key), "runtimes": .array(runtimes.map { .string($0) })]
     }
 
-    func block(_ isKept: Bool) -> JSONValue {
+    func block(_ part: DeciConfig.Part) -> JSONValue {
         .object([
-            isKept ? key : "ffn_mult": isKept ? value : .null, "no_op": .bool(!isKept),
-            "replace_with_linear": .bool(false), "sparsify": .null,
+            part == .whole ? key : "ffn_mult": part == .whole ? value : .null, "no_op": .bool(part == .none),
+            "replace_with_linear": .bool(part == .linear), "sparsify": .null,
         ])
     }
 }
