@@ -1567,7 +1567,12 @@ enum {
        that runs the model; nothing is saved. Of adapters it holds biases for which the model has
        an output bias: that of the sublayer itself, or of the last one before it with no kept
        sublayer between. */
-    PRUNE_FORMAT_ZEROED = 4
+    PRUNE_FORMAT_ZEROED = 4,
+    /* nemotron-nas as mlx-lm alone runs it: PRUNE_FORMAT_DECI with linear layers in the places of
+       adapters. Those with a matrix must read the normed input; low ranks are multiplied out.
+       Biases move to what is left before them. Feed-forwards are filled up with zeros to a multiple
+       of 256. No Python files: transformers does not load it. */
+    PRUNE_FORMAT_MLX = 5
 };
 
 /* What quantised weights become in a checkpoint, which has no blocks of them. */

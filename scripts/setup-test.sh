@@ -28,4 +28,6 @@ pip() { .venv/bin/python -m pip install -q --disable-pip-version-check "$@"; }
 # The CPU build is small where an index offers it; the plain one brings gigabytes of CUDA on some platforms.
 .venv/bin/python -c 'import torch' 2>/dev/null || pip 'torch==2.13.0+cpu' 2>/dev/null || pip 'torch>=2.6'
 pip -r Tests/requirements.txt
+# What runs exports for Apple's machines; 51 MB with its CPU build. Where there is none, its tests are skipped.
+pip 'mlx[cpu]==0.32.4' 'mlx-lm==0.32.2' || echo "setup: mlx-lm could not be installed; tests that run exports in it are skipped"
 touch "$stamp"

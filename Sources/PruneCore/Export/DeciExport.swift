@@ -9,14 +9,10 @@ enum DeciExport {
     static func obstacle(_ subject: ExportSubject) -> String? {
         let model = subject.config
         if let adapters = subject.adapters, let place = adapters.sublayers.first {
-            return "an adapter stands at \(sublayerName(place)), and its runtimes have no adapters"
+            return
+                "an adapter stands at \(sublayerName(place)), and vLLM and SGLang have none; for mlx-lm alone, mlx can hold some"
         }
-        if let difference = model.differenceFromLlama {
-            return "\(model.architecture.name) \(difference), and its runtimes compute Llama"
-        }
-        guard model.headCount * model.headSize == model.hiddenSize else {
-            return "heads have \(model.headSize) values, and its runtimes take hidden_size / num_attention_heads"
-        }
+        if let difference = DeciConfig.difference(model, besidesBiases: false) { return difference }
         guard let first = subject.mask.kept.first else {
             return "nothing is kept, and its runtimes need one sublayer"
         }
@@ -40,41 +36,19 @@ enum DeciExport {
     }
 
     private static func config(_ subject: ExportSubject, _ widths: DeciWidths) throws(PruneError) -> String {
-        var text = try subject.configText()
         let model = subject.config
-        text.set("architectures", .array([.string("DeciLMForCausalLM")]))
-        text.set("model_type", .string("nemotron-nas"))
+        let blocks = (0..<model.blockCount).map { block in
+            DeciConfig.Block(
+                attention: DeciConfig.attention(subject.mask.keeps(2 * block) ? .whole : .none, model),
+                feedForward: widths.json(block, subject.mask.keeps(2 * block + 1) ? .whole : .none))
+        }
+        var text = try DeciConfig.text(subject, blocks, attentionBias: false, feedForwardBias: false)
         text.set(
             "auto_map",
             .object([
                 "AutoConfig": .string("configuration_decilm.DeciLMConfig"),
                 "AutoModelForCausalLM": .string("modeling_decilm.DeciLMForCausalLM"),
             ]))
-        // Written out: what Mistral takes a missing key for is not what its runtimes do.
-        text.set("num_key_value_heads", .integer(model.kvHeadCount))
-        text.set("max_position_embeddings", .integer(model.contextLength))
-        if text.value("rms_norm_eps") ?? "null" == "null", let norm = model.sublayers.first?.before {
-            text.set("rms_norm_eps", .number(Double(norm.epsilon)))
-        }
-        text.set("hidden_act", .string("silu"))
-        text.set("attention_bias", .bool(false))
-        text.set("mlp_bias", .bool(false))
-        for key in ["sliding_window", "layer_types", "head_dim"] { text.remove(key) }
-        let blocks = (0..<model.blockCount).map { block in
-            let attention = attention(subject.mask.keeps(2 * block), model)
-            let feedForward = widths.json(block)
-            return "    \(JSONValue.object(["attention": attention, "ffn": feedForward]).text)"
-        }
-        text.set("block_configs", written: "[\n" + blocks.joined(separator: ",\n") + "\n  ]")
         return text.text
-    }
-
-    private static func attention(_ isKept: Bool, _ model: ModelConfig) -> JSONValue {
-        .object([
-            "n_heads_in_group": isKept ? .integer(model.headCount / model.kvHeadCount) : .null,
-            "no_op": .bool(!isKept), "num_sink_tokens": .null, "replace_with_linear": .bool(false), "sparsify": .null,
-            "unshifted_sink": .bool(false), "use_prefill_window_in_sink_attention": .bool(false),
-            "window_length": .null,
-        ])
     }
 }

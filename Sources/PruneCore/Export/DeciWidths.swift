@@ -11,13 +11,16 @@ struct DeciWidths {
     private let multiples: [Double?]?
 
     init(_ subject: ExportSubject) {
-        let hidden = subject.config.hiddenSize
-        let widths = (0..<subject.mask.blockCount).map { block -> Int? in
+        self.init(hidden: subject.config.hiddenSize, (0..<subject.mask.blockCount).map { block in
             guard subject.mask.keeps(2 * block + 1),
                 case .feedForward(let plan) = subject.config.sublayers[2 * block + 1].update
             else { return nil }
             return plan.down.inputs
-        }
+        })
+    }
+
+    /// - Parameter widths: by block; nil where there is none.
+    init(hidden: Int, _ widths: [Int?]) {
         let multiples = widths.map { width in width.flatMap { Self.multiple(giving: $0, of: hidden) } }
         let saysAll = zip(widths, multiples).allSatisfy { $0 == nil || $1 != nil }
         self.widths = widths
@@ -50,17 +53,14 @@ struct DeciWidths {
     }
 
     /// The feed-forward of a block.
-    func json(_ block: Int) -> JSONValue {
-        let width: (key: String, value: JSONValue) =
-            if let multiples {
-                ("ffn_mult", multiples[block].map { .number($0) } ?? .null)
-            } else if let own = widths[block] {
-                ("intermediate_size", .integer(own))
-            } else {
-                ("ffn_mult", .null)
-            }
+    func json(_ block: Int, _ part: DeciConfig.Part) -> JSONValue {
+        var width: (key: String, value: JSONValue) = ("ffn_mult", .null)
+        if part == .whole, let own = widths[block] {
+            width =
+                (multiples?[block]).map { ("ffn_mult", .number($0)) } ?? ("intermediate_size", .integer(own))
+        }
         return .object([
-            width.key: width.value, "no_op": .bool(widths[block] == nil), "replace_with_linear": .bool(false),
+            width.key: width.value, "no_op": .bool(part == .none), "replace_with_linear": .bool(part == .linear),
             "sparsify": .null,
         ])
     }

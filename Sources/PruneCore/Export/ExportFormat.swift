@@ -11,6 +11,8 @@ public enum ExportFormat: Int32, Sendable {
     case deci = 3
     /// A checkpoint of all blocks, in which the outputs of removed sublayers are zeros.
     case zeroed = 4
+    /// nemotron-nas as mlx-lm alone runs it, with linear layers in the places of adapters.
+    case mlx = 5
 
     /// As prunecore.json and error texts call it.
     var name: String {
@@ -20,6 +22,7 @@ public enum ExportFormat: Int32, Sendable {
         case .custom: "hf_custom"
         case .deci: "deci"
         case .zeroed: "zeroed"
+        case .mlx: "mlx"
         }
     }
 }
@@ -56,6 +59,10 @@ struct ExportPlan {
             case values([Float], shape: [Int])
             /// Zeros, which are made as they are written.
             case zeros(ElementType, shape: [Int])
+            /// A matrix as it is stored, with rows of zeros below it and columns of zeros beside it.
+            case padded(StoredTensor, rows: Int, columns: Int)
+            /// The matrix of an adapter, width x width; that of a low rank is multiplied out as it is written.
+            case matrix(Adapter)
         }
 
         let name: String
@@ -65,8 +72,9 @@ struct ExportPlan {
             switch content {
             case .stored(let tensor): tensor.elementType
             case .converted(let tensor): tensor.elementType
-            case .values: .float32
+            case .values, .matrix: .float32
             case .zeros(let type, _): type
+            case .padded(let tensor, _, _): tensor.elementType
             }
         }
 
@@ -75,6 +83,8 @@ struct ExportPlan {
             case .stored(let tensor): tensor.shape
             case .converted(let tensor): tensor.shape
             case .values(_, let shape), .zeros(_, let shape): shape
+            case .padded(_, let rows, let columns): [rows, columns]
+            case .matrix(let adapter): [adapter.width, adapter.width]
             }
         }
 
@@ -83,8 +93,8 @@ struct ExportPlan {
             case .stored(let tensor): tensor.byteCount
             case .converted(let tensor): tensor.elementType.bytes(of: tensor.shape.reduce(1, *))
             case .values(let values, _): 4 * values.count
-            // Those of a tensor that is stored, or smaller ones.
-            case .zeros(let type, let shape): type.bytes(of: shape.reduce(1, *))
+            // Cannot overflow: see the limits of `ModelConfig`.
+            case .zeros, .padded, .matrix: elementType.bytes(of: shape.reduce(1, *))
             }
         }
     }

@@ -81,6 +81,7 @@ private func plan(_ subject: ExportSubject, _ format: ExportFormat) throws(Prune
     case .custom: try CustomExport.plan(subject)
     case .deci: try DeciExport.plan(subject)
     case .zeroed: try ZeroedExport.plan(subject)
+    case .mlx: try MLXExport.plan(subject)
     }
 }
 

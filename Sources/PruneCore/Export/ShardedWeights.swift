@@ -75,13 +75,9 @@ struct ShardedWeights {
         switch tensor.content {
         case .values(let values, _): try SafetensorsWriter.write(values, append)
         case .converted(let converted): try converted.write(tensor.name, scratch, append)
-        case .zeros:
-            let zeros = [UInt8](repeating: 0, count: min(tensor.byteCount, pieceSize))
-            for begin in stride(from: 0, to: tensor.byteCount, by: pieceSize) {
-                try SafetensorsWriter.write(
-                    begin + pieceSize <= tensor.byteCount ? zeros : Array(zeros.prefix(tensor.byteCount - begin)),
-                    append)
-            }
+        case .zeros: try writeZeros(tensor.byteCount, append)
+        case .matrix(let adapter): try SafetensorsWriter.write(try adapter.wholeMatrix(), append)
+        case .padded(let stored, let rows, let columns): try write(stored, rows: rows, columns: columns, append)
         case .stored(let stored):
             for begin in stride(from: 0, to: stored.bytes.count, by: pieceSize) {
                 let end = min(begin + pieceSize, stored.bytes.count)
@@ -90,6 +86,43 @@ struct ShardedWeights {
                 stored.doesNotNeed(piece)
             }
         }
+    }
+
+    private static func writeZeros(_ count: Int, _ append: AtomicFile.Append) throws(PruneError) {
+        var left = count
+        let zeros = [UInt8](repeating: 0, count: min(count, pieceSize))
+        while left > 0 {
+            let piece = min(left, zeros.count)
+            try SafetensorsWriter.write(piece == zeros.count ? zeros : Array(zeros.prefix(piece)), append)
+            left -= piece
+        }
+    }
+
+    /// A matrix, in the corner of a larger one of zeros.
+    private static func write(
+        _ stored: StoredTensor, rows: Int, columns: Int, _ append: AtomicFile.Append
+    ) throws(PruneError) {
+        let size = stored.elementType.blockBytes
+        let (own, width) = (stored.shape[0], stored.shape[1])
+        let rowsPerPiece = max(1, pieceSize / max(1, columns * size))
+        for first in stride(from: 0, to: own, by: rowsPerPiece) {
+            let end = min(own, first + rowsPerPiece)
+            var piece: [UInt8] = []
+            piece.reserveCapacity((end - first) * columns * size)
+            try reading(stored.mappedFile.map { [$0] } ?? []) { () throws(PruneError) in
+                for row in first..<end {
+                    let begin = row * stored.rowStride * size
+                    piece += UnsafeRawBufferPointer(rebasing: stored.bytes[begin..<begin + width * size])
+                    piece += repeatElement(0, count: (columns - width) * size)
+                }
+            }
+            try SafetensorsWriter.write(piece, append)
+            stored.doesNotNeed(
+                UnsafeRawBufferPointer(
+                    rebasing: stored.bytes[
+                        first * stored.rowStride * size..<((end - 1) * stored.rowStride + width) * size]))
+        }
+        try writeZeros((rows - own) * columns * size, append)
     }
 
     private var index: JSONValue {

@@ -155,6 +155,7 @@ static void formats(const fixture *f)
     CHECK_FAILS(as_format(f->model, NULL, adapters, PRUNE_FORMAT_DECI), PRUNE_ERR_UNSUPPORTED, "adapter");
     CHECK_FAILS(as_format(f->model, NULL, adapters, PRUNE_FORMAT_ZEROED), PRUNE_ERR_UNSUPPORTED, "hf_custom can");
     CHECK_FAILS(as_format(f->model, nothing, NULL, PRUNE_FORMAT_DECI), PRUNE_ERR_UNSUPPORTED, "nothing is kept");
+    CHECK_FAILS(as_format(f->model, nothing, NULL, PRUNE_FORMAT_MLX), PRUNE_ERR_UNSUPPORTED, "no attention is left");
     CHECK_FAILS(as_format(f->model, first, NULL, PRUNE_FORMAT_DECI), PRUNE_ERR_UNSUPPORTED, "ffn.0");
     CHECK_FAILS(as_format(f->model, late, NULL, PRUNE_FORMAT_DECI), PRUNE_ERR_UNSUPPORTED, "ffn.1");
     {

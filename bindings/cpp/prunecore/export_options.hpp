@@ -18,7 +18,8 @@ enum class Format : prune_format {
   hf_plain = PRUNE_FORMAT_HF_PLAIN,   ///< a checkpoint like any other, with fewer blocks
   hf_custom = PRUNE_FORMAT_HF_CUSTOM, ///< with a modelling file of its own
   deci = PRUNE_FORMAT_DECI,           ///< nemotron-nas, for vLLM, SGLang and mlx-lm
-  zeroed = PRUNE_FORMAT_ZEROED        ///< a checkpoint of all blocks, removed sublayers zeroed: saves nothing
+  zeroed = PRUNE_FORMAT_ZEROED,       ///< a checkpoint of all blocks, removed sublayers zeroed: saves nothing
+  mlx = PRUNE_FORMAT_MLX              ///< nemotron-nas for mlx-lm alone, with linear layers for adapters
 };
 
 /// What quantised weights become (PRUNE_DEQUANTISED_*).

@@ -188,6 +188,9 @@ def _table(checked: Verification) -> Any:
     shown.add_row("allowed", f"{checked.tolerance:.2g}")
     if checked.agreement is not None:
         shown.add_row("same likeliest token", f"{checked.agreement:.1%}")
+    for other in checked.others:
+        told = other.reason if other.difference is None else f"{other.difference:.2g}"
+        shown.add_row(f"in {other.runtime}", told)
     verdict = "The export computes what the model does." if checked.same else "The export DIFFERS:"
     return titled(verdict, *[f"  {finding}" for finding in checked.findings], shown)
 

@@ -48,12 +48,13 @@ def export(
         What is removed. Default: what the adapters stand in for, or else the model's mask.
     adapters : Adapters, optional
         What stands in the places of removed sublayers.
-    format : {"hf", "hf_plain", "hf_custom", "deci", "zeroed", "gguf"}
+    format : {"hf", "hf_plain", "hf_custom", "deci", "mlx", "zeroed", "gguf"}
         "hf_plain" is a checkpoint like any other, with fewer blocks: what loads the model loads it.
         "hf_custom" has a modelling file of its own, which transformers runs with
         `trust_remote_code=True`: any sublayers may be missing, and adapters stand in their places.
         "hf" is the first of the two that can say it. "deci" is nemotron-nas, for vLLM, SGLang and
-        mlx-lm: any sublayers may be missing, without adapters. "zeroed" is a checkpoint of all
+        mlx-lm: any sublayers may be missing, without adapters. "mlx" is the same for mlx-lm alone,
+        with linear layers in the places of adapters. "zeroed" is a checkpoint of all
         blocks in which removed sublayers add zero: what loads the model loads it, and nothing is
         saved. "gguf" is a file, for llama.cpp; it needs
         the package gguf.

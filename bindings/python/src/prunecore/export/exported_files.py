@@ -27,7 +27,7 @@ class ExportedDirectory:
     ----------
     path : Path
         The directory.
-    kind : {"hf_plain", "hf_custom", "deci", "zeroed"}
+    kind : {"hf_plain", "hf_custom", "deci", "mlx", "zeroed"}
         What it is.
     mask : Mask
         What was removed.

@@ -102,7 +102,7 @@ def write_gguf(export: Export) -> None:
 
 EXPORT_FORMATS: dict[str, Callable[[Export], None]] = {
     name: partial(write_checkpoint, format=name)
-    for name in ("hf", "hf_plain", "hf_custom", "deci", "zeroed")
+    for name in ("hf", "hf_plain", "hf_custom", "deci", "mlx", "zeroed")
 } | {"gguf": write_gguf}
 """What writes each format. docs/export.md says what they are."""
 

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The runtimes that exports are checked in: transformers for directories, llama.cpp for GGUF."""
+"""What a runtime is in which exports are checked, and transformers, for directories.
+
+llama.cpp, for GGUF, and mlx-lm are in modules of their own.
+"""
 
 from __future__ import annotations
 

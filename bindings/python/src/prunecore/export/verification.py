@@ -3,9 +3,31 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
+
+
+@dataclass(frozen=True)
+class OtherRun:
+    """What another runtime made of an export, besides the one that it is checked in.
+
+    Attributes
+    ----------
+    runtime : str
+        The runtime, with its version.
+    difference : float or None
+        ||theirs - ours|| / ||ours|| over the logits of all tokens; None if it was not run.
+    agreement : float or None
+        Share of tokens after which both find the same token the likeliest.
+    reason : str or None
+        Why it was not run, in the runtime's words.
+    """
+
+    runtime: str
+    difference: float | None = None
+    agreement: float | None = None
+    reason: str | None = None
 
 
 @dataclass(frozen=True)
@@ -16,7 +38,7 @@ class Verification:
     ----------
     path : Path
         The export.
-    format : {"hf_plain", "hf_custom", "deci", "zeroed", "gguf"}
+    format : {"hf_plain", "hf_custom", "deci", "mlx", "zeroed", "gguf"}
         What it is.
     runtime : str
         What ran it, with its version.
@@ -32,6 +54,9 @@ class Verification:
         The largest difference that is the same.
     agreement : float or None
         Share of tokens after which both find the same token the likeliest.
+    others : list of OtherRun
+        Of directories of the kinds hf_plain and deci: mlx-lm, where it is installed. Of deci, a
+        difference there is a finding; what mlx-lm makes of a plain checkpoint is its own matter.
     """
 
     path: Path
@@ -43,6 +68,7 @@ class Verification:
     difference: float | None
     tolerance: float
     agreement: float | None
+    others: list[OtherRun] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
         """All fields, for JSON."""

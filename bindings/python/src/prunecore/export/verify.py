@@ -14,10 +14,11 @@ import numpy.typing as npt
 
 from prunecore._native.paths import as_path
 from prunecore.data.data import Data
-from prunecore.errors import ArgumentError, Error, UnsupportedError
+from prunecore.errors import ArgumentError, Error, FormatError, UnsupportedError
 from prunecore.export.exported_files import ExportedDirectory, deci_faults
+from prunecore.export.mlx_runtime import MLX, has_mlx
 from prunecore.export.runtimes import Runtime, Transformers
-from prunecore.export.verification import Verification
+from prunecore.export.verification import OtherRun, Verification
 from prunecore.masks.mask import Mask, as_keep
 from prunecore.measures.token_values import logits
 from prunecore.tensors.stored import StoredTensors
@@ -48,11 +49,11 @@ def verify_export(
 ) -> Verification:
     """Runs an export in its own runtime and compares its logits with the model's.
 
-    Directories are run by transformers, GGUF files by llama.cpp (llama-cpp-python), both on the CPU
-    in float32; a model that lives in PyTorch computes in its own type. First the files are compared
-    with the checksums in the export: where these differ, nothing of it is run. Of a nemotron-nas
-    directory, whose runtime is vLLM, the configuration is compared field by field, and the tensors
-    bit for bit, besides.
+    Directories are run by transformers, those of the format mlx by mlx-lm, GGUF files by llama.cpp
+    (llama-cpp-python), all on the CPU in float32; a model that lives in PyTorch computes in its
+    own type. Where mlx-lm is installed, it runs directories of the formats hf_plain and deci, too. First the files are compared with the checksums in the
+    export: where these differ, nothing of it is run. Of a deci directory, which vLLM and SGLang are
+    to run, the configuration is compared field by field, and the tensors bit for bit, besides.
 
     The modelling files of an export are Python, which is run with the rights of this program. Only
     those that PruneCore writes are: they are compared with a list in this package, not with what
@@ -109,6 +110,7 @@ def verify_export(
     limit = subject.tolerance if tolerance is None else tolerance
     texts = _random_tokens(self, subject.context_length) if data is None else data
     runtime, compared = "none: it is not as it was written", None
+    others: list[OtherRun] = []
     if not subject.damaged:
         loaded = subject.load(max(len(row) for row in texts.sequences), trust_remote_code)
         try:
@@ -116,8 +118,13 @@ def verify_export(
             theirs = np.concatenate([loaded.logits(row) for row in texts.sequences])
         finally:
             loaded.close()
-        compared = _Comparison(_own_logits(self, texts, chosen, adapters), theirs)
+        ours = _own_logits(self, texts, chosen, adapters)
+        compared = _Comparison(ours, theirs)
         findings += compared.faults(limit)
+        if subject.runs_in_mlx and has_mlx():
+            other, faults = _in_mlx(path, texts, ours, limit)
+            others.append(other)
+            findings += faults if subject.format == "deci" else []
     return Verification(
         path=path,
         format=subject.format,
@@ -128,7 +135,23 @@ def verify_export(
         difference=None if compared is None else compared.difference,
         tolerance=limit,
         agreement=None if compared is None else compared.agreement,
+        others=others,
     )
+
+
+def _in_mlx(path: Path, texts: Data, ours: Logits, tolerance: float) -> tuple[OtherRun, list[str]]:
+    """What mlx-lm makes of a directory, and what is wrong with it, in sentences."""
+    try:
+        loaded = MLX(path)
+        try:
+            theirs = np.concatenate([loaded.logits(row) for row in texts.sequences])
+        finally:
+            loaded.close()
+    except FormatError as error:
+        return OtherRun("mlx-lm", reason=str(error)), [str(error)]
+    compared = _Comparison(ours, theirs)
+    run = OtherRun(loaded.name, compared.difference, compared.agreement)
+    return run, [f"in {loaded.name}, {fault}" for fault in compared.faults(tolerance)]
 
 
 @dataclass(frozen=True)
@@ -143,9 +166,13 @@ class _Subject:
     tolerance: float
     context_length: int | None
     adapters_sha256: str | None
+    runs_in_mlx: bool = False
+    """Besides the runtime that it is checked in."""
 
     def load(self, tokens: int, trust_remote_code: bool) -> Runtime:
         """The export in its runtime, for sequences of so many tokens at most."""
+        if self.format == "mlx":
+            return MLX(self.path)
         if self.format != "gguf":
             return Transformers(self.path, trust_remote_code)
         from prunecore.export.gguf.llama_cpp_runtime import LlamaCpp
@@ -220,7 +247,16 @@ def _directory(path: Path, model: OpenModel) -> _Subject:
         tolerance=_own_tolerance(model),
         context_length=None,
         adapters_sha256=None,
+        runs_in_mlx=_runs_in_mlx(found),
     )
+
+
+def _runs_in_mlx(found: ExportedDirectory) -> bool:
+    """Whether mlx-lm may run a directory: of nemotron-nas, it does not read every width."""
+    if found.kind != "deci":
+        return found.kind == "hf_plain"
+    notes = found.record.get("notes")
+    return isinstance(notes, dict) and "mlx-lm" in (notes.get("runtimes") or ())
 
 
 def _record_faults(subject: _Subject, mask: Mask, adapters: Adapters | None) -> Iterator[str]:
