@@ -28,7 +28,7 @@ TOKENS = np.random.default_rng(5).integers(0, 61, (2, 14))
 # Gains beside 1 + w, fused weights, experts, heads of their own; modules that give the sum, tuples,
 # norms of sums and of both sublayers; whole blocks, with patterns; a decoder in another model.
 TAKEN_APART = (
-    *("gemma3", "gpt2", "mixtral", "gpt-oss", "granitemoe-shared", "opt-post-norm"),
+    *("gemma3", "gpt2", "mixtral", "gpt-oss", "opt-post-norm"),
     *("stablelm-parallel", "falcon-one-norm", "bloom", "mpt", "gpt-neo", "hunyuan"),
 )
 WHOLE = ("deepseek", "jamba")
