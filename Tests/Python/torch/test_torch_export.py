@@ -41,7 +41,7 @@ ZEROED = (
 # With lists and patterns over the numbers of blocks.
 PLAIN = ("gemma3", "qwen2-moe-dense-layers", "gpt-neo", "bloom")
 KINDS = ("low_rank", "linear", "bias")
-RAW = ("deepseek", "jamba")  # blocks whose norms nobody knows
+RAW = ("deepseek", "jamba", "opt-post-norm")  # without norms before, or that anybody knows
 
 
 def module_of(name: str) -> Any:
