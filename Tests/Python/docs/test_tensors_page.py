@@ -23,7 +23,7 @@ def test_python_blocks_of_the_tensors_page(
     pytest.importorskip("transformers")
     lines = run_python(Page(PAGE).code("python"), workplace)
     data = pc.Data.from_text(tales_dir / "stories.jsonl", tales, sequence_length=128, limit=4)
-    assert lines[0] == "Model('tales-12l', 12 blocks) bf16"
+    assert lines[0] == "TorchWeights('tales-12l', 12 blocks) bf16"
     whole, changed, again = map(float, lines[1:4])
     assert whole == again == tales.evaluate(data).loss and changed != whole
     printed = np.array(re.findall(r"\d+\.?\d*(?:e[+-]?\d+)?", " ".join(lines[4:])), float)

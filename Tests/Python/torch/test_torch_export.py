@@ -28,7 +28,7 @@ TOKENS = np.random.default_rng(5).integers(0, 61, (2, 14))
 # Gains beside 1 + w, fused weights, experts, heads of their own; modules that give the sum, tuples,
 # norms of sums and of both sublayers; whole blocks, with patterns; a decoder in another model.
 TAKEN_APART = (
-    *("gemma3", "gpt2", "mixtral", "gpt-oss", "granitemoe-shared", "opt-post-norm"),
+    *("gemma3", "gpt2", "mixtral", "gpt-oss", "opt-post-norm"),
     *("stablelm-parallel", "falcon-one-norm", "bloom", "mpt", "gpt-neo", "hunyuan"),
 )
 WHOLE = ("deepseek", "jamba")
@@ -41,7 +41,7 @@ ZEROED = (
 # With lists and patterns over the numbers of blocks.
 PLAIN = ("gemma3", "qwen2-moe-dense-layers", "gpt-neo", "bloom")
 KINDS = ("low_rank", "linear", "bias")
-RAW = ("deepseek", "jamba")  # blocks whose norms nobody knows
+RAW = ("deepseek", "jamba", "opt-post-norm")  # without norms before, or that anybody knows
 
 
 def module_of(name: str) -> Any:

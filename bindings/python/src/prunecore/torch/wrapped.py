@@ -73,6 +73,9 @@ class WrappedModel(PrunableModel):
             with wrapped.apply_mask(mask):
                 wrapped.module.generate(**inputs)
 
+        The module's `save_pretrained` then writes what transformers loads as the pruned model, with
+        `trust_remote_code=True`, or raises `UnsupportedError`: see docs/export.md.
+
         Parameters
         ----------
         mask : Mask or array, optional
