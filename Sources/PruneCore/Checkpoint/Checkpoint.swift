@@ -4,6 +4,8 @@ struct CheckpointSource: Sendable {
     let directory: String
     /// config.json as it was read, so that an export fits the weights whatever becomes of the file.
     let configuration: [UInt8]
+    /// prunecore.json, where an export made the directory: what the next one continues.
+    var exportDocument: [UInt8]?
 }
 
 /// A model as it is stored: its configuration, which says what is missing from it, too, and its tensors.
@@ -33,7 +35,8 @@ public struct Checkpoint: Sendable {
         let tensors = stored.named(as: config)
         return Checkpoint(
             config: try config.tied(asStoredIn: tensors), tensors: tensors,
-            source: CheckpointSource(directory: directory, configuration: json))
+            source: CheckpointSource(
+                directory: directory, configuration: json, exportDocument: ExportDocument.text(in: directory)))
     }
 
     /// A checkpoint in memory of a host.

@@ -18,8 +18,9 @@ from prunecore.errors import ArgumentError, Error, UnsupportedError
 from prunecore.export.exported_files import ExportedDirectory, deci_faults
 from prunecore.export.runtimes import Runtime, Transformers
 from prunecore.export.verification import Verification
-from prunecore.masks.mask import Mask, as_keep
+from prunecore.masks.mask import Mask
 from prunecore.measures.token_values import logits
+from prunecore.recovery.standing import composition, standing_adapters
 from prunecore.tensors.stored import StoredTensors
 
 if TYPE_CHECKING:
@@ -80,14 +81,10 @@ def verify_export(
     LoadError
         The runtime is not installed.
     UnsupportedError
-        The model did not come from a directory, or is a recovered one; or the export carries code
+        The model did not come from a directory; or the export carries code
         that PruneCore did not write, and `trust_remote_code` is not given.
     """
     path = as_path(export, "the export")
-    if self.is_recovered:
-        raise UnsupportedError(
-            "this model is recovered: verify with the model that it was made from, and adapters="
-        )
     if self.directory is None:
         raise UnsupportedError(
             "a model that did not come from a directory has no export to be compared with"
@@ -95,19 +92,16 @@ def verify_export(
     if tolerance is not None and not tolerance >= 0:
         raise ArgumentError(f"tolerance is {tolerance}, but must not be negative")
     subject = _gguf(path) if path.is_file() else _directory(path, self.directory)
-    if adapters is not None and mask is not None:
-        adapters.check_mask(mask)
-    if mask is not None:
-        keep = as_keep(mask, self.shape.n_blocks)
-        chosen = subject.mask if keep is None else Mask(keep)
-    else:
-        chosen = subject.mask if adapters is None else adapters.mask
-    findings = [*subject.faults, *_record_faults(subject, chosen, adapters)]
+    chosen: MaskLike | None = mask
+    if mask is None and adapters is None:
+        chosen = self.mask if len(standing_adapters(self)) else subject.mask
     if subject.mask.n_blocks != self.shape.n_blocks:
         raise ArgumentError(
             f"{path} comes from a model of {subject.mask.n_blocks} blocks, but this one has "
             f"{self.shape.n_blocks}"
         )
+    asked, standing = composition(self, chosen, adapters)
+    findings = [*subject.faults, *_record_faults(subject, asked, standing)]
     limit = subject.tolerance if tolerance is None else tolerance
     texts = _random_tokens(self, subject.context_length) if data is None else data
     runtime, compared = "none: it is not as it was written", None
@@ -242,11 +236,12 @@ def _random_tokens(model: OpenModel, context_length: int | None) -> Data:
     return Data(rows)
 
 
-def _own_logits(model: OpenModel, data: Data, mask: Mask, adapters: Adapters | None) -> Logits:
+def _own_logits(
+    model: OpenModel, data: Data, mask: MaskLike | None, adapters: Adapters | None
+) -> Logits:
     """The model's own, multiplied in float32 whatever it was opened with."""
     if model.shape.compute != "float32":
-        assert model.directory is not None
-        with type(model)(model.directory, "float32") as opened:
+        with model._in_float32() as opened:
             return _own_logits(opened, data, mask, adapters)
     if adapters is None:
         return logits(model, data, mask)
