@@ -132,9 +132,6 @@ def test_a_layout_is_exported_as_every_other(copy: Path, tmp_path: Path) -> None
 
 KEYS: list[tuple[str, Any, Any]] = [  # key, a value that is refused, one that changes nothing
     ("is_causal", False, True),
-    ("drop_attn_list", [4, 5], []),
-    ("drop_mlp_list", [1], None),
-    ("per_layer_config", {"0": {"skip": ["mlp"]}}, None),
     ("block_configs", [{"attention": {"no_op": True}}], None),
     ("pruned_heads", {"0": [1]}, {}),
     ("quantization", {"bits": 4}, {}),
