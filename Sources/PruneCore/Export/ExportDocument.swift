@@ -53,7 +53,9 @@ enum ExportDocument {
             case .object(var last)? = try? JSONValue.parse(text, source: name), last["format"] == .string(format)
         else { return [] }
         var earlier: [JSONValue] = []
-        if case .object(var source)? = last["source"], case .array(let documents)? = source.removeValue(forKey: "history") {
+        if case .object(var source)? = last["source"],
+            case .array(let documents)? = source.removeValue(forKey: "history")
+        {
             earlier = documents
             last["source"] = .object(source)
         }
