@@ -1599,7 +1599,8 @@ typedef struct prune_export_options {
     /* Whether a directory that PruneCore exported before is replaced, provided that nothing was
        added to it. 0 = no. 1 means yes. */
     int32_t replace;
-    int32_t reserved; /* 0 */
+    /* What the quantised weights of a GGUF file become. 0 = bfloat16. */
+    prune_dequantised dequantised;
     /* Called as the work advances. NULL = none. A step is a tensor. */
     prune_progress_fn progress;
     /* First argument of `progress`. */
@@ -1607,12 +1608,9 @@ typedef struct prune_export_options {
     /* Directory whose files of a tokenizer are taken along. NULL = the model's own; a GGUF file has
        none. */
     const char *tokenizer_directory;
-    /* What the quantised weights of a GGUF file become. 0 = bfloat16. */
-    prune_dequantised dequantised;
-    int32_t reserved2; /* 0 */
 } prune_export_options;
 #define PRUNE_EXPORT_OPTIONS_INIT \
-    { sizeof(prune_export_options), 0, 0, NULL, 0, 0, NULL, NULL, NULL, 0, 0 }
+    { sizeof(prune_export_options), 0, 0, NULL, 0, 0, NULL, NULL, NULL }
 
 /*
  * Exports a model without what a mask removes: config.json, weights in their stored type, copied

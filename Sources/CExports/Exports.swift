@@ -8,7 +8,6 @@ private let exportOptionsSize =
 
 /// The options of an export; defaults for NULL. Errors: `.argument` naming the field.
 private func exportOptions(_ given: prune_export_options) throws(PruneError) -> ExportOptions {
-    try checkReserved(given.reserved, "options")
     var options = ExportOptions(version: String(cString: prune_version()))
     options.format = try choice(given.format, "options.format")
     guard given.shard_bytes >= 0 else {
@@ -20,7 +19,6 @@ private func exportOptions(_ given: prune_export_options) throws(PruneError) -> 
     }
     options.replaces = given.replace == 1
     options.tokenizerDirectory = try optionalText(given.tokenizer_directory, "options.tokenizer_directory")
-    try checkReserved(given.reserved2, "options")
     switch Int(given.dequantised) {
     case PRUNE_DEQUANTISED_BFLOAT16: options.dequantisedType = .bfloat16
     case PRUNE_DEQUANTISED_FLOAT16: options.dequantisedType = .float16

@@ -58,7 +58,10 @@ void values_and_files() {
   const double own = recovered.evaluate(data).loss;
   CHECK(own != model.evaluate(data, keep).loss && own == loaded.attach(model).evaluate(data).loss);
   CHECK(recovered.evaluate(data, keep).loss == model.evaluate(data, keep).loss);
-  CHECK_THROWS(PRUNE_ERR_ARGUMENT, "attached", (void)adapters.attach(recovered));
+  CHECK(adapters.attach(recovered).evaluate(data).loss == own);
+  CHECK(prune::Adapters::of(recovered).values(1, prune::Part::bias) == ones);
+  CHECK(prune::Adapters::of(recovered).mask() == adapters.mask() && prune::Adapters::of(model).list().empty());
+  CHECK(recovered.own_mask() == recovered.mask() && model.own_mask() == model.mask());
 
   prune::RecoverOptions constant;
   constant.kind = prune::AdapterKind::bias;

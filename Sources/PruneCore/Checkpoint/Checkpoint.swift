@@ -6,6 +6,8 @@ struct CheckpointSource: Sendable {
     let configuration: [UInt8]
     /// The model as transformers has it, where it was opened from a file that stores it otherwise; nil = as it was opened.
     var family: ModelConfig?
+    /// prunecore.json, where an export made the directory: what the next one continues.
+    var exportDocument: [UInt8]?
 }
 
 /// A model as it is stored: its configuration, which says what is missing from it, too, and its tensors.
@@ -36,7 +38,8 @@ public struct Checkpoint: Sendable {
         let tensors = stored.named(as: config)
         return Checkpoint(
             config: try config.tied(asStoredIn: tensors), tensors: tensors,
-            source: CheckpointSource(directory: directory, configuration: json))
+            source: CheckpointSource(
+                directory: directory, configuration: json, exportDocument: ExportDocument.text(in: directory)))
     }
 
     /// Opens a GGUF file, or the first of those that a model is split into.
@@ -47,7 +50,8 @@ public struct Checkpoint: Sendable {
         let config = try description.modelConfig()
         return Checkpoint(
             config: config, tensors: TensorTable(file),
-            source: CheckpointSource(directory: path, configuration: Array(description.text.utf8),
+            source: CheckpointSource(
+                directory: path, configuration: Array(description.text.utf8),
                 family: try description.familyConfig()))
     }
 

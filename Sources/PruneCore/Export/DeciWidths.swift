@@ -11,12 +11,14 @@ struct DeciWidths {
     private let multiples: [Double?]?
 
     init(_ subject: ExportSubject) {
-        self.init(hidden: subject.config.hiddenSize, (0..<subject.mask.blockCount).map { block in
-            guard subject.mask.keeps(2 * block + 1),
-                case .feedForward(let plan) = subject.config.sublayers[2 * block + 1].update
-            else { return nil }
-            return plan.down.inputs
-        })
+        self.init(
+            hidden: subject.config.hiddenSize,
+            (0..<subject.mask.blockCount).map { block in
+                guard subject.mask.keeps(2 * block + 1),
+                    case .feedForward(let plan) = subject.config.sublayers[2 * block + 1].update
+                else { return nil }
+                return plan.down.inputs
+            })
     }
 
     /// - Parameter widths: by block; nil where there is none.

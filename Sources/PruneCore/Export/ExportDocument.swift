@@ -6,7 +6,9 @@
 ///      "source": {"config_sha256": "..."}, "provenance": {},
 ///      "files": [{"name": "config.json", "bytes": 700, "sha256": "..."}]}
 ///
-/// `n_blocks` and `removed` are those of the model that was exported; `files` are all others of the directory.
+/// `n_blocks` and `removed` are those of the model that was exported; `files` are all others of the directory. A model that
+/// was opened from an export continues its account: `source` then has `history`, what the documents of the exports before
+/// said but for their files, the first one first.
 enum ExportDocument {
     static let name = "prunecore.json"
     private static let format = "prunecore.export"
@@ -17,6 +19,9 @@ enum ExportDocument {
         _ plan: ExportPlan, _ subject: ExportSubject, _ options: ExportOptions, files: [StagedDirectory.StagedFile]
     ) throws(PruneError) -> String {
         let source = subject.source.configuration.withUnsafeBytes { SHA256.hexadecimal(of: $0) }
+        let history = history(subject)
+        var members: [String: JSONValue] = ["config_sha256": .string(source)]
+        if !history.isEmpty { members["history"] = .array(history) }
         let written = files.map { file in
             JSONValue.object([
                 "name": .string(file.name), "bytes": .integer(file.byteCount), "sha256": .string(file.checksum),
@@ -28,11 +33,37 @@ enum ExportDocument {
              "n_blocks": \(subject.mask.blockCount), "removed": [\(MaskDocument.removedNames(subject.mask))],
              "notes": \(JSONValue.object(plan.notes).text),
              "adapters": \(describe(subject.adapters).text),
-             "source": \(JSONValue.object(["config_sha256": .string(source)]).text),
+             "source": \(JSONValue.object(members).text),
              "provenance": \(try MaskDocument.checkedProvenance(options.provenance)),
              "files": [\(written.joined(separator: ",\n  "))]}
 
             """
+    }
+
+    /// The document of a directory that an export made; nil if there is none that can be read.
+    static func text(in directory: String) -> [UInt8]? {
+        let path = directory + "/" + name
+        guard MappedFile.exists(path) else { return nil }
+        return try? MappedFile.read(path, limit: ModelConfig.sizeLimit)
+    }
+
+    /// A document that is none of ours, or damaged, is no history: the checkpoint is sound without it.
+    private static func history(_ subject: ExportSubject) -> [JSONValue] {
+        guard let text = subject.source.exportDocument,
+            case .object(var last)? = try? JSONValue.parse(text, source: name), last["format"] == .string(format)
+        else { return [] }
+        var earlier: [JSONValue] = []
+        if case .object(var source)? = last["source"],
+            case .array(let documents)? = source.removeValue(forKey: "history")
+        {
+            earlier = documents
+            last["source"] = .object(source)
+        }
+        last["files"] = nil
+        // What nests so deep that no reader would take it inside another document does not go on.
+        let inside = "[[[" + JSONValue.object(last).text + "]]]"
+        if (try? JSONValue.parse(Array(inside.utf8), source: name)) == nil { last["provenance"] = nil }
+        return earlier + [.object(last)]
     }
 
     private static func describe(_ adapters: AdapterSet?) -> JSONValue {

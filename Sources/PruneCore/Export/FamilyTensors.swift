@@ -225,7 +225,9 @@ struct FamilyTensors {
         for tensor in own.gains { gain += try values(StoredVector(tensor: tensor)).map { $0 + difference } }
         if let order, !gain.isEmpty {
             let stored = gain
-            for index in gain.indices { gain[index] = stored[index / order.count * order.count + order[index % order.count]] }
+            for index in gain.indices {
+                gain[index] = stored[index / order.count * order.count + order[index % order.count]]
+            }
         }
         let count = plan.shape.reduce(1, *)
         for (number, name) in plan.gains.enumerated() where (number + 1) * count <= gain.count {

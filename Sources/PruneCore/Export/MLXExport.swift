@@ -59,7 +59,8 @@ enum MLXExport {
         for (sublayer, part) in parts.enumerated() { own += try layers.tensors(of: part, at: sublayer) }
         let blocks = (0..<model.blockCount).map { block in
             DeciConfig.Block(
-                attention: DeciConfig.attention(parts[2 * block], model), feedForward: widths.json(block, parts[2 * block + 1])
+                attention: DeciConfig.attention(parts[2 * block], model),
+                feedForward: widths.json(block, parts[2 * block + 1])
             )
         }
         var text = try DeciConfig.text(

@@ -65,11 +65,13 @@ private func exportSubject(
         }
     }
     guard let recovered else {
-        return ExportSubject(model: native, source: source, mask: mask, adapters: adapters?.under(mask: mask),
+        return ExportSubject(
+            model: native, source: source, mask: mask, adapters: adapters?.under(mask: mask),
             dequantisedType: options.dequantisedType)
     }
     let all = adapters.map { recovered.adapters.replaced(by: $0) } ?? recovered.adapters.kept(by: mask)
-    return ExportSubject(model: native, source: source, mask: all.mask, adapters: all,
+    return ExportSubject(
+        model: native, source: source, mask: all.mask, adapters: all,
         dequantisedType: options.dequantisedType)
 }
 

@@ -78,6 +78,53 @@ static void cost(const fixture *f)
     CHECK(cost.sublayers_removed == 2);
 }
 
+/* What a checkpoint lacks is part of the model: no mask brings it back, and it costs nothing. */
+static void own_mask(const fixture *f)
+{
+    static const uint8_t lean[4] = { 1, 0, 1, 1 };
+    static const uint8_t all[4] = { 1, 1, 1, 1 };
+    static const uint8_t both[4] = { 0, 1, 1, 1 };
+    prune_export_options options = PRUNE_EXPORT_OPTIONS_INIT;
+    prune_model *model = NULL;
+    prune_adapters *adapters = NULL;
+    prune_adapters_summary summary = PRUNE_ADAPTERS_SUMMARY_INIT;
+    prune_cost cost = PRUNE_COST_INIT;
+    prune_evaluation pruned, own, whole, more, less;
+    uint8_t keep[4];
+    size_t count = 0;
+    CHECK_OK(prune_model_mask_own(f->model, keep, 4, &count));
+    CHECK(count == 4 && memcmp(keep, all, 4) == 0);
+    options.format = PRUNE_FORMAT_HF_CUSTOM;
+    options.replace = 1;
+    CHECK_OK(prune_model_export(f->model, lean, 4, NULL, "lean", &options));
+    CHECK_OK(prune_model_open("lean", NULL, &model));
+    REQUIRE(model != NULL);
+    CHECK_FAILS(prune_model_mask_own(model, keep, 3, &count), PRUNE_ERR_BUFFER, "4");
+    CHECK_OK(prune_model_mask_own(model, keep, 4, NULL));
+    CHECK(memcmp(keep, lean, 4) == 0);
+    CHECK_OK(prune_model_evaluate(f->model, f->data, lean, 1, 4, NULL, &pruned));
+    CHECK_OK(prune_model_evaluate(model, f->data, NULL, 1, 0, NULL, &own));
+    CHECK_OK(prune_model_evaluate(model, f->data, all, 1, 4, NULL, &whole));
+    CHECK(own.loss == pruned.loss && whole.loss == pruned.loss);
+    CHECK_OK(prune_model_mask_set(model, both, 4));
+    CHECK_OK(prune_model_mask_get(model, keep, 4, NULL));
+    CHECK(memcmp(keep, "\0\0\1\1", 4) == 0);
+    CHECK_OK(prune_model_cost(model, NULL, 0, &cost));
+    CHECK(cost.sublayers_removed == 2);
+    CHECK_OK(prune_model_evaluate(f->model, f->data, keep, 1, 4, NULL, &more));
+    CHECK_OK(prune_model_evaluate(model, f->data, NULL, 1, 0, NULL, &less));
+    CHECK(more.loss == less.loss);
+    CHECK_OK(prune_model_mask_set(model, NULL, 0));
+    CHECK_OK(prune_model_mask_get(model, keep, 4, NULL));
+    CHECK(memcmp(keep, lean, 4) == 0);
+    CHECK_OK(prune_model_adapters(model, NULL, 0, &adapters));
+    CHECK_OK(prune_adapters_info(adapters, &summary));
+    CHECK_OK(prune_adapters_mask(adapters, keep, 4, NULL));
+    CHECK(summary.n_adapters == 0 && memcmp(keep, lean, 4) == 0);
+    prune_adapters_release(adapters);
+    prune_model_release(model);
+}
+
 static void remove_lowest(void)
 {
     static const double scores[3] = { 0.5, 0.1, 0.5 };
@@ -154,6 +201,7 @@ int main(void)
     fixture_open(&f, "tiny");
     REQUIRE(f.model != NULL && f.data != NULL);
     model_mask(&f);
+    own_mask(&f);
     cost(&f);
     remove_lowest();
     remove_lowest_refusals();

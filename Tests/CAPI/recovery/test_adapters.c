@@ -275,8 +275,14 @@ static void attached_models(void)
     CHECK_OK(prune_adapters_set(adapters, 1, PRUNE_PART_MATRIX, before, H * H));
     CHECK_OK(prune_model_evaluate(model, f.data, NULL, 1, 0, NULL, &again));
     CHECK(again.loss == recovered.loss);
-    CHECK_FAILS(prune_model_attach(model, adapters, &twice), PRUNE_ERR_ARGUMENT, "adapters");
-    CHECK(twice == NULL);
+    /* Others take their places; what they were attached to does not matter. */
+    CHECK_OK(prune_model_attach(model, adapters, &twice));
+    CHECK_OK(prune_model_evaluate(twice, f.data, NULL, 1, 0, NULL, &again));
+    prune_model_release(twice);
+    CHECK_OK(prune_model_attach(f.model, adapters, &twice));
+    CHECK_OK(prune_model_evaluate(twice, f.data, NULL, 1, 0, NULL, &removed));
+    CHECK(again.loss == removed.loss && again.loss != recovered.loss);
+    prune_model_release(twice);
     prune_adapters_release(adapters);
     CHECK_FAILS(prune_model_attach(f.model, adapters, &twice), PRUNE_ERR_HANDLE, "adapters");
     CHECK_OK(prune_model_evaluate(model, f.data, NULL, 1, 0, NULL, &again));

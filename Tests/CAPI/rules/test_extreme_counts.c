@@ -42,6 +42,8 @@ WITH(mask_to_json, prune_mask_to_json(extreme_keep, N, NULL, (char *)bytes, coun
 WITH(mask_from_json, prune_mask_from_json("{}", bytes, count, NULL))
 WITH(set_mask, prune_model_mask_set(M, extreme_keep, count))
 WITH(get_mask, prune_model_mask_get(M, bytes, count, NULL))
+WITH(own_mask, prune_model_mask_own(M, bytes, count, NULL))
+WITH(own_adapters, prune_model_adapters(M, extreme_keep, count, NULL))
 WITH(cost, prune_model_cost(M, extreme_keep, count, &(prune_cost)PRUNE_COST_INIT))
 WITH(sublayers, prune_model_sublayers(M, (prune_sublayer *)(void *)numbers, count, NULL))
 WITH(score, prune_model_score(M, D, NULL, numbers, count, NULL))
@@ -119,6 +121,8 @@ static const struct {
     CALL(mask_from_json),
     CALL(set_mask),
     CALL(get_mask),
+    CALL(own_mask),
+    CALL(own_adapters),
     CALL(cost),
     CALL(sublayers),
     CALL(score),

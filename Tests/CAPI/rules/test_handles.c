@@ -22,6 +22,8 @@ static void bad_model(const fixture *f, prune_model *bad)
     CHECK_FAILS(prune_model_sublayers(bad, sublayers, 4, NULL), PRUNE_ERR_HANDLE, "model");
     CHECK_FAILS(prune_model_mask_set(bad, keep, 4), PRUNE_ERR_HANDLE, "model");
     CHECK_FAILS(prune_model_mask_get(bad, keep, 4, NULL), PRUNE_ERR_HANDLE, "model");
+    CHECK_FAILS(prune_model_mask_own(bad, keep, 4, NULL), PRUNE_ERR_HANDLE, "model");
+    CHECK_FAILS(prune_model_adapters(bad, keep, 4, &(prune_adapters *){ NULL }), PRUNE_ERR_HANDLE, "model");
     CHECK_FAILS(prune_model_cost(bad, keep, 4, &cost), PRUNE_ERR_HANDLE, "model");
     CHECK_FAILS(prune_model_score(bad, f->data, NULL, scores, 28, NULL), PRUNE_ERR_HANDLE, "model");
     CHECK_FAILS(prune_statistics_collect(statistics, bad, f->data, NULL), PRUNE_ERR_HANDLE, "model");

@@ -64,6 +64,11 @@ static void masks(const fixture *f)
     CHECK_NULL(prune_model_mask_get(NULL, out, 4, &count), "model");
     CHECK_NULL(prune_model_mask_get(f->model, NULL, 4, &count), "out_keep");
     CHECK_OK(prune_model_mask_get(f->model, out, 4, NULL));
+    CHECK_NULL(prune_model_mask_own(NULL, out, 4, &count), "model");
+    CHECK_NULL(prune_model_mask_own(f->model, NULL, 4, &count), "out_keep");
+    CHECK_OK(prune_model_mask_own(f->model, out, 4, NULL));
+    CHECK_NULL(prune_model_adapters(NULL, NULL, 0, NULL), "model");
+    CHECK_NULL(prune_model_adapters(f->model, NULL, 0, NULL), "out_adapters");
     CHECK_NULL(prune_model_cost(NULL, keep, 4, &cost), "model");
     CHECK_NULL(prune_model_cost(f->model, NULL, 4, &cost), "keep");
     CHECK_NULL(prune_model_cost(f->model, keep, 4, NULL), "out_cost");

@@ -16,9 +16,9 @@ enum {
 };
 
 const tiny_gguf_type tiny_gguf_types[] = {
-    { 0, 1, 4 },      { 1, 1, 2 },      { 30, 1, 2 },     { 2, 32, 18 },    { 3, 32, 20 },    { 6, 32, 22 },
-    { 7, 32, 24 },    { 8, 32, 34 },    { 10, 256, 84 },  { 11, 256, 110 }, { 12, 256, 144 }, { 13, 256, 176 },
-    { 14, 256, 210 }, { 15, 256, 292 }, { 20, 32, 18 },   { 23, 256, 136 }, { 39, 32, 17 },
+    { 0, 1, 4 },      { 1, 1, 2 },      { 30, 1, 2 },    { 2, 32, 18 },    { 3, 32, 20 },    { 6, 32, 22 },
+    { 7, 32, 24 },    { 8, 32, 34 },    { 10, 256, 84 }, { 11, 256, 110 }, { 12, 256, 144 }, { 13, 256, 176 },
+    { 14, 256, 210 }, { 15, 256, 292 }, { 20, 32, 18 },  { 23, 256, 136 }, { 39, 32, 17 },
 };
 const size_t n_tiny_gguf_types = sizeof tiny_gguf_types / sizeof *tiny_gguf_types;
 
@@ -88,11 +88,13 @@ static int begins(const char *text, const char *with) { return strncmp(text, wit
 /* "model.layers.1.mlp.up_proj.weight" as "blk.1.ffn_up.weight". */
 static void name_of(const tiny_tensor *tensor, char *out, size_t size)
 {
-    static const char *const parts[][2] = { { "input_layernorm", "attn_norm" },     { "self_attn.q_proj", "attn_q" },
-                                            { "self_attn.k_proj", "attn_k" },       { "self_attn.v_proj", "attn_v" },
-                                            { "self_attn.o_proj", "attn_output" },  { "post_attention_layernorm", "ffn_norm" },
-                                            { "mlp.gate_proj", "ffn_gate" },        { "mlp.up_proj", "ffn_up" },
-                                            { "mlp.down_proj", "ffn_down" } };
+    static const char *const parts[][2] = {
+        { "input_layernorm", "attn_norm" },    { "self_attn.q_proj", "attn_q" },
+        { "self_attn.k_proj", "attn_k" },      { "self_attn.v_proj", "attn_v" },
+        { "self_attn.o_proj", "attn_output" }, { "post_attention_layernorm", "ffn_norm" },
+        { "mlp.gate_proj", "ffn_gate" },       { "mlp.up_proj", "ffn_up" },
+        { "mlp.down_proj", "ffn_down" }
+    };
     int block = 0, used = 0;
     size_t i;
     if (begins(tensor->name, "model.embed_tokens")) {
@@ -184,7 +186,8 @@ static void put_metadata(buffer *to, const tiny_model *model)
 }
 
 /* The first tensors in one file, or the others in a second. */
-static void write_part(const tiny_model *model, const char *directory, const char *name, uint32_t type, int part, int parts)
+static void write_part(const tiny_model *model, const char *directory, const char *name, uint32_t type, int part,
+                       int parts)
 {
     buffer file = { 0, malloc(FILE_MOST) };
     size_t middle = parts == 1 ? model->n_tensors : model->n_tensors / 2, i, d;

@@ -32,10 +32,10 @@ enum class Dequantised : prune_dequantised {
 /// How a model is exported (prune_export_options: shard_bytes, replace).
 struct ExportOptions : detail::Options<prune_export_options> {
   Format format = Format::hf;
-  std::string provenance = {}; ///< a JSON object kept in prunecore.json; "" = {}
-  std::string tokenizer_directory = {}; ///< whose files of a tokenizer are taken along; "" = the model's own
+  std::string provenance = {};                     ///< a JSON object kept in prunecore.json; "" = {}
+  std::string tokenizer_directory = {};            ///< whose files of a tokenizer are taken along; "" = the model's own
   Dequantised dequantised = Dequantised::bfloat16; ///< of a GGUF file
-  Progress progress = {};      ///< steps are tensors
+  Progress progress = {};                          ///< steps are tensors
 };
 
 } // namespace prune

@@ -194,7 +194,14 @@ public:
     }));
   }
 
-  /// Sets that mask; an empty one keeps everything again (prune_model_mask_set).
+  /// The model's own mask: 0 for sublayers that are no part of it (prune_model_mask_own).
+  Mask own_mask() const {
+    return Mask(detail::filled<std::uint8_t>([&](std::uint8_t *out, std::size_t capacity, std::size_t *count) {
+      return prune_model_mask_own(get(), out, capacity, count);
+    }));
+  }
+
+  /// Sets that mask; an empty one is the model's own again (prune_model_mask_set).
   void set_mask(span<std::uint8_t> mask) {
     detail::check(prune_model_mask_set(get(), detail::or_null(mask), mask.size()));
   }

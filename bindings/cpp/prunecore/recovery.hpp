@@ -55,6 +55,14 @@ public:
     return Adapters(handle);
   }
 
+  /// A copy of the adapters of a model that a mask keeps, and the mask of the sublayers besides them
+  /// (prune_model_adapters). There may be none. \param mask  empty = the model's mask
+  static Adapters of(const Model &model, span<std::uint8_t> mask = {}) {
+    prune_adapters *handle = nullptr;
+    detail::check(prune_model_adapters(model.get(), detail::or_null(mask), mask.size(), &handle));
+    return Adapters(handle);
+  }
+
   /// Takes over a handle made in C.
   static Adapters adopt(prune_adapters *handle) noexcept { return Adapters(handle); }
 

@@ -39,7 +39,9 @@ extension GGUFConfig {
             let parameters = RotaryParameters(
                 size: 2 * divisors.count, pairing: .halves, base: base, scaling: .llama3(rule))
             let plain = RotaryParameters(size: 2 * divisors.count, pairing: .halves, base: base, scaling: .none)
-            let found = zip(plain.inverseFrequencies(length: 1), parameters.inverseFrequencies(length: 1)).map { $0 / $1 }
+            let found = zip(plain.inverseFrequencies(length: 1), parameters.inverseFrequencies(length: 1)).map {
+                $0 / $1
+            }
             if zip(found, divisors).allSatisfy({ abs($0 - $1) <= 1e-6 * $1 }) { return rule }
         }
         return nil

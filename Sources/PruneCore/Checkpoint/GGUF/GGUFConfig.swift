@@ -161,7 +161,9 @@ struct GGUFConfig {
         for name in ["eos", "eot", "eom"] {
             if let own = try token(name), !ends.contains(own) { ends.append(own) }
         }
-        set("eos_token_id", ends.count > 1 ? .array(ends.map { .integer($0) }) : ends.first.map { .integer($0) } ?? .null)
+        set(
+            "eos_token_id",
+            ends.count > 1 ? .array(ends.map { .integer($0) }) : ends.first.map { .integer($0) } ?? .null)
     }
 
     /// Where keys say whether there are biases.

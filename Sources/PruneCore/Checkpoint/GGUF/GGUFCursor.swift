@@ -34,7 +34,10 @@ struct GGUFCursor {
     mutating func count(_ what: String, limit: Int) throws(PruneError) -> Int {
         let count: UInt64 = try number(what)
         guard count <= UInt64(limit) else {
-            throw PruneError(.format, "\(path): \(what) is \(count), and there is room for \(limit) at most; the file is cut short or damaged")
+            throw PruneError(
+                .format,
+                "\(path): \(what) is \(count), and there is room for \(limit) at most; the file is cut short or damaged"
+            )
         }
         return Int(count)
     }

@@ -26,13 +26,15 @@ struct GGUFSplits {
         guard path.hasSuffix(ending) else {
             throw PruneError(
                 .format,
-                "\(path): this is part \(number + 1) of \(count), whose name must end in \(ending), so that the others are found")
+                "\(path): this is part \(number + 1) of \(count), whose name must end in \(ending), so that the others are found"
+            )
         }
         let stem = path.dropLast(ending.utf8.count)
         guard number == 0 else {
             throw PruneError(
                 .format,
-                "\(path): this is part \(number + 1) of \(count); open the first: \(stem)-\(Self.padded(1))-of-\(Self.padded(count)).gguf")
+                "\(path): this is part \(number + 1) of \(count); open the first: \(stem)-\(Self.padded(1))-of-\(Self.padded(count)).gguf"
+            )
         }
         let total = count
         others = (1..<total).map { ($0, "\(stem)-\(Self.padded($0 + 1))-of-\(Self.padded(total)).gguf") }

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from prunecore._native.library import lib
@@ -28,6 +30,7 @@ from prunecore.measures.token_values import logits as _logits
 from prunecore.measures.token_values import token_losses as _token_losses
 from prunecore.opened import OpenModel
 from prunecore.recovery.recover import recover as _recover
+from prunecore.recovery.standing import standing_adapters
 from prunecore.search.search import search as _search
 from prunecore.shapley.play import shapley as _shapley
 
@@ -87,6 +90,15 @@ class Model(OpenModel):
     export = verb(_export)
     verify_export = verb(_verify_export)
 
+    @property
+    def adapters(self) -> Adapters | None:
+        """A copy of the adapters that the model has; None if it has none.
+
+        A checkpoint with adapters opens with them. Of a recovered model, see there.
+        """
+        found = standing_adapters(self)
+        return found if len(found) else None
+
     def _recovered(self, adapters: Adapters) -> RecoveredModel:
         return RecoveredModel(self, adapters)
 
@@ -102,8 +114,6 @@ class RecoveredModel(Model):
     ----------
     base : Model
         The full model.
-    adapters : Adapters
-        What was attached.
     """
 
     is_recovered = True
@@ -113,9 +123,19 @@ class RecoveredModel(Model):
         self._name, self._digest = base._name, base._digest
         self._configurations = base._configurations
         self.base = base
-        self.adapters = adapters
+        self._attached = adapters
         self._adapters_digest = adapters.digest
         self._own(lambda out: int(lib.prune_model_attach(base.handle, adapters.handle, out)))
+
+    @property
+    def adapters(self) -> Adapters:
+        """What was attached; those that `base` has itself are not among them."""
+        return self._attached
+
+    @contextmanager
+    def _in_float32(self) -> Iterator[OpenModel]:
+        with self.base._in_float32() as base, self._attached.attach(base) as recovered:
+            yield recovered
 
     @property
     def provenance(self) -> dict[str, str]:

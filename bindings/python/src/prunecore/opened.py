@@ -90,6 +90,13 @@ class OpenModel(Owner):
         """The model with adapters: `Adapters.attach`. `Model` says what that is."""
         raise NotImplementedError
 
+    @contextmanager
+    def _in_float32(self) -> Iterator[OpenModel]:
+        """The same model, opened again to multiply in float32."""
+        assert self.directory is not None
+        with type(self)(self.directory, "float32") as opened:
+            yield opened
+
     def _own(self, make: Callable[[Any], int]) -> None:
         self._handle = Handle("model", "prune_model", make, lib.prune_model_release)
 
@@ -139,7 +146,12 @@ class OpenModel(Owner):
 
     @property
     def mask(self) -> Mask:
-        """The mask that calls use when they are given none. A new model keeps everything."""
+        """The mask that calls use when they are given none. Setting None sets the model's own.
+
+        A new model has its own, which keeps all that is there: of a model that was pruned before it
+        was opened, not what `shape.absent` names. What is absent is removed in every mask of the
+        model, whatever a mask that is set says.
+        """
         keep = np.empty(2 * self.shape.n_blocks, dtype=np.uint8)
         out = ffi.from_buffer("uint8_t[]", keep)
         _check(lib.prune_model_mask_get(self.handle, out, len(keep), ffi.NULL))
@@ -149,6 +161,14 @@ class OpenModel(Owner):
     def mask(self, mask: MaskLike | None) -> None:
         keep = as_keep(mask, self.shape.n_blocks)
         _check(lib.prune_model_mask_set(self.handle, *keep_pointer(keep)))
+
+    def present(self, mask: MaskLike) -> Mask:
+        """A mask as the model takes it: what is absent from the model is removed."""
+        given = mask if isinstance(mask, Mask) else Mask(mask)
+        absent = Mask.remove(self.shape.absent, self.shape.n_blocks).keep
+        if len(given) != len(absent) or not (given.keep & (1 - absent)).any():
+            return given
+        return Mask(given.keep & absent, given.provenance)
 
     @contextmanager
     def masked(self, mask: MaskLike | None) -> Iterator[Self]:

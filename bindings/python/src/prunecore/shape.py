@@ -37,6 +37,9 @@ class ModelShape:
         What matrix products multiply in.
     abilities : int
         Bits PRUNE_ABILITY_* of the header: what the model can do.
+    absent : tuple of str
+        Sublayers that are no part of the model, since it was pruned before it was opened:
+        ("attn.3", "ffn.7"). They cost nothing, and no mask brings them back.
     """
 
     architecture: str
@@ -55,6 +58,7 @@ class ModelShape:
     kv_bytes: int
     compute: Compute
     abilities: int
+    absent: tuple[str, ...] = ()
 
     @property
     def can_read_states(self) -> bool:
@@ -88,7 +92,7 @@ class ModelShape:
 
     def to_dict(self) -> dict[str, Any]:
         """All fields, for JSON."""
-        return asdict(self)
+        return {**asdict(self), "absent": list(self.absent)}
 
 
 @dataclass(frozen=True)
@@ -154,6 +158,8 @@ def read_shape(model: Any) -> ModelShape:
     """Asks the library for the shape of a model, given its C handle."""
     shape = new_struct("prune_model_shape")
     _check(lib.prune_model_info(model, shape))
+    keep = ffi.new("uint8_t[]", 2 * shape.n_blocks)
+    _check(lib.prune_model_mask_own(model, keep, len(keep), ffi.NULL))
     return ModelShape(
         architecture=text(shape.architecture),
         element_type=text(shape.element_type),
@@ -171,6 +177,7 @@ def read_shape(model: Any) -> ModelShape:
         kv_bytes=shape.kv_bytes,
         compute=COMPUTE.name(shape.compute),
         abilities=shape.abilities,
+        absent=tuple(sublayer_name(index) for index in range(len(keep)) if not keep[index]),
     )
 
 

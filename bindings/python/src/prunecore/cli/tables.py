@@ -35,6 +35,7 @@ def model(name: str, shape: ModelShape, sublayers: Sequence[Sublayer]) -> Group:
         ("stored as", shape.element_type),
         ("computed in", shape.compute),
         ("blocks", count(shape.n_blocks)),
+        *([("absent", ", ".join(shape.absent))] if shape.absent else []),
         ("hidden size", count(shape.hidden_size)),
         ("feed-forward size", count(shape.feed_forward_size)),
         (

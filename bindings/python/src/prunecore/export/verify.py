@@ -19,8 +19,9 @@ from prunecore.export.exported_files import ExportedDirectory, deci_faults
 from prunecore.export.mlx_runtime import MLX, has_mlx
 from prunecore.export.runtimes import Runtime, Transformers
 from prunecore.export.verification import OtherRun, Verification
-from prunecore.masks.mask import Mask, as_keep
+from prunecore.masks.mask import Mask
 from prunecore.measures.token_values import logits
+from prunecore.recovery.standing import composition, standing_adapters
 from prunecore.tensors.stored import StoredTensors
 
 if TYPE_CHECKING:
@@ -51,9 +52,10 @@ def verify_export(
 
     Directories are run by transformers, those of the format mlx by mlx-lm, GGUF files by llama.cpp
     (llama-cpp-python), all on the CPU in float32; a model that lives in PyTorch computes in its
-    own type. Where mlx-lm is installed, it runs directories of the formats hf_plain and deci, too. First the files are compared with the checksums in the
-    export: where these differ, nothing of it is run. Of a deci directory, which vLLM and SGLang are
-    to run, the configuration is compared field by field, and the tensors bit for bit, besides.
+    own type. Where mlx-lm is installed, it runs directories of the formats hf_plain and deci, too.
+    First the files are compared with the checksums in the export: where these differ, nothing of it
+    is run. Of a deci directory, which vLLM and SGLang are to run, the configuration is compared
+    field by field, and the tensors bit for bit, besides.
 
     The modelling files of an export are Python, which is run with the rights of this program. Only
     those that PruneCore writes are: they are compared with a list in this package, not with what
@@ -83,30 +85,22 @@ def verify_export(
     LoadError
         The runtime is not installed.
     UnsupportedError
-        The model is a recovered one; or the export carries code that PruneCore did not write, and
-        `trust_remote_code` is not given.
+        The export carries code that PruneCore did not write, and `trust_remote_code` is not given.
     """
     path = as_path(export, "the export")
-    if self.is_recovered:
-        raise UnsupportedError(
-            "this model is recovered: verify with the model that it was made from, and adapters="
-        )
     if tolerance is not None and not tolerance >= 0:
         raise ArgumentError(f"tolerance is {tolerance}, but must not be negative")
     subject = _gguf(path) if path.is_file() else _directory(path, self)
-    if adapters is not None and mask is not None:
-        adapters.check_mask(mask)
-    if mask is not None:
-        keep = as_keep(mask, self.shape.n_blocks)
-        chosen = subject.mask if keep is None else Mask(keep)
-    else:
-        chosen = subject.mask if adapters is None else adapters.mask
-    findings = [*subject.faults, *_record_faults(subject, chosen, adapters)]
+    chosen: MaskLike | None = mask
+    if mask is None and adapters is None:
+        chosen = self.mask if len(standing_adapters(self)) else subject.mask
     if subject.mask.n_blocks != self.shape.n_blocks:
         raise ArgumentError(
             f"{path} comes from a model of {subject.mask.n_blocks} blocks, but this one has "
             f"{self.shape.n_blocks}"
         )
+    asked, standing = composition(self, chosen, adapters)
+    findings = [*subject.faults, *_record_faults(subject, asked, standing)]
     limit = subject.tolerance if tolerance is None else tolerance
     texts = _random_tokens(self, subject.context_length) if data is None else data
     runtime, compared = "none: it is not as it was written", None
@@ -236,7 +230,8 @@ def _directory(path: Path, model: OpenModel) -> _Subject:
     damage = list(found.damage())
     faults = list(damage)
     if found.kind == "deci" and not damage:
-        source = None if model.directory is None else StoredTensors(model.directory)
+        home = model.directory
+        source = None if home is None or home.is_file() else StoredTensors(home)
         faults += deci_faults(path, found.mask, source)
     return _Subject(
         path=path,
@@ -283,10 +278,12 @@ def _own_tolerance(model: OpenModel) -> float:
     return TOLERANCES.get(own.replace("FP", "F"), TOLERANCES["F32"])
 
 
-def _own_logits(model: OpenModel, data: Data, mask: Mask, adapters: Adapters | None) -> Logits:
+def _own_logits(
+    model: OpenModel, data: Data, mask: MaskLike | None, adapters: Adapters | None
+) -> Logits:
     """The model's own, multiplied in float32 whatever it was opened with."""
     if model.shape.compute != "float32" and model.directory is not None:
-        with type(model)(model.directory, "float32") as opened:
+        with model._in_float32() as opened:
             return _own_logits(opened, data, mask, adapters)
     if adapters is None:
         return logits(model, data, mask)

@@ -39,7 +39,7 @@ def evaluate(
     """
     if adapters is not None:
         if mask is not None:
-            adapters.check_mask(mask)
+            adapters.check_mask(mask, self)
         with adapters.attach(self) as recovered:
             return evaluate(recovered, data, batch_tokens=batch_tokens, progress=progress)
     masks = None if mask is None else [mask]

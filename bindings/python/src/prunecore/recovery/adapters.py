@@ -74,10 +74,15 @@ class Adapters(Owner):
         _check(lib.prune_adapters_mask(self.handle, out, len(keep), ffi.NULL))
         return Mask(keep)
 
-    def check_mask(self, mask: MaskLike) -> None:
-        """Raises `ArgumentError` unless they were made for this mask."""
+    def check_mask(self, mask: MaskLike, model: OpenModel | None = None) -> None:
+        """Raises `ArgumentError` unless they were made for this mask, of a model that may be given.
+
+        What is absent from the model is removed in either mask.
+        """
         own = self.mask
         keep = as_keep(mask)
+        if model is not None and keep is not None:
+            own, keep = model.present(own), model.present(keep).keep
         if keep is not None and not np.array_equal(keep, own.keep):
             removed = ", ".join(Mask(keep).removed) or "nothing"
             raise ArgumentError(

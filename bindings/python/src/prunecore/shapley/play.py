@@ -19,6 +19,7 @@ from prunecore._native.progress import ProgressFunction, Watch
 from prunecore._native.run_file import RunFile
 from prunecore._native.signatures import takes
 from prunecore.errors import ArgumentError, DataError, UnsupportedError
+from prunecore.masks.mask import Mask
 from prunecore.measures.options import CoalitionOptions
 from prunecore.measures.run_record import resumable, run_provenance
 from prunecore.shapley.game import Game
@@ -60,7 +61,8 @@ def shapley(
     """Estimates what each unit of the model adds: its Shapley value.
 
     The worth of a set of kept units is minus the measure, so that a value is the damage that the
-    unit averts; higher = more important. The model's own mask plays no part.
+    unit averts; higher = more important. The mask that is set plays no part. What is absent from
+    the model is worth nothing, and `prune` leaves it out.
 
     Parameters
     ----------
@@ -143,7 +145,8 @@ def shapley(
     struct.on_batch = tell.callback
     try:
         tell.check(lib.prune_model_shapley(self.handle, data.handle, played.handle, struct))
-        return _scores(played, who, n_blocks, provenance)
+        present = Mask.remove(self.shape.absent, n_blocks)
+        return _scores(played, who, present, provenance)
     finally:
         if game is None:
             played.close()
@@ -158,17 +161,18 @@ def _number_of(cap: float | str | None, measure: str, vocabulary: int) -> float 
 
 
 def _scores(
-    game: Game, who: Players, n_blocks: int, provenance: Mapping[str, Any]
+    game: Game, who: Players, present: Mask, provenance: Mapping[str, Any]
 ) -> ShapleyScores:
     found = game.result()
     return ShapleyScores(
         found.values,
         found.standard_errors,
         who,
-        n_blocks,
+        present.n_blocks,
         found.state,
         interactions=_if_any(game.interactions),
         strata=_if_any(game.strata),
+        mask=present,
         provenance=provenance,
     )
 

@@ -14,6 +14,7 @@ import numpy as np
 from prunecore._native.json_files import whole_number
 from prunecore._native.names.tables import GRANULARITY
 from prunecore.errors import FormatError
+from prunecore.masks.mask import Mask
 from prunecore.masks.notations import MOST_BLOCKS
 from prunecore.shapley.players import GROUPS, granularity_players, grouped_players
 from prunecore.shapley.state import GameState, Values
@@ -47,6 +48,7 @@ def read_fields(record: dict[str, Any]) -> dict[str, Any]:
         "state": GameState.from_dict(section["state"]),
         "interactions": section.get("interactions"),
         "strata": _filled(section["strata"], math.nan) if "strata" in section else None,
+        "mask": Mask.remove(record.get("removed", []), n_blocks),
         "provenance": record.get("provenance", {}),
     }
 

@@ -46,6 +46,9 @@ class ShapleyScores(Ranking):
         Where the game stood.
     interactions, strata : array of float, optional
         As of `Game`, where the estimator gives them.
+    mask : Mask or array, optional
+        The model's own mask: units of which a sublayer is absent from the model are never removed.
+        Default: everything is there.
     provenance : mapping, optional
         Where they come from, as JSON values.
     """
@@ -62,12 +65,15 @@ class ShapleyScores(Ranking):
         *,
         interactions: npt.ArrayLike | None = None,
         strata: npt.ArrayLike | None = None,
+        mask: MaskLike | None = None,
         provenance: Mapping[str, Any] | None = None,
     ) -> None:
         count = len(players)
         self._players = players
         self._describe(n_blocks, provenance)
         self._state = state
+        keep = as_keep(mask, self._n_blocks)
+        self._mask = Mask.all(self._n_blocks) if keep is None else Mask(keep)
         self._values = _frozen("values", values, (count,))
         if not np.isfinite(self._values).all():
             raise ArgumentError("a value is NaN or infinite")
@@ -188,6 +194,7 @@ class ShapleyScores(Ranking):
             {self.metrics[0]: self._values},
             self.granularity,
             self._n_blocks,
+            self._mask,
             provenance=self._provenance,
         )
 
@@ -208,7 +215,11 @@ class ShapleyScores(Ranking):
         name = self.chosen_metric(metric)
         if self.removed_granularity(only) != GROUPS:
             return self.as_scores().order(name, only)
-        return [self.unit_names[index] for index in np.argsort(self._values, kind="stable")]
+        return [
+            self.unit_names[index]
+            for index in np.argsort(self._values, kind="stable")
+            if self._mask.keep[list(self._players.members[index])].all()
+        ]
 
     def prune(
         self,
@@ -225,7 +236,7 @@ class ShapleyScores(Ranking):
         name = self.chosen_metric(metric)
         if self.removed_granularity(only) != GROUPS:
             return self.as_scores().prune(n, name, only=only, mask=mask)
-        start = Mask.all(self._n_blocks).keep if mask is None else as_keep(mask, self._n_blocks)
+        start = self._mask.keep if mask is None else as_keep(mask, self._n_blocks)
         assert start is not None  # a mask was given
         keep = prune_players(self._players, self._values, n, start)
         return self._pruned(keep, n, name, GROUPS)
@@ -250,7 +261,7 @@ class ShapleyScores(Ranking):
             "n_blocks": self.n_blocks,
             "granularity": self.granularity,
             "units": list(self.unit_names),
-            "removed": [],
+            "removed": self._mask.removed,
             "metrics": {self.metrics[0]: self._values.tolist()},
             SECTION: section,
             "provenance": self.provenance,

@@ -111,7 +111,7 @@ class WrappedModel(PrunableModel):
             self._pruning.restore()
             self._pruning = None
 
-    def export(
+    def export(  # type: ignore[override]  # no weights that are quantised
         self,
         directory: str | os.PathLike[str],
         mask: MaskLike | None = None,

@@ -16,7 +16,7 @@ from prunecore._native.given import as_json
 from prunecore._native.paths import as_path
 from prunecore._native.progress import ProgressFunction
 from prunecore._native.whole_file import check_place
-from prunecore.errors import ArgumentError, FileError, UnsupportedError
+from prunecore.errors import FileError, UnsupportedError
 from prunecore.export.gguf import metadata
 from prunecore.export.gguf.architecture import choose
 from prunecore.export.gguf.fitting import Fit
@@ -30,9 +30,10 @@ from prunecore.export.gguf.tensor_plan import TensorPlan
 from prunecore.export.gguf.vocabulary import Vocabulary, read_vocabulary
 from prunecore.export.gguf.weights import Weights
 from prunecore.export.gguf.write import Steps, write_file
-from prunecore.masks.mask import Mask, as_keep
+from prunecore.masks.mask import Mask
 from prunecore.opened import OpenModel
 from prunecore.recovery.adapters import Adapters
+from prunecore.recovery.standing import composition
 from prunecore.tensors.stored import StoredTensors
 
 if TYPE_CHECKING:
@@ -144,12 +145,12 @@ def export_gguf(
     if target.exists() and not target.is_file():
         raise FileError(f"{target} is not a file, and cannot be replaced by one")
     check_place(target)
-    keep = _mask(model, mask, adapters)
+    keep, adapters = composition(model, mask, adapters)
     shape, plan = model.shape, read_plan(model)
     made = layers(operations(keep, adapters))
     fit = choose(plan, shape, made)
     source = GGUFSource(directory) if directory.is_file() else None
-    types = NumberTypes(dtype, shape.element_type, source and source.file_type)
+    types = NumberTypes(dtype, shape.element_type, source.file_type if source else None)
     words = None if source else _vocabulary(directory, shape.vocabulary_size, tokenizer)
     takes_text = words is not None
     context, notes = _context_length(fit)
@@ -186,32 +187,12 @@ def export_gguf(
 
 
 def _directory(model: OpenModel) -> Path:
-    if model.is_recovered:
-        raise UnsupportedError(
-            "a recovered model is not exported itself: export the model that it was made from, and "
-            "give the adapters"
-        )
     if model.directory is None:
         raise UnsupportedError(
             "a model that did not come from a path is not exported as GGUF: its weights and "
             "tokenizer are read from there"
         )
     return model.directory
-
-
-def _mask(model: OpenModel, mask: MaskLike | None, adapters: Adapters | None) -> Mask:
-    if adapters is None:
-        keep = as_keep(mask, model.shape.n_blocks)
-        return model.mask if keep is None else mask if isinstance(mask, Mask) else Mask(keep)
-    if mask is not None:
-        adapters.check_mask(mask)
-    own = adapters.summary
-    if (own.n_blocks, own.hidden_size) != (model.shape.n_blocks, model.shape.hidden_size):
-        raise ArgumentError(
-            f"the adapters are for {own.n_blocks} blocks of hidden size {own.hidden_size}, but the "
-            f"model has {model.shape.n_blocks} of {model.shape.hidden_size}"
-        )
-    return mask if isinstance(mask, Mask) else adapters.mask
 
 
 def _keep_fields(writer: gguf.GGUFWriter, source: GGUFSource, wanted: bool | None) -> bool:

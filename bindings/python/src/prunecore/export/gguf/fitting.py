@@ -204,6 +204,9 @@ def _with_attention(layers: Sequence[Layer]) -> list[Layer]:
 
 def _check_feed_forward(fit: Fit) -> None:
     graph = fit.graph
+    dense = [plan for _, plan in fit.feed_forwards if isinstance(plan, FeedForwardPlan)]
+    if len({plan.down.inputs for plan in dense}) > 1 and not graph.lists_layers:
+        raise Obstacle("has one width for the feed-forwards of all layers")
     for layer in fit.layers:
         if layer.feed_forward_bias is None:
             continue
@@ -213,7 +216,6 @@ def _check_feed_forward(fit: Fit) -> None:
             raise Obstacle(
                 "norms what a feed-forward hands out, so that no bias can be folded into it"
             )
-    dense = [plan for _, plan in fit.feed_forwards if isinstance(plan, FeedForwardPlan)]
     for plan in dense:
         if bool(plan.gate) != (graph.gate != "none"):
             raise Obstacle(f"has a feed-forward with{'out' * (graph.gate == 'none')} a gate")
@@ -224,8 +226,6 @@ def _check_feed_forward(fit: Fit) -> None:
             raise Obstacle(f"computes {graph.activation}, and this model {plan.activation}")
         if plan.has_bias and graph.feed_forward_bias == "no":
             raise Obstacle("reads no biases of feed-forwards")
-    if len({plan.down.inputs for plan in dense}) > 1:
-        raise Obstacle("has feed-forwards of one width")
     check_mixtures(graph, fit.layers, [plan for _, plan in fit.feed_forwards])
 
 

@@ -33,28 +33,28 @@ def add_shape(writer: gguf.GGUFWriter, fit: Fit, context_length: int) -> None:
         writer.add_layer_norm_eps(epsilon)
     writer.add_key_length(shape.head_size)
     writer.add_value_length(shape.head_size)
-    width = _width(fit)
     if not fit.graph.lists_layers:
         writer.add_head_count(shape.n_heads)
         writer.add_head_count_kv(shape.n_kv_heads)
-        writer.add_feed_forward_length(width)
+        writer.add_feed_forward_length(next(iter(_widths(fit)), ZERO_WIDTH))
         return
     # Without heads: no attention. With heads, but none of keys and values: a matrix.
     writer.add_head_count([0 if layer.attention is None else shape.n_heads for layer in layers])
     writer.add_head_count_kv(
         [shape.n_kv_heads if isinstance(layer.attention, Attention) else 0 for layer in layers]
     )
+    widths = iter(_widths(fit))
     writer.add_feed_forward_length(
-        [ZERO_WIDTH if layer.feed_forward is None else width for layer in layers]
+        [ZERO_WIDTH if layer.feed_forward is None else next(widths) for layer in layers]
     )
 
 
-def _width(fit: Fit) -> int:
-    """Of all feed-forwards that are left, or of an expert."""
-    for _, plan in fit.feed_forwards:
-        part = plan.experts[0] if isinstance(plan, MixturePlan) else plan
-        return part.down.inputs
-    return ZERO_WIDTH
+def _widths(fit: Fit) -> list[int]:
+    """Of each feed-forward that is left, or of an expert of it."""
+    parts = (plan for _, plan in fit.feed_forwards)
+    return [
+        (plan.experts[0] if isinstance(plan, MixturePlan) else plan).down.inputs for plan in parts
+    ]
 
 
 def add_computation(writer: gguf.GGUFWriter, fit: Fit) -> None:

@@ -10,16 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import gguf
-import numpy as np
-import numpy.typing as npt
 
 from prunecore._native.json_files import damage_named
 from prunecore._native.paths import as_path
 from prunecore._native.reading import parse_json
-from prunecore.errors import FileError, FormatError
+from prunecore.errors import FormatError
 from prunecore.export.gguf.graph import GELU
 from prunecore.export.gguf.graphs import GRAPHS
 from prunecore.export.gguf.metadata import TENSORS_SHA256
+from prunecore.export.gguf.reader import open_file
 from prunecore.masks.mask import Mask
 
 _COARSENESS = {"F32": 0, "F16": 1, "BF16": 2, "Q8_0": 3}  # BF16 has fewer digits than F16

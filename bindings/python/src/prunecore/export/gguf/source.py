@@ -18,7 +18,9 @@ from prunecore.tensors.stored import Floats
 
 # Of what is written anew: by the names of the architecture, and for the tensors of this file.
 _OWN = (
-    "general.architecture", "general.alignment", "general.file_type",
+    "general.architecture",
+    "general.alignment",
+    "general.file_type",
     "general.quantization_version",
 )
 _KEPT = ("general.", "tokenizer.", "quantize.")
@@ -88,7 +90,9 @@ class GGUFSource:
         count = self._number("split.count", 1)
         for number in range(2, count + 1):
             ending = f"-00001-of-{count:05}.gguf"
-            self._read(path.with_name(f"{path.name[: -len(ending)]}-{number:05}-of-{count:05}.gguf"))
+            self._read(
+                path.with_name(f"{path.name[: -len(ending)]}-{number:05}-of-{count:05}.gguf")
+            )
 
     def _read(self, path: Path) -> gguf.GGUFReader:
         reader = open_file(path)

@@ -10,7 +10,14 @@ import numpy as np
 from prunecore.export.gguf.graph import Graph
 from prunecore.export.gguf.number_types import NumberTypes
 from prunecore.export.gguf.plan import ModelPlan, Norm, Place, Projection
-from prunecore.export.gguf.planned import Indices, Part, PlannedTensor, stacked, stacked_bytes, vector
+from prunecore.export.gguf.planned import (
+    Indices,
+    Part,
+    PlannedTensor,
+    stacked,
+    stacked_bytes,
+    vector,
+)
 from prunecore.export.gguf.source import BlockTensor, GGUFSource
 from prunecore.tensors.stored import Floats, StoredTensor, StoredTensors
 
@@ -28,7 +35,9 @@ class Weights:
         Of the numbers in the file.
     """
 
-    def __init__(self, stored: StoredTensors | GGUFSource, plan: ModelPlan, types: NumberTypes) -> None:
+    def __init__(
+        self, stored: StoredTensors | GGUFSource, plan: ModelPlan, types: NumberTypes
+    ) -> None:
         self._stored = stored
         self._plan = plan
         self.types = types

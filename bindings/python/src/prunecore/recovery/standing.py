@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What stands in a model: its adapters, and the sublayers that are run besides them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from prunecore._native.library import lib
+from prunecore.masks.mask import Mask, as_keep, keep_pointer
+from prunecore.recovery.adapters import Adapters
+
+if TYPE_CHECKING:
+    from prunecore.masks.mask import MaskLike
+    from prunecore.opened import OpenModel
+
+
+def standing_adapters(model: OpenModel, mask: MaskLike | None = None) -> Adapters:
+    """A copy of the adapters of a model that a mask keeps; None = the model's mask.
+
+    Their own mask is that of the sublayers that are run besides them. There may be none.
+    """
+    pointer, count = keep_pointer(as_keep(mask, model.shape.n_blocks))
+    return Adapters(lambda out: int(lib.prune_model_adapters(model.handle, pointer, count, out)))
+
+
+def composition(
+    model: OpenModel, mask: MaskLike | None, adapters: Adapters | None
+) -> tuple[Mask, Adapters | None]:
+    """What an export of a model holds: the sublayers that are run, and all adapters.
+
+    Parameters
+    ----------
+    mask : Mask or array, or None
+        What is removed; None = what the adapters stand in for, or else the model's mask.
+    adapters : Adapters or None
+        Of that mask, besides those that the model has.
+
+    Raises
+    ------
+    ArgumentError
+        The adapters are of another mask or model.
+    """
+    if adapters is None:
+        found = standing_adapters(model, mask)
+        return _named(found.mask, mask), found if len(found) else None
+    if mask is not None:
+        adapters.check_mask(mask, model)
+    with adapters.attach(model) as recovered:
+        found = standing_adapters(recovered)
+    own = found.mask
+    # What they are is known by what was given, where the model adds none.
+    return _named(own, mask), adapters if len(found) == len(
+        adapters
+    ) and own == adapters.mask else found
+
+
+def _named(own: Mask, given: MaskLike | None) -> Mask:
+    """The mask, with what the given one says of where it comes from if they are the same."""
+    return given if isinstance(given, Mask) and given == own else own
