@@ -8,10 +8,12 @@ own; others are added to `EXPORT_FORMATS` by the module that writes them.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from prunecore._native.given import as_json
@@ -74,9 +76,25 @@ def write_checkpoint(export: Export, *, format: str) -> None:
     check_export_place(export.path, replaces=bool(export.options.replace))
     make_parents(export.path)
     adapters = ffi.NULL if export.adapters is None else export.adapters.handle
-    watch.check(
-        lib.prune_model_export(export.model.handle, pointer, count, adapters, path, options)
-    )
+    with _tokenizer_directory(export.model) as files:
+        tokenizer = ffi.NULL if files is None else ffi.new("char[]", os.fsencode(files))
+        options.tokenizer_directory = tokenizer
+        watch.check(
+            lib.prune_model_export(export.model.handle, pointer, count, adapters, path, options)
+        )
+
+
+@contextmanager
+def _tokenizer_directory(model: OpenModel) -> Iterator[Path | None]:
+    """A directory with the files of the tokenizer that a GGUF file holds; None = the model's own."""
+    if model.directory is None or not model.directory.is_file():
+        yield None
+        return
+    from prunecore.data.gguf_tokenizer.files import write_tokenizer
+
+    with TemporaryDirectory() as directory:
+        write_tokenizer(model.directory, Path(directory))
+        yield Path(directory)
 
 
 def _provenance(provenance: Mapping[str, Any] | None) -> bytes:
