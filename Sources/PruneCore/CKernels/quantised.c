@@ -2,6 +2,7 @@
 #include "quantised.h"
 #include "kernels.h"
 #include "lanes.h"
+#include "quantised_digits.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -84,11 +85,19 @@ void kernel_widen_quantised(int32_t level, int32_t type, const void *row, size_t
     }
 }
 
+void kernel_dot_widened(int32_t level, int32_t type, const void *w, size_t outputs, size_t row_bytes, const float *x,
+                        size_t x_stride, size_t rows, size_t n, float *out, size_t out_stride)
+{
+    loops_of(level, type)->dot_rows(w, outputs, row_bytes, x, x_stride, rows, n / 32, out, out_stride);
+}
+
 void kernel_dot_quantised(int32_t level, int32_t type, const void *w, size_t outputs, size_t w_stride, const float *x,
                           size_t x_stride, size_t rows, size_t n, float *out, size_t out_stride)
 {
     if (!is_quantised(type)) return;
-    size_t elements = kernel_block_elements(type);
-    size_t row_bytes = w_stride / elements * kernel_block_bytes(type);
-    loops_of(level, type)->dot_rows(w, outputs, row_bytes, x, x_stride, rows, n / 32, out, out_stride);
+    size_t row_bytes = w_stride / kernel_block_elements(type) * kernel_block_bytes(type);
+    if (kernel_digits_supported(level, type) &&
+        kernel_dot_digits(level, type, w, outputs, row_bytes, x, x_stride, rows, n, out, out_stride))
+        return;
+    kernel_dot_widened(level, type, w, outputs, row_bytes, x, x_stride, rows, n, out, out_stride);
 }

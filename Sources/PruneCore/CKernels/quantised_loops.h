@@ -34,6 +34,13 @@ static inline float KERNEL(quantised_sum)(const kernel_lanes *lanes)
             high_sums[r] += high * second;                                            \
         }                                                                             \
     }
+#define QUANTISED_WIDEN(type)                                \
+    {                                                        \
+        kernel_lanes both[2];                                \
+        KERNEL(type##_group)(w, &scales, g, both, both + 1); \
+        __builtin_memcpy(out, both, sizeof both);            \
+        out += 32;                                           \
+    }
 /* By way of memory, from where a scale comes into all lanes for nothing. */
 #define QUANTISED_SCALES(take_scales, groups) \
     KERNEL(span_scales) scales;               \
@@ -46,19 +53,19 @@ static inline float KERNEL(quantised_sum)(const kernel_lanes *lanes)
     static void KERNEL(widen_##type)(const uint8_t *row, size_t first, size_t groups, float *out)                   \
     {                                                                                                               \
         const uint8_t *w = row + first / 8 * (bytes);                                                               \
-        for (size_t g = first % 8; groups > 0; g = 0, w += (bytes)) {                                               \
-            size_t end = 8 - g < groups ? 8 : g + groups;                                                           \
-            groups -= end - g;                                                                                      \
-            KERNEL(span_scales) scales;                                                                             \
-            if (end == 8)                                                                                           \
-                KERNEL(take_scales)(w, 8, &scales);                                                                 \
-            else                                                                                                    \
-                KERNEL(take_scales)(w, end, &scales);                                                               \
-            for (; g < end; g++, out += 32) {                                                                       \
-                kernel_lanes both[2];                                                                               \
-                KERNEL(type##_group)(w, &scales, g, both, both + 1);                                                \
-                __builtin_memcpy(out, both, sizeof both);                                                           \
+        size_t g = first % 8;                                                                                       \
+        while (groups > 0) {                                                                                        \
+            if (g == 0 && groups >= 8) {                                                                            \
+                QUANTISED_SCALES(take_scales, 8)                                                                    \
+                _Pragma("unroll") for (g = 0; g < 8; g++) QUANTISED_WIDEN(type) groups -= 8;                        \
+            } else {                                                                                                \
+                size_t end = 8 - g < groups ? 8 : g + groups;                                                       \
+                QUANTISED_SCALES(take_scales, end)                                                                  \
+                groups -= end - g;                                                                                  \
+                for (; g < end; g++) QUANTISED_WIDEN(type)                                                          \
             }                                                                                                       \
+            w += (bytes);                                                                                           \
+            g = 0;                                                                                                  \
         }                                                                                                           \
     }                                                                                                               \
     KERNEL_PART KERNEL(dot_##type)(const uint8_t *w, const float *x, size_t x_stride, size_t rows, size_t groups,   \
@@ -126,6 +133,7 @@ static const quantised_loops KERNEL(quantised)[] = {
 #undef QUANTISED_LOOPS
 #undef QUANTISED_SCALES
 #undef QUANTISED_MULTIPLY
+#undef QUANTISED_WIDEN
 #undef QUANTISED_OUTPUTS
 #undef QUANTISED_AHEAD
 #undef QUANTISED_LINE
