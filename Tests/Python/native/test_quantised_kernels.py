@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Quantised weights are widened to the bits that the package gguf gives, at every level of the loops.
+"""Quantised weights are widened to the bits that gguf gives, at every level of the loops.
 
 The kernels' C sources are compiled into a library of their own and called as they are: the public
 interface shows no widened weight.
@@ -65,7 +65,10 @@ def kernels(repository_root: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 def case(name: str, special: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Random blocks one byte off any boundary, and their values; `special` scales are 0, subnormal or large."""
+    """Random blocks one byte off any boundary, and their values.
+
+    `special` scales are 0, subnormal or large.
+    """
     kind = gguf.GGMLQuantizationType[name]
     _, size = gguf.GGML_QUANT_SIZES[kind]
     rng = np.random.default_rng(len(name) + ord(name[-1]))
