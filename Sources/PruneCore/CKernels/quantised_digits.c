@@ -56,19 +56,14 @@ int32_t kernel_digits_supported(int32_t level, int32_t type)
 /* One group: 0 if its values are not finite, or so small that their power of two is none of fp32. */
 DIGITS_PART int32_t digits_of_group(const float *x, int8_t *digits, float *scale, float *sum)
 {
-    float largest = 0, total = 0;
-    uint32_t bits;
-    {
-#pragma clang fp reassociate(on)
-        for (size_t k = 0; k < GROUP; k++) total += x[k];
-    }
-    for (size_t k = 0; k < GROUP; k++) {
-        float size = __builtin_fabsf(x[k]);
-        largest = size > largest ? size : largest;
-    }
+    __m512 first = _mm512_loadu_ps(x), second = _mm512_loadu_ps(x + 16);
+    float largest = _mm512_reduce_max_ps(_mm512_max_ps(_mm512_abs_ps(first), _mm512_abs_ps(second)));
+    float total = _mm512_reduce_add_ps(_mm512_add_ps(first, second));
+    uint32_t bits, total_bits;
     __builtin_memcpy(&bits, &largest, 4);
-    /* A NaN is not larger than anything, but stays in the sum. */
-    if (bits >= 0x7f800000 || total != total) return 0;
+    __builtin_memcpy(&total_bits, &total, 4);
+    /* A NaN may be lost in a maximum, but stays in the sum. */
+    if (bits >= 0x7f800000 || (total_bits & 0x7f800000) == 0x7f800000) return 0;
     int32_t exponent = (int32_t)(bits >> 23) - 127; /* 2^exponent <= largest */
     if (largest == 0)
         exponent = 0;
