@@ -50,6 +50,7 @@ BENCHMARKS = {
     "pruned_speed": Benchmark("speed.pruned_speed"),
     "demo": Benchmark("speed.demo", keeps_core_type=True),
     "families": Benchmark("speed.families"),
+    "quantised": Benchmark("speed.quantised"),
     "estimators": Benchmark("estimators.estimators"),
     "estimators_sublayers": Benchmark(
         "estimators.estimators", of_all=False, options=("--sublayers",)

@@ -383,7 +383,8 @@ typedef struct prune_model_shape {
     prune_abilities abilities;
     /* Such as "LlamaForCausalLM". */
     const char *architecture;
-    /* The type that most weights are stored in: "bf16", "fp16" or "fp32". */
+    /* The type that most weights are stored in: "bf16", "fp16", "fp32", or a quantised one by its name in GGUF files in
+       small letters, such as "q4_k". */
     const char *element_type;
     int64_t n_blocks;
     int64_t hidden_size;

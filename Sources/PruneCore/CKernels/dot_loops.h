@@ -20,7 +20,18 @@ static inline void KERNEL(lanes_bf16)(const uint16_t *w, kernel_lanes *lanes)
 
 static inline void KERNEL(lanes_fp16)(const uint16_t *w, kernel_lanes *lanes)
 {
-    for (size_t k = 0; k < DOT_LANES; k++) (*lanes)[k] = KERNEL(widened_fp16)(w[k]);
+#if defined(KERNEL_AVX512)
+    *lanes = (kernel_lanes)_mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)w));
+#elif defined(KERNEL_AVX2)
+    __m256 halves[2];
+    for (size_t k = 0; k < 2; k++) halves[k] = _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)w + k));
+    __builtin_memcpy(lanes, halves, sizeof *lanes);
+#else
+    /* An array: lane by lane, a vector would not be computed as one. */
+    float widened[DOT_LANES];
+    for (size_t k = 0; k < DOT_LANES; k++) widened[k] = KERNEL(widened_fp16)(w[k]);
+    __builtin_memcpy(lanes, widened, sizeof *lanes);
+#endif
 }
 
 static inline void KERNEL(lanes_fp32)(const float *w, kernel_lanes *lanes)

@@ -2,6 +2,7 @@
 #include "quantised.h"
 #include "kernels.h"
 #include "lanes.h"
+#include "quantised_digits.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -10,7 +11,7 @@
 typedef struct quantised_loops {
     void (*widen)(const uint8_t *row, size_t first, size_t groups, float *out);
     void (*dot_rows)(const uint8_t *w, size_t outputs, size_t row_bytes, const float *x, size_t x_stride, size_t rows,
-                     size_t blocks, float *out, size_t out_stride);
+                     size_t groups, float *out, size_t out_stride);
 } quantised_loops;
 
 #define KERNEL(name) name##_baseline
@@ -21,22 +22,20 @@ typedef struct quantised_loops {
 #if defined(__x86_64__)
 #pragma clang attribute push(__attribute__((target("avx2,fma,f16c"))), apply_to = function)
 #define KERNEL(name) name##_avx2
-#define KERNEL_HALF_CONVERSION
-#define KERNEL_BYTE_TABLES
+#define KERNEL_AVX2
 #include "quantised_blocks.h"
 #include "quantised_loops.h"
-#undef KERNEL_BYTE_TABLES
 #undef KERNEL
 #pragma clang attribute pop
 
 #pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c"))), \
                              apply_to = function)
 #define KERNEL(name) name##_avx512
-#define KERNEL_TABLES
+#define KERNEL_AVX512
 #include "quantised_blocks.h"
 #include "quantised_loops.h"
-#undef KERNEL_TABLES
-#undef KERNEL_HALF_CONVERSION
+#undef KERNEL_AVX512
+#undef KERNEL_AVX2
 #undef KERNEL
 #pragma clang attribute pop
 #endif
@@ -86,11 +85,19 @@ void kernel_widen_quantised(int32_t level, int32_t type, const void *row, size_t
     }
 }
 
+void kernel_dot_widened(int32_t level, int32_t type, const void *w, size_t outputs, size_t row_bytes, const float *x,
+                        size_t x_stride, size_t rows, size_t n, float *out, size_t out_stride)
+{
+    loops_of(level, type)->dot_rows(w, outputs, row_bytes, x, x_stride, rows, n / 32, out, out_stride);
+}
+
 void kernel_dot_quantised(int32_t level, int32_t type, const void *w, size_t outputs, size_t w_stride, const float *x,
                           size_t x_stride, size_t rows, size_t n, float *out, size_t out_stride)
 {
     if (!is_quantised(type)) return;
-    size_t elements = kernel_block_elements(type);
-    size_t row_bytes = w_stride / elements * kernel_block_bytes(type);
-    loops_of(level, type)->dot_rows(w, outputs, row_bytes, x, x_stride, rows, n / elements, out, out_stride);
+    size_t row_bytes = w_stride / kernel_block_elements(type) * kernel_block_bytes(type);
+    if (kernel_digits_supported(level, type) &&
+        kernel_dot_digits(level, type, w, outputs, row_bytes, x, x_stride, rows, n, out, out_stride))
+        return;
+    kernel_dot_widened(level, type, w, outputs, row_bytes, x, x_stride, rows, n, out, out_stride);
 }

@@ -3,26 +3,26 @@
  * How the blocks of each type are read, once per CPU level: KERNEL(name) gives each function its level's name. Included by
  * quantised.c only.
  *
- * A type T has two functions. T_scales takes a block apart: what each 16 or 32 of its elements are multiplied by and, for
- * some types, what is added then. T_group gives the 32 elements of group g of a block in fp32. Codes are taken apart 32 at
- * a time as bytes, widened, multiplied and added to: two operations, each rounded, never one. The 4-bit types have 16
- * values in a group, which AVX-512 looks up (KERNEL_TABLES).
+ * A span is 256 elements: a block, or eight blocks of 32. A type T has two functions. T_scales takes a span apart: what each
+ * 16 or 32 of its elements are multiplied by and, for some types, what is added then. T_group gives the 32 elements of group
+ * g of a span in fp32. Codes are taken apart 32 at a time as bytes, widened, multiplied and added to: two operations, each
+ * rounded, never one. The 4-bit types have 16 values in a group, which AVX-512 looks up.
  *
  * Vectors are passed by pointer: how one wider than the level's registers is returned is not settled.
  */
 #define KERNEL_EXACT _Pragma("clang fp contract(off) reassociate(off)")
 #define KERNEL_PART static inline __attribute__((always_inline)) void
 
-/* Of one block. A type without it reads its scale with each group. */
-typedef struct KERNEL(block_scales) {
+/* Of a span: scales first. */
+typedef struct KERNEL(span_scales) {
     float values[32];
-} KERNEL(block_scales);
+} KERNEL(span_scales);
 
 static inline __attribute__((always_inline)) float KERNEL(stored_half)(const uint8_t *from)
 {
     uint16_t half;
     __builtin_memcpy(&half, from, sizeof half);
-#if defined(KERNEL_HALF_CONVERSION)
+#if defined(KERNEL_AVX2)
     return _cvtsh_ss(half);
 #else
     /* Exponent and fraction moved into place, times 2^112, which also rights the subnormals; infinities and NaN, whose
@@ -38,17 +38,19 @@ static inline __attribute__((always_inline)) float KERNEL(stored_half)(const uin
 #endif
 }
 
-/* The same in every lane. */
-KERNEL_PART KERNEL(half_lanes)(const uint8_t *from, kernel_lanes *out)
+/* The fp16 values of `groups` blocks of 32 that are `bytes` long; 0 in the place of blocks that are not there. */
+KERNEL_PART KERNEL(half_scales)(const uint8_t *from, size_t bytes, size_t groups, float *out)
 {
-#if defined(KERNEL_TABLES)
-    int16_t half;
-    __builtin_memcpy(&half, from, sizeof half);
-    *out = (kernel_lanes)_mm512_cvtph_ps(_mm256_set1_epi16(half));
-#else
-    float value = KERNEL(stored_half)(from);
-    for (size_t k = 0; k < 16; k++) (*out)[k] = value;
+#if defined(KERNEL_AVX2)
+    if (groups == 8) {
+        int16_t h[8];
+        for (size_t k = 0; k < 8; k++) __builtin_memcpy(h + k, from + k * bytes, sizeof h[k]);
+        __m128i all = _mm_setr_epi16(h[0], h[1], h[2], h[3], h[4], h[5], h[6], h[7]);
+        _mm256_storeu_ps(out, _mm256_cvtph_ps(all));
+        return;
+    }
 #endif
+    for (size_t k = 0; k < 8; k++) out[k] = k < groups ? KERNEL(stored_half)(from + k * bytes) : 0;
 }
 
 KERNEL_PART KERNEL(widened_bytes)(const kernel_bytes *bytes, kernel_lanes *out)
@@ -99,22 +101,23 @@ static const int8_t
     KERNEL(iq4_values)[16] = { -127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113 };
 /* Twice those of e2m1. */
 static const int8_t KERNEL(e2m1_values)[16] = { 0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12 };
-static const int8_t KERNEL(offset_values)[16] = { -8, -7, -6, -5, -4, -3, -2, -1, 0, 1, 2, 3, 4, 5, 6, 7 };
 static const int8_t KERNEL(plain_values)[16] = { 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15 };
 
-/* The values that 4-bit codes stand for times `scale`, plus `shift` unless NULL: lower halves of 16 bytes, then upper. */
-KERNEL_PART KERNEL(looked_up)(const uint8_t *from, const int8_t *values, const kernel_lanes *scale,
-                              const kernel_lanes *shift, kernel_lanes *low, kernel_lanes *high)
+/* (value - less) * scale + shift, where a 4-bit code's value is looked up, or the code itself if `values` is NULL: lower
+   halves of 16 bytes, then upper. Shifted only if `shifts`. */
+KERNEL_PART KERNEL(looked_up)(const uint8_t *from, const int8_t *values, int8_t less, float scale, int32_t shifts,
+                              float shift, kernel_lanes *low, kernel_lanes *high)
 {
     KERNEL_EXACT
-#if defined(KERNEL_TABLES)
+#if defined(KERNEL_AVX512)
     kernel_small small;
     kernel_bytes bytes;
     kernel_lanes table;
-    __builtin_memcpy(&small, values, sizeof small);
+    __builtin_memcpy(&small, values ? values : KERNEL(plain_values), sizeof small);
+    small = small - less;
     KERNEL(widened_small)(&small, &table);
-    table = table * *scale;
-    if (shift) table = table + *shift;
+    table = table * scale;
+    if (shifts) table = table + shift;
     __builtin_memcpy(&bytes, from, sizeof bytes);
     /* The instruction reads the lower four bits of an index. */
     kernel_integers codes = __builtin_convertvector(bytes, kernel_integers);
@@ -123,20 +126,25 @@ KERNEL_PART KERNEL(looked_up)(const uint8_t *from, const int8_t *values, const k
 #else
     kernel_byte_pairs codes;
     KERNEL(nibbles)(from, &codes);
-#if defined(KERNEL_BYTE_TABLES)
-    kernel_byte_pairs table;
-    __builtin_memcpy(&table, values, 16);
-    __builtin_memcpy((char *)&table + 16, values, 16);
-    codes = (kernel_byte_pairs)_mm256_shuffle_epi8((__m256i)table, (__m256i)codes);
+    if (values) {
+#if defined(KERNEL_AVX2)
+        __m256i table = _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)values));
+        codes = (kernel_byte_pairs)_mm256_shuffle_epi8(table, (__m256i)codes);
 #else
-    for (size_t k = 0; k < 32; k++) codes[k] = (uint8_t)values[codes[k]];
+        /* Arrays: lane by lane, a vector would not stay in a register. */
+        uint8_t array[32];
+        __builtin_memcpy(array, &codes, sizeof array);
+        for (size_t k = 0; k < 32; k++) array[k] = (uint8_t)values[array[k]];
+        __builtin_memcpy(&codes, array, sizeof array);
 #endif
+    }
+    codes = codes - (uint8_t)less;
     KERNEL(widened_codes)(&codes, low, high);
-    *low = *low * *scale;
-    *high = *high * *scale;
-    if (shift) {
-        *low = *low + *shift;
-        *high = *high + *shift;
+    *low = *low * scale;
+    *high = *high * scale;
+    if (shifts) {
+        *low = *low + shift;
+        *high = *high + shift;
     }
 #endif
 }
@@ -144,104 +152,117 @@ KERNEL_PART KERNEL(looked_up)(const uint8_t *from, const int8_t *values, const k
 /* ------------------------------------------------------------------------------------------ blocks of 32 */
 
 /* fp16 scale, 32 signed codes */
-KERNEL_PART KERNEL(q8_0_group)(const uint8_t *block, const KERNEL(block_scales) * scales, size_t g, kernel_lanes *low,
+KERNEL_PART KERNEL(q8_0_scales)(const uint8_t *span, size_t groups, KERNEL(span_scales) * scales)
+{
+    KERNEL(half_scales)(span, 34, groups, scales->values);
+}
+
+KERNEL_PART KERNEL(q8_0_group)(const uint8_t *span, const KERNEL(span_scales) * scales, size_t g, kernel_lanes *low,
                                kernel_lanes *high)
 {
-    KERNEL_EXACT(void) scales, (void)g;
-    kernel_lanes scale;
+    KERNEL_EXACT
     kernel_byte_pairs codes;
-    KERNEL(half_lanes)(block, &scale);
-    __builtin_memcpy(&codes, block + 2, sizeof codes);
+    __builtin_memcpy(&codes, span + 34 * g + 2, sizeof codes);
     KERNEL(widened_codes)(&codes, low, high);
-    *low = *low * scale;
-    *high = *high * scale;
+    *low = *low * scales->values[g];
+    *high = *high * scales->values[g];
 }
 
 /* fp16 scale, 32 codes of 4 bits less 8 */
-KERNEL_PART KERNEL(q4_0_group)(const uint8_t *block, const KERNEL(block_scales) * scales, size_t g, kernel_lanes *low,
+KERNEL_PART KERNEL(q4_0_scales)(const uint8_t *span, size_t groups, KERNEL(span_scales) * scales)
+{
+    KERNEL(half_scales)(span, 18, groups, scales->values);
+}
+
+KERNEL_PART KERNEL(q4_0_group)(const uint8_t *span, const KERNEL(span_scales) * scales, size_t g, kernel_lanes *low,
                                kernel_lanes *high)
 {
-    (void)scales, (void)g;
-    kernel_lanes scale;
-    KERNEL(half_lanes)(block, &scale);
-    KERNEL(looked_up)(block + 2, KERNEL(offset_values), &scale, NULL, low, high);
+    KERNEL(looked_up)(span + 18 * g + 2, NULL, 8, scales->values[g], 0, 0, low, high);
 }
 
 /* The same with codes that stand for 16 values */
-KERNEL_PART KERNEL(iq4_nl_group)(const uint8_t *block, const KERNEL(block_scales) * scales, size_t g, kernel_lanes *low,
+KERNEL_PART KERNEL(iq4_nl_group)(const uint8_t *span, const KERNEL(span_scales) * scales, size_t g, kernel_lanes *low,
                                  kernel_lanes *high)
 {
-    (void)scales, (void)g;
-    kernel_lanes scale;
-    KERNEL(half_lanes)(block, &scale);
-    KERNEL(looked_up)(block + 2, KERNEL(iq4_values), &scale, NULL, low, high);
+    KERNEL(looked_up)(span + 18 * g + 2, KERNEL(iq4_values), 0, scales->values[g], 0, 0, low, high);
 }
 
 /* fp16 scale and minimum, 32 codes of 4 bits */
-KERNEL_PART KERNEL(q4_1_group)(const uint8_t *block, const KERNEL(block_scales) * scales, size_t g, kernel_lanes *low,
+KERNEL_PART KERNEL(q4_1_scales)(const uint8_t *span, size_t groups, KERNEL(span_scales) * scales)
+{
+    KERNEL(half_scales)(span, 20, groups, scales->values);
+    KERNEL(half_scales)(span + 2, 20, groups, scales->values + 8);
+}
+
+KERNEL_PART KERNEL(q4_1_group)(const uint8_t *span, const KERNEL(span_scales) * scales, size_t g, kernel_lanes *low,
                                kernel_lanes *high)
 {
-    (void)scales, (void)g;
-    kernel_lanes scale, shift;
-    KERNEL(half_lanes)(block, &scale);
-    KERNEL(half_lanes)(block + 2, &shift);
-    KERNEL(looked_up)(block + 4, KERNEL(plain_values), &scale, &shift, low, high);
+    KERNEL(looked_up)(span + 20 * g + 4, NULL, 0, scales->values[g], 1, scales->values[8 + g], low, high);
 }
 
 /* The exponent of half the scale, 32 codes of 4 bits */
-KERNEL_PART KERNEL(mxfp4_group)(const uint8_t *block, const KERNEL(block_scales) * scales, size_t g, kernel_lanes *low,
+KERNEL_PART KERNEL(mxfp4_scales)(const uint8_t *span, size_t groups, KERNEL(span_scales) * scales)
+{
+    for (size_t k = 0; k < groups; k++) {
+        uint32_t exponent = span[17 * k], bits = exponent < 2 ? 0x00200000u << exponent : (exponent - 1) << 23;
+        __builtin_memcpy(scales->values + k, &bits, sizeof bits);
+    }
+}
+
+KERNEL_PART KERNEL(mxfp4_group)(const uint8_t *span, const KERNEL(span_scales) * scales, size_t g, kernel_lanes *low,
                                 kernel_lanes *high)
 {
-    (void)scales, (void)g;
-    uint32_t exponent = block[0], bits = exponent < 2 ? 0x00200000u << exponent : (exponent - 1) << 23;
-    kernel_words all;
-    for (size_t k = 0; k < 16; k++) all[k] = bits;
-    kernel_lanes scale = (kernel_lanes)all;
-    KERNEL(looked_up)(block + 1, KERNEL(e2m1_values), &scale, NULL, low, high);
+    KERNEL(looked_up)(span + 17 * g + 1, KERNEL(e2m1_values), 0, scales->values[g], 0, 0, low, high);
 }
 
 /* fp16 scale, the fifth bits, 32 codes of 5 bits less 16 */
-KERNEL_PART KERNEL(q5_0_group)(const uint8_t *block, const KERNEL(block_scales) * scales, size_t g, kernel_lanes *low,
+KERNEL_PART KERNEL(q5_0_scales)(const uint8_t *span, size_t groups, KERNEL(span_scales) * scales)
+{
+    KERNEL(half_scales)(span, 22, groups, scales->values);
+}
+
+KERNEL_PART KERNEL(q5_0_group)(const uint8_t *span, const KERNEL(span_scales) * scales, size_t g, kernel_lanes *low,
                                kernel_lanes *high)
 {
-    KERNEL_EXACT(void) scales, (void)g;
-    kernel_lanes scale;
+    KERNEL_EXACT
     kernel_byte_pairs codes, fifth;
-    KERNEL(half_lanes)(block, &scale);
-    KERNEL(fifth_bits)(block + 2, &fifth);
-    KERNEL(nibbles)(block + 6, &codes);
+    KERNEL(fifth_bits)(span + 22 * g + 2, &fifth);
+    KERNEL(nibbles)(span + 22 * g + 6, &codes);
     codes = (codes | fifth) - 16;
     KERNEL(widened_codes)(&codes, low, high);
-    *low = *low * scale;
-    *high = *high * scale;
+    *low = *low * scales->values[g];
+    *high = *high * scales->values[g];
 }
 
 /* fp16 scale and minimum, the fifth bits, 32 codes of 5 bits */
-KERNEL_PART KERNEL(q5_1_group)(const uint8_t *block, const KERNEL(block_scales) * scales, size_t g, kernel_lanes *low,
+KERNEL_PART KERNEL(q5_1_scales)(const uint8_t *span, size_t groups, KERNEL(span_scales) * scales)
+{
+    KERNEL(half_scales)(span, 24, groups, scales->values);
+    KERNEL(half_scales)(span + 2, 24, groups, scales->values + 8);
+}
+
+KERNEL_PART KERNEL(q5_1_group)(const uint8_t *span, const KERNEL(span_scales) * scales, size_t g, kernel_lanes *low,
                                kernel_lanes *high)
 {
-    KERNEL_EXACT(void) scales, (void)g;
-    kernel_lanes scale, shift;
+    KERNEL_EXACT
     kernel_byte_pairs codes, fifth;
-    KERNEL(half_lanes)(block, &scale);
-    KERNEL(half_lanes)(block + 2, &shift);
-    KERNEL(fifth_bits)(block + 4, &fifth);
-    KERNEL(nibbles)(block + 8, &codes);
+    KERNEL(fifth_bits)(span + 24 * g + 4, &fifth);
+    KERNEL(nibbles)(span + 24 * g + 8, &codes);
     codes = codes | fifth;
     KERNEL(widened_codes)(&codes, low, high);
-    *low = *low * scale;
-    *high = *high * scale;
-    *low = *low + shift;
-    *high = *high + shift;
+    *low = *low * scales->values[g];
+    *high = *high * scales->values[g];
+    *low = *low + scales->values[8 + g];
+    *high = *high + scales->values[8 + g];
 }
 
 /* ------------------------------------------------------------------------------------------ blocks of 256 */
 
 /* Of Q4_K and Q5_K: fp16 scale and minimum, then eight scales and eight minima of 6 bits. Scales come first, then what is
    added. */
-KERNEL_PART KERNEL(packed_scales)(const uint8_t *block, KERNEL(block_scales) * scales)
+KERNEL_PART KERNEL(packed_scales)(const uint8_t *block, size_t groups, KERNEL(span_scales) * scales)
 {
-    KERNEL_EXACT
+    KERNEL_EXACT(void) groups;
     uint32_t words[3], apart[4];
     kernel_bytes bytes;
     kernel_lanes all, factors;
@@ -259,13 +280,13 @@ KERNEL_PART KERNEL(packed_scales)(const uint8_t *block, KERNEL(block_scales) * s
 }
 
 /* Codes of 4 bits: in 32 bytes the lower halves are one group, the upper the next. */
-KERNEL_PART KERNEL(q4_k_group)(const uint8_t *block, const KERNEL(block_scales) * scales, size_t g, kernel_lanes *low,
+KERNEL_PART KERNEL(q4_k_group)(const uint8_t *block, const KERNEL(span_scales) * scales, size_t g, kernel_lanes *low,
                                kernel_lanes *high)
 {
     KERNEL_EXACT
     float scale = scales->values[g], shift = scales->values[8 + g];
     const uint8_t *from = block + 16 + 32 * (g / 2);
-#if defined(KERNEL_TABLES)
+#if defined(KERNEL_AVX512)
     kernel_small small;
     kernel_bytes bytes[2];
     kernel_lanes table;
@@ -291,7 +312,7 @@ KERNEL_PART KERNEL(q4_k_group)(const uint8_t *block, const KERNEL(block_scales) 
 }
 
 /* The same with a fifth bit: bit g of 32 bytes. */
-KERNEL_PART KERNEL(q5_k_group)(const uint8_t *block, const KERNEL(block_scales) * scales, size_t g, kernel_lanes *low,
+KERNEL_PART KERNEL(q5_k_group)(const uint8_t *block, const KERNEL(span_scales) * scales, size_t g, kernel_lanes *low,
                                kernel_lanes *high)
 {
     KERNEL_EXACT
@@ -299,7 +320,8 @@ KERNEL_PART KERNEL(q5_k_group)(const uint8_t *block, const KERNEL(block_scales) 
     kernel_byte_pairs codes, fifth;
     __builtin_memcpy(&fifth, block + 16, sizeof fifth);
     __builtin_memcpy(&codes, block + 48 + 32 * (g / 2), sizeof codes);
-    codes = ((codes >> (uint8_t)(4 * (g & 1))) & 15) | (((fifth >> (uint8_t)g) & 1) << 4);
+    codes = (codes >> (uint8_t)(4 * (g & 1))) & 15;
+    codes = codes | ((g < 4 ? fifth << (uint8_t)(4 - g) : fifth >> (uint8_t)(g - 4)) & 16);
     KERNEL(widened_codes)(&codes, low, high);
     *low = *low * scale;
     *high = *high * scale;
@@ -318,14 +340,15 @@ KERNEL_PART KERNEL(sixteen_scales)(const kernel_small *codes, const uint8_t *hal
 }
 
 /* Lower four bits of 256 codes, upper two, 16 scales of 8 bits, fp16 scale; codes less 32 */
-KERNEL_PART KERNEL(q6_k_scales)(const uint8_t *block, KERNEL(block_scales) * scales)
+KERNEL_PART KERNEL(q6_k_scales)(const uint8_t *block, size_t groups, KERNEL(span_scales) * scales)
 {
+    (void)groups;
     kernel_small codes;
     __builtin_memcpy(&codes, block + 192, sizeof codes);
     KERNEL(sixteen_scales)(&codes, block + 208, scales->values);
 }
 
-KERNEL_PART KERNEL(q6_k_group)(const uint8_t *block, const KERNEL(block_scales) * scales, size_t g, kernel_lanes *low,
+KERNEL_PART KERNEL(q6_k_group)(const uint8_t *block, const KERNEL(span_scales) * scales, size_t g, kernel_lanes *low,
                                kernel_lanes *high)
 {
     KERNEL_EXACT
@@ -333,15 +356,18 @@ KERNEL_PART KERNEL(q6_k_group)(const uint8_t *block, const KERNEL(block_scales) 
     __builtin_memcpy(&codes, block + 64 * (g / 4) + 32 * (g & 1), sizeof codes);
     __builtin_memcpy(&upper, block + 128 + 32 * (g / 4), sizeof upper);
     codes = (codes >> (uint8_t)(4 * ((g / 2) & 1))) & 15;
-    codes = (codes | (((upper >> (uint8_t)(2 * (g & 3))) & 3) << 4)) - 32;
+    size_t place = 2 * (g & 3);
+    codes = codes | ((place < 4 ? upper << (uint8_t)(4 - place) : upper >> (uint8_t)(place - 4)) & 48);
+    codes = codes - 32;
     KERNEL(widened_codes)(&codes, low, high);
     *low = *low * scales->values[2 * g];
     *high = *high * scales->values[2 * g + 1];
 }
 
 /* 16 bytes of a scale and a minimum of 4 bits each, 256 codes of 2 bits, fp16 scale and minimum */
-KERNEL_PART KERNEL(q2_k_scales)(const uint8_t *block, KERNEL(block_scales) * scales)
+KERNEL_PART KERNEL(q2_k_scales)(const uint8_t *block, size_t groups, KERNEL(span_scales) * scales)
 {
+    (void)groups;
     kernel_bytes bytes;
     kernel_small codes;
     __builtin_memcpy(&bytes, block, sizeof bytes);
@@ -351,7 +377,7 @@ KERNEL_PART KERNEL(q2_k_scales)(const uint8_t *block, KERNEL(block_scales) * sca
     KERNEL(sixteen_scales)(&codes, block + 82, scales->values + 16);
 }
 
-KERNEL_PART KERNEL(q2_k_group)(const uint8_t *block, const KERNEL(block_scales) * scales, size_t g, kernel_lanes *low,
+KERNEL_PART KERNEL(q2_k_group)(const uint8_t *block, const KERNEL(span_scales) * scales, size_t g, kernel_lanes *low,
                                kernel_lanes *high)
 {
     KERNEL_EXACT
@@ -367,8 +393,9 @@ KERNEL_PART KERNEL(q2_k_group)(const uint8_t *block, const KERNEL(block_scales) 
 
 /* Third bits of 256 codes, lower two bits, 16 scales of 6 bits less 32, fp16 scale; codes less 4. Of a scale, eight bytes
    hold the lower four bits, in halves, and four the upper two. */
-KERNEL_PART KERNEL(q3_k_scales)(const uint8_t *block, KERNEL(block_scales) * scales)
+KERNEL_PART KERNEL(q3_k_scales)(const uint8_t *block, size_t groups, KERNEL(span_scales) * scales)
 {
+    (void)groups;
     uint64_t lower;
     uint32_t upper, apart[4];
     kernel_small codes;
@@ -382,37 +409,43 @@ KERNEL_PART KERNEL(q3_k_scales)(const uint8_t *block, KERNEL(block_scales) * sca
     KERNEL(sixteen_scales)(&codes, block + 108, scales->values);
 }
 
-KERNEL_PART KERNEL(q3_k_group)(const uint8_t *block, const KERNEL(block_scales) * scales, size_t g, kernel_lanes *low,
+KERNEL_PART KERNEL(q3_k_group)(const uint8_t *block, const KERNEL(span_scales) * scales, size_t g, kernel_lanes *low,
                                kernel_lanes *high)
 {
     KERNEL_EXACT
     kernel_byte_pairs codes, third;
     __builtin_memcpy(&third, block, sizeof third);
     __builtin_memcpy(&codes, block + 32 + 32 * (g / 4), sizeof codes);
-    codes = (((codes >> (uint8_t)(2 * (g & 3))) & 3) | (((third >> (uint8_t)g) & 1) << 2)) - 4;
+    codes = (codes >> (uint8_t)(2 * (g & 3))) & 3;
+    codes = codes | ((g < 2 ? third << (uint8_t)(2 - g) : third >> (uint8_t)(g - 2)) & 4);
+    codes = codes - 4;
     KERNEL(widened_codes)(&codes, low, high);
     *low = *low * scales->values[2 * g];
     *high = *high * scales->values[2 * g + 1];
 }
 
 /* fp32 scale, 256 signed codes, and sums that are not needed here */
-KERNEL_PART KERNEL(q8_k_group)(const uint8_t *block, const KERNEL(block_scales) * scales, size_t g, kernel_lanes *low,
+KERNEL_PART KERNEL(q8_k_scales)(const uint8_t *block, size_t groups, KERNEL(span_scales) * scales)
+{
+    (void)groups;
+    __builtin_memcpy(scales->values, block, sizeof scales->values[0]);
+}
+
+KERNEL_PART KERNEL(q8_k_group)(const uint8_t *block, const KERNEL(span_scales) * scales, size_t g, kernel_lanes *low,
                                kernel_lanes *high)
 {
-    KERNEL_EXACT(void) scales;
-    float scale;
+    KERNEL_EXACT
     kernel_byte_pairs codes;
-    __builtin_memcpy(&scale, block, sizeof scale);
     __builtin_memcpy(&codes, block + 4 + 32 * g, sizeof codes);
     KERNEL(widened_codes)(&codes, low, high);
-    *low = *low * scale;
-    *high = *high * scale;
+    *low = *low * scales->values[0];
+    *high = *high * scales->values[0];
 }
 
 /* fp16 scale, upper two bits of eight scales, lower four bits, 256 codes that stand for 16 values; scales less 32 */
-KERNEL_PART KERNEL(iq4_xs_scales)(const uint8_t *block, KERNEL(block_scales) * scales)
+KERNEL_PART KERNEL(iq4_xs_scales)(const uint8_t *block, size_t groups, KERNEL(span_scales) * scales)
 {
-    KERNEL_EXACT
+    KERNEL_EXACT(void) groups;
     uint16_t upper;
     float scale = KERNEL(stored_half)(block);
     __builtin_memcpy(&upper, block + 2, sizeof upper);
@@ -422,10 +455,8 @@ KERNEL_PART KERNEL(iq4_xs_scales)(const uint8_t *block, KERNEL(block_scales) * s
     }
 }
 
-KERNEL_PART KERNEL(iq4_xs_group)(const uint8_t *block, const KERNEL(block_scales) * scales, size_t g, kernel_lanes *low,
+KERNEL_PART KERNEL(iq4_xs_group)(const uint8_t *block, const KERNEL(span_scales) * scales, size_t g, kernel_lanes *low,
                                  kernel_lanes *high)
 {
-    kernel_lanes scale;
-    for (size_t k = 0; k < 16; k++) scale[k] = scales->values[g];
-    KERNEL(looked_up)(block + 8 + 16 * g, KERNEL(iq4_values), &scale, NULL, low, high);
+    KERNEL(looked_up)(block + 8 + 16 * g, KERNEL(iq4_values), 0, scales->values[g], 0, 0, low, high);
 }

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Quantised weights are widened to the bits of the package gguf, at every level of the loops.
+"""Quantised weights are widened to the bits that gguf gives, at every level of the loops.
 
 The kernels' C sources are compiled into a library of their own and called as they are: the public
 interface shows no widened weight.
@@ -52,7 +52,7 @@ def kernels(repository_root: Path, tmp_path_factory: pytest.TempPathFactory) -> 
         pytest.skip("there is no clang to compile the kernels with")
     library = tmp_path_factory.mktemp("kernels") / "kernels.so"
     sources = repository_root / "Sources" / "PruneCore" / "CKernels"
-    files = [str(sources / name) for name in ("quantised.c", "kernels.c")]
+    files = [str(each) for each in sorted(sources.glob("*.c"))]
     subprocess.run([clang, "-O1", "-fPIC", "-shared", "-o", str(library), *files], check=True)
     loaded = ctypes.CDLL(str(library))
     size, pointer, number = ctypes.c_size_t, ctypes.c_void_p, ctypes.c_int32
@@ -65,7 +65,10 @@ def kernels(repository_root: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 def case(name: str, special: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Random blocks off any boundary, and values; `special` scales: 0, subnormal, large."""
+    """Random blocks one byte off any boundary, and their values.
+
+    `special` scales are 0, subnormal or large.
+    """
     kind = gguf.GGMLQuantizationType[name]
     _, size = gguf.GGML_QUANT_SIZES[kind]
     rng = np.random.default_rng(len(name) + ord(name[-1]))
@@ -143,3 +146,31 @@ def test_products_are_those_of_the_widened_weights(
         )  # fmt: skip
         assert np.array_equal(together[:rows, :3], alone[:rows])
         assert (together[rows:] == 7).all() and (together[:, 3:] == 7).all()
+
+
+@pytest.mark.parametrize("name", ["Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q4_K", "Q5_K"])
+def test_products_keep_digits_beside_outliers_and_what_is_not_finite(
+    kernels: ctypes.CDLL, name: str
+) -> None:
+    """Where products are sums of integers, 32 values share a power of two."""
+    memory, values = case(name, special=False)
+    number = FIRST + list(HALVES).index(name)
+    weights = values.reshape(3, -1)
+    inputs = weights.shape[1]
+    rng = np.random.default_rng(6)
+    x = rng.standard_normal((4, inputs)).astype(np.float32)
+    x[0, ::37] *= 1e5
+    x[1] *= np.float32(1e-36)
+    x[2, ::5] = 0
+    x[2, 32:96] = 0
+    x[3, 7], x[3, 70] = np.inf, np.nan
+    exact = x.astype(np.float64) @ weights.T.astype(np.float64)
+    size = np.abs(x).astype(np.float64) @ np.abs(weights.T).astype(np.float64)
+    for level in range(BEST + 1):
+        found = np.zeros((4, 3), np.float32)
+        kernels.kernel_dot_rows(
+            level, number, memory.ctypes.data + 1, 3, inputs,
+            x.ctypes.data, inputs, 4, inputs, found.ctypes.data, 3,
+        )  # fmt: skip
+        assert (np.abs(found[:3] - exact[:3]) <= 1e-6 * size[:3]).all()
+        assert np.isnan(found[3]).all()

@@ -20,7 +20,8 @@ class ModelShape:
     architecture : str
         Such as "LlamaForCausalLM".
     element_type : str
-        Most frequent storage type of the weights: "bf16", "fp16" or "fp32".
+        Most frequent storage type of the weights: "bf16", "fp16", "fp32", or a quantised one
+        such as "q4_k".
     n_blocks, hidden_size, feed_forward_size, n_heads, n_kv_heads, head_size, vocabulary_size : int
         Sizes.
     context_length : int
