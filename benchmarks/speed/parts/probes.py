@@ -61,7 +61,8 @@ def built() -> Iterator[Probe]:
         subprocess.run([compiler, *own, "-o", f"{directory}/probe"], check=True)
         # The library's C is the Swift toolchain's: so is this.
         clang = next((name for name in ("clang", compiler) if shutil.which(name)), compiler)
-        sources = [str(HERE / "products.c"), str(KERNELS / "bf16_product.c")]
+        kernels = ("bf16_product.c", "quantised.c", "quantised_digits.c")
+        sources = [str(HERE / "products.c"), *(str(KERNELS / name) for name in kernels)]
         product = ["-O2", "-pthread", "-I", str(KERNELS), *sources]
         subprocess.run([clang, *product, "-o", f"{directory}/products"], check=True)
         yield Probe(Path(directory))
