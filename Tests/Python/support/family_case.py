@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a small checkpoint of a model family is: its configuration in transformers' words.
 
-`family_dense`, `family_norms`, `family_gpts` and `family_mixtures` list them; `family_models` writes them.
+`family_dense`, `family_norms`, `family_gpts` and `family_mixtures` list them; `family_models`
+writes them.
 """
 
 from __future__ import annotations

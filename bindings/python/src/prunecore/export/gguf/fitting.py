@@ -204,8 +204,8 @@ def _with_attention(layers: Sequence[Layer]) -> list[Layer]:
 
 def _check_feed_forward(fit: Fit) -> None:
     graph = fit.graph
-    dense = {p.down.inputs for _, p in fit.feed_forwards if isinstance(p, FeedForwardPlan)}
-    if len(dense) > 1 and not graph.lists_layers:
+    widths = {p.down.inputs for _, p in fit.feed_forwards if isinstance(p, FeedForwardPlan)}
+    if len(widths) > 1 and not graph.lists_layers:
         raise Obstacle("has one width for the feed-forwards of all layers")
     for layer in fit.layers:
         if layer.feed_forward_bias is None:
