@@ -5,7 +5,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from prunecore._native.library import lib
+from prunecore._native.handle import Handle
+from prunecore._native.library import ffi, lib
 from prunecore.masks.mask import Mask, as_keep, keep_pointer
 from prunecore.recovery.adapters import Adapters
 
@@ -45,8 +46,14 @@ def composition(
         return _named(found.mask, mask), found if len(found) else None
     if mask is not None:
         adapters.check_mask(mask, model)
-    with adapters.attach(model) as recovered:
-        found = standing_adapters(recovered)
+    recovered = Handle(
+        "model",
+        "prune_model",
+        lambda out: int(lib.prune_model_attach(model.handle, adapters.handle, out)),
+        lib.prune_model_release,
+    )
+    found = Adapters(lambda out: int(lib.prune_model_adapters(recovered.pointer, ffi.NULL, 0, out)))
+    recovered.close()
     own = found.mask
     # What they are is known by what was given, where the model adds none.
     return _named(own, mask), adapters if len(found) == len(
