@@ -73,6 +73,11 @@ test-capi:
 test-python:
 	$(BIN)/python -m pytest -q -n auto --dist loadfile --no-loadscope-reorder Tests/Python
 
+## Real models in GGUF against transformers, which dequantises them: losses and logits on TEXT (the pages of docs/). A minute.
+.PHONY: verify-models
+verify-models: setup-test models models-gemma
+	$(BIN)/python Tests/RealModels/verify.py $(if $(TEXT),--text $(TEXT))
+
 ## The tests on Gemma 3, which is fetched first: `make models-gemma` says under which terms.
 .PHONY: test-gemma
 test-gemma: setup-test models-gemma

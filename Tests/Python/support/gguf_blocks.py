@@ -47,8 +47,12 @@ def write_blocks(path: Path, name: str, seed: int = 1) -> Path:
     writer.add_feed_forward_length(WIDTH)
     writer.add_head_count(HEADS)
     writer.add_head_count_kv(HEADS // 2)
+    writer.add_key_length(WIDTH // HEADS)
+    writer.add_value_length(WIDTH // HEADS)
+    writer.add_vocab_size(VOCABULARY)
     writer.add_layer_norm_rms_eps(1e-5)
     writer.add_rope_freq_base(10000.0)
+    writer.add_rope_dimension_count(WIDTH // HEADS)
     shapes = {"token_embd": (VOCABULARY, WIDTH), "output": (VOCABULARY, WIDTH)}
     for block in range(BLOCKS):
         kept = WIDTH // HEADS * (HEADS // 2)
