@@ -8,6 +8,14 @@ struct CheckpointSource: Sendable {
     var family: ModelConfig?
     /// prunecore.json, where an export made the directory: what the next one continues.
     var exportDocument: [UInt8]?
+    static let exportDocumentName = "prunecore.json"
+
+    /// The document of a directory that an export made; nil if there is none that can be read.
+    static func exportDocument(in directory: String) -> [UInt8]? {
+        let path = directory + "/" + exportDocumentName
+        guard MappedFile.exists(path) else { return nil }
+        return try? MappedFile.read(path, limit: ModelConfig.sizeLimit)
+    }
 }
 
 /// A model as it is stored: its configuration, which says what is missing from it, too, and its tensors.
@@ -39,7 +47,8 @@ public struct Checkpoint: Sendable {
         return Checkpoint(
             config: try config.tied(asStoredIn: tensors), tensors: tensors,
             source: CheckpointSource(
-                directory: directory, configuration: json, exportDocument: ExportDocument.text(in: directory)))
+                directory: directory, configuration: json,
+                exportDocument: CheckpointSource.exportDocument(in: directory)))
     }
 
     /// Opens a GGUF file, or the first of those that a model is split into.

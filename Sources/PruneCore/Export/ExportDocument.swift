@@ -10,7 +10,7 @@
 /// was opened from an export continues its account: `source` then has `history`, what the documents of the exports before
 /// said but for their files, the first one first.
 enum ExportDocument {
-    static let name = "prunecore.json"
+    static let name = CheckpointSource.exportDocumentName
     private static let format = "prunecore.export"
     private static let version = 1
 
@@ -38,13 +38,6 @@ enum ExportDocument {
              "files": [\(written.joined(separator: ",\n  "))]}
 
             """
-    }
-
-    /// The document of a directory that an export made; nil if there is none that can be read.
-    static func text(in directory: String) -> [UInt8]? {
-        let path = directory + "/" + name
-        guard MappedFile.exists(path) else { return nil }
-        return try? MappedFile.read(path, limit: ModelConfig.sizeLimit)
     }
 
     /// A document that is none of ours, or damaged, is no history: the checkpoint is sound without it.

@@ -28,8 +28,3 @@ enum ModellingFiles {
                 .replacing(llama.customType, with: family.customType).utf8)
     }
 }
-
-extension Architecture {
-    /// The `model_type` of models of this family that lack sublayers.
-    var customType: String { "prunecore_" + modelType }
-}

@@ -1,22 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-/// What an adapter computes from the hidden state. The raw values are those of `PRUNE_ADAPTER_*`.
-public enum AdapterKind: Int32, Sendable, CaseIterable {
-    /// A constant: the emulated update (arXiv 2407.16286, section 3.2.1).
-    case bias = 1
-    /// A constant and a map of low rank.
-    case lowRank = 2
-    /// A constant and a whole matrix.
-    case linear = 3
-
-    public var name: String {
-        switch self {
-        case .bias: "bias"
-        case .lowRank: "low_rank"
-        case .linear: "linear"
-        }
-    }
-}
-
 /// What emulates one removed sublayer: h -> h + bias + matrix * x, with x = norm(h), or h itself where there is no norm.
 ///
 /// A matrix of low rank is kept as two factors, up * down. All numbers are fp32, in one array, so that an optimiser can

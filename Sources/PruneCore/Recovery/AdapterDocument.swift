@@ -15,20 +15,10 @@ struct AdapterDocument {
     /// Bytes of a text at most.
     static let sizeLimit = 64 << 20
 
-    /// An adapter without its numbers.
-    struct Form {
-        let sublayer: Int
-        let kind: AdapterKind
-        let rank: Int
-        /// Of its input's norm; nil = it has none.
-        let epsilon: Float?
-        var norm = NormKind.rootMeanSquare
-    }
-
     let mask: KeepMask
     let hiddenSize: Int
     let weightSample: [Float]
-    let forms: [Form]
+    let forms: [AdapterForm]
     let report: RecoveryReport
     /// SHA-256 of the file with the numbers, in hexadecimal.
     let checksum: String
@@ -114,7 +104,7 @@ extension AdapterDocument {
         let width = try file.count("hidden_size", limit: ModelConfig.Limits.width)
         var report = try readReport(try file.object("report"))
         let places = Dictionary(uniqueKeysWithValues: mask.removed.map { (sublayerName($0), $0) })
-        var forms: [Int: Form] = [:]
+        var forms: [Int: AdapterForm] = [:]
         for own in try file.objects("adapters") {
             let name = try own.string("sublayer")
             guard let sublayer = places[name] else {
@@ -123,7 +113,7 @@ extension AdapterDocument {
             guard forms[sublayer] == nil else {
                 throw own.fault(.format, "sublayer", "is \(name.quoted), which has an adapter already")
             }
-            forms[sublayer] = try Form.read(own, at: sublayer)
+            forms[sublayer] = try AdapterForm.read(own, at: sublayer)
             report.ridges[sublayer] = try own.optionalNumber("ridge")
             report.explained[sublayer] = try own.optionalNumber("explained")
         }
@@ -167,36 +157,5 @@ extension AdapterDocument {
                     heldOutLoss: try record.optionalNumber("held_out_loss") ?? .nan))
         }
         return report
-    }
-}
-
-extension AdapterDocument.Form {
-    /// From an object with `kind`, `rank`, `input`, `epsilon` and `norm`. Errors: `.format`, naming the member.
-    static func read(_ own: ConfigObject, at sublayer: Int) throws(PruneError) -> AdapterDocument.Form {
-        let name = try own.string("kind")
-        guard let kind = AdapterKind.allCases.first(where: { $0.name == name }) else {
-            throw own.fault(.format, "kind", "is \(name.quoted), which is not a kind of adapter")
-        }
-        // The width bounds a rank nowhere else, but no file holds more.
-        let rank = try own.optionalCount("rank", from: 0, limit: ModelConfig.Limits.width) ?? 0
-        guard (kind == .lowRank) == (rank > 0) else {
-            throw own.fault(.format, "rank", "is \(rank), which a \(kind.name) adapter cannot have")
-        }
-        let input = try own.string("input")
-        guard input == "raw" || input == "normed" && kind != .bias else {
-            throw own.fault(.format, "input", "is \(input.quoted), which a \(kind.name) adapter cannot have")
-        }
-        guard input == "normed" else {
-            return AdapterDocument.Form(sublayer: sublayer, kind: kind, rank: rank, epsilon: nil)
-        }
-        let epsilon = Float(try own.positive("epsilon"))
-        guard epsilon > 0, epsilon.isFinite else {
-            throw own.fault(.format, "epsilon", "is \(epsilon) as a float; it must be finite and above 0")
-        }
-        let norm = try own.optionalString("norm") ?? NormKind.rootMeanSquare.name
-        guard let normKind = [NormKind.rootMeanSquare, .layer].first(where: { $0.name == norm }) else {
-            throw own.fault(.format, "norm", "is \(norm.quoted), which is not a kind of norm")
-        }
-        return AdapterDocument.Form(sublayer: sublayer, kind: kind, rank: rank, epsilon: epsilon, norm: normKind)
     }
 }

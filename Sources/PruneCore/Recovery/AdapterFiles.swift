@@ -81,7 +81,7 @@ public enum AdapterFiles {
                     bias: unread.contains(bias) ? try values(bias, [width]) : nil, epsilon: epsilon)
             }
             // Read before the adapter is made, so that what a file claims costs no memory that it does not fill.
-            let parts = try Adapter.parts(of: form.kind).map { part throws(PruneError) in
+            let parts = try AdapterPart.parameters(of: form.kind).map { part throws(PruneError) in
                 try values(name(of: part, at: sublayer), Adapter.shape(of: part, width: width, rank: form.rank))
             }
             var adapter = Adapter(form.kind, width: width, rank: form.rank, norm: norm)

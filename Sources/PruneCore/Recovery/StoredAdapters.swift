@@ -8,7 +8,7 @@ private struct AdapterReader {
     /// Errors: `.format`, naming the tensor, if one is missing, of another shape, or not finite; `.unsupported` for an
     /// element type; `.file` if a file changed meanwhile; `.memory`.
     func adapter(_ plan: AdapterPlan) throws(PruneError) -> Adapter {
-        let parts = Adapter.parts(of: plan.kind).filter { $0 != .bias }
+        let parts = AdapterPart.parameters(of: plan.kind).filter { $0 != .bias }
         guard parts.count == plan.matrices.count else {
             throw PruneError(
                 .internal, "an adapter of kind \(plan.kind.name) was given \(plan.matrices.count) matrices")

@@ -92,7 +92,7 @@ func plannedTensors(_ config: ModelConfig) -> [PlannedTensor] {
     for plan in config.absent.adapters.sorted(by: { $0.key < $1.key }).map(\.value) {
         add(plan.norm, width: config.hiddenSize)
         if !plan.mayLackBias { add(plan.bias[0], [config.hiddenSize], .bias) }
-        for (part, names) in zip(Adapter.parts(of: plan.kind).dropFirst(), plan.matrices) {
+        for (part, names) in zip(AdapterPart.parameters(of: plan.kind).dropFirst(), plan.matrices) {
             let shape = Adapter.shape(of: part, width: config.hiddenSize, rank: plan.rank)
             add(names[0], shape, .matrix(inputs: shape[1]))
         }

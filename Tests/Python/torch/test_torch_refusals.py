@@ -202,14 +202,18 @@ def test_a_tokenizer_and_an_open_model_are_refused(tales_dir: Path) -> None:
                 way(opened)
 
 
-def test_exported_models_are_refused(tales_dir: Path, tmp_path: Path) -> None:
+def test_exported_models_are_lent_but_not_wrapped(tales_dir: Path, tmp_path: Path) -> None:
     with pc.open(tales_dir) as opened:
         opened.export(tmp_path / "pruned", pc.Mask.remove(["attn.1"], opened.shape.n_blocks))
     module = tf.AutoModelForCausalLM.from_pretrained(tmp_path / "pruned", trust_remote_code=True)
-    for way in (wrap, pc.from_torch):
-        with pytest.raises(pc.UnsupportedError, match=r"PruneCore exported.*made of") as caught:
-            way(module)
-        assert "prunecore.torch.wrap" not in str(caught.value)
+    with pytest.raises(pc.UnsupportedError, match=r"PruneCore exported.*made of") as caught:
+        wrap(module)
+    assert "prunecore.torch.wrap" not in str(caught.value)
+    # Its tensors are those of a model that lacks what was removed.
+    with pc.from_torch(module) as lent, pc.open(tmp_path / "pruned") as opened:
+        data = pc.Data([[5, 6, 7, 8]])
+        assert lent.shape.absent == opened.shape.absent == ("attn.1",)
+        np.testing.assert_allclose(lent.logits(data), opened.logits(data), rtol=0, atol=1e-4)
 
 
 class Peft(torch.nn.Module):

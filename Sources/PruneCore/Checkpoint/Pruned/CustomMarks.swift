@@ -56,7 +56,7 @@ enum CustomMarks {
             guard let place = sublayer(named: name), absent.places.contains(place) else {
                 throw adapters.fault(.format, name, "is not a sublayer that \"removed\" names")
             }
-            let form = try AdapterDocument.Form.read(try adapters.object(name), at: place)
+            let form = try AdapterForm.read(try adapters.object(name), at: place)
             absent.adapters[place] = plan(form, architecture, hiddenSize: hiddenSize)
         }
         return absent
@@ -64,7 +64,7 @@ enum CustomMarks {
 
     /// Where the tensors of an adapter are: after the module in whose place it stands.
     private static func plan(
-        _ form: AdapterDocument.Form, _ architecture: Architecture, hiddenSize: Int
+        _ form: AdapterForm, _ architecture: Architecture, hiddenSize: Int
     ) -> AdapterPlan {
         let names = architecture.names
         let modules = form.sublayer % 2 == 0 ? names.attention.modules : names.feedForward.modules
@@ -78,6 +78,11 @@ enum CustomMarks {
                     bias: form.norm == .layer ? name(.normBias) : nil, offset: 0, factor: 1)
             },
             bias: [name(.bias)], mayLackBias: false,
-            matrices: Adapter.parts(of: form.kind).filter { $0 != .bias }.map { [name($0)] })
+            matrices: AdapterPart.parameters(of: form.kind).filter { $0 != .bias }.map { [name($0)] })
     }
+}
+
+extension Architecture {
+    /// The `model_type` of models of this family that lack sublayers.
+    var customType: String { "prunecore_" + modelType }
 }
