@@ -34,7 +34,7 @@ def main() -> int:
     files = arguments.files or sorted((ROOT / "build" / "models").glob("*.gguf"))
     bad = 0
     for path in files:
-        data = pc.Data.from_text([text], path, arguments.length)
+        data = pc.Data.from_texts([text], path, arguments.length)
         rows = [row for row in data.sequences if len(row) == arguments.length]
         found = compare(path, rows[: arguments.sequences])
         fine = found.of_loss <= LOSS and found.of_largest <= LOGIT
