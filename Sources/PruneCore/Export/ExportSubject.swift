@@ -6,7 +6,7 @@ struct ExportSubject {
     let mask: KeepMask
     let adapters: AdapterSet?
     /// What quantised matrices become.
-    let dequantisedType: ElementType
+    var dequantisedType = ElementType.bfloat16
 
     /// The model as transformers has it.
     var config: ModelConfig { source.family ?? model.config }
