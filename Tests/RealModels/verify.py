@@ -23,7 +23,9 @@ LOSS, LOGIT = 1e-5, 2e-4
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("files", nargs="*", type=Path)
-    parser.add_argument("--text", type=Path, help="what is compared on; the pages of docs/ otherwise")
+    parser.add_argument(
+        "--text", type=Path, help="what is compared on; the pages of docs/ otherwise"
+    )
     parser.add_argument("--sequences", type=int, default=8)
     parser.add_argument("--length", type=int, default=512)
     arguments = parser.parse_args()

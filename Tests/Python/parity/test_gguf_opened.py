@@ -99,7 +99,9 @@ def test_single_sublayers_go_without_new_quantising(tmp_path: Path) -> None:
         made = export_gguf(model, tmp_path / "pruned.gguf", mask, replace=True)
         assert made.architecture == "deci"
         before, after = stored(path), stored(made.path)
-        assert sum(found == before.get(tensor) for tensor, found in after.items()) >= len(before) - 12
+        assert (
+            sum(found == before.get(tensor) for tensor, found in after.items()) >= len(before) - 12
+        )
         opened = pc.open(made.path, compute="float32")
         assert opened.mask.removed == names
         np.testing.assert_array_equal(opened.logits(data), model.logits(data, mask))

@@ -42,9 +42,16 @@ struct GGUFCursor {
         return Int(count)
     }
 
-    /// A string: its length, then its bytes. What is not UTF-8 is replaced, since only tokens may hold such bytes.
-    mutating func string(_ what: String) throws(PruneError) -> String {
+    /// Bytes of a name at most: the format's own limit.
+    private static let longestName = 65_535
+
+    /// A name: its length, then its bytes. What is not UTF-8 is replaced; no name that is looked for has it.
+    mutating func name(_ what: String) throws(PruneError) -> String {
         let range = try stringBytes(what)
+        guard range.count <= Self.longestName else {
+            throw PruneError(
+                .format, "\(path): \(what) has \(range.count) bytes; the format has \(Self.longestName) at most")
+        }
         return String(decoding: UnsafeRawBufferPointer(rebasing: bytes[range]), as: UTF8.self)
     }
 

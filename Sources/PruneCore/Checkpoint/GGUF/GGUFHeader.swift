@@ -62,7 +62,7 @@ struct GGUFHeader {
         var metadata: [String: GGUFValue] = [:]
         metadata.reserveCapacity(min(count, 1024))
         for number in 0..<count {
-            let key = try cursor.string("the name of metadata value \(number)")
+            let key = try cursor.name("the name of metadata value \(number)")
             let value = try cursor.value(key.quoted)
             guard metadata.updateValue(value, forKey: key) == nil else {
                 throw PruneError(.format, "\(cursor.path): the key \(key.quoted) comes twice")
@@ -93,7 +93,7 @@ struct GGUFHeader {
         var entries: [RawEntry] = []
         var names: Set<String> = []
         for number in 0..<count {
-            let name = try cursor.string("the name of tensor \(number)")
+            let name = try cursor.name("the name of tensor \(number)")
             let what = "tensor \(name.quoted)"
             let rank: UInt32 = try cursor.number(what)
             guard rank >= 1, rank <= mostDimensions else {

@@ -24,13 +24,16 @@ struct GGUFMetadata: @unchecked Sendable {
 
     func missing(_ key: String) -> PruneError { fault(.format, key, "is missing") }
 
+    /// A word. Errors: `.format` if it is of another type, or as long as no word is.
     func optionalString(_ key: String) throws(PruneError) -> String? {
-        switch values[key] {
-        case nil: nil
-        case .string(let text): text
-        default: throw wrongType(key, "a string")
+        guard let value = values[key] else { return nil }
+        guard case .string(let range) = value, range.count <= Self.longestWord else {
+            throw wrongType(key, "a string of \(Self.longestWord) bytes at most")
         }
+        return String(decoding: UnsafeRawBufferPointer(rebasing: file.bytes[range]), as: UTF8.self)
     }
+
+    private static let longestWord = 256
 
     func optionalBool(_ key: String) throws(PruneError) -> Bool? {
         switch values[key] {

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-/// A value of a GGUF file's metadata. Arrays stay in the file: those of a vocabulary have hundreds of thousands of entries.
+/// A value of a GGUF file's metadata. Arrays and strings stay in the file: a vocabulary has hundreds of thousands of entries,
+/// and a tokenizer may be a string of megabytes.
 enum GGUFValue {
     case integer(Int)
     case number(Double)
     case bool(Bool)
-    case string(String)
+    /// Where its bytes are in the file.
+    case string(Range<Int>)
     case array(GGUFArray)
 
     /// How values are stored: the numbers of `gguf_type`.
@@ -73,7 +75,7 @@ extension GGUFCursor {
         case .float32: .number(Self.decimal(try float(what)))
         case .float64: .number(try double(what))
         case .bool: .bool(try number(what) as UInt8 != 0)
-        case .string: .string(try string(what))
+        case .string: .string(try stringBytes(what))
         case .array: throw PruneError(.internal, "\(path): \(what) is read as a single value, and is an array")
         }
     }
