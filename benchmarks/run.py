@@ -50,6 +50,7 @@ BENCHMARKS = {
     "pruned_speed": Benchmark("speed.pruned_speed"),
     "demo": Benchmark("speed.demo", keeps_core_type=True),
     "families": Benchmark("speed.families"),
+    "quantised_models": Benchmark("speed.quantised_models"),
     "quantised": Benchmark("speed.quantised"),
     "estimators": Benchmark("estimators.estimators"),
     "estimators_sublayers": Benchmark(

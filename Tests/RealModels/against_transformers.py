@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A GGUF model in PruneCore and in transformers, which dequantises it (`gguf_file=`): both in fp32."""
+"""A GGUF model in PruneCore and in transformers, which dequantises it: both in fp32."""
 
 from __future__ import annotations
 

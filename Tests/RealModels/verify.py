@@ -42,9 +42,9 @@ def main() -> int:
         fine = found.of_loss <= LOSS and found.of_largest <= LOGIT
         bad += not fine
         print(
-            f"{path.name}: {min(len(rows), arguments.sequences)} x {arguments.length} tokens: loss "
-            f"{found.ours:.7f}, in transformers {found.theirs:.7f} ({found.of_loss:.1e} apart); logits "
-            f"{found.largest:.1e} apart, {found.of_largest:.1e} of the largest: "
+            f"{path.name}: {min(len(rows), arguments.sequences)} x {arguments.length} tokens: "
+            f"loss {found.ours:.7f}, in transformers {found.theirs:.7f} "
+            f"({found.of_loss:.1e} apart); logits {found.largest:.1e} apart, {found.of_largest:.1e} of the largest: "
             f"{'as it should be' if fine else 'TOO FAR'}"
         )
     return 1 if bad or not files else 0

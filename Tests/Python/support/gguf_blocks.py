@@ -17,8 +17,8 @@ TYPES = (
 
 # Where a block has its scales in half floats, which must be finite and small.
 _SCALES = {
-    **{name: (0,) for name in ("Q8_0", "Q4_0", "Q5_0", "IQ4_NL", "IQ4_XS")},
-    **{name: (0, 2) for name in ("Q4_1", "Q5_1", "Q4_K", "Q5_K")},
+    **dict.fromkeys(("Q8_0", "Q4_0", "Q5_0", "IQ4_NL", "IQ4_XS"), (0,)),
+    **dict.fromkeys(("Q4_1", "Q5_1", "Q4_K", "Q5_K"), (0, 2)),
     **{"Q2_K": (80, 82), "Q3_K": (108,), "Q6_K": (208,)},
 }
 
