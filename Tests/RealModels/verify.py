@@ -44,7 +44,8 @@ def main() -> int:
         print(
             f"{path.name}: {min(len(rows), arguments.sequences)} x {arguments.length} tokens: "
             f"loss {found.ours:.7f}, in transformers {found.theirs:.7f} "
-            f"({found.of_loss:.1e} apart); logits {found.largest:.1e} apart, {found.of_largest:.1e} of the largest: "
+            f"({found.of_loss:.1e} apart); logits {found.largest:.1e} apart, "
+            f"{found.of_largest:.1e} of the largest: "
             f"{'as it should be' if fine else 'TOO FAR'}"
         )
     return 1 if bad or not files else 0

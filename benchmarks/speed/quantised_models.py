@@ -122,8 +122,8 @@ def main() -> int:
         "",
         f"Random Llamas of {arguments.blocks} blocks and width 2048, and SmolLM2 135M, in the "
         "blocks of GGUF files, against the same models in bf16: 2.00 is twice as fast.",
-        f"Medians of {arguments.rounds} rounds in turns, of decoding {3 * arguments.rounds}. The bar "
-        "of decoding is three quarters of the bytes saved.",
+        f"Medians of {arguments.rounds} rounds in turns, of decoding {3 * arguments.rounds}.",
+        "The bar of decoding is three quarters of the bytes saved.",
         "Made by `python -m benchmarks.speed.quantised_models`.",
         "",
         *report.bar_table(record.rows),
