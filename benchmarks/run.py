@@ -56,6 +56,7 @@ BENCHMARKS = {
     "estimators_sublayers": Benchmark(
         "estimators.estimators", of_all=False, options=("--sublayers",)
     ),
+    "quantised_memory": Benchmark("memory.quantised", of_all=False, keeps_core_type=True),
     "larger_than_memory": Benchmark(
         "memory.larger_than_memory", of_all=False, keeps_core_type=True
     ),

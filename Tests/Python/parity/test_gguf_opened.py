@@ -163,6 +163,7 @@ def test_exports_take_the_tokenizer_along(repository_root: Path, tmp_path: Path)
     model = pc.open(made.path)
     model.export(tmp_path / "hf", pc.Mask.remove("block.3", model.shape.n_blocks))
     text = "Once upon a time there were 3 little dogs."
+    assert model.tokenizer.encode(text).ids == pc.open(source).tokenizer.encode(text).ids
     theirs = AutoTokenizer.from_pretrained(tmp_path / "hf")
     assert theirs(text)["input_ids"] == AutoTokenizer.from_pretrained(source)(text)["input_ids"]
     assert model.generate([text], max_new_tokens=4, temperature=0).texts

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 from prunecore._native.library import lib
 from prunecore._native.names.tables import Compute, Weights
+from prunecore.data.chat_template import chat_templates_of
+from prunecore.data.text import load_tokenizer
 from prunecore.data.verbs import verb
 from prunecore.export.export import export as _export
 from prunecore.export.verify import verify_export as _verify_export
@@ -35,6 +37,8 @@ from prunecore.search.search import search as _search
 from prunecore.shapley.play import shapley as _shapley
 
 if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
     from prunecore.recovery.adapters import Adapters
 
 
@@ -98,6 +102,27 @@ class Model(OpenModel):
         """
         found = standing_adapters(self)
         return found if len(found) else None
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The model's own: that of its directory, or the one that a GGUF file holds.
+
+        Raises
+        ------
+        FileError
+            There is none.
+        FormatError, UnsupportedError
+            It cannot be read; it is of a kind that is not known.
+        """
+        return load_tokenizer(self)
+
+    @property
+    def chat_templates(self) -> dict[str, str]:
+        """Jinja templates that make a conversation one text, by name; "default" is the usual one.
+
+        As the model's directory or GGUF file has them; none for a model in memory.
+        """
+        return {} if self.directory is None else chat_templates_of(self.directory)
 
     def _recovered(self, adapters: Adapters) -> RecoveredModel:
         return RecoveredModel(self, adapters)

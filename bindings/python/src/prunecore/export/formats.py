@@ -86,7 +86,7 @@ def write_checkpoint(export: Export, *, format: str) -> None:
 
 @contextmanager
 def _tokenizer_directory(model: OpenModel) -> Iterator[Path | None]:
-    """A directory with the files of the tokenizer that a GGUF file holds; None = the model's own."""
+    """A directory with the tokenizer that a GGUF file holds; None = the model's own."""
     if model.directory is None or not model.directory.is_file():
         yield None
         return
