@@ -100,6 +100,17 @@ import Testing
         #expect(try CustomExport.plan(subject).tensors.count > 0)
     }
 
+    /// As runtimes read it, mlx-lm after rounding it to 6 digits behind the point.
+    @Test(arguments: [24, 576, 2048, 4096, 8192, 12_288]) func everyMultipleOf256HasAMultiplier(_ hidden: Int) throws {
+        for width in stride(from: 256, through: 65_536, by: 256) {
+            let multiple = try #require(DeciWidth.multiple(giving: width, of: hidden))
+            for read in [multiple, (multiple * 1e6).rounded(.toNearestOrEven) / 1e6] {
+                #expect((Int(2 * read * Double(hidden) / 3) + 255) / 256 * 256 == width)
+            }
+            #expect(DeciWidth.multiple(giving: width + 1, of: hidden) == nil)
+        }
+    }
+
     /// Against what vLLM's `_ffn_mult_to_intermediate_size` makes of the number that is written, over many widths.
     @Test(arguments: [24, 80]) func widthsAreReadBackAsTheyAre(_ hidden: Int) throws {
         for width in [256, 512, 768, 2816, 255, 300] {

@@ -140,7 +140,7 @@ def test_what_cannot_be_had_is_refused_with_what_to_do(
     # In a folder that is here, it is a path with a slip in it.
     (tmp_path / "out").mkdir()
     refused("out/prunned", "no such directory")
-    refused("an-org/../a-model", "")
+    refused("an-org/../a-model", "No such file")
 
 
 @pytest.mark.parametrize("text", ["../../../etc", "a" * 40 + "/x", "", "\udcff"])

@@ -65,7 +65,7 @@ def over_the_cache(out: Path, tokens: np.ndarray) -> np.ndarray:
     model: Any = load_model(out)[0]
     model.set_dtype(mx.float32)
     cache = make_prompt_cache(model)
-    ends = [5, len(tokens) // 2, *range(len(tokens) // 2 + 1, len(tokens) + 1)]
+    ends = [5, *range(len(tokens) - 6, len(tokens) + 1)]
     parts = [
         np.array(model(mx.array(tokens[begin:end].astype(np.int32)[None]), cache=cache)[0])
         for begin, end in zip([0, *ends], ends, strict=False)
