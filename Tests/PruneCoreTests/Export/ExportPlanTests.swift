@@ -103,11 +103,11 @@ import Testing
     /// As runtimes read it, mlx-lm after rounding it to 6 digits behind the point.
     @Test(arguments: [24, 576, 2048, 4096, 8192, 12_288]) func everyMultipleOf256HasAMultiplier(_ hidden: Int) throws {
         for width in stride(from: 256, through: 65_536, by: 256) {
-            let multiple = try #require(DeciWidth.multiple(giving: width, of: hidden))
+            let multiple = try #require(DeciWidths.multiple(giving: width, of: hidden))
             for read in [multiple, (multiple * 1e6).rounded(.toNearestOrEven) / 1e6] {
                 #expect((Int(2 * read * Double(hidden) / 3) + 255) / 256 * 256 == width)
             }
-            #expect(DeciWidth.multiple(giving: width + 1, of: hidden) == nil)
+            #expect(DeciWidths.multiple(giving: width + 1, of: hidden) == nil)
         }
     }
 
