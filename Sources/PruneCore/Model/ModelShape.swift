@@ -90,7 +90,9 @@ public struct ModelShape: Sendable {
             )
         }
         guard hasWholeBlocks else { return }
-        if let block = (0..<blockCount).first(where: { mask.keeps(2 * $0) != mask.keeps(2 * $0 + 1) }) {
+        // Where one is absent, an adapter may stand for the block in the place of the other.
+        let whole = (0..<blockCount).filter { !absent.contains(2 * $0) && !absent.contains(2 * $0 + 1) }
+        if let block = whole.first(where: { mask.keeps(2 * $0) != mask.keeps(2 * $0 + 1) }) {
             throw PruneError(
                 .unsupported,
                 "the mask removes one sublayer of block \(block); this model's host runs whole blocks: keep both, or remove both"

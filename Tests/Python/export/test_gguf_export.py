@@ -208,7 +208,7 @@ def test_what_cannot_be_said_is_refused(
     with pytest.raises(pc.ArgumentError, match="provenance cannot be written"):
         export_gguf(tales, path, mask, provenance={"a": object()})
     lent = pc.from_arrays(tales_dir / "config.json", stored(tales_dir))
-    with pytest.raises(pc.UnsupportedError, match="did not come from a directory"):
+    with pytest.raises(pc.UnsupportedError, match="did not come from a path"):
         export_gguf(lent, path)
     with pytest.raises(pc.ArgumentError, match="one file"):
         tales.export(path, format="gguf", shard_bytes=1000)

@@ -157,6 +157,8 @@ def _write_gguf(
 ) -> dict[str, Any]:
     if options.pop("shard_bytes") is not None:
         raise ArgumentError("--shard-bytes is given, but a GGUF export is one file")
+    if options.pop("dequantised", "bfloat16") != "bfloat16":
+        raise ArgumentError("--dequantised is given, but a GGUF file keeps blocks: see --dtype")
     try:
         from prunecore.export.gguf import export_gguf
     except LoadError as error:

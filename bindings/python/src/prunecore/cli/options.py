@@ -33,14 +33,15 @@ ModelArgument = Annotated[
     Path,
     typer.Argument(
         metavar="MODEL",
-        help="Directory of a Hugging Face model, or its name on the hub: org/name.",
+        help="Directory of a Hugging Face model, GGUF file, or name on the hub: org/name.",
     ),
 ]
 StudiedModelArgument = Annotated[
     Path | None,
     typer.Argument(
         metavar="MODEL",
-        help="Directory of a Hugging Face model, or its name on the hub: org/name. Default: the "
+        help="Directory of a Hugging Face model, GGUF file, or name on the hub: org/name. "
+        "Default: the "
         "repository's small model.",
     ),
 ]

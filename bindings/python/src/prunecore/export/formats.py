@@ -107,6 +107,8 @@ def write_gguf(export: Export) -> None:
 
     if export.options.shard_bytes is not None:
         raise ArgumentError("shard_bytes is given, but a GGUF export is one file")
+    if export.options.dequantised != "bfloat16":
+        raise ArgumentError("dequantised is given, but a GGUF file keeps blocks: see export_gguf")
     export_gguf(
         export.model,
         export.path,
