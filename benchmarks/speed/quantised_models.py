@@ -77,7 +77,7 @@ def decode(title: str, blocks: pc.Model, plain: pc.Model, rounds: int, record: R
     prompt = [list(range(5, 5 + PROMPT))]
 
     def run(model: pc.Model) -> object:
-        return model.generate(prompt, max_new_tokens=NEW, temperature=0, stop_tokens=[])
+        return model.generate(prompt, max_new_tokens=NEW, temperature=0, stop=[])
 
     for model in (blocks, plain):
         run(model)
