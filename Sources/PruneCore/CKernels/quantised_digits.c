@@ -17,7 +17,7 @@ enum {
     GROUP = 32,
     SPAN = 256,
     GROUPS = SPAN / GROUP,
-    DIGITS = 4,
+    DIGITS = 3,
     MOST_ROWS = 4,
     AHEAD = 4096, /* bytes */
     LINE = 64
@@ -69,7 +69,9 @@ DIGITS_PART int32_t digits_of_group(const float *x, int8_t *digits, float *scale
         exponent = 0;
     else if (exponent < -90)
         return 0;
-    uint32_t up = (uint32_t)(29 - exponent + 127) << 23, down = (uint32_t)(exponent - 29 + 127) << 23;
+    /* The highest digit of a value is 127 at most: 127.49 * 2^16 is the largest integer. */
+    if ((bits & 0x7fffff) > 0x7e7f00) exponent++;
+    uint32_t up = (uint32_t)(22 - exponent + 127) << 23, down = (uint32_t)(exponent - 22 + 127) << 23;
     float factor;
     __builtin_memcpy(&factor, &up, 4);
     __builtin_memcpy(scale, &down, 4);
@@ -201,22 +203,20 @@ DIGITS_PART __m256i codes_of(int32_t type, const uint8_t *span, size_t g)
 
 /* ------------------------------------------------------------------------------------------ products */
 
-/* Sums of a row: of the two higher digits and of the two lower, each of even and of odd groups, lest additions wait for one
-   another; and of what is added to each weight. */
+/* Sums of a row: of even and of odd groups, lest additions wait for one another; and of what is added to each weight. */
 typedef struct digit_sums {
-    __m256 upper[2], lower[2], shifted;
+    __m256 scaled[2], shifted;
 } digit_sums;
 
 DIGITS_PART void add_group(__m256i codes, const int8_t *digits, float scale, size_t odd, digit_sums *sums)
 {
-    __m256i part[DIGITS];
-    for (size_t d = 0; d < DIGITS; d++) part[d] = _mm256_loadu_si256((const __m256i *)(digits + d * GROUP));
-    __m256i upper = _mm256_dpbusd_epi32(_mm256_setzero_si256(), codes, part[0]);
-    __m256i lower = _mm256_dpbusd_epi32(_mm256_setzero_si256(), codes, part[2]);
-    upper = _mm256_dpbusd_epi32(_mm256_slli_epi32(upper, 8), codes, part[1]);
-    lower = _mm256_dpbusd_epi32(_mm256_slli_epi32(lower, 8), codes, part[3]);
-    sums->upper[odd] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(upper), _mm256_set1_ps(scale), sums->upper[odd]);
-    sums->lower[odd] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(lower), _mm256_set1_ps(scale), sums->lower[odd]);
+    /* Four products of a code below 32 and an integer of 24 bits are in a lane: 30 bits. */
+    __m256i sum = _mm256_setzero_si256();
+    for (size_t d = 0; d < DIGITS; d++) {
+        __m256i part = _mm256_loadu_si256((const __m256i *)(digits + d * GROUP));
+        sum = _mm256_dpbusd_epi32(d ? _mm256_slli_epi32(sum, 8) : sum, codes, part);
+    }
+    sums->scaled[odd] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum), _mm256_set1_ps(scale), sums->scaled[odd]);
 }
 
 DIGITS_PART float sum_of(__m256 lanes)
@@ -231,8 +231,7 @@ DIGITS_PART void dot_output(int32_t type, size_t span_bytes, const uint8_t *w, c
 {
     digit_sums sums[MOST_ROWS];
     for (size_t r = 0; r < rows; r++) {
-        sums[r].upper[0] = sums[r].upper[1] = sums[r].lower[0] = sums[r].lower[1] = _mm256_setzero_ps();
-        sums[r].shifted = _mm256_setzero_ps();
+        sums[r].scaled[0] = sums[r].scaled[1] = sums[r].shifted = _mm256_setzero_ps();
     }
     for (size_t first = 0; first < groups; first += GROUPS, w += span_bytes) {
         digit_scales own;
@@ -267,10 +266,8 @@ DIGITS_PART void dot_output(int32_t type, size_t span_bytes, const uint8_t *w, c
         }
     }
     for (size_t r = 0; r < rows; r++) {
-        __m256 upper = _mm256_add_ps(sums[r].upper[0], sums[r].upper[1]);
-        __m256 lower = _mm256_add_ps(sums[r].lower[0], sums[r].lower[1]);
-        __m256 whole = _mm256_fmadd_ps(upper, _mm256_set1_ps(65536), lower);
-        out[r * out_stride] = sum_of(_mm256_add_ps(whole, sums[r].shifted));
+        __m256 scaled = _mm256_add_ps(sums[r].scaled[0], sums[r].scaled[1]);
+        out[r * out_stride] = sum_of(_mm256_add_ps(scaled, sums[r].shifted));
     }
 }
 

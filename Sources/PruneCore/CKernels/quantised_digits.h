@@ -3,10 +3,10 @@
  * Products of a few rows with quantised weights by integer instructions, where the CPU has them (AVX512-VNNI).
  *
  * Widening codes of 4 or 5 bits to fp32 takes longer than memory takes to bring them. Here the codes stay bytes, and the
- * activations become integers: 32 of them share a power of two that makes the largest an integer of 31 bits, and each
- * integer is cut into four signed bytes. A value of fp32 has 24 bits, so every one is kept whole that is at least 1/128 of
- * the largest, and no error is larger than 2^-31 of it. The sums over 32 weights are exact; scales are applied to them in
- * fp32. So a product is at least as near to the exact one as a sum in fp32 is.
+ * activations become integers: 32 of them share a power of two that makes the largest an integer of 24 bits, as many as
+ * fp32 has, and each integer is cut into three signed bytes. No error of a value is larger than 2^-23 of the largest of the 32.
+ * Four weights at a time are summed exactly, and these sums in fp32, as their scales are applied: so a product is as near to
+ * the exact one as a sum in fp32 is, whose additions round as much.
  */
 #ifndef PRUNE_QUANTISED_DIGITS_H
 #define PRUNE_QUANTISED_DIGITS_H
