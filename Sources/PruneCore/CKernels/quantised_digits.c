@@ -130,10 +130,17 @@ DIGITS_PART void offset_scales(const uint8_t *span, size_t bytes, float offset, 
     _mm256_storeu_ps(out->shifts, _mm256_mul_ps(scales, _mm256_set1_ps(-offset)));
 }
 
+/* Both halves of a block's first four bytes are read at once. */
 DIGITS_PART void pair_scales(const uint8_t *span, size_t bytes, size_t groups, digit_scales *out)
 {
-    _mm256_storeu_ps(out->scales, halves_of(span, bytes, groups));
-    _mm256_storeu_ps(out->shifts, halves_of(span + 2, bytes, groups));
+    int32_t p[GROUPS];
+    for (size_t k = 0; k < GROUPS; k++) {
+        p[k] = 0;
+        if (k < groups) __builtin_memcpy(p + k, span + k * bytes, sizeof p[k]);
+    }
+    __m256i pairs = _mm256_setr_epi32(p[0], p[1], p[2], p[3], p[4], p[5], p[6], p[7]);
+    _mm256_storeu_ps(out->scales, _mm256_cvtph_ps(_mm256_cvtepi32_epi16(pairs)));
+    _mm256_storeu_ps(out->shifts, _mm256_cvtph_ps(_mm256_cvtepi32_epi16(_mm256_srli_epi32(pairs, 16))));
 }
 
 /* Of Q4_K and Q5_K: quantised_blocks.h says how they are packed. */
