@@ -215,7 +215,7 @@ def _create(target: Path) -> tuple[int, Path]:
         except FileExistsError:
             continue
         try:
-            is_ours = _lock(descriptor) is not False and os.fstat(descriptor).st_nlink > 0
+            is_ours = lock_alone(descriptor) is not False and os.fstat(descriptor).st_nlink > 0
             if is_ours:
                 _copy_owner(target, descriptor)
                 return descriptor, beside
@@ -273,14 +273,14 @@ def _clean_one(path: str) -> None:
     with contextlib.suppress(OSError):
         descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
-            if _lock(descriptor):
+            if lock_alone(descriptor):
                 os.unlink(path)
         finally:
             os.close(descriptor)
 
 
-def _lock(descriptor: int) -> bool | None:
-    """Whether nobody else has the file; None where the file system has no locks."""
+def lock_alone(descriptor: int) -> bool | None:
+    """Whether nobody else has a file or folder; None where the file system has no locks."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

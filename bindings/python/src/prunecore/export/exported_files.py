@@ -68,7 +68,7 @@ class ExportedDirectory:
                 file = inner_path(self.path, entry["name"], document)
                 if not file.is_file():
                     yield f"{entry['name']} is missing"
-                elif _sha256(file) != entry["sha256"]:
+                elif file_sha256(file) != entry["sha256"]:
                     yield f"{entry['name']} is not as it was written"
 
 
@@ -158,7 +158,8 @@ def _is_kept(name: str, mask: Mask) -> bool:
     return bool(mask.keep[2 * int(parts[2]) + is_feed_forward])
 
 
-def _sha256(file: Path) -> str:
+def file_sha256(file: Path) -> str:
+    """The checksum of a file, as prunecore.json has it."""
     digest = hashlib.sha256()
     with file.open("rb") as content:
         while part := content.read(1 << 24):

@@ -5,8 +5,6 @@ from __future__ import annotations
 
 import ctypes
 import errno
-import fcntl
-import hashlib
 import json
 import os
 import re
@@ -18,8 +16,15 @@ from pathlib import Path
 from typing import Any
 
 from prunecore._native.json_files import read_json_object
-from prunecore._native.whole_file import LONGEST_NAME, check_export_place, make_parents, not_written
+from prunecore._native.whole_file import (
+    LONGEST_NAME,
+    check_export_place,
+    lock_alone,
+    make_parents,
+    not_written,
+)
 from prunecore.errors import Error, FileError
+from prunecore.export.exported_files import file_sha256
 
 DOCUMENT = "prunecore.json"
 _ENDING = ".partial"
@@ -71,7 +76,7 @@ def write_document(folder: Path, record: Mapping[str, Any]) -> None:
         {
             "name": file.relative_to(folder).as_posix(),
             "bytes": file.stat().st_size,
-            "sha256": _sha256(file),
+            "sha256": file_sha256(file),
         }
         for file in sorted(folder.rglob("*"))
         if file.is_file()
@@ -89,7 +94,7 @@ def _begin(target: Path) -> tuple[Path, int]:
             descriptor = os.open(beside, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except (FileExistsError, FileNotFoundError):
             continue
-        if _lock(descriptor) is not False and os.fstat(descriptor).st_nlink > 0:
+        if lock_alone(descriptor) is not False and os.fstat(descriptor).st_nlink > 0:
             return beside, descriptor
         os.close(descriptor)
 
@@ -107,21 +112,10 @@ def _clean(target: Path) -> None:
                 with suppress(OSError):
                     descriptor = os.open(entry, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
                     try:
-                        if _lock(descriptor):
+                        if lock_alone(descriptor):
                             shutil.rmtree(entry, ignore_errors=True)
                     finally:
                         os.close(descriptor)
-
-
-def _lock(descriptor: int) -> bool | None:
-    """Whether nobody else has the folder; None where the file system has no locks."""
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:
-        return None
-    return True
 
 
 def _check_replaceable(directory: Path) -> None:
@@ -179,11 +173,3 @@ def _sync_folder(folder: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-
-
-def _sha256(file: Path) -> str:
-    digest = hashlib.sha256()
-    with file.open("rb") as content:
-        while part := content.read(1 << 24):
-            digest.update(part)
-    return digest.hexdigest()
