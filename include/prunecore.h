@@ -333,7 +333,7 @@ typedef struct prune_model_options {
 /*
  * Opens a Hugging Face model directory: `config.json` and `model.safetensors`, or the shards that
  * `model.safetensors.index.json` names; or a GGUF file, or the first of those that a model is split
- * into. Weights stay memory-mapped in their stored type (bf16, fp16, fp32, or the quantised types of
+ * into. Weights stay memory-mapped in their stored type (bf16, fp16, fp32, or a quantised type of
  * GGUF), unless the options have them read into memory; see prune_weights for what files may do
  * while the model is open. prune_architectures() lists the families; docs/models.md says what each
  * can do, and docs/gguf.md what is read of GGUF files.
@@ -383,8 +383,8 @@ typedef struct prune_model_shape {
     prune_abilities abilities;
     /* Such as "LlamaForCausalLM". */
     const char *architecture;
-    /* The type that most weights are stored in: "bf16", "fp16", "fp32", or a quantised one by its name in GGUF files in
-       small letters, such as "q4_k". */
+    /* The type that most weights are stored in: "bf16", "fp16", "fp32", or a quantised one by its
+       name in GGUF files in small letters, such as "q4_k". */
     const char *element_type;
     int64_t n_blocks;
     int64_t hidden_size;
@@ -571,7 +571,7 @@ prune_status prune_model_cost(
 
 /*
  * Reads the model's own mask: 0 for sublayers that are no part of it, since it was pruned before it
- * was opened (see prune_model_open()) or given its adapters (see prune_model_attach()), otherwise 1.
+ * was opened (see prune_model_open()) or given its adapters (see prune_model_attach()), else 1.
  * A sublayer in whose place an adapter stands is there: it is the adapter.
  *
  * What is not there costs nothing and leaves hidden states as they are. A mask that keeps it means
@@ -1623,8 +1623,8 @@ typedef struct prune_export_options {
  *
  * What the model lacked when it was opened is absent from the export as well, and its adapters that
  * the mask keeps stay in it. Every directory that is written can be opened with prune_model_open(),
- * and computes the same; factors of norms (LayerNorm Scaling) are multiplied into their gains, which
- * rounds.
+ * and computes the same; factors of norms (LayerNorm Scaling) are multiplied into their gains,
+ * which rounds.
  *   model          opened from a directory; it may have adapters
  *   keep, n_keep   NULL with 0 = the model's mask, or that of the adapters
  *   adapters       of the same mask; NULL = none besides those that the model has

@@ -263,7 +263,7 @@ static prune_status export_model(void *memory)
     int32_t replace = 1;
     uint32_t size;
     memcpy(&size, memory, sizeof size);
-    if (size >= sizeof(prune_export_options)) {
+    if (size >= offsetof(prune_export_options, tokenizer_directory)) {
         memcpy((char *)memory + offsetof(prune_export_options, replace), &replace, sizeof replace);
     }
     return prune_model_export(f.model, NULL, 0, NULL, "exported", memory);
@@ -305,7 +305,8 @@ static const struct {
               { vjp, sizeof(prune_evaluate_options), "options", 0 },
               { gradient, sizeof(prune_evaluate_options), "options", 0 },
               { adapters_gradient, sizeof(prune_evaluate_options), "options", 0 },
-              { export_model, sizeof(prune_export_options), "options", 0 } };
+              { export_model, sizeof(prune_export_options), "options",
+                offsetof(prune_export_options, tokenizer_directory) } };
 
 /* Calls with `size` in struct_size; byte `set` of the memory, if it is not 0, holds 1. */
 static prune_status call(size_t i, uint32_t size, uint32_t set, unsigned char *memory, size_t room)
