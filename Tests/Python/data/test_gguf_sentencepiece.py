@@ -69,10 +69,19 @@ def check(made: Any, processor: Any, front: int, back: int = 0, without: str = "
     for text in texts:
         ids = made.encode(text).ids
         bare = ids[front : len(ids) - back]
-        assert bare == processor.encode(text), text
+        wanted = processor.encode(text)
+        assert bare == wanted or are_as_likely(processor, bare, wanted), text
         # What is unknown has no text here and a sign there; a U+2581 of the text is a space now.
         if processor.unk_id() not in bare and "\u2581" not in text:
             assert made.decode(ids) == processor.decode(bare), text
+
+
+def are_as_likely(processor: Any, found: list[int], wanted: list[int]) -> bool:
+    """Whether two ways to cut a text have the same pieces in another order: long runs of a sign.
+
+    Unigram takes the likeliest way, and of several such the two packages take different ones.
+    """
+    return sorted(found) == sorted(wanted) and processor.decode(found) == processor.decode(wanted)
 
 
 @pytest.mark.parametrize(
