@@ -22,7 +22,7 @@ extension NativeModel {
         let own = weights.sublayers[sublayer]
         let sources = own.sources(before, of: sublayer)
         /// Whether the last product is added to the states as it is made.
-        let addsProduct = own.addsPlainly && own.lastProjection != nil && !own.plan.readsBlockInput
+        let addsProduct = own.plan.addsPlainly && own.lastProjection != nil && !own.plan.readsBlockInput
         let x = try products.input(
             own.before, of: sources, startingSums: addsProduct ? after.map(\.values) : nil)
         if addsProduct, let (projection, inner) = try lastProduct(sublayer, x, before, products, context) {

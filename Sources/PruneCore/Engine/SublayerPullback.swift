@@ -120,7 +120,7 @@ extension NativeModel {
         _ call: SublayerPullback, _ own: SublayerWeights, _ x: P.Rows, _ products: P
     ) throws(PruneError) -> (P.Rows, [FloatBuffer]) {
         var residual = call.gradients.map(\.values)
-        if own.addsPlainly { return (try products.rows(try gathered(residual), count: call.rows), residual) }
+        if own.plan.addsPlainly { return (try products.rows(try gathered(residual), count: call.rows), residual) }
         let width = config.hiddenSize
         let scale = own.plan.scale
         // Norms need what they were applied to.

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-/// The weights of one sublayer; of one that is absent no more than the norm of the sum, if it has one. Classes, as its parts are: they are passed around in every call, and never change.
+/// The weights of one sublayer; of one that is absent no more than the norm of the sum, if it has one.
+///
+/// A class, as its parts are: they are passed around in every call, and never change.
 final class SublayerWeights: Sendable {
     let plan: SublayerPlan
     let before, after, last: Norm?
@@ -55,10 +57,7 @@ final class SublayerWeights: Sendable {
         if case .attention(let attention) = update { attention } else { nil }
     }
 
-    /// Whether the update is added to the hidden state as it is.
-    var addsPlainly: Bool { after == nil && last == nil && plan.scale == 1 }
-
     /// The bias that may take up a constant which the hidden state is to gain; nil if there is none, or what comes after it
     /// would change the constant.
-    var foldableBias: StoredVector? { addsPlainly ? lastProjection?.bias : nil }
+    var foldableBias: StoredVector? { plan.addsPlainly ? lastProjection?.bias : nil }
 }

@@ -76,7 +76,7 @@ struct ExportSubject {
     func foldableBias(ofSublayer sublayer: Int) -> (name: String, values: StoredVector)? {
         guard let bias = model.weights.sublayers[sublayer].foldableBias else { return nil }
         guard let family = source.family else { return (bias.tensor.name, bias) }
-        return family.sublayers[sublayer].lastBias.map { ($0, bias) }
+        return family.sublayers[sublayer].foldableBias.map { ($0, bias) }
     }
 
     // MARK: Tensors

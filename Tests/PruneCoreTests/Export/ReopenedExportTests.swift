@@ -69,6 +69,19 @@ import Testing
         try FamilyDecodingTests().expectSame(native, native.shape.present)
     }
 
+    /// What an opened model lacks is there again, as zeros, and nothing that others need is.
+    @Test(arguments: FamilyVariant.all.filter { !$0.testDescription.contains("pre_post") })
+    func aModelThatLacksSublayersIsWholeAgain(_ variant: FamilyVariant) throws {
+        let model = try variant.model()
+        // Side by side, both sublayers of a block may have one norm.
+        let opened = try exported(model, mask(blocks: 2, without: [0]))
+        #expect(opened.shape.absent == [0])
+        let whole = try exported(opened, mask(blocks: 2, without: [3]), nil, .zeroed)
+        #expect(whole.shape.absent.isEmpty && whole.shape.elementType == model.shape.elementType)
+        #expect(whole.shape.cost(under: whole.shape.present) == model.shape.cost(under: model.shape.present))
+        #expect(try values(whole) == values(opened, mask(blocks: 2, without: [3])))
+    }
+
     @Test func nemotronsAndSmallerModelsOpen() throws {
         let model = try FamilyVariant(name: "LlamaForCausalLM", changes: ["num_hidden_layers": "4"]).model()
         let first = mask(blocks: 4, without: [1, 2])
@@ -99,13 +112,16 @@ import Testing
         #expect(model.shape.sublayers.map(\.parameters) == [1752, 3 * 24 * 256 + 24, 1752, 3 * 24 * 40 + 24])
         let all = model.shape.present
         #expect(try values(exported(model, all, nil, .deci)) == values(model))
-        for format in [ExportFormat.custom, .plain] {
+        for format in [ExportFormat.custom, .plain, .zeroed] {
             expectFault(.unsupported, naming: "block 1", "width") { _ = try exported(model, all, nil, format) }
         }
         let one = mask(blocks: 2, without: [0, 1])
-        for format in [ExportFormat.custom, .plain, .deci] {
+        for format in [ExportFormat.custom, .plain, .deci, .zeroed] {
             #expect(try values(exported(model, one, nil, format)) == values(model, one))
         }
+        // The zeros of a feed-forward that is removed have the width of the one that stays.
+        let narrow = mask(blocks: 2, without: [1])
+        #expect(try values(exported(model, narrow, nil, .zeroed)) == values(model, narrow))
     }
 
     /// The norm of the sum stays where its sublayer is absent, forward and back.

@@ -44,6 +44,16 @@ def apart(found: np.ndarray, wanted: np.ndarray) -> float:
     return float(np.linalg.norm(found - wanted) / np.linalg.norm(wanted))
 
 
+def theirs(path: Path, tokens: pc.Data) -> np.ndarray:
+    """Logits of the first sequence, from transformers."""
+    model = AutoModelForCausalLM.from_pretrained(
+        path, dtype=torch.float32, attn_implementation="eager"
+    )
+    with torch.no_grad():
+        logits: np.ndarray = model(torch.tensor(tokens.sequences[0])[None].long()).logits[0].numpy()
+    return logits
+
+
 @pytest.mark.parametrize("name", [case.name for case in FAMILIES])
 def test_what_is_exported_opens_as_the_same_model(name: str, tmp_path: Path) -> None:
     case = next(case for case in FAMILIES if case.name == name)
@@ -57,13 +67,11 @@ def test_what_is_exported_opens_as_the_same_model(name: str, tmp_path: Path) -> 
     assert apart(opened.logits(tokens), model.logits(tokens)) < limit
     if name not in CONVERTED:
         return
-    opened.export(tmp_path / "hf", format="hf_plain")
-    theirs = AutoModelForCausalLM.from_pretrained(
-        tmp_path / "hf", dtype=torch.float32, attn_implementation="eager"
-    )
-    with torch.no_grad():
-        logits = theirs(torch.tensor(tokens.sequences[0])[None].long()).logits[0].numpy()
-    assert apart(opened.logits(tokens), logits) < 5e-6
+    whole = opened.export(tmp_path / "hf", format="hf_plain")
+    assert apart(opened.logits(tokens), theirs(whole, tokens)) < 5e-6
+    mask = pc.Mask.remove(["attn.0", "ffn.1"], model.shape.n_blocks)
+    zeroed = opened.export(tmp_path / "zeroed", mask, format="zeroed")
+    assert apart(opened.logits(tokens, mask), theirs(zeroed, tokens)) < 5e-6
     mask = pc.Mask.remove("block.1", model.shape.n_blocks)
     opened.export(tmp_path / "smaller", mask, format="hf_plain")
     smaller = pc.open(tmp_path / "smaller", compute="float32")
@@ -141,6 +149,10 @@ def test_what_a_pruned_file_lacks_is_no_part_of_the_model(
     opened.export(tmp_path / "hf")
     again = pc.open(tmp_path / "hf", compute="float32")
     assert apart(again.logits(data), wanted) < 5e-6
+    if adapters is None:
+        opened.export(tmp_path / "zeroed", format="zeroed")
+        whole = pc.open(tmp_path / "zeroed", compute="float32")
+        assert whole.shape.absent == () and apart(whole.logits(data), wanted) < 5e-6
 
 
 def test_files_are_written_in_the_type_that_is_asked_for(tmp_path: Path) -> None:

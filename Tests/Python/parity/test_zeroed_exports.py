@@ -62,6 +62,30 @@ def test_a_checkpoint_of_all_blocks_computes_the_masked_model(
         }
 
 
+@pytest.mark.parametrize("name", ["llama", "gpt2", "phi", "gemma3", "granitemoe-shared"])
+def test_what_a_model_lacks_is_there_again(
+    name: str, families: FamilySubjects, tmp_path: Path
+) -> None:
+    subject = families(name)
+    first = pc.Mask.remove(["attn.0", "ffn.1"], subject.n_blocks)
+    subject.model.export(tmp_path / "one", first, format="hf_custom")
+    both = pc.Mask.remove([*first.removed, "attn.1"], subject.n_blocks)
+    with pc.open(tmp_path / "one", compute="float32") as opened:
+        out = opened.export(tmp_path / "two", both, format="zeroed")
+    assert reopened(subject, both, out) <= CLOSE
+
+
+def test_a_bias_moves_into_the_output_bias_of_what_was_absent(
+    families: FamilySubjects, tmp_path: Path
+) -> None:
+    subject = families("gpt2")
+    adapters = with_biases(subject, (0,))
+    subject.model.export(tmp_path / "one", adapters=adapters, format="hf_custom")
+    with pc.open(tmp_path / "one", compute="float32") as opened:
+        out = opened.export(tmp_path / "two", format="zeroed")
+        assert opened.verify_export(out).same
+
+
 def with_biases(
     subject: FamilySubject, removed: tuple[int, ...], slot: str = "both"
 ) -> pc.Adapters:

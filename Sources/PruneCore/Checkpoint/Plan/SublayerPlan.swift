@@ -23,8 +23,15 @@ struct SublayerPlan: Sendable {
 }
 
 extension SublayerPlan {
+    /// Whether the update is added to the hidden state as it is.
+    var addsPlainly: Bool { after == nil && last == nil && scale == 1 }
+
+    /// The tensor of the bias that may take up a constant which the hidden state is to gain; nil if there is none, or what
+    /// comes after it would change the constant.
+    var foldableBias: String? { addsPlainly ? lastBias : nil }
+
     /// The tensor of the bias of the last projection; nil if it has none, or there are several.
-    var lastBias: String? {
+    private var lastBias: String? {
         switch update {
         case .attention(let attention): attention.output.bias?.tensor
         case .feedForward(let feedForward): feedForward.down.bias?.tensor
