@@ -67,7 +67,8 @@ func checkReserved(_ value: Int32, _ name: String) throws(PruneError) {
     guard value == 0 else { throw PruneError(.argument, "\(name).reserved is \(value); it must be 0") }
 }
 
-/// A mask given by the caller, or the model's; what is not there is removed in either. Errors: `.argument` for a wrong length or entry.
+/// A mask given by the caller, or the model's; what is not there is removed in either.
+/// Errors: `.argument` for a wrong length or entry.
 func mask(
     _ keep: UnsafePointer<UInt8>?, _ count: Int, or model: ModelHandle, _ name: String = "keep"
 ) throws(PruneError) -> KeepMask {

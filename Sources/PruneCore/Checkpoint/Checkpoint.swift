@@ -25,12 +25,14 @@ public struct Checkpoint: Sendable {
     /// Where it was opened; nil for weights that a host holds.
     let source: CheckpointSource?
 
-    /// Opens `config.json` and `model.safetensors`, or the shards that `model.safetensors.index.json` names.
+    /// Opens `config.json` and `model.safetensors`, or the shards that `model.safetensors.index.json` names; or a GGUF file.
     ///
     /// Whether the tensors fit the configuration is checked when they are asked for.
+    /// - Parameters:
+    ///   - directory: its path, or that of a GGUF file, of several parts the first.
+    ///   - residence: where the tensors are; mapped ones are not copied.
     /// Errors: `.file` if something is missing or unreadable; `.format` if it is damaged or contradicts itself;
     /// `.unsupported` if the model is one that this version does not compute.
-    /// - Parameter residence: where the tensors are; mapped ones are not copied.
     public static func open(
         directory: String, _ residence: FileResidence = .mapped
     ) throws(PruneError) -> Checkpoint {

@@ -93,8 +93,8 @@ public struct TensorTable: @unchecked Sendable {
 
     /// The tensor of that name and shape.
     ///
-    /// Errors: `.format` if it is missing or of another shape; `.unsupported` if its element type is not fp32, fp16 or
-    /// bf16, or it lies in memory as the engine cannot read it. The text names the tensor and the source.
+    /// Errors: `.format` if it is missing or of another shape; `.unsupported` if the engine does not compute with its element
+    /// type, or it lies in memory as the engine cannot read it. The text names the tensor and the source.
     func tensor(_ name: String, shape: [Int]) throws(PruneError) -> StoredTensor {
         if let fault = unusable[name] { throw fault }
         guard let tensor = tensors[name] else {

@@ -3,7 +3,7 @@
 enum WrongPlace {
     /// Weights in other formats: how the names of their files begin or end, and what to do.
     private static let others: [(matches: @Sendable (String) -> Bool, advice: String)] = [
-        ({ $0.hasSuffix(".gguf") }, "a GGUF file is not opened; open the model that it was made of"),
+        ({ $0.hasSuffix(".gguf") }, "a model in a GGUF file is opened by the path of the file"),
         (
             { $0.hasPrefix("consolidated.") },
             "weights as their authors trained them (consolidated.*) are not read; open the version for transformers"
