@@ -11,6 +11,7 @@ from typing import Any
 
 import prunecore as pc
 import pytest
+from gguf_blocks import write_blocks
 from prunecore.hub import WANTED, cache_folder, locate
 from typer.testing import CliRunner
 
@@ -121,6 +122,43 @@ def test_what_is_not_whole_in_the_cache_is_downloaded(
     assert asked == [("some-org/Some.Model-1b", "main", WANTED), ("another/model", "v3", WANTED)]
 
 
+def test_gguf_files_have_names(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = cache.parent / "files"
+    (files / "Q4").mkdir(parents=True)
+    write_blocks(files / "a.Q8_0.gguf", "Q8_0")
+    main, other = put(cache, files, COMMIT, main=COMMIT), put(cache, files, OTHER, v2=OTHER)
+    name = "some-org/Some.Model-1b"
+    assert locate(f"{name}/a.Q8_0.gguf") == (main / "a.Q8_0.gguf", f"{name}/a.Q8_0.gguf")
+    assert locate(f"{name}@v2/a.Q8_0.gguf") == (
+        other / "a.Q8_0.gguf",
+        f"{name}@v2/a.Q8_0.gguf",
+    )
+    with pc.open(f"{name}/a.Q8_0.gguf") as model:
+        assert model.shape.element_type == "q8_0"
+        assert model.provenance["name"] == f"{name}/a.Q8_0.gguf"
+
+    asked: list[tuple[Any, ...]] = []
+
+    def download(repo_id: str, *, revision: str, allow_patterns: list[str], **_: Any) -> str:
+        asked.append((repo_id, revision, allow_patterns))
+        return str(files)
+
+    act(monkeypatch, download)
+    first, second = (f"Q4/b-0000{part}-of-00002.gguf" for part in (1, 2))
+    (files / first).touch()
+    # The cache has none of them.
+    assert locate(f"{name}@refs/pr/7/{first}").path == files / first
+    with pytest.raises(pc.FileError, match=r"no file c\.gguf"):
+        locate(f"{name}/c.gguf")
+    with pytest.raises(pc.FileError, match=rf"no config\.json.*{name}/FILE\.gguf"):
+        locate(name)
+    assert asked == [
+        (name, "refs/pr/7", [first, second]),
+        (name, "main", ["c.gguf"]),
+        (name, "main", WANTED),
+    ]
+
+
 def test_what_cannot_be_had_is_refused_with_what_to_do(
     checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -129,6 +167,7 @@ def test_what_cannot_be_had_is_refused_with_what_to_do(
             pc.open(name)
 
     refused("an-org/a-model", r"HF_HUB_OFFLINE.*\(hf download an-org/a-model\)")
+    refused("an-org/a-model@v2/a.gguf", r"\(hf download an-org/a-model a\.gguf --revision v2\)")
 
     def fail(*_: Any, **__: Any) -> str:
         raise RuntimeError("404\n  no such   repository")
@@ -140,6 +179,7 @@ def test_what_cannot_be_had_is_refused_with_what_to_do(
     # In a folder that is here, it is a path with a slip in it.
     (tmp_path / "out").mkdir()
     refused("out/prunned", "no such directory")
+    refused("out/prunned/a.gguf", "No such file")
     refused("an-org/../a-model", "No such file")
 
 

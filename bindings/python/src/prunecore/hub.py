@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Models by their names on the Hugging Face hub: from the local cache, or downloaded into it.
 
-A name is `org/name` or `org/name@revision`, the revision being a branch, a tag or a commit.
+A name is `org/name`, or `org/name/file.gguf` for one of the GGUF files of a repository, of a model in
+several parts the first. `org/name@revision` and `org/name@revision/file.gguf` have a branch, a tag
+or a commit.
 """
 
 from __future__ import annotations
@@ -17,7 +19,14 @@ from prunecore._native.paths import PathLike, as_path
 from prunecore.errors import FileError
 
 _PART = r"[A-Za-z0-9][\w.-]*"
-_NAME = re.compile(rf"(?P<id>{_PART}/{_PART})(?:@(?P<revision>[\w.][\w./-]*))?", re.ASCII)
+# As few slashes as there can be are the revision's, but for what the hub itself names with them.
+_REVISION = r"refs/\w+/[\w.-]+|[\w.][\w./-]*?"
+_NAME = re.compile(
+    rf"(?P<id>{_PART}/{_PART})(?:@(?P<revision>{_REVISION}))?"
+    rf"(?:/(?P<file>(?:{_PART}/)*{_PART}\.gguf))?",
+    re.ASCII,
+)
+_FIRST_PART = re.compile(r"-00001-of-(?P<count>\d{5})\.gguf")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 # What opening a model and reading text for it take, and what exports take along.
 WANTED = [
@@ -52,17 +61,36 @@ class Located(NamedTuple):
 class _HubName(NamedTuple):
     id: str
     revision: str
+    file: str | None
+    """One GGUF file; None = the model of the repository, for transformers."""
 
     @property
     def shown(self) -> str:
         """As a user writes it."""
-        return self.id if self.revision == "main" else f"{self.id}@{self.revision}"
+        revision = "" if self.revision == "main" else f"@{self.revision}"
+        return f"{self.id}{revision}" + (f"/{self.file}" if self.file else "")
 
     @property
     def command(self) -> str:
         """What downloads it."""
         chosen = "" if self.revision == "main" else f" --revision {self.revision}"
-        return f"hf download {self.id}{chosen}"
+        if self.file is None:
+            return f"hf download {self.id}{chosen}"
+        return f"hf download {self.id} {' '.join(self.parts)}{chosen}"
+
+    @property
+    def parts(self) -> list[str]:
+        """The files that make a model in GGUF, `file` first."""
+        assert self.file is not None
+        found = _FIRST_PART.search(self.file)
+        if found is None:
+            return [self.file]
+        stem, count = self.file[: found.start()], found["count"]
+        return [f"{stem}-{number:05}-of-{count}.gguf" for number in range(1, int(count) + 1)]
+
+    def within(self, folder: Path) -> Path:
+        """What is opened, in the folder of a revision."""
+        return folder if self.file is None else folder / self.file
 
 
 def locate(given: PathLike) -> Located:
@@ -75,8 +103,8 @@ def locate(given: PathLike) -> Located:
     Parameters
     ----------
     given : path
-        A path, or `org/name` with or without `@revision`. A name whose first part is a folder here
-        is a path, and never downloaded.
+        A path, or a name: `org/name` with or without `@revision` and `/file.gguf`. A name whose
+        first part is a folder here is a path, and never downloaded.
 
     Returns
     -------
@@ -95,11 +123,11 @@ def locate(given: PathLike) -> Located:
     if name is None:
         return Located(path, path.resolve().name)
     snapshot = _snapshot(name)
-    if snapshot is not None and _is_whole(snapshot):
-        return Located(snapshot, name.shown)
-    if os.path.isdir(path.parent):
+    if snapshot is not None and _is_whole(snapshot, name):
+        return Located(name.within(snapshot), name.shown)
+    if os.path.isdir(path.parts[0]):
         return Located(path, path.name)
-    return Located(_download(name), name.shown)
+    return Located(name.within(_download(name)), name.shown)
 
 
 def cache_folder() -> Path:
@@ -115,7 +143,9 @@ def cache_folder() -> Path:
 
 def _hub_name(text: str) -> _HubName | None:
     found = _NAME.fullmatch(text)
-    return None if found is None else _HubName(found["id"], found["revision"] or "main")
+    if found is None:
+        return None
+    return _HubName(found["id"], found["revision"] or "main", found["file"])
 
 
 def _snapshot(name: _HubName) -> Path | None:
@@ -132,8 +162,10 @@ def _snapshot(name: _HubName) -> Path | None:
     return snapshot if snapshot.is_dir() else None
 
 
-def _is_whole(snapshot: Path) -> bool:
+def _is_whole(snapshot: Path, name: _HubName) -> bool:
     """Whether a folder of the cache has a model's weights: others ask for some files alone."""
+    if name.file is not None:
+        return all((snapshot / part).is_file() for part in name.parts)
     if not (snapshot / "config.json").is_file():
         return False
     if (snapshot / "model.safetensors").is_file():
@@ -163,11 +195,21 @@ def _download(name: _HubName) -> Path:
             f"{nowhere}, and huggingface_hub, which could download it, is not installed "
             f"(pip install huggingface_hub); {remedy}"
         ) from error
+    wanted = WANTED if name.file is None else name.parts
     try:
-        folder = hub.snapshot_download(
-            name.id, revision=name.revision, allow_patterns=WANTED, ignore_patterns=UNWANTED
+        folder = Path(
+            hub.snapshot_download(
+                name.id, revision=name.revision, allow_patterns=wanted, ignore_patterns=UNWANTED
+            )
         )
     except Exception as error:  # those of its network library, whichever that is, among others
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise FileError(f"{nowhere}, and downloading it failed: {reason}; {remedy}") from error
-    return Path(folder)
+    if name.file is None and not (folder / "config.json").is_file():
+        raise FileError(
+            f"{name.shown} has no config.json, as models for transformers have; if it holds GGUF "
+            f"files, name one: {name.shown}/FILE.gguf"
+        )
+    if name.file is not None and not (folder / name.file).is_file():
+        raise FileError(f"the repository {name.id} has no file {name.file} ({name.revision})")
+    return folder

@@ -179,9 +179,10 @@ def open(
     Parameters
     ----------
     directory : path
-        A Hugging Face model directory: `config.json` and `model.safetensors`, or its shards. Or,
-        where no such path is, a name on the Hugging Face hub, "org/name" or "org/name@revision":
-        taken from the local cache, else downloaded into it.
+        A Hugging Face model directory: `config.json` and `model.safetensors`, or its shards. Or a
+        GGUF file, of a model in several parts the first. Or, where no such path is, a name on the
+        Hugging Face hub, "org/name" or "org/name/file.gguf", with "@revision" after the first two
+        parts if need be: taken from the local cache, else downloaded into it.
     compute : {"float32", "bfloat16"}, optional
         What matrix products multiply in; sums, residual stream, norms and softmax are float32
         either way. "float32" widens the weights exactly. "bfloat16" rounds activations before

@@ -33,16 +33,16 @@ ModelArgument = Annotated[
     Path,
     typer.Argument(
         metavar="MODEL",
-        help="Directory of a Hugging Face model, GGUF file, or name on the hub: org/name.",
+        help="Directory of a Hugging Face model, GGUF file, or name on the hub: org/name, or "
+        "org/name/file.gguf.",
     ),
 ]
 StudiedModelArgument = Annotated[
     Path | None,
     typer.Argument(
         metavar="MODEL",
-        help="Directory of a Hugging Face model, GGUF file, or name on the hub: org/name. "
-        "Default: the "
-        "repository's small model.",
+        help="Directory of a Hugging Face model, GGUF file, or name on the hub: org/name, or "
+        "org/name/file.gguf. Default: the repository's small model.",
     ),
 ]
 DataOption = Annotated[list[Path], typer.Option("--data", metavar="FILE", help=FILES)]
