@@ -175,6 +175,10 @@ def test_exports_take_the_tokenizer_along(repository_root: Path, tmp_path: Path)
     model = pc.open(made.path)
     model.export(tmp_path / "hf", pc.Mask.remove("block.3", model.shape.n_blocks))
     text = "Once upon a time there were 3 little dogs."
+    # Some programs keep files under names that do not say what they are.
+    (tmp_path / "sha256-0123").symlink_to(made.path)
+    nameless = pc.open(tmp_path / "sha256-0123")
+    assert nameless.tokenizer.encode(text).ids == model.tokenizer.encode(text).ids
     assert model.tokenizer.encode(text).ids == pc.open(source).tokenizer.encode(text).ids
     theirs = AutoTokenizer.from_pretrained(tmp_path / "hf")
     assert theirs(text)["input_ids"] == AutoTokenizer.from_pretrained(source)(text)["input_ids"]

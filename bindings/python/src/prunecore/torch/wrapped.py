@@ -320,8 +320,8 @@ def _check_weights(model: Any) -> None:
             )
     if name.startswith("PruneCore"):
         raise UnsupportedError(
-            f"{name} is what PruneCore exported of a pruned model: wrap the model that it was made "
-            "of, and remove more with a mask"
+            f"{name} is what PruneCore exported of a pruned model: open its folder with "
+            "prunecore.open; or wrap the model that it was made of, and remove more with a mask"
         )
 
 

@@ -15,21 +15,21 @@ from prunecore.errors import FileError, UnsupportedError
 _TOKENS = {"bos": "bos_token", "eos": "eos_token", "unknown": "unk_token", "padding": "pad_token"}
 
 
-def write_tokenizer(path: Path, directory: Path) -> bool:
-    """Writes tokenizer.json and tokenizer_config.json; whether the file has a tokenizer.
+def write_tokenizer(path: Path, directory: Path) -> None:
+    """Writes tokenizer.json and tokenizer_config.json, if the file has a tokenizer.
 
     The chat templates of the file are in the second, as transformers has them there: one, or a list
     with a name for each. A tokenizer of a kind that is not known counts as none.
 
     Raises
     ------
-    FileError, FormatError
-        The file is unreadable, or damaged; the directory cannot be written.
+    FormatError
+        The file is damaged.
     """
     try:
         tokenizer = tokenizer_of(path)
     except (FileError, UnsupportedError):
-        return False
+        return
     tokenizer.save(str(directory / "tokenizer.json"))
     values = read_metadata(path, ("tokenizer.ggml.",))
     said: dict[str, Any] = {
@@ -50,4 +50,3 @@ def write_tokenizer(path: Path, directory: Path) -> bool:
         ]
     text = json.dumps(said, ensure_ascii=False, indent=2)
     (directory / "tokenizer_config.json").write_text(text + "\n", encoding="utf-8")
-    return True

@@ -16,7 +16,7 @@ from prunecore.errors import FormatError, UnsupportedError
 
 Metadata: TypeAlias = dict[str, Any]
 
-_MAGIC = b"GGUF"
+MAGIC = b"GGUF"
 _STRING, _ARRAY, _BOOL = 8, 9, 7
 _NUMBERS = {
     **{0: "u1", 1: "i1", 2: "<u2", 3: "<i2", 4: "<u4", 5: "<i4", 6: "<f4", 7: "u1"},
@@ -69,7 +69,7 @@ class _Reader:
         self._at = 0
 
     def metadata(self, prefixes: tuple[str, ...]) -> Metadata:
-        if self._size < len(_MAGIC) or self._bytes(len(_MAGIC)) != _MAGIC:
+        if self._size < len(MAGIC) or self._bytes(len(MAGIC)) != MAGIC:
             raise FormatError("is not a GGUF file: it does not begin with GGUF")
         version = self._number("<u4")
         if version not in (2, 3):
