@@ -1625,7 +1625,7 @@ typedef struct prune_export_options {
  * the mask keeps stay in it. Every directory that is written can be opened with prune_model_open(),
  * and computes the same; factors of norms (LayerNorm Scaling) are multiplied into their gains,
  * which rounds.
- *   model          opened from a directory; it may have adapters
+ *   model          opened from a directory or a GGUF file; it may have adapters
  *   keep, n_keep   NULL with 0 = the model's mask, or that of the adapters
  *   adapters       of the same mask; NULL = none besides those that the model has
  *   directory      must not exist, unless options->replace

@@ -6,33 +6,11 @@
 #include <immintrin.h>
 #endif
 
-/* Each loop at each level: name_baseline, name_avx2, name_avx512. */
-
-#define KERNEL(name) name##_baseline
-#include "kernel_loops.h"
-#include "dot_loops.h"
-#undef KERNEL
+#define LEVEL_FIRST "kernel_loops.h"
+#define LEVEL_SECOND "dot_loops.h"
+#include "levels.h"
 
 #if defined(__x86_64__)
-#pragma clang attribute push(__attribute__((target("avx2,fma,f16c"))), apply_to = function)
-#define KERNEL(name) name##_avx2
-#define KERNEL_AVX2
-#include "kernel_loops.h"
-#include "dot_loops.h"
-#undef KERNEL
-#pragma clang attribute pop
-
-#pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c"))), \
-                             apply_to = function)
-#define KERNEL(name) name##_avx512
-#define KERNEL_AVX512
-#include "kernel_loops.h"
-#include "dot_loops.h"
-#undef KERNEL_AVX512
-#undef KERNEL_AVX2
-#undef KERNEL
-#pragma clang attribute pop
-
 int32_t kernel_best_level(void)
 {
     __builtin_cpu_init();

@@ -4,9 +4,10 @@
  * floating-point reductions nor functions compiled for a CPU that is recognised at run time.
  *
  * The loops stand once, in kernel_loops.h as plain scalar C that the compiler vectorises, and in dot_loops.h and
- * quantised_loops.h as C on vectors of 16 values that it cuts to fit. kernels.c compiles them for the baseline of the platform and, on x86-64, for AVX2 and
- * AVX-512 as well. Swift picks a level once (Numerics/Kernels.swift) and passes it to every loop. They are not inline
- * functions: what Swift imports from a header it compiles without unrolling, at a fraction of the speed of the reductions.
+ * quantised_loops.h as C on vectors of 16 values that it cuts to fit. levels.h compiles them for the baseline of the
+ * platform and, on x86-64, for AVX2 and AVX-512 as well. Swift picks a level once (Numerics/Kernels.swift) and passes it to
+ * every loop. They are not inline functions: what Swift imports from a header it compiles without unrolling, at a fraction
+ * of the speed of the reductions.
  *
  * Reductions may be reassociated, so their last bits depend on the level; they never depend on the thread count.
  */

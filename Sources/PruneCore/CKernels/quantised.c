@@ -14,31 +14,9 @@ typedef struct quantised_loops {
                      size_t groups, float *out, size_t out_stride);
 } quantised_loops;
 
-#define KERNEL(name) name##_baseline
-#include "quantised_blocks.h"
-#include "quantised_loops.h"
-#undef KERNEL
-
-#if defined(__x86_64__)
-#pragma clang attribute push(__attribute__((target("avx2,fma,f16c"))), apply_to = function)
-#define KERNEL(name) name##_avx2
-#define KERNEL_AVX2
-#include "quantised_blocks.h"
-#include "quantised_loops.h"
-#undef KERNEL
-#pragma clang attribute pop
-
-#pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c"))), \
-                             apply_to = function)
-#define KERNEL(name) name##_avx512
-#define KERNEL_AVX512
-#include "quantised_blocks.h"
-#include "quantised_loops.h"
-#undef KERNEL_AVX512
-#undef KERNEL_AVX2
-#undef KERNEL
-#pragma clang attribute pop
-#endif
+#define LEVEL_FIRST "quantised_blocks.h"
+#define LEVEL_SECOND "quantised_loops.h"
+#include "levels.h"
 
 static const struct {
     uint16_t elements, bytes;

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Models by their names on the Hugging Face hub: from the local cache, or downloaded into it.
 
-A name is `org/name`, or `org/name/file.gguf` for one of the GGUF files of a repository, of a model in
-several parts the first. `org/name@revision` and `org/name@revision/file.gguf` have a branch, a tag
-or a commit.
+A name is `org/name`, or `org/name/file.gguf` for one of the GGUF files of a repository (of a model
+in several parts, the first). A revision, that is a branch, a tag or a commit, follows the name:
+`org/name@revision` or `org/name@revision/file.gguf`.
 """
 
 from __future__ import annotations
