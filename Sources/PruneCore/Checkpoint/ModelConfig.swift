@@ -24,7 +24,7 @@ public struct ModelConfig: Sendable {
     public internal(set) var tiesEmbeddings: Bool
     let embedding: EmbeddingPlan
     /// 2 * blockCount: attention and feed-forward of each block.
-    let sublayers: [SublayerPlan]
+    var sublayers: [SublayerPlan]
     let head: HeadPlan
     /// Sublayers that are no part of the model; their plans say what they were, and nothing of them is stored but the norm
     /// of the sum.

@@ -76,6 +76,16 @@ public struct TensorTable: @unchecked Sendable {
         return TensorTable(source: source, configuration: configuration, tensors: tensors, unusable: unusable)
     }
 
+    /// The same tensors but for some, which take the places of those of their names or are added.
+    func replacing(_ own: [StoredTensor]) -> TensorTable {
+        var (tensors, unusable) = (tensors, unusable)
+        for tensor in own {
+            tensors[tensor.name] = tensor
+            unusable[tensor.name] = nil
+        }
+        return TensorTable(source: source, configuration: configuration, tensors: tensors, unusable: unusable)
+    }
+
     /// Whether there is a tensor of that name, of whatever type and shape.
     func contains(_ name: String) -> Bool {
         tensors[name] != nil || unusable[name] != nil

@@ -15,6 +15,8 @@ public final class NativeModel: Model {
     /// Whether the weights may not stay in memory: then each sublayer's are asked for while the one before it is computed.
     let streamsWeights: Bool
     let config: ModelConfig
+    /// What the weights were found in.
+    let tensors: TensorTable
     let weights: NativeWeights
     /// The directory it was opened from; nil for weights that a host holds.
     let source: CheckpointSource?
@@ -49,6 +51,7 @@ public final class NativeModel: Model {
             throw PruneError(.unsupported, "this CPU has no instructions for \(compute) products; compute in float32")
         }
         self.config = config
+        self.tensors = tensors
         self.source = source
         weights = try NativeWeights(config, tensors)
         shape = weights.shape(config)
