@@ -20,7 +20,8 @@
  *     Evaluation   (*) prune_model_evaluate: loss and perplexity; losses and logits of each token
  *     Measures     what damage is measured by: an option of searches and games
  *     Search       (*) prune_search_create, prune_model_search, prune_search_mask,
- *                      prune_search_release; measured times, ask and tell, save and resume
+ *                      prune_search_release; measured times, ask and tell, save and resume;
+ *                      prune_model_merge: blocks merged into others
  *     Recovery     prune_model_recover, prune_model_attach: adapters that heal a pruned model
  *     Export       (*) prune_model_export: a directory that runtimes serve
  *     Generation   prune_model_generate: text that a model writes
@@ -1244,6 +1245,74 @@ prune_status prune_search_save(
 /* Loads a saved search, which continues as if it had never stopped. Errors: PRUNE_ERR_ARGUMENT,
    PRUNE_ERR_FORMAT (damaged), PRUNE_ERR_UNSUPPORTED (written by a later version). */
 prune_status prune_search_load(const uint8_t *bytes, size_t n_bytes, prune_search **out_search);
+
+/* How the weights of blocks are merged into the lowest of them, with f the weight of the merge. */
+typedef int32_t prune_merge_rule;
+enum {
+    PRUNE_MERGE_RUNNING = 0, /* W <- W + f (W_k - W), from the lowest block up */
+    PRUNE_MERGE_SUM = 1      /* W_low + sum of f (W_k - W_low) */
+};
+
+/* What sliding layer merging is asked for. */
+typedef struct prune_merge_options {
+    uint32_t struct_size;
+    /* How weights are merged. With RUNNING and a weight of 1 those of the topmost block remain. */
+    prune_merge_rule rule;
+    /* Similarity that the model must exceed after each merge, a cosine. Unused with `remove`. 0 =
+       0.7. */
+    double threshold;
+    /* Weight f of the blocks that are merged. 0 = 1. */
+    double weight;
+    /* Number of blocks to remove: the threshold is then the highest that removes as many. 0 = as many
+       as the threshold lets. */
+    int64_t remove;
+    /* Blocks that are in no merge. NULL = the last one alone. One byte per block, 1 = protected. */
+    const uint8_t *protect;
+    /* Length of `protect`: n_blocks, or 0 with NULL. */
+    size_t n_protect;
+    /* Largest number of tokens computed together. 0 = 2048. */
+    int64_t batch_tokens;
+    /* Largest number of bytes of hidden states that are kept; others are computed again. 0 = a quarter
+       of the free memory. */
+    int64_t memory_budget;
+    /* Called as the work advances. NULL = none. */
+    prune_progress_fn progress;
+    /* First argument of `progress`. */
+    void *user_data;
+} prune_merge_options;
+#define PRUNE_MERGE_OPTIONS_INIT \
+    { sizeof(prune_merge_options), 0, 0.0, 0.0, 0, NULL, 0, 0, 0, NULL, NULL }
+
+/* What sliding layer merging found. */
+typedef struct prune_merging prune_merging;
+
+/*
+ * Merges blocks from the top down while the model stays similar to itself (sliding layer merging,
+ * arXiv 2502.19159): a window of blocks becomes one and grows downwards, until the similarity falls
+ * to the threshold; the block that did not fit is the top of the next window. Similarity is the
+ * cosine of the hidden states after the final norm, those of a sequence as one vector, averaged over
+ * sequences. The model stays as it is, and its mask plays no part.
+ *   out_merging   receives the handle; give it to prune_merging_release()
+ * Errors: PRUNE_ERR_ARGUMENT (also if fewer than `remove` blocks can be merged), PRUNE_ERR_HANDLE,
+ * PRUNE_ERR_DATA, PRUNE_ERR_UNSUPPORTED (a model of a host, or with adapters),
+ * PRUNE_ERR_NONFINITE, PRUNE_ERR_CANCELLED, PRUNE_ERR_FILE, PRUNE_ERR_MEMORY.
+ */
+prune_status prune_model_merge(const prune_model *model, const prune_data *data,
+    const prune_merge_options *options, prune_merging **out_merging);
+
+/*
+ * Gives what was found as JSON: {"mask": {...}, "similarity", "threshold", "evaluated", "steps":
+ * [{"low", "high", "similarity", "accepted"}]}. "mask" is what prune_edited_mask_from_json() reads;
+ * "similarity" that of the model it makes; "evaluated" counts merged models that were run; "steps"
+ * are those of the threshold. A later version may add members.
+ *   out_text   as in prune_model_plan()
+ * Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_HANDLE, PRUNE_ERR_BUFFER.
+ */
+prune_status prune_merging_to_json(
+    const prune_merging *merging, char *out_text, size_t capacity, size_t *out_count);
+
+/* Gives it back. NULL and a handle that was already released are allowed. */
+void prune_merging_release(prune_merging *merging);
 
 /* ================================================================================================
  * Recovery: adapters that emulate what was removed

@@ -37,6 +37,7 @@ from prunecore.measures.token_values import token_losses as _token_losses
 from prunecore.opened import OpenModel
 from prunecore.recovery.recover import recover as _recover
 from prunecore.recovery.standing import standing_adapters
+from prunecore.search.merge_blocks import merge_blocks as _merge_blocks
 from prunecore.search.search import search as _search
 from prunecore.shapley.play import shapley as _shapley
 
@@ -92,6 +93,7 @@ class Model(OpenModel):
     gradient = verb(_gradient)
     shapley = verb(_shapley)
     search = verb(_search)
+    merge_blocks = verb(_merge_blocks)
     recover = verb(_recover)
     generate = verb(_generate)
     generate_calibration = verb(_generate_calibration)
