@@ -630,8 +630,8 @@ prune_status prune_mask_from_json(
 /*
  * Gives the model after some edits as a model of its own, on which every other function works. What
  * edits change takes memory of its own, in the type in which it is stored; quantised weights become
- * bf16. All else is shared with `model`, which does not change, and may be released before it. It is
- * exported wherever `model` can be; prunecore.json then has the edits.
+ * bf16. All else is shared with `model`, which does not change, and may be released before it. The
+ * new model is exported wherever `model` can be; prunecore.json then has the edits.
  * Errors: PRUNE_ERR_ARGUMENT (a block that the model does not have), PRUNE_ERR_HANDLE,
  * PRUNE_ERR_FORMAT (the text says which edit, which member), PRUNE_ERR_UNSUPPORTED (a kind of a
  * later version; blocks whose weights differ in shape; a model of a host, or with adapters),
@@ -659,9 +659,9 @@ prune_status prune_model_own_weight(const prune_model *model, const char *name, 
     size_t capacity, size_t *out_count);
 
 /*
- * Writes a mask with the edits that go with it: as prune_mask_to_json(), with "edits", and "version"
- * 2 where there are any. prune_mask_from_json() refuses such a text: the mask alone would be that of
- * another model.
+ * Writes a mask with the edits that go with it: as prune_mask_to_json(), with "edits" and a
+ * "version" of 2 where there are any. prune_mask_from_json() refuses such a text: the mask alone
+ * would be that of another model.
  *   edits_json   NULL or [] = none
  * Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_FORMAT, PRUNE_ERR_UNSUPPORTED, PRUNE_ERR_BUFFER.
  */
@@ -670,7 +670,8 @@ prune_status prune_edited_mask_to_json(const uint8_t *keep, size_t n_keep, const
 
 /*
  * Reads a mask, and the edits that go with it: of any text that prune_mask_to_json() or
- * prune_edited_mask_to_json() wrote. Give the edits to prune_model_edit(), and the mask to that model.
+ * prune_edited_mask_to_json() wrote. Give the edits to prune_model_edit(); the mask is for the
+ * model that it makes.
  *   out_keep    receives 2 * n_blocks bytes
  *   out_edits   receives a JSON array, [] for none, with a NUL at the end; `edits_capacity` and
  *               `out_edits_count` count bytes, the NUL included
@@ -1263,8 +1264,8 @@ typedef struct prune_merge_options {
     double threshold;
     /* Weight f of the blocks that are merged. 0 = 1. */
     double weight;
-    /* Number of blocks to remove: the threshold is then the highest that removes as many. 0 = as many
-       as the threshold lets. */
+    /* Number of blocks to remove: the threshold is then the highest that removes as many. 0 = as
+       many as the threshold lets. */
     int64_t remove;
     /* Blocks that are in no merge. NULL = the last one alone. One byte per block, 1 = protected. */
     const uint8_t *protect;
@@ -1272,8 +1273,8 @@ typedef struct prune_merge_options {
     size_t n_protect;
     /* Largest number of tokens computed together. 0 = 2048. */
     int64_t batch_tokens;
-    /* Largest number of bytes of hidden states that are kept; others are computed again. 0 = a quarter
-       of the free memory. */
+    /* Largest number of bytes of hidden states that are kept; others are computed again. 0 = a
+       quarter of the free memory. */
     int64_t memory_budget;
     /* Called as the work advances. NULL = none. */
     prune_progress_fn progress;
@@ -1290,8 +1291,8 @@ typedef struct prune_merging prune_merging;
  * Merges blocks from the top down while the model stays similar to itself (sliding layer merging,
  * arXiv 2502.19159): a window of blocks becomes one and grows downwards, until the similarity falls
  * to the threshold; the block that did not fit is the top of the next window. Similarity is the
- * cosine of the hidden states after the final norm, those of a sequence as one vector, averaged over
- * sequences. The model stays as it is, and its mask plays no part.
+ * cosine of the hidden states after the final norm, those of a sequence as one vector, averaged
+ * over sequences. The model stays as it is, and its mask plays no part.
  *   out_merging   receives the handle; give it to prune_merging_release()
  * Errors: PRUNE_ERR_ARGUMENT (also if fewer than `remove` blocks can be merged), PRUNE_ERR_HANDLE,
  * PRUNE_ERR_DATA, PRUNE_ERR_UNSUPPORTED (a model of a host, or with adapters),

@@ -24,7 +24,7 @@ def _one_thread(one_torch_thread: None) -> None:
 
 
 def saved(name: str, folder: Path, dtype: torch.dtype = torch.float32) -> Any:
-    """A random model of transformers, in which no norm and no bias is trivial, and its directory."""
+    """A random model of transformers in which no norm and no bias is trivial, saved."""
     torch.manual_seed(5)
     model = tf.AutoModelForCausalLM.from_config(CONFIGURATIONS[name]()).eval()
     for parameter in model.parameters():

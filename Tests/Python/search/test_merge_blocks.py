@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`Model.merge_blocks`: what it is asked, and what it gives. test_merge_parity.py has the oracle."""
+"""`Model.merge_blocks`: what it is asked, and what it gives.
+
+What is found is compared with another program in Tests/Python/parity/test_merge_parity.py.
+"""
 
 from __future__ import annotations
 

@@ -145,10 +145,10 @@ class Model(OpenModel):
 
         Raises
         ------
-        ArgumentError
-            A block is not part of the model.
         FormatError
-            An edit is none; the text says which, and which member of it.
+            An edit is none, or names a block beyond the last; the text says which, and what of it.
+        ArgumentError
+            A block, or a part of it, was removed before the model was opened.
         UnsupportedError
             Blocks that are merged differ in the shapes of their weights; or the model is one of a
             host, or has adapters, which were made for its weights as they are.

@@ -52,7 +52,7 @@ def merge_blocks(
     data : Data
         Calibration text. The paper takes 10 sequences of 128 tokens.
     protect : str, int, or list of them, optional
-        Blocks that are in no merge: "block.11", or 11. Default: the last block. An empty list: none.
+        Blocks that are in no merge: "block.11", or 11. Default: the last block. Empty: none.
     progress : callable, optional
         Called as `progress(stage, done, total, seconds)`; a true result stops the call with
         `Cancelled`, an exception stops it and is raised again.
