@@ -102,9 +102,9 @@ import Testing
 
     @Test func whatTheModelDoesNotHaveIsRefused() throws {
         let model = try Self.model("LlamaForCausalLM")
-        expectFault(.argument, naming: "block 4") { try model.merged(BlockMerge(into: 0, from: [4], weight: 1)) }
+        expectFault(.argument, naming: "block 4") { _ = try model.merged(BlockMerge(into: 0, from: [4], weight: 1)) }
         expectFault(.unsupported, naming: "host") {
-            try editedModel(WatchedModel.powers(blocks: 2), by: [.merge(BlockMerge(into: 0, from: [1], weight: 1))])
+            _ = try editedModel(WatchedModel.powers(blocks: 2), by: [.merge(BlockMerge(into: 0, from: [1], weight: 1))])
         }
     }
 
@@ -113,7 +113,7 @@ import Testing
         let model = try Self.model(
             "Qwen3MoeForCausalLM", ["mlp_only_layers": "[0]", "decoder_sparse_step": "1"])
         expectFault(.unsupported, naming: "block 1 cannot be merged into block 0") {
-            try model.merged(BlockMerge(into: 0, from: [1], weight: 1))
+            _ = try model.merged(BlockMerge(into: 0, from: [1], weight: 1))
         }
         #expect(!model.canMerge([0, 1]) && model.canMerge([1, 2]))
     }

@@ -20,7 +20,7 @@ import Testing
         #expect(text.contains(#""version": 2"#))
         let (read, edits) = try MaskDocument.readWithEdits(text)
         #expect(read == mask && edits == [.merge(Self.merge)])
-        expectFault(.unsupported, naming: "edits") { try MaskDocument.read(text) }
+        expectFault(.unsupported, naming: "edits") { _ = try MaskDocument.read(text) }
         let plain = try MaskDocument.write(mask, provenance: nil)
         #expect(plain.contains(#""version": 1"#) && !plain.contains("edits"))
         #expect(try MaskDocument.readWithEdits(plain).edits.isEmpty)
@@ -44,12 +44,12 @@ import Testing
         (#"[{"kind": "merge", "into": 0, "from": [1], "weight": 1e999}]"#, "JSON"), ("[", "JSON"),
     ])
     func whatIsNoEditIsRefusedByName(_ text: String, _ part: String) {
-        expectFault(.format, naming: part) { try EditDocument.read(text, source: "edits", blocks: 4) }
+        expectFault(.format, naming: part) { _ = try EditDocument.read(text, source: "edits", blocks: 4) }
     }
 
     @Test func aKindOfALaterVersionIsUnsupported() {
         expectFault(.unsupported, naming: "sharpen") {
-            try EditDocument.read(#"[{"kind": "sharpen"}]"#, source: "edits", blocks: 4)
+            _ = try EditDocument.read(#"[{"kind": "sharpen"}]"#, source: "edits", blocks: 4)
         }
     }
 
