@@ -90,12 +90,13 @@ from prunecore.measures.damages import Damages, WalkReport
 from prunecore.measures.evaluation import Evaluation
 from prunecore.measures.gradients import AdapterGradient, StateGradient
 from prunecore.measures.token_times import TokenTimes
-from prunecore.model import Model, RecoveredModel, open
+from prunecore.model import EditedModel, Model, RecoveredModel, open
 from prunecore.recovery.adapter_records import Adapter, RecoverySummary, TrainingRecord
 from prunecore.recovery.adapters import Adapters
 from prunecore.recovery.moments import Moments
 from prunecore.recovery.options import TrainingProgress
 from prunecore.search.ask_tell import Search
+from prunecore.search.merge_result import MergeResult, MergeStep
 from prunecore.search.result import SearchResult
 from prunecore.search.state import SearchState, SearchStep
 from prunecore.search.watch import SearchProgress
@@ -138,6 +139,7 @@ __all__ = [
     "Damages",
     "Data",
     "DataError",
+    "EditedModel",
     "Error",
     "Evaluation",
     "FileError",
@@ -156,6 +158,8 @@ __all__ = [
     "InternalError",
     "LoadError",
     "Mask",
+    "MergeResult",
+    "MergeStep",
     "Model",
     "ModelShape",
     "Moments",

@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from prunecore._native.library import lib
 from prunecore._native.names.tables import Compute, Weights
@@ -20,6 +22,8 @@ from prunecore.generation.generate_calibration import generate_calibration as _g
 from prunecore.importance.curve import curve as _curve
 from prunecore.importance.score import score as _score
 from prunecore.importance.statistics import statistics as _statistics
+from prunecore.masks.edits import edits_text
+from prunecore.masks.mask import Mask
 from prunecore.measures.damages import damages as _damages
 from prunecore.measures.evaluate import evaluate as _evaluate
 from prunecore.measures.evaluate import evaluate_masks as _evaluate_masks
@@ -33,6 +37,7 @@ from prunecore.measures.token_values import token_losses as _token_losses
 from prunecore.opened import OpenModel
 from prunecore.recovery.recover import recover as _recover
 from prunecore.recovery.standing import standing_adapters
+from prunecore.search.merge_blocks import merge_blocks as _merge_blocks
 from prunecore.search.search import search as _search
 from prunecore.shapley.play import shapley as _shapley
 
@@ -88,6 +93,7 @@ class Model(OpenModel):
     gradient = verb(_gradient)
     shapley = verb(_shapley)
     search = verb(_search)
+    merge_blocks = verb(_merge_blocks)
     recover = verb(_recover)
     generate = verb(_generate)
     generate_calibration = verb(_generate_calibration)
@@ -124,8 +130,67 @@ class Model(OpenModel):
         """
         return {} if self.directory is None else chat_templates_of(self.directory)
 
+    def edited(self, edits: Mask | Iterable[Mapping[str, Any]]) -> EditedModel:
+        """The model with other weights in the places of some: a `Model` of its own.
+
+        What edits change takes memory of its own, in the type in which it is stored; quantised
+        weights become bf16. All else is shared with this model, which does not change. A mask that
+        comes with edits removes sublayers of the model that they make.
+
+        Parameters
+        ----------
+        edits : sequence of mapping, or Mask
+            Applied in order, each to what those before it made: docs/merging.md says what they are.
+            Of a mask, its own.
+
+        Raises
+        ------
+        FormatError
+            An edit is none, or names a block beyond the last; the text says which, and what of it.
+        ArgumentError
+            A block, or a part of it, was removed before the model was opened.
+        UnsupportedError
+            Blocks that are merged differ in the shapes of their weights; or the model is one of a
+            host, or has adapters, which were made for its weights as they are.
+        """
+        return EditedModel(self, edits.edits if isinstance(edits, Mask) else edits)
+
     def _recovered(self, adapters: Adapters) -> RecoveredModel:
         return RecoveredModel(self, adapters)
+
+
+class EditedModel(Model):
+    """A model after edits of its weights, which shares all others with it.
+
+    `Model.edited` makes it. Closing it leaves the other model as it is.
+
+    Attributes
+    ----------
+    base : Model
+        The model before.
+    """
+
+    def __init__(self, base: Model, edits: Iterable[Mapping[str, Any]]) -> None:
+        self.directory = base.directory
+        self._name, self._digest = base._name, base._digest
+        self._configurations = base._configurations
+        self.base = base
+        text = edits_text(edits).encode()
+        self._own(lambda out: int(lib.prune_model_edit(base.handle, text, out)))
+        # As the library writes them: a mask's are compared with these.
+        self._edited = Mask.all(base.shape.n_blocks).with_edits(json.loads(text)).edits
+        self.edits = base.edits + self._edited
+
+    @contextmanager
+    def _in_float32(self) -> Iterator[OpenModel]:
+        with self.base._in_float32() as base, EditedModel(base, self._edited) as edited:  # type: ignore[arg-type]
+            yield edited
+
+    @property
+    def provenance(self) -> dict[str, str]:
+        """What identifies the model in results: that of the one before, and the edits' hash."""
+        text = json.dumps(self.edits, sort_keys=True).encode()
+        return {**super().provenance, "edits_sha256": hashlib.sha256(text).hexdigest()}
 
 
 class RecoveredModel(Model):
@@ -147,7 +212,7 @@ class RecoveredModel(Model):
         self.directory = base.directory
         self._name, self._digest = base._name, base._digest
         self._configurations = base._configurations
-        self.base = base
+        self.base, self.edits = base, base.edits
         self._attached = adapters
         self._adapters_digest = adapters.digest
         self._own(lambda out: int(lib.prune_model_attach(base.handle, adapters.handle, out)))

@@ -8,8 +8,12 @@ from typing import Annotated, Any
 
 import typer
 
+from prunecore._native.names.tables import STRATEGIES
+from prunecore._native.names.tables import STRATEGY as SEARCH_STRATEGY
+from prunecore._native.options_generated import MergeOptions
 from prunecore.cli import search_tables, tables
 from prunecore.cli.flags import Generated, expanded
+from prunecore.cli.merge import STRATEGY, check_merge_only, run_merge
 from prunecore.cli.options import (
     CheckpointOption,
     Machine,
@@ -17,7 +21,6 @@ from prunecore.cli.options import (
     OutFileOption,
     PlotOption,
     RunOn,
-    read_mask,
 )
 from prunecore.cli.results import Results
 from prunecore.cli.search_bar import SearchBar
@@ -33,7 +36,24 @@ def search(
     model: ModelArgument,
     *,
     on: RunOn,
-    options: Annotated[dict[str, Any], Generated(SearchOptions, leave_out=("seed",))],
+    strategy: Annotated[
+        str,
+        typer.Option(
+            "--strategy",
+            metavar="NAME",
+            help=f"How the search chooses what to remove. One of {', '.join(STRATEGIES)}; or "
+            f"{STRATEGY}: blocks are merged into others while hidden states stay similar.",
+        ),
+    ] = "greedy",
+    options: Annotated[dict[str, Any], Generated(SearchOptions, leave_out=("seed", "strategy"))],
+    merge: Annotated[
+        dict[str, Any],
+        Generated(
+            MergeOptions,
+            leave_out=("remove", "batch_tokens", "memory_budget"),
+            flags={"rule": "merge-rule", "weight": "merge-weight"},
+        ),
+    ],
     run: Annotated[dict[str, Any], Generated(SearchRunOptions)],
     measured: Annotated[dict[str, Any], Generated(CoalitionOptions, leave_out=("cap",))],
     protect: Annotated[
@@ -78,18 +98,29 @@ def search(
     Bounds on milliseconds count times that are measured first, on this machine. The measures
     choice_error and choice_loss need --choices.
     """
+    protected = None if protect is None else [name.strip() for name in protect.split(",")]
+    check_merge_only(strategy, merge)
+    if strategy == STRATEGY:
+        given_too = {"start": start, "metric": metric, "scores": scores, "checkpoint": checkpoint}
+        others = {**options, **run, **measured, **given_too}
+        run_merge(
+            model, on, machine, options=merge, others=others, protect=protected, out=out, plot=plot
+        )
+        return
     on.check("damages are measured on it")
     if plot is not None:
         checked_suffix(plot)  # before hours of work
+    parsed = SEARCH_STRATEGY.parse(strategy)
     results = Results(checkpoint, out, plot)
-    with machine.open(model) as opened:
+    with machine.open_for(start, model) as (opened, began):
         text = on.read_either(opened)
         given = None if scores is None else read_scores(scores)
         with SearchBar() as bar:
             found = opened.search(
                 text,
-                protect=None if protect is None else [n.strip() for n in protect.split(",")],
-                start=read_mask(start, opened),
+                strategy=parsed,
+                protect=protected,
+                start=began,
                 metric=metric,
                 scores=given,
                 seed=on.seed or 0,
