@@ -31,15 +31,15 @@ struct TrainingFingerprint {
     /// - Parameter teacher: nil = the objective has none.
     init(
         _ model: any Model, _ data: TokenData, heldOut: TokenData, _ mask: KeepMask, _ options: HealingOptions,
-        teacher: NativeModel?, _ trained: TrainedTensors
+        teacher: HealedModel?, _ trained: TrainedTensors
     ) throws(PruneError) {
         var out = ByteWriter(mark: model.shape.architecture, version: 2)
-        for own in [model, teacher as (any Model)?].compactMap(\.self) {
+        for own in [model, teacher?.native as (any Model)?].compactMap(\.self) {
             for size in [own.shape.blockCount, own.shape.hiddenSize, own.shape.vocabularySize] { out.add(Int64(size)) }
             out.add(UInt8(own.compute == .float32 ? 0 : 1))
             out.add(try own.weightSample())
         }
-        for byte in mask.bytes { out.add(byte) }
+        for byte in mask.bytes + (teacher?.mask.bytes ?? []) { out.add(byte) }
         for tensor in trained.stored {
             for byte in tensor.name.utf8 { out.add(byte) }
             out.add(Int64(tensor.elementCount))

@@ -12,7 +12,7 @@ public struct Healed: Sendable {
 ///
 /// - Parameters:
 ///   - heldOut: what the best step is chosen by; nil = a share of the data's sequences, by seed.
-///   - teacher: what `kl` and `js` compare with; nil = `model` as it is, without the mask.
+///   - teacher: what `kl` and `js` compare with, under a mask of its own; nil = `model` as it is, without the mask.
 ///   - progress: told within steps and looks; returns true to stop with `.cancelled`.
 ///   - step: told after every step; returns true to stop likewise.
 /// Errors: `.argument` for options out of range, names of what the mask removes, a tied head, or a teacher of another
@@ -20,14 +20,17 @@ public struct Healed: Sendable {
 /// `.nonFinite`; `.cancelled`; `.memory`; those of files.
 public func heal(
     _ model: any Model, _ data: TokenData, heldOut: TokenData? = nil, under mask: KeepMask, _ options: HealingOptions,
-    teacher: (any Model)? = nil, progress: ProgressMeter.Listener? = nil, step: ((TrainingProgress) -> Bool)? = nil
+    teacher: (any Model)? = nil, teacherMask: KeepMask? = nil, progress: ProgressMeter.Listener? = nil, step: ((TrainingProgress) -> Bool)? = nil
 ) throws(PruneError) -> Healed {
     try model.shape.check(mask)
     try options.check()
     let given = try HealedModel(model, under: mask, as: "the model")
     let names = try TrainedNames(options.train, under: given.mask)
     let trained = try TrainedTensors(given.native, names, untie: options.untiesHead, under: given.mask)
-    let guide = try options.objective == .crossEntropy ? nil : teacherModel(teacher, of: model)
+    guard options.objective != .crossEntropy || teacher == nil else {
+        throw PruneError(.argument, "objective ce has no teacher: leave it out, or use kl or js")
+    }
+    let guide = try options.objective == .crossEntropy ? nil : teacherModel(teacher, teacherMask, of: model)
     for data in [data, heldOut].compactMap(\.self) {
         try TokenBatch(data, 0..<data.sequenceCount).check(vocabulary: model.shape.vocabularySize)
     }
@@ -39,7 +42,7 @@ public func heal(
         trained.parameterCount.times(clamping: WholeTensors.bytesPerParameter),
         for: "the training of \(trained.parameterCount) weights", "train fewer, such as \"head,last:1\"")
     let fingerprint = try TrainingFingerprint(
-        model, parts.rest, heldOut: parts.heldOut, mask, options, teacher: guide?.native, trained
+        model, parts.rest, heldOut: parts.heldOut, mask, options, teacher: guide, trained
     ).value
     let tensors = try WholeTensors(trained.stored, compute: given.native.compute)
     let student = given.with(try given.native.replacing(tensors.tensors, trained))
@@ -57,14 +60,17 @@ public func heal(
 }
 
 /// The teacher of a model. Errors: `.argument` for one of another vocabulary; `.unsupported` if a host runs it.
-private func teacherModel(_ teacher: (any Model)?, of model: any Model) throws(PruneError) -> HealedModel {
+private func teacherModel(
+    _ teacher: (any Model)?, _ mask: KeepMask?, of model: any Model
+) throws(PruneError) -> HealedModel {
     let teacher = teacher ?? model
     let (own, other) = (model.shape.vocabularySize, teacher.shape.vocabularySize)
     guard own == other else {
         throw PruneError(
             .argument, "the teacher has a vocabulary of \(other), the model one of \(own): give a teacher of the same")
     }
-    return try HealedModel(teacher, under: KeepMask(blocks: teacher.shape.blockCount), as: "the teacher")
+    if let mask { try teacher.shape.check(mask) }
+    return try HealedModel(teacher, under: mask ?? KeepMask(blocks: teacher.shape.blockCount), as: "the teacher")
 }
 
 extension NativeModel {
