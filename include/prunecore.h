@@ -1058,8 +1058,8 @@ typedef struct prune_search_run_options {
     const prune_coalition_options *coalitions;
     /* Metric of the scores that the strategy needs and that were not given. With
        leave_one_out_loss, windows are ranked by the damage of each run, which is also done where
-       scores cannot be computed. 0 = cosine, and angular for windows of blocks. One PRUNE_METRIC_*
-       bit. */
+       scores cannot be computed, and where the measure is not the loss. 0 = cosine, and angular for
+       windows of blocks. One PRUNE_METRIC_* bit. */
     prune_metrics metric;
     /* Largest number of masks evaluated together. 0 = 64. */
     int64_t batch_masks;
