@@ -358,6 +358,17 @@ prune_status prune_model_open(
 /* Gives a model back. NULL and a handle that was already released are allowed. */
 void prune_model_release(prune_model *model);
 
+/*
+ * Gives a model as one that multiplies in another type, over the same weights; its mask and adapters
+ * are those of `model`, which does not change and may be released before it.
+ *   compute     PRUNE_COMPUTE_*
+ *   out_model   receives the handle; give it to prune_model_release()
+ * Errors: PRUNE_ERR_ARGUMENT (an unknown type), PRUNE_ERR_HANDLE, PRUNE_ERR_UNSUPPORTED (BFLOAT16 on
+ * a CPU without instructions for it; a host runs the model), PRUNE_ERR_MEMORY.
+ */
+prune_status prune_model_with_compute(
+    const prune_model *model, prune_compute compute, prune_model **out_model);
+
 /* What a model can do: bits of `abilities` in prune_model_shape. */
 typedef uint32_t prune_abilities;
 enum {
