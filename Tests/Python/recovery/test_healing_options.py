@@ -31,8 +31,10 @@ def test_names_stand_for_kept_sublayers() -> None:
     assert parts.head and parts.norms and parts.final_norm
     assert not parts.embedding and not parts.everything and parts.sublayers == ()
     all_of_it = named("all")
-    assert all_of_it.everything and all_of_it.embedding and all_of_it.sublayers == (
-        *(0, 1, 4, 5, 7, 8, 10, 11),
+    assert (
+        all_of_it.everything
+        and all_of_it.embedding
+        and all_of_it.sublayers == (*(0, 1, 4, 5, 7, 8, 10, 11),)
     )
     text = trained_names("head, final-norm, last:1", MASK.keep)
     assert text.names == ("head", "final_norm", "last:1")

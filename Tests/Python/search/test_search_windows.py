@@ -69,7 +69,12 @@ def test_the_window_that_harms_a_task_least_goes(
     free = windows(4, protected=(0, 1, 11))
     values = worths(model, data, free, measure)
     kept = model.search(
-        data, "window", "block", remove=4, measure=measure, protect=["block.0", "block.1", "block.11"]
+        data,
+        "window",
+        "block",
+        remove=4,
+        measure=measure,
+        protect=["block.0", "block.1", "block.11"],
     )
     assert kept.mask == free[int(np.argmin(values))]
 

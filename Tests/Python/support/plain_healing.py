@@ -40,7 +40,10 @@ class PlainHealing:
         # AdamW moves numbers in fp32 whatever the module's own type is.
         self.masters = {own: p.detach().to(dtype).clone() for own, p in self.trained.items()}
         groups = [
-            {"params": [m for m in self.masters.values() if m.ndim >= 2], "weight_decay": weight_decay},
+            {
+                "params": [m for m in self.masters.values() if m.ndim >= 2],
+                "weight_decay": weight_decay,
+            },
             {"params": [m for m in self.masters.values() if m.ndim < 2], "weight_decay": 0.0},
         ]
         self.optimiser = torch.optim.AdamW(groups, lr=0.0, betas=(0.9, 0.999), eps=1e-8)

@@ -62,7 +62,9 @@ def test_the_model_stays_as_it_is_and_the_healed_one_is_a_copy(model: Any) -> No
     assert healed.loss_after < healed.loss_before and "loss_after" in repr(healed)
     assert found.evaluate(data(), pc.Mask.all(4)).loss != found.evaluate(data()).loss
     record = json.loads(json.dumps(healed.to_dict()))
-    assert record["removed"] == MASK.removed and record["provenance"]["data_sha256"] == data().digest
+    assert (
+        record["removed"] == MASK.removed and record["provenance"]["data_sha256"] == data().digest
+    )
     assert [row["step"] for row in record["history"]] == [0, 1, 2, 3]
     lengths = [len(ids) for ids in sequences() if len(ids) > 1]  # five: then a second epoch begins
     assert healed.trained_tokens - sum(lengths) in lengths
@@ -223,6 +225,18 @@ class Stop(Exception):
     """Stands for whatever ends a run."""
 
 
+class StopAfter:
+    """Progress that ends a training after some steps."""
+
+    def __init__(self, steps: int) -> None:
+        self.left = steps
+
+    def __call__(self, stage: str, *_: object) -> None:
+        self.left -= stage == "training"
+        if self.left == 0:
+            raise Stop
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_stopped_runs_resume_and_end_with_the_same_bits(tmp_path: Path, dtype: Any) -> None:
     options: dict[str, Any] = {
@@ -232,21 +246,14 @@ def test_stopped_runs_resume_and_end_with_the_same_bits(tmp_path: Path, dtype: A
     with wrap(tiny("llama", dtype)) as model:
         whole = model.heal(data(), MASK, **options)
         for run in range(20):
-            steps: list[int] = []
-
-            def progress(stage: str, done: int, _total: int, _seconds: float, run: int = run) -> None:
-                if stage == "training":
-                    steps.append(done)
-                    if len(steps) == 1 + run % 2:
-                        raise Stop
-
+            stop = StopAfter(1 + run % 2)
             try:
                 found = model.heal(
-                    data(), MASK, **options, checkpoint=tmp_path / "run", progress=progress
+                    data(), MASK, **options, checkpoint=tmp_path / "run", progress=stop
                 )
                 break
             except Stop:
-                assert steps
+                assert stop.left == 0
         assert run > 3
         assert found.history == whole.history and found.best_step == whole.best_step
         assert changed(weights(whole.model.module), found.model.module) == []

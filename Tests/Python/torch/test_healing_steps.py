@@ -69,9 +69,12 @@ CASES: dict[str, tuple[str, list[str], list[str], Callable[[str], bool]]] = {
         "gemma3",
         ["attn.2"],
         ["all"],
-        lambda name: not (
-            ".layers.2." in name and ("self_attn" in name or "input_layer" in name)
-            or name.endswith("layers.2.post_attention_layernorm.weight")
+        lambda name: (
+            not (
+                ".layers.2." in name
+                and ("self_attn" in name or "input_layer" in name)
+                or name.endswith("layers.2.post_attention_layernorm.weight")
+            )
         ),
     ),
     "blocks of GPT-NeoX, whose sublayers read the same": (
@@ -241,9 +244,7 @@ def test_narrow_modules_are_trained_through_masters_in_fp32(dtype: Any) -> None:
     assert healed.model.module.dtype == dtype
     assert healed.history[-1].loss == pytest.approx(losses[-1], rel=2e-3)
     assert healed.loss_before - healed.loss_after > 0.5 * (losses[0] - losses[-1]) > 0
-    alone = PlainHealing(
-        module, "llama", mask.keep, lambda name: ".layers.3." in name, dtype=dtype
-    )
+    alone = PlainHealing(module, "llama", mask.keep, lambda name: ".layers.3." in name, dtype=dtype)
     swallowed = [alone.step(1e-4, sequences()) for _ in range(12)]
     if dtype == torch.bfloat16:
         assert losses[-1] < swallowed[-1]
@@ -271,7 +272,12 @@ def test_gradients_that_overflow_in_fp16_are_computed_once_more(tmp_path: Path) 
 def test_the_usual_schedule_rises_over_a_tenth_and_falls_in_a_line() -> None:
     with wrap(tiny("llama")) as model:
         healed = model.heal(
-            data(), train="final_norm", steps=20, learning_rate=1.0, held_out=data(), evaluate_every=1
+            data(),
+            train="final_norm",
+            steps=20,
+            learning_rate=1.0,
+            held_out=data(),
+            evaluate_every=1,
         )
     rates = [record.learning_rate for record in healed.history[1:]]
     assert rates[:3] == [0.5, 1.0, 1.0]
