@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar
 from prunecore.masks.mask import Mask
 from prunecore.opened import OpenModel
 
-ModelKind = TypeVar("ModelKind", bound=OpenModel, covariant=True)
+ModelKind_co = TypeVar("ModelKind_co", bound=OpenModel, covariant=True)
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class HealingRecord:
 
 
 @dataclass(frozen=True)
-class Healed(Generic[ModelKind]):
+class Healed(Generic[ModelKind_co]):
     """What `Model.heal` gives.
 
     Attributes
@@ -78,7 +78,7 @@ class Healed(Generic[ModelKind]):
         Where it comes from, as JSON values: model, data, options.
     """
 
-    model: ModelKind
+    model: ModelKind_co
     mask: Mask
     history: tuple[HealingRecord, ...]
     loss_before: float

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -17,7 +18,7 @@ from prunecore._native.run_file import RunFile
 from prunecore.errors import FormatError, OutOfMemoryError
 
 _DIGEST_BYTES = 32
-_TYPES = {torch.float32: np.dtype("<f4"), torch.float64: np.dtype("<f8")}
+_TYPES: dict[torch.dtype, npt.DTypeLike] = {torch.float32: "<f4", torch.float64: "<f8"}
 
 
 class HealingCheckpoint:
@@ -108,4 +109,4 @@ def _parts(line: bytes, tensors: Sequence[Tensor]) -> Iterator[bytes | memoryvie
 
 def _bytes(tensor: Tensor) -> memoryview:
     found = tensor.detach().cpu().contiguous().reshape(-1)
-    return memoryview(found.view(torch.uint8).numpy())
+    return found.view(torch.uint8).numpy().data

@@ -203,8 +203,8 @@ class HealingLoop:
         state.looks_since_best += 1
         if found < state.best_loss:
             state.best_loss, state.best_step, state.looks_since_best = found, state.step, 0
-            for own, value in zip(self._best, self._parameters.masters, strict=True):
-                own.copy_(value.detach())
+            for own, master in zip(self._best, self._parameters.masters, strict=True):
+                own.copy_(master.detach())
 
     def _tell_step(self, *, saved: bool) -> None:
         try:

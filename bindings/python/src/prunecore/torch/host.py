@@ -305,7 +305,7 @@ class TorchHost(Host):
         return forward
 
     def row_logits(self, state: TorchState, rows: Rows) -> Tensor:
-        """Logits of some rows of a state, on the device. Gradients flow, if they are switched on."""
+        """Logits of some rows of a state, on its device. Gradients flow, if they are on."""
         hidden = self._sum_norms.settled(state.rows(rows), state.place, 2 * self.n_blocks)
         return self.decoder.logits(hidden)
 

@@ -83,12 +83,11 @@ class OpenTeacher:
 
         def row_logits(rows: Rows) -> Tensor:
             members = np.searchsorted(starts, rows, side="right") - 1
-            return torch.cat(
-                [
-                    of_sequence(int(member))[torch.from_numpy(rows[members == member]) - starts[member]]
-                    for member in np.unique(members)
-                ]
-            )
+            found = []
+            for member in np.unique(members):
+                own = torch.from_numpy(rows[members == member] - starts[member])
+                found.append(of_sequence(int(member))[own])
+            return torch.cat(found)
 
         return row_logits
 

@@ -35,7 +35,7 @@ def untie(module: Any) -> None:
     old = head.weight
     tied = [name for name, own in module.named_parameters(remove_duplicate=False) if own is old]
     head.weight = nn.Parameter(old.detach().clone(), requires_grad=old.requires_grad)
-    for config in {id(own): own for own in (module.config, module.config.get_text_config())}.values():
+    for config in (module.config, module.config.get_text_config()):
         config.tie_word_embeddings = False
     # What transformers leaves out when it saves, by the name of its other place.
     for part in module.modules():

@@ -41,7 +41,8 @@ def named_parameters_of(
     for name, found in _wanted(decoder, parts, trained):
         own = {id(parameter) for parameter in found}
         if not own:
-            raise ArgumentError(f"train names {name}, of which {type(model).__name__} has no weights")
+            kind = type(model).__name__
+            raise ArgumentError(f"train names {name}, of which {kind} has no weights")
         wanted |= own
     chosen = {name: own for name, own in model.named_parameters() if id(own) in wanted}
     for name, own in chosen.items():

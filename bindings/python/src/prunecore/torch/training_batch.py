@@ -85,7 +85,11 @@ class TrainingData:
             weights.append(own[1:][predicting])
             before += len(sequence)
         return TrainingBatch(
-            indices, sequences, np.concatenate(rows), np.concatenate(targets), np.concatenate(weights)
+            indices,
+            sequences,
+            np.concatenate(rows),
+            np.concatenate(targets),
+            np.concatenate(weights),
         )
 
     def _weights_of(self, index: int) -> Values:

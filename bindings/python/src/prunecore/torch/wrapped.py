@@ -59,7 +59,7 @@ class WrappedModel(PrunableModel):
 
     heal = verb(_heal)
 
-    def again(self, module: Any) -> WrappedModel:  # type: ignore[override]
+    def again(self, module: Any) -> WrappedModel:
         """See `PrunableModel`."""
         host = self.host
         return wrap(module, granularity=self.granularity, name=host.name, known_causal=True)
