@@ -6,12 +6,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from prunecore._native.library import lib
-from prunecore._native.names.tables import Compute, Weights
+from prunecore._native.names.tables import COMPUTE, Compute, Weights
 from prunecore.data.chat_template import chat_templates_of
 from prunecore.data.text import load_tokenizer
 from prunecore.data.verbs import verb
@@ -35,6 +35,7 @@ from prunecore.measures.token_values import hidden_states as _hidden_states
 from prunecore.measures.token_values import logits as _logits
 from prunecore.measures.token_values import token_losses as _token_losses
 from prunecore.opened import OpenModel
+from prunecore.recovery.heal import heal as _heal
 from prunecore.recovery.recover import recover as _recover
 from prunecore.recovery.standing import standing_adapters
 from prunecore.search.merge_blocks import merge_blocks as _merge_blocks
@@ -95,6 +96,7 @@ class Model(OpenModel):
     search = verb(_search)
     merge_blocks = verb(_merge_blocks)
     recover = verb(_recover)
+    heal = verb(_heal)
     generate = verb(_generate)
     generate_calibration = verb(_generate_calibration)
     export = verb(_export)
@@ -157,6 +159,43 @@ class Model(OpenModel):
 
     def _recovered(self, adapters: Adapters) -> RecoveredModel:
         return RecoveredModel(self, adapters)
+
+    def _healed(self, make: Callable[[Any], int], digest: str) -> HealedModel:  # type: ignore[override]
+        return HealedModel(self, make, digest)
+
+
+class HealedModel(Model):
+    """A model some of whose weights were trained, which shares all others with it.
+
+    `Model.heal` makes it. Closing it leaves the other model as it is.
+
+    Attributes
+    ----------
+    base : Model
+        The model before.
+    """
+
+    def __init__(self, base: OpenModel, make: Callable[[Any], int], digest: str) -> None:
+        self.directory = base.directory
+        self._name, self._digest = base._name, base._digest
+        self._configurations = base._configurations
+        self.base = base
+        self.is_recovered = base.is_recovered
+        self._healing_digest = digest
+        self._own(make)
+
+    @contextmanager
+    def _in_float32(self) -> Iterator[OpenModel]:
+        def make(out: Any) -> int:
+            return int(lib.prune_model_with_compute(self.handle, COMPUTE.value("float32"), out))
+
+        with HealedModel(self.base, make, self._healing_digest) as opened:
+            yield opened
+
+    @property
+    def provenance(self) -> dict[str, str]:
+        """What identifies the model in results: that of the one before, and the training's hash."""
+        return {**self.base.provenance, "healing_sha256": self._healing_digest}
 
 
 class EditedModel(Model):
