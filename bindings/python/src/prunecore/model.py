@@ -18,6 +18,7 @@ from prunecore.export.verify import verify_export as _verify_export
 from prunecore.generation.generate import generate as _generate
 from prunecore.generation.generate_calibration import generate_calibration as _generate_calibration
 from prunecore.importance.curve import curve as _curve
+from prunecore.importance.neuron_scores import neuron_scores as _neuron_scores
 from prunecore.importance.score import score as _score
 from prunecore.importance.statistics import statistics as _statistics
 from prunecore.measures.damages import damages as _damages
@@ -74,6 +75,7 @@ class Model(OpenModel):
 
     # Each is documented where it is defined.
     score = verb(_score)
+    neuron_scores = verb(_neuron_scores)
     statistics = verb(_statistics)
     curve = verb(_curve)
     evaluate = verb(_evaluate)
