@@ -15,7 +15,7 @@
  *     Models       (*) prune_model_open, prune_model_release; shape, sublayers and plan of a model;
  *                      prune_architectures: the families that are known
  *     Data         (*) prune_data_create, prune_data_release: token sequences
- *     Masks        (*) prune_mask_remove_lowest, prune_model_cost; masks as JSON
+ *     Masks        (*) prune_mask_remove_lowest, prune_model_cost; masks as JSON; edits of weights
  *     Scores       (*) prune_model_score: metrics of importance; scores of neurons
  *     Evaluation   (*) prune_model_evaluate: loss and perplexity; losses and logits of each token
  *     Measures     what damage is measured by: an option of searches and games
@@ -610,10 +610,79 @@ prune_status prune_mask_to_json(const uint8_t *keep, size_t n_keep, const char *
  * Reads a mask from JSON as written by prune_mask_to_json().
  *   out_keep   receives 2 * n_blocks bytes
  * Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_FORMAT (the text says what is wrong), PRUNE_ERR_UNSUPPORTED
- * (written by a later version), PRUNE_ERR_BUFFER.
+ * (written by a later version; has edits: see below), PRUNE_ERR_BUFFER.
  */
 prune_status prune_mask_from_json(
     const char *text, uint8_t *out_keep, size_t capacity, size_t *out_count);
+
+/*
+ * Edits: changes of the weights of sublayers that stay, as a mask removes others. A JSON array of
+ * objects, each applied to what those before it made, and all before a mask removes anything.
+ *
+ *   {"kind": "merge", "into": 3, "from": [4, 5], "weight": 0.5}
+ *       merges blocks into one: with f = weight, the matrices of block 3 and the biases of their
+ *       products become W_3 + f (W_4 - W_3) + f (W_5 - W_3). With "rule": "running" they become
+ *       W <- W + f (W_k - W) for k = 4, then 5. Its norms, window and positions stay. The mask
+ *       removes blocks 4 and 5.
+ *
+ *   {"kind": "narrow", "feed_forward": {"0": [0, 1, 5], "7": [2, 3]}}
+ *       leaves these neurons, ascending, of the feed-forwards of blocks 0 and 7: rows of gate and up
+ *       with their biases, and columns of down. A quantised down keeps its type if whole blocks of
+ *       its columns stay or go, and becomes bf16 else; all others keep theirs.
+ */
+
+/*
+ * Gives the model after some edits as a model of its own, on which every other function works. What
+ * edits change takes memory of its own, in the type in which it is stored; quantised weights become
+ * bf16. All else is shared with `model`, which does not change, and may be released before it. It is
+ * exported wherever `model` can be; prunecore.json then has the edits.
+ * Errors: PRUNE_ERR_ARGUMENT (a block that the model does not have), PRUNE_ERR_HANDLE,
+ * PRUNE_ERR_FORMAT (the text says which edit, which member), PRUNE_ERR_UNSUPPORTED (a kind of a
+ * later version; blocks whose weights differ in shape; a model of a host, or with adapters),
+ * PRUNE_ERR_NONFINITE (fp16 cannot hold a result), PRUNE_ERR_FILE, PRUNE_ERR_MEMORY.
+ */
+prune_status prune_model_edit(
+    const prune_model *model, const char *edits_json, prune_model **out_model);
+
+/*
+ * Lists the weights that the library holds itself in the places of those of the checkpoint: what
+ * edits changed. A JSON array with an object for each: "name", "element_type" ("fp32", "fp16",
+ * "bf16", or that of a quantised tensor, of which rows or whole blocks are left) and "shape". A later
+ * version may add members.
+ *   out_text   as in prune_model_plan()
+ * Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_HANDLE, PRUNE_ERR_BUFFER.
+ */
+prune_status prune_model_own_weights(
+    const prune_model *model, char *out_text, size_t capacity, size_t *out_count);
+
+/*
+ * Copies one of those weights, row-major and without gaps.
+ *   out_bytes   `capacity` and `out_count` count bytes
+ * Errors: PRUNE_ERR_ARGUMENT (there is none of that name), PRUNE_ERR_HANDLE, PRUNE_ERR_BUFFER.
+ */
+prune_status prune_model_own_weight(const prune_model *model, const char *name, void *out_bytes,
+    size_t capacity, size_t *out_count);
+
+/*
+ * Writes a mask with the edits that go with it: as prune_mask_to_json(), with "edits", and "version"
+ * 2 where there are any. prune_mask_from_json() refuses such a text: the mask alone would be that of
+ * another model.
+ *   edits_json   NULL or [] = none
+ * Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_FORMAT, PRUNE_ERR_UNSUPPORTED, PRUNE_ERR_BUFFER.
+ */
+prune_status prune_edited_mask_to_json(const uint8_t *keep, size_t n_keep, const char *edits_json,
+    const char *provenance_json, char *out_text, size_t capacity, size_t *out_count);
+
+/*
+ * Reads a mask, and the edits that go with it: of any text that prune_mask_to_json() or
+ * prune_edited_mask_to_json() wrote. Give the edits to prune_model_edit(), and the mask to that model.
+ *   out_keep    receives 2 * n_blocks bytes
+ *   out_edits   receives a JSON array, [] for none, with a NUL at the end; `edits_capacity` and
+ *               `out_edits_count` count bytes, the NUL included
+ * Errors: as prune_mask_from_json(). PRUNE_ERR_BUFFER sets both counts.
+ */
+prune_status prune_edited_mask_from_json(const char *text, uint8_t *out_keep, size_t capacity,
+    size_t *out_count, char *out_edits, size_t edits_capacity, size_t *out_edits_count);
 
 /* ================================================================================================
  * Scores

@@ -20,6 +20,8 @@ public final class NativeModel: Model {
     let weights: NativeWeights
     /// The directory it was opened from; nil for weights that a host holds.
     let source: CheckpointSource?
+    /// What was done to its weights since.
+    let edits: [Edit]
     let scratch = BufferPool()
 
     /// Opens a Hugging Face directory, without the adapters that may be in it: see `openModel`. Errors: as
@@ -44,7 +46,8 @@ public final class NativeModel: Model {
     /// Errors: those of the weights; `.unsupported` for a compute type that this CPU lacks; `.argument` if `compute` is
     /// nil and the environment names no type; those of `Kernels.checkEnvironment`.
     init(
-        _ config: ModelConfig, _ tensors: TensorTable, source: CheckpointSource? = nil, compute: ComputeType? = nil
+        _ config: ModelConfig, _ tensors: TensorTable, source: CheckpointSource? = nil, edits: [Edit] = [],
+        compute: ComputeType? = nil
     ) throws(PruneError) {
         try Kernels.checkEnvironment()
         if let compute, !compute.isSupported {
@@ -53,6 +56,7 @@ public final class NativeModel: Model {
         self.config = config
         self.tensors = tensors
         self.source = source
+        self.edits = edits
         weights = try NativeWeights(config, tensors)
         shape = weights.shape(config)
         self.compute = if let compute { compute } else { try ComputeType.preferred(for: shape.elementType) }

@@ -187,6 +187,14 @@ public:
     });
   }
 
+  /// The model after some edits of its weights, which shares all others with this one (prune_model_edit). \param edits
+  /// JSON, such as of EditedMask.
+  Model edited(const std::string &edits) const {
+    prune_model *handle = nullptr;
+    detail::check(prune_model_edit(get(), detail::c_string(edits, "edits"), &handle));
+    return adopt(handle);
+  }
+
   /// The mask that later calls use when they are given none (prune_model_mask_get).
   Mask mask() const {
     return Mask(detail::filled<std::uint8_t>([&](std::uint8_t *out, std::size_t capacity, std::size_t *count) {

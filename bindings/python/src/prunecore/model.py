@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from prunecore._native.library import lib
 from prunecore._native.names.tables import Compute, Weights
@@ -21,6 +23,8 @@ from prunecore.importance.curve import curve as _curve
 from prunecore.importance.neuron_scores import neuron_scores as _neuron_scores
 from prunecore.importance.score import score as _score
 from prunecore.importance.statistics import statistics as _statistics
+from prunecore.masks.edits import edits_text
+from prunecore.masks.mask import Mask
 from prunecore.measures.damages import damages as _damages
 from prunecore.measures.evaluate import evaluate as _evaluate
 from prunecore.measures.evaluate import evaluate_masks as _evaluate_masks
@@ -126,8 +130,70 @@ class Model(OpenModel):
         """
         return {} if self.directory is None else chat_templates_of(self.directory)
 
+    def edited(self, edits: Mask | Iterable[Mapping[str, Any]]) -> EditedModel:
+        """The model with other weights in the places of some: a `Model` of its own.
+
+        What edits change takes memory of its own, in the type in which it is stored; quantised
+        weights become bf16. All else is shared with this model, which does not change. A mask that
+        comes with edits removes sublayers of the model that they make.
+
+        Parameters
+        ----------
+        edits : sequence of mapping, or Mask
+            Applied in order, each to what those before it made: docs/merging.md and
+            docs/narrowing.md say what they are. Of a mask, its own.
+
+        Raises
+        ------
+        ArgumentError
+            A block is not part of the model.
+        FormatError
+            An edit is none; the text says which, and which member of it.
+        UnsupportedError
+            Blocks that are merged differ in the shapes of their weights; or the model is one of a
+            host, or has adapters, which were made for its weights as they are.
+        """
+        return EditedModel(self, edits.edits if isinstance(edits, Mask) else edits)
+
+    def _edited(self, edits: Iterable[Mapping[str, Any]]) -> EditedModel:
+        return self.edited(edits)
+
     def _recovered(self, adapters: Adapters) -> RecoveredModel:
         return RecoveredModel(self, adapters)
+
+
+class EditedModel(Model):
+    """A model after edits of its weights, which shares all others with it.
+
+    `Model.edited` makes it. Closing it leaves the other model as it is.
+
+    Attributes
+    ----------
+    base : Model
+        The model before.
+    """
+
+    def __init__(self, base: Model, edits: Iterable[Mapping[str, Any]]) -> None:
+        self.directory = base.directory
+        self._name, self._digest = base._name, base._digest
+        self._configurations = base._configurations
+        self.base = base
+        text = edits_text(edits).encode()
+        self._own(lambda out: int(lib.prune_model_edit(base.handle, text, out)))
+        # As the library writes them: a mask's are compared with these.
+        self._own_edits = Mask.all(base.shape.n_blocks).with_edits(json.loads(text)).edits
+        self.edits = base.edits + self._own_edits
+
+    @contextmanager
+    def _in_float32(self) -> Iterator[OpenModel]:
+        with self.base._in_float32() as base, EditedModel(base, self._own_edits) as edited:  # type: ignore[arg-type]
+            yield edited
+
+    @property
+    def provenance(self) -> dict[str, str]:
+        """What identifies the model in results: that of the one before, and the edits' hash."""
+        text = json.dumps(self.edits, sort_keys=True).encode()
+        return {**super().provenance, "edits_sha256": hashlib.sha256(text).hexdigest()}
 
 
 class RecoveredModel(Model):
@@ -149,7 +215,7 @@ class RecoveredModel(Model):
         self.directory = base.directory
         self._name, self._digest = base._name, base._digest
         self._configurations = base._configurations
-        self.base = base
+        self.base, self.edits = base, base.edits
         self._attached = adapters
         self._adapters_digest = adapters.digest
         self._own(lambda out: int(lib.prune_model_attach(base.handle, adapters.handle, out)))

@@ -32,7 +32,6 @@ from prunecore.cli.options import (
     ScoresOption,
     Sequences,
     read_adapters,
-    read_mask,
 )
 from prunecore.cli.output import count
 from prunecore.cli.results import Results
@@ -94,9 +93,8 @@ def score(
     names = parse_metrics(metric)
     if not data and names != ("magnitude",):
         raise ArgumentError(f"--data is missing: {names[0]} needs text")
-    with machine.open(model) as opened, Bar() as bar:
+    with machine.open_for(mask, model) as (opened, given), Bar() as bar:
         text = sequences.read_if_any(data, opened)
-        given = read_mask(mask, opened)
         scores = opened.score(text, names, mask=given, progress=bar, **options)
     parts = results.save(out, scores.save)
     machine.answer(scores.to_dict(), tables.scores(scores), *parts, results=results)
@@ -130,9 +128,9 @@ def prune(
     results = Results(out)
     found = read_scores(scores)
     kind = _kind(found, granularity, only)
-    with machine.open(model) as opened:
+    with machine.open_for(mask, model) as (opened, given):
         found.check_model(opened)
-        made = found.prune(remove, metric, only=kind, mask=read_mask(mask, opened))
+        made = found.prune(remove, metric, only=kind, mask=given)
         before, after = opened.cost(), opened.cost(made)
     parts = results.save(out, made.save)
     record = {
@@ -158,8 +156,8 @@ def evaluate(
     if not on.data and on.choices is None:
         raise ArgumentError("there is nothing to measure: give --data, --choices, or both")
     results = Results(out)
-    with machine.open(model) as opened, Bar() as bar:
-        given = read_mask(mask, opened) or opened.mask
+    with machine.open_for(mask, model) as (opened, asked), Bar() as bar:
+        given = asked or opened.mask
         found = read_adapters(adapters, opened, given if mask is not None else None)
         # A recovered model keeps all it has: its adapters stand in the place of what was removed.
         measured = opened if found is None else found.attach(opened)

@@ -20,7 +20,6 @@ from prunecore.cli.options import (
     ModelArgument,
     Sequences,
     read_data,
-    read_mask,
 )
 from prunecore.cli.recovery_bar import RecoveryBar
 from prunecore.cli.results import Results
@@ -68,8 +67,7 @@ def recover(
     """Make adapters that emulate what a mask removes, in closed form or trained."""
     check_folder(out, ("adapters.json", "adapters.safetensors"))
     results = Results(checkpoint)
-    with machine.open(model) as opened, RecoveryBar() as bar:
-        chosen = read_mask(mask, opened)
+    with machine.open_for(mask, model) as (opened, chosen), RecoveryBar() as bar:
         text = sequences.read(data, opened)
         length = sequences.sequence_length
         other = read_data(held_out, opened, length) if held_out else None

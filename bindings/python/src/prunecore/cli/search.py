@@ -17,7 +17,6 @@ from prunecore.cli.options import (
     OutFileOption,
     PlotOption,
     RunOn,
-    read_mask,
 )
 from prunecore.cli.results import Results
 from prunecore.cli.search_bar import SearchBar
@@ -82,14 +81,14 @@ def search(
     if plot is not None:
         checked_suffix(plot)  # before hours of work
     results = Results(checkpoint, out, plot)
-    with machine.open(model) as opened:
+    with machine.open_for(start, model) as (opened, began):
         text = on.read_either(opened)
         given = None if scores is None else read_scores(scores)
         with SearchBar() as bar:
             found = opened.search(
                 text,
                 protect=None if protect is None else [n.strip() for n in protect.split(",")],
-                start=read_mask(start, opened),
+                start=began,
                 metric=metric,
                 scores=given,
                 seed=on.seed or 0,

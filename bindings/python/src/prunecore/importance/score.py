@@ -17,7 +17,7 @@ from prunecore._native.options_generated import ScoreArguments, ScoreOptions
 from prunecore._native.progress import ProgressFunction, Watch
 from prunecore._native.signatures import takes
 from prunecore.importance.scores import Scores
-from prunecore.masks.mask import as_keep, keep_pointer
+from prunecore.masks.mask import keep_pointer
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -81,7 +81,7 @@ def score(
     given = ScoreOptions(granularity=granularity, **options)
     unit = GRANULARITY.parse(granularity)
     n_blocks = self.shape.n_blocks
-    keep = as_keep(mask, n_blocks)
+    keep = self._keep(mask)
     if keep is None:
         keep = self.mask.keep
     watch = Watch(progress)

@@ -107,7 +107,7 @@ class NarrowingRun:
 
     def mask(self, state: Narrowed, provenance: Mapping[str, Any]) -> Mask:
         """What is left as a mask with edits."""
-        return Mask(state.keep, provenance, self.edits(state))
+        return Mask(state.keep, provenance, [*self.model.edits, *self.edits(state)])
 
     @contextmanager
     def opened(self, state: Narrowed) -> Iterator[OpenModel]:

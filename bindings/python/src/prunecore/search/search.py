@@ -30,6 +30,7 @@ from prunecore._native.signatures import takes
 from prunecore.errors import ArgumentError
 from prunecore.importance.neuron_scores import NeuronMetric
 from prunecore.importance.scores import Scores
+from prunecore.masks.edits import Edits
 from prunecore.masks.mask import Mask
 from prunecore.measures.options import CoalitionOptions
 from prunecore.measures.run_record import resumable, run_provenance
@@ -159,13 +160,13 @@ def search(
         granularity=granularity,
         times=times,
         protect=protect,
-        start=start,
+        start=self._keep(start),
         scores=scores,
         metric=metric,
         **SearchOptions.pick(options),
     )
     measured = CoalitionOptions(
-        measure=measure, cap=cap, reference=reference, **CoalitionOptions.pick(options)
+        measure=measure, cap=cap, reference=self._keep(reference), **CoalitionOptions.pick(options)
     )
     run = SearchRunOptions(**SearchRunOptions.pick(options))
     if search is not None and (checkpoint is not None or chosen.budget()):
@@ -212,7 +213,7 @@ def search(
     struct.on_batch = tell.callback
     try:
         tell.check(lib.prune_model_search(self.handle, data.handle, found.handle, struct))
-        return _result(found, provenance)
+        return _result(found, provenance, self.edits)
     finally:
         if search is None:
             found.close()
@@ -292,7 +293,7 @@ def _metric_of(options: SearchOptions, reads_states: bool) -> str | None:
     return "angular" if of_blocks and reads_states else None
 
 
-def _result(found: Search, provenance: Mapping[str, Any]) -> SearchResult:
+def _result(found: Search, provenance: Mapping[str, Any], edits: Edits) -> SearchResult:
     state = found.state
     record = {
         **provenance,
@@ -301,5 +302,5 @@ def _result(found: Search, provenance: Mapping[str, Any]) -> SearchResult:
         "met": state.met,
     }
     return SearchResult(
-        mask=Mask(found.mask, record), path=found.path, state=state, provenance=record
+        mask=Mask(found.mask, record, edits), path=found.path, state=state, provenance=record
     )

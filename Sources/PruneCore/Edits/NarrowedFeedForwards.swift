@@ -5,14 +5,13 @@ extension NativeModel {
     /// Numbers stay as they are stored. Columns of a quantised down do if whole blocks of them go; else that matrix becomes
     /// bf16.
     ///
-    /// - Parameter kept: by block, the neurons that stay, ascending.
     /// Errors: `.argument` for a block or neuron out of range, no neurons, neurons out of order, or a feed-forward that is no
     /// part of the model; `.unsupported` for a mixture; `.file` if a file of the weights changed; `.memory`.
-    func narrowed(to kept: [Int: [Int]]) throws(PruneError) -> NativeModel {
+    func narrowed(_ narrowing: FeedForwardNarrowing) throws(PruneError) -> NativeModel {
         var plans = config.sublayers
         var family = source?.family?.sublayers
         var own: [StoredTensor] = []
-        for (block, neurons) in kept.sorted(by: { $0.key < $1.key }) {
+        for (block, neurons) in narrowing.kept.sorted(by: { $0.key < $1.key }) {
             let sublayer = 2 * block + 1
             try checkNarrowing(block, neurons)
             guard case .feedForward(let plan) = plans[sublayer].update, neurons.count < plan.down.inputs else { continue }
@@ -33,7 +32,7 @@ extension NativeModel {
                     })
             }
         }
-        return try replacing(own, sublayers: plans, family: family)
+        return try replacing(own, sublayers: plans, family: family, edit: .narrow(narrowing))
     }
 
     private func checkNarrowing(_ block: Int, _ neurons: [Int]) throws(PruneError) {
