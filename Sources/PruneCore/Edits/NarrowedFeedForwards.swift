@@ -17,9 +17,9 @@ extension NativeModel {
             guard case .feedForward(let plan) = plans[sublayer].update, neurons.count < plan.down.inputs else { continue }
             let narrowed = try NarrowedFeedForward(plan, keeping: neurons)
             plans[sublayer] = plans[sublayer].computing(.feedForward(narrowed.plan))
-            if case .feedForward(let other) = family?[sublayer].update {
+            if let own = family?[sublayer], case .feedForward(let other) = own.update {
                 let other = try NarrowedFeedForward(other, keeping: neurons).plan
-                family?[sublayer] = plans[sublayer].computing(.feedForward(other))
+                family?[sublayer] = own.computing(.feedForward(other))
             }
             let whole = weights.tensors(ofSublayer: sublayer)
             for cut in narrowed.cuts {

@@ -153,7 +153,11 @@ class Model(OpenModel):
             Blocks that are merged differ in the shapes of their weights; or the model is one of a
             host, or has adapters, which were made for its weights as they are.
         """
-        return EditedModel(self, edits.edits if isinstance(edits, Mask) else edits)
+        if not isinstance(edits, Mask):
+            return EditedModel(self, edits)
+        made = len(self.edits)  # a mask for what this model becomes has those of the model, too
+        own = edits.edits
+        return EditedModel(self, own[made:] if own[:made] == self.edits else own)
 
     def _edited(self, edits: Iterable[Mapping[str, Any]]) -> EditedModel:
         return self.edited(edits)

@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from prunecore._native.names.tables import STRATEGIES
 from prunecore.cli import search_tables, tables
 from prunecore.cli.flags import Generated, expanded
 from prunecore.cli.options import (
@@ -23,8 +25,11 @@ from prunecore.cli.search_bar import SearchBar
 from prunecore.measures.options import CoalitionOptions
 from prunecore.plots import save_figure
 from prunecore.plots.style import checked_suffix
+from prunecore.search.narrowing_options import NARROWINGS, NarrowingOptions
 from prunecore.search.options import SearchOptions, SearchRunOptions
 from prunecore.shapley.scores import read_scores
+
+STRATEGY_NAMES = ", ".join([*STRATEGIES, NARROWINGS[0]]) + f" or {NARROWINGS[1]}"
 
 
 @expanded
@@ -32,7 +37,20 @@ def search(
     model: ModelArgument,
     *,
     on: RunOn,
-    options: Annotated[dict[str, Any], Generated(SearchOptions, leave_out=("seed",))],
+    strategy: Annotated[
+        str, typer.Option("--strategy", metavar="NAME", help=f"One of {STRATEGY_NAMES}.")
+    ] = "greedy",
+    options: Annotated[dict[str, Any], Generated(SearchOptions, leave_out=("seed", "strategy"))],
+    narrowing: Annotated[dict[str, Any], Generated(NarrowingOptions)],
+    neuron_metric: Annotated[
+        str | None,
+        typer.Option(
+            "--neuron-metric",
+            metavar="NAME",
+            help="2ssp, narrow: score by which neurons stay, norm or contribution. Default: norm "
+            "for 2ssp, contribution for narrow.",
+        ),
+    ] = None,
     run: Annotated[dict[str, Any], Generated(SearchRunOptions)],
     measured: Annotated[dict[str, Any], Generated(CoalitionOptions, leave_out=("cap",))],
     protect: Annotated[
@@ -75,7 +93,8 @@ def search(
     """Find what to remove under a budget, and write it as a mask.
 
     Bounds on milliseconds count times that are measured first, on this machine. The measures
-    choice_error and choice_loss need --choices.
+    choice_error and choice_loss need --choices. 2ssp and narrow make feed-forwards narrower, too,
+    and take --sparsity or --parameter-bytes.
     """
     on.check("damages are measured on it")
     if plot is not None:
@@ -87,6 +106,7 @@ def search(
         with SearchBar() as bar:
             found = opened.search(
                 text,
+                strategy,  # type: ignore[arg-type]  # the call checks the name
                 protect=None if protect is None else [n.strip() for n in protect.split(",")],
                 start=began,
                 metric=metric,
@@ -95,11 +115,16 @@ def search(
                 checkpoint=checkpoint,
                 progress=bar.search,
                 batch_progress=bar.batch,
+                neuron_metric=neuron_metric,  # type: ignore[arg-type]  # and this one
                 **options,
+                **narrowing,
                 **run,
                 **measured,
             )
-        before, after = opened.cost(), opened.cost(found.mask)
+        before = opened.cost()
+        is_narrower = len(found.mask.edits) > len(opened.edits)
+        with opened.edited(found.mask) if is_narrower else nullcontext(opened) as left:
+            after = left.cost(found.mask)
     parts = results.save(out, found.mask.save)
     parts += results.save(plot, lambda place: save_figure(found.plot(), place))
     machine.answer(

@@ -213,6 +213,10 @@ class _Prices:
                 continue
             if len(unit) == 1 and unit[0] % 2 and (2 * (unit[0] // 2), unit[0]) in self.removable:
                 continue  # measured for its neurons only: whole blocks go
+            if len(unit) == 1 and unit[0] // 2 in self.curves and unit[0] % 2:
+                # Of what this round has left of it.
+                block = unit[0] // 2
+                damage = float(self.curves[block][0] - self.curves[block][state.widths[block]])
             after = _without(state, unit)
             saved = now - self.ledger.of(after)
             # A sublayer that saves more than is asked for would leave bytes of the budget unused:

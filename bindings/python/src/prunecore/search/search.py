@@ -156,7 +156,7 @@ def search(
         )
     n_blocks = self.shape.n_blocks
     chosen = SearchOptions(
-        strategy=strategy,
+        strategy=strategy,  # type: ignore[arg-type]  # the others are narrowings
         granularity=granularity,
         times=times,
         protect=protect,

@@ -43,7 +43,7 @@ def last_product(layer: nn.Module, modules: tuple[str, ...], block: int) -> nn.M
         for name, module in [(own, getattr(layer, own)), *getattr(layer, own).named_modules(prefix=own)]
         if name.rpartition(".")[2] in LAST_PRODUCTS
     ]
-    unique = list({id(module): module for module in found}.values())
+    unique: list[nn.Module] = list({id(module): module for module in found}.values())
     if len(unique) != 1 or _columns(unique[0]) is None:
         raise UnsupportedError(
             f"the feed-forward of block {block} has {len(unique) or 'no'} module that multiplies "
@@ -106,7 +106,7 @@ def _hooked(
 ) -> Iterator[None]:
     hooks = [
         product.register_forward_pre_hook(
-            lambda _module, inputs, block=block: add(block, inputs[0])  # type: ignore[misc]
+            lambda _module, inputs, block=block: add(block, inputs[0])
         )
         for block, product in products.items()
     ]
