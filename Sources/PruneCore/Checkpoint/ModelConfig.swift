@@ -59,7 +59,7 @@ extension ModelConfig {
         let pruned = try PrunedConfig(try ConfigObject.parse(json, path: path))
         let architecture = try Architecture.named(in: pruned.whole)
         return try read(
-            pruned.whole, as: architecture, feedForwardSizes: pruned.blocks?.feedForwardSizes ?? [:]
+            pruned.whole, as: architecture, feedForwardSizes: pruned.feedForwardSizes
         ) { (blocks, width) throws(PruneError) in
             try pruned.absent(architecture, blockCount: blocks, hiddenSize: width)
         }

@@ -14,7 +14,9 @@ extension NativeModel {
         for (block, neurons) in narrowing.kept.sorted(by: { $0.key < $1.key }) {
             let sublayer = 2 * block + 1
             try checkNarrowing(block, neurons)
-            guard case .feedForward(let plan) = plans[sublayer].update, neurons.count < plan.down.inputs else { continue }
+            guard case .feedForward(let plan) = plans[sublayer].update, neurons.count < plan.down.inputs else {
+                continue
+            }
             let narrowed = try NarrowedFeedForward(plan, keeping: neurons)
             plans[sublayer] = plans[sublayer].computing(.feedForward(narrowed.plan))
             if let own = family?[sublayer], case .feedForward(let other) = own.update {
@@ -47,7 +49,8 @@ extension NativeModel {
         guard let first = neurons.first, let last = neurons.last else {
             throw PruneError(
                 .argument,
-                "narrow: no neurons of block \(block) are kept; remove \(sublayerName(2 * block + 1)) by the mask instead")
+                "narrow: no neurons of block \(block) are kept; remove \(sublayerName(2 * block + 1)) by the mask instead"
+            )
         }
         guard zip(neurons, neurons.dropFirst()).allSatisfy({ $0 < $1 }) else {
             throw PruneError(.argument, "narrow: the neurons of block \(block) are not in ascending order, each once")
@@ -87,7 +90,8 @@ extension StoredTensor {
         let rowBytes = type.bytes(of: columns)
         if !isVector && dimension == 0 {
             for (row, index) in kept.enumerated() {
-                (to + row * rowBytes).copyMemory(from: from + elementType.bytes(of: index * rowStride), byteCount: rowBytes)
+                (to + row * rowBytes).copyMemory(
+                    from: from + elementType.bytes(of: index * rowStride), byteCount: rowBytes)
             }
         } else if let blocks {
             let size = elementType.blockBytes

@@ -39,9 +39,13 @@ extension Projection {
         for index in 0..<weight.rows {
             weight.widen(first: index, count: 1, into: row.pointer)
             if isTransposed {
-                for column in 0..<weight.columns { sums[index] += Double(row.pointer[column]) * Double(row.pointer[column]) }
+                for column in 0..<weight.columns {
+                    sums[index] += Double(row.pointer[column]) * Double(row.pointer[column])
+                }
             } else {
-                for column in 0..<weight.columns { sums[column] += Double(row.pointer[column]) * Double(row.pointer[column]) }
+                for column in 0..<weight.columns {
+                    sums[column] += Double(row.pointer[column]) * Double(row.pointer[column])
+                }
             }
         }
         return sums.map { $0.squareRoot() }

@@ -59,7 +59,8 @@ struct ExportSubject {
         }
         text = RotarySpelling(text, of: config, source: place).both()
         // Where blocks had widths of their own, those that stay may have one; and they may be narrower than they were.
-        if let width = feedForwardWidth, width != (try ModelConfig.parse(Array(text.text.utf8), path: place)).feedForwardSize {
+        let width = feedForwardWidth ?? config.feedForwardSize
+        if width != (try ModelConfig.parse(Array(text.text.utf8), path: place)).feedForwardSize {
             text.set(config.architecture.feedForward.sizeKey, .integer(width))
         }
         // The code that it names is not copied, and these models need none of it.

@@ -181,7 +181,8 @@ def test_progress_tells_every_step_and_can_stop(model: pc.Model, data: pc.Data) 
 def test_hosts_are_refused(data: pc.Data) -> None:
     from numpy_host import NumpyHost
 
-    with pc.from_host(NumpyHost()) as host, pytest.raises(
-        pc.UnsupportedError, match="only models that PruneCore runs itself"
+    with (
+        pc.from_host(NumpyHost()) as host,
+        pytest.raises(pc.UnsupportedError, match="only models that PruneCore runs itself"),
     ):
         host.neuron_scores(pc.Data([[1, 2, 3]]))

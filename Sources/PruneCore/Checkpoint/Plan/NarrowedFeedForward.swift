@@ -39,7 +39,8 @@ struct NarrowedFeedForward {
         }
         func narrowed(_ own: ProjectionPlan, _ kept: [Int]) -> ProjectionPlan {
             ProjectionPlan(
-                outputs: kept.count, inputs: own.inputs, weight: outputs[own.weight.tensor]?.place(own.weight) ?? own.weight,
+                outputs: kept.count, inputs: own.inputs,
+                weight: outputs[own.weight.tensor]?.place(own.weight) ?? own.weight,
                 bias: own.bias.map { outputs[$0.tensor]?.place($0) ?? $0 }, absentBias: own.absentBias)
         }
         let made = inputs.map { narrowed($0.plan, $0.kept) }

@@ -230,11 +230,7 @@ def neuron_scores(
         keep = self.mask.keep
     counts = np.empty(n_blocks, dtype=np.int64)
     out = ffi.from_buffer("int64_t[]", counts)
-    _check(
-        lib.prune_model_neuron_counts(
-            self.handle, *keep_pointer(keep), out, n_blocks, ffi.NULL
-        )
-    )
+    _check(lib.prune_model_neuron_counts(self.handle, *keep_pointer(keep), out, n_blocks, ffi.NULL))
     watch = Watch(progress)
     struct = NeuronOptions(**options).new()
     struct.keep, struct.n_keep = keep_pointer(keep)

@@ -64,7 +64,9 @@ class Ledger:
         group = run.group
         probes = []
         for times in (1, 2):
-            state = replace(whole, widths=tuple(max(width - times * group, 0) for width in whole.widths))
+            state = replace(
+                whole, widths=tuple(max(width - times * group, 0) for width in whole.widths)
+            )
             with run.opened(state) as narrowed:
                 probes.append([own.parameter_bytes for own in narrowed.sublayers])
         self.neurons: list[NeuronBytes] = []

@@ -139,7 +139,9 @@ def _split(
     if attention is not None:
         attention = checked_count("remove_attention", attention, 0)
     given = {
-        "alpha": chosen.alpha, "attention": attention, "multiple_of": chosen.multiple_of,
+        "alpha": chosen.alpha,
+        "attention": attention,
+        "multiple_of": chosen.multiple_of,
     }
     if chosen.sparsity is not None:
         return split_sparsity(blocks, whole, chosen.sparsity, **given)  # type: ignore[arg-type]
@@ -210,7 +212,9 @@ def _jointly(
         step=path.add,
     )
     candidates = {"joint": (found, run.loss(found, data))}
-    other = None if call.whole_blocks or spared.any() else _rival(run, ledger, budget, chosen, measured)
+    other = (
+        None if call.whole_blocks or spared.any() else _rival(run, ledger, budget, chosen, measured)
+    )
     if other is not None:
         candidates["2ssp"] = (other, run.loss(other, data))
     best = min(candidates, key=lambda name: candidates[name][1])
@@ -251,7 +255,9 @@ def _budget(
     if call.parameter_bytes is not None:
         budget = checked_count("parameter_bytes", call.parameter_bytes, 1)
         if budget >= now:
-            raise ArgumentError(f"parameter_bytes is {budget}, but the model has no more than {now}")
+            raise ArgumentError(
+                f"parameter_bytes is {budget}, but the model has no more than {now}"
+            )
         return budget
     return now - math.ceil((chosen.sparsity or 0.0) * sum(ledger.sublayers))
 
@@ -306,9 +312,7 @@ class _Path:
         del self._steps[1:]
         self.add(state, "2ssp", loss)
 
-    def result(
-        self, state: Narrowed, loss: float, provenance: Mapping[str, Any]
-    ) -> SearchResult:
+    def result(self, state: Narrowed, loss: float, provenance: Mapping[str, Any]) -> SearchResult:
         """What was found, with the loss on all data."""
         found = self._state(state, loss, done=True)
         record = {**provenance, "units_removed": state.n_removed, "damage": loss, "met": True}

@@ -103,7 +103,9 @@ class NarrowingRun:
         kept = self.scores.keep(widths, self.metric, self.group)
         if not kept:
             return []
-        return [{"kind": "narrow", "feed_forward": {str(block): own for block, own in kept.items()}}]
+        return [
+            {"kind": "narrow", "feed_forward": {str(block): own for block, own in kept.items()}}
+        ]
 
     def mask(self, state: Narrowed, provenance: Mapping[str, Any]) -> Mask:
         """What is left as a mask with edits."""
@@ -119,9 +121,7 @@ class NarrowingRun:
         with self.model._edited(edits) as narrowed:
             yield narrowed
 
-    def losses(
-        self, state: Narrowed, keeps: Sequence[Keep], data: Data
-    ) -> npt.NDArray[np.float64]:
+    def losses(self, state: Narrowed, keeps: Sequence[Keep], data: Data) -> npt.NDArray[np.float64]:
         """The loss of the narrowed model under several masks."""
         with self.opened(state) as narrowed:
             found = damages(narrowed, data, np.stack(keeps), "loss", **self._options)

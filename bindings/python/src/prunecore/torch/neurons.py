@@ -40,7 +40,10 @@ def last_product(layer: nn.Module, modules: tuple[str, ...], block: int) -> nn.M
     found = [
         module
         for own in modules
-        for name, module in [(own, getattr(layer, own)), *getattr(layer, own).named_modules(prefix=own)]
+        for name, module in [
+            (own, getattr(layer, own)),
+            *getattr(layer, own).named_modules(prefix=own),
+        ]
         if name.rpartition(".")[2] in LAST_PRODUCTS
     ]
     unique: list[nn.Module] = list({id(module): module for module in found}.values())
@@ -101,9 +104,7 @@ def neuron_scores_of(
 
 
 @contextmanager
-def _hooked(
-    products: dict[int, nn.Module], add: Callable[[int, Tensor], None]
-) -> Iterator[None]:
+def _hooked(products: dict[int, nn.Module], add: Callable[[int, Tensor], None]) -> Iterator[None]:
     hooks = [
         product.register_forward_pre_hook(
             lambda _module, inputs, block=block: add(block, inputs[0])
