@@ -16,7 +16,7 @@
  *                      prune_architectures: the families that are known
  *     Data         (*) prune_data_create, prune_data_release: token sequences
  *     Masks        (*) prune_mask_remove_lowest, prune_model_cost; masks as JSON; edits of weights
- *     Scores       (*) prune_model_score: metrics of importance
+ *     Scores       (*) prune_model_score: metrics of importance; scores of neurons
  *     Evaluation   (*) prune_model_evaluate: loss and perplexity; losses and logits of each token
  *     Measures     what damage is measured by: an option of searches and games
  *     Search       (*) prune_search_create, prune_model_search, prune_search_mask,
@@ -637,6 +637,11 @@ prune_status prune_mask_from_json(
  *       products become W_3 + f (W_4 - W_3) + f (W_5 - W_3). With "rule": "running" they become
  *       W <- W + f (W_k - W) for k = 4, then 5. Its norms, window and positions stay. The mask
  *       removes blocks 4 and 5.
+ *
+ *   {"kind": "narrow", "feed_forward": {"0": [0, 1, 5], "7": [2, 3]}}
+ *       leaves these neurons, ascending, of the feed-forwards of blocks 0 and 7: rows of gate and up
+ *       with their biases, and columns of down. A quantised down keeps its type if whole blocks of
+ *       its columns stay or go, and becomes bf16 else; all others keep theirs.
  */
 
 /*
@@ -654,8 +659,9 @@ prune_status prune_model_edit(
 
 /*
  * Lists the weights that the library holds itself in the places of those of the checkpoint: what
- * edits changed. A JSON array with an object for each: "name", "element_type" ("fp32", "fp16" or
- * "bf16") and "shape". A later version may add members.
+ * edits changed. A JSON array with an object for each: "name", "element_type" ("fp32", "fp16",
+ * "bf16", or that of a quantised tensor, of which rows or whole blocks are left) and "shape". A later
+ * version may add members.
  *   out_text   as in prune_model_plan()
  * Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_HANDLE, PRUNE_ERR_BUFFER.
  */
@@ -823,6 +829,54 @@ typedef struct prune_score_options {
  */
 prune_status prune_model_score(const prune_model *model, const prune_data *data,
     const prune_score_options *options, double *out_scores, size_t capacity, size_t *out_count);
+
+/*
+ * Neurons of the feed-forward of each block: the values inside it, which its last projection reads.
+ *   keep         NULL = the model's mask; n_keep is 2 * n_blocks, or 0 with NULL
+ *   out_counts   n_blocks values; 0 where the mask removes the feed-forward, or an adapter or
+ *                nothing stands there
+ *   capacity     values that fit in out_counts; out_count = n_blocks
+ * Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_HANDLE, PRUNE_ERR_BUFFER, PRUNE_ERR_UNSUPPORTED (a mixture of
+ * experts; a model that a host runs).
+ */
+prune_status prune_model_neuron_counts(const prune_model *model, const uint8_t *keep, size_t n_keep,
+    int64_t *out_counts, size_t capacity, size_t *out_count);
+
+/* How neurons are scored. */
+typedef struct prune_neuron_options {
+    uint32_t struct_size;
+    int32_t reserved; /* 0 */
+    /* Mask under which the model is run. NULL = the model's mask. */
+    const uint8_t *keep;
+    /* Length of `keep`: 2 * n_blocks, or 0 with NULL. */
+    size_t n_keep;
+    /* Largest number of tokens computed together. A longer sequence is a batch of its own.
+       0 = chosen by the library. */
+    int64_t batch_tokens;
+    /* Called as the work advances. NULL = none. */
+    prune_progress_fn progress;
+    /* First argument of `progress`. */
+    void *user_data;
+} prune_neuron_options;
+#define PRUNE_NEURON_OPTIONS_INIT { sizeof(prune_neuron_options), 0, NULL, 0, 0, NULL, NULL }
+
+/*
+ * Scores every neuron of every feed-forward, in one forward pass; higher = more important. With h_j
+ * what neuron j gives:
+ *   out_norms           mean over sequences of the L2 norm of h_j over the tokens of a sequence
+ *                       (2SSP, arXiv 2501.17771)
+ *   out_contributions   root mean square of h_j over all tokens, times the L2 norm of the column of
+ *                       the last projection that it meets
+ *   options             NULL = defaults
+ *   capacity            doubles that fit in each of the two; out_count = the sum of
+ *                       prune_model_neuron_counts() of the mask, block by block
+ * Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_HANDLE, PRUNE_ERR_BUFFER, PRUNE_ERR_DATA,
+ * PRUNE_ERR_NONFINITE, PRUNE_ERR_UNSUPPORTED (a mixture of experts; a model that a host runs),
+ * PRUNE_ERR_CANCELLED, PRUNE_ERR_MEMORY.
+ */
+prune_status prune_model_neuron_scores(const prune_model *model, const prune_data *data,
+    const prune_neuron_options *options, double *out_norms, double *out_contributions,
+    size_t capacity, size_t *out_count);
 
 /* ================================================================================================
  * Evaluation

@@ -82,6 +82,7 @@ from prunecore.hosts.from_torch import from_torch
 from prunecore.hosts.host import Host, HostAdapter, HostBatch
 from prunecore.hosts.host_model import HostModel
 from prunecore.importance.curve import Curve
+from prunecore.importance.neuron_scores import NEURON_METRICS, NeuronScores
 from prunecore.importance.scores import Scores
 from prunecore.importance.statistics import Statistics
 from prunecore.masks.mask import Mask
@@ -119,6 +120,7 @@ __all__ = [
     "GRANULARITIES",
     "MEASURES",
     "METRICS",
+    "NEURON_METRICS",
     "OBJECTIVES",
     "STATIC_METRICS",
     "STRATEGIES",
@@ -163,6 +165,7 @@ __all__ = [
     "Model",
     "ModelShape",
     "Moments",
+    "NeuronScores",
     "NonFiniteError",
     "OutOfMemoryError",
     "RecoveredModel",

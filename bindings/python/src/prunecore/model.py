@@ -20,6 +20,7 @@ from prunecore.export.verify import verify_export as _verify_export
 from prunecore.generation.generate import generate as _generate
 from prunecore.generation.generate_calibration import generate_calibration as _generate_calibration
 from prunecore.importance.curve import curve as _curve
+from prunecore.importance.neuron_scores import neuron_scores as _neuron_scores
 from prunecore.importance.score import score as _score
 from prunecore.importance.statistics import statistics as _statistics
 from prunecore.masks.edits import edits_text
@@ -80,6 +81,7 @@ class Model(OpenModel):
 
     # Each is documented where it is defined.
     score = verb(_score)
+    neuron_scores = verb(_neuron_scores)
     statistics = verb(_statistics)
     curve = verb(_curve)
     evaluate = verb(_evaluate)
@@ -142,8 +144,8 @@ class Model(OpenModel):
         Parameters
         ----------
         edits : sequence of mapping, or Mask
-            Applied in order, each to what those before it made: docs/merging.md says what they are.
-            Of a mask, its own.
+            Applied in order, each to what those before it made: docs/merging.md and
+            docs/narrowing.md say what they are. Of a mask, its own.
 
         Raises
         ------
@@ -155,7 +157,14 @@ class Model(OpenModel):
             Blocks that are merged differ in the shapes of their weights; or the model is one of a
             host, or has adapters, which were made for its weights as they are.
         """
-        return EditedModel(self, edits.edits if isinstance(edits, Mask) else edits)
+        if not isinstance(edits, Mask):
+            return EditedModel(self, edits)
+        made = len(self.edits)  # a mask for what this model becomes has those of the model, too
+        own = edits.edits
+        return EditedModel(self, own[made:] if own[:made] == self.edits else own)
+
+    def _edited(self, edits: Iterable[Mapping[str, Any]]) -> EditedModel:
+        return self.edited(edits)
 
     def _recovered(self, adapters: Adapters) -> RecoveredModel:
         return RecoveredModel(self, adapters)
@@ -217,12 +226,12 @@ class EditedModel(Model):
         text = edits_text(edits).encode()
         self._own(lambda out: int(lib.prune_model_edit(base.handle, text, out)))
         # As the library writes them: a mask's are compared with these.
-        self._edited = Mask.all(base.shape.n_blocks).with_edits(json.loads(text)).edits
-        self.edits = base.edits + self._edited
+        self._own_edits = Mask.all(base.shape.n_blocks).with_edits(json.loads(text)).edits
+        self.edits = base.edits + self._own_edits
 
     @contextmanager
     def _in_float32(self) -> Iterator[OpenModel]:
-        with self.base._in_float32() as base, EditedModel(base, self._edited) as edited:  # type: ignore[arg-type]
+        with self.base._in_float32() as base, EditedModel(base, self._own_edits) as edited:  # type: ignore[arg-type]
             yield edited
 
     @property

@@ -105,6 +105,10 @@ class OpenModel(Owner):
         """
         raise NotImplementedError
 
+    def _edited(self, edits: Any) -> Any:
+        """The model after edits: `Model.edited`. `Model` says what that is."""
+        raise NotImplementedError
+
     @contextmanager
     def _in_float32(self) -> Iterator[OpenModel]:
         """The same model, opened again to multiply in float32."""

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -80,7 +81,8 @@ def score(
         typer.Option(
             "--metric",
             metavar="NAMES",
-            help="Names of metrics with commas between, static (those of one forward pass) or all.",
+            help="Names of metrics with commas between, static (those of one forward pass) or all; "
+            "or neurons, for each neuron of every feed-forward.",
         ),
     ] = "static",
     options: Annotated[dict[str, Any], Generated(ScoreOptions)],
@@ -88,8 +90,11 @@ def score(
     out: OutFileOption = None,
     machine: Machine,
 ) -> None:
-    """Score how much every unit of a model matters."""
+    """Score how much every unit of a model matters, or every neuron."""
     results = Results(out)
+    if metric.strip() == "neurons":
+        _score_neurons(model, data, sequences, options, mask, machine, results, out)
+        return
     names = parse_metrics(metric)
     if not data and names != ("magnitude",):
         raise ArgumentError(f"--data is missing: {names[0]} needs text")
@@ -98,6 +103,31 @@ def score(
         scores = opened.score(text, names, mask=given, progress=bar, **options)
     parts = results.save(out, scores.save)
     machine.answer(scores.to_dict(), tables.scores(scores), *parts, results=results)
+
+
+def _score_neurons(
+    model: Path,
+    data: list[Path] | None,
+    sequences: Sequences,
+    options: dict[str, Any],
+    mask: Path | None,
+    machine: Machine,
+    results: Results,
+    out: Path | None,
+) -> None:
+    given = {name for name, value in options.items() if value != getattr(ScoreOptions(), name)}
+    if given - {"batch_tokens"}:
+        flag = min(given - {"batch_tokens"}).replace("_", "-")
+        raise ArgumentError(f"--{flag} is for scores of units, and these are of neurons")
+    if not data:
+        raise ArgumentError("--data is missing: neurons need text")
+    with machine.open_for(mask, model) as (opened, chosen), Bar() as bar:
+        text = sequences.read(data, opened)
+        scores = opened.neuron_scores(
+            text, chosen, progress=bar, batch_tokens=options["batch_tokens"]
+        )
+    parts = results.save(out, scores.save)
+    machine.answer(scores.to_dict(), tables.neurons(scores), *parts, results=results)
 
 
 @expanded
