@@ -84,6 +84,7 @@ from prunecore.hosts.host_model import HostModel
 from prunecore.importance.curve import Curve
 from prunecore.importance.scores import Scores
 from prunecore.importance.statistics import Statistics
+from prunecore.importance.topology import Topology
 from prunecore.masks.mask import Mask
 from prunecore.measures.choice_evaluation import ChoiceEvaluation, SubjectAccuracy
 from prunecore.measures.damages import Damages, WalkReport
@@ -183,6 +184,7 @@ __all__ = [
     "TaskComparison",
     "TokenTimes",
     "TooSmallBufferError",
+    "Topology",
     "TrainingProgress",
     "TrainingRecord",
     "UnsupportedError",

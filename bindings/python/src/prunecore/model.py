@@ -20,6 +20,7 @@ from prunecore.generation.generate_calibration import generate_calibration as _g
 from prunecore.importance.curve import curve as _curve
 from prunecore.importance.score import score as _score
 from prunecore.importance.statistics import statistics as _statistics
+from prunecore.importance.topology import topology as _topology
 from prunecore.measures.damages import damages as _damages
 from prunecore.measures.evaluate import evaluate as _evaluate
 from prunecore.measures.evaluate import evaluate_masks as _evaluate_masks
@@ -75,6 +76,7 @@ class Model(OpenModel):
     # Each is documented where it is defined.
     score = verb(_score)
     statistics = verb(_statistics)
+    topology = verb(_topology)
     curve = verb(_curve)
     evaluate = verb(_evaluate)
     evaluate_masks = verb(_evaluate_masks)
