@@ -11,7 +11,7 @@ import prunecore as pc
 import pytest
 from numpy_decoder import Decoder
 from numpy_host import NumpyHost
-from prunecore.importance import topology as module
+from prunecore.importance import last_states as module
 from prunecore.importance.zigzag import clique_complex, neighbour_edges, zigzag_bars
 
 pytest.importorskip("gudhi", reason="gudhi is not installed: pip install gudhi")
@@ -29,7 +29,7 @@ def found(model: pc.Model, prompts: pc.Data) -> pc.Topology:
     return model.topology(prompts)
 
 
-def last_states(model: pc.Model, data: pc.Data, block: int) -> np.ndarray:
+def last_rows(model: pc.Model, data: pc.Data, block: int) -> np.ndarray:
     ends = np.cumsum([len(row) for row in data.sequences]) - 1
     return model.hidden_states(data, 2 * block + 2)[ends]
 
@@ -39,7 +39,7 @@ def test_layers_are_the_last_tokens_after_each_block(
 ) -> None:
     layers = []
     for block in range(12):
-        edges = neighbour_edges(last_states(model, prompts, block), 5)
+        edges = neighbour_edges(last_rows(model, prompts, block), 5)
         layers.append(clique_complex(50, edges, 4))  # as published; loops need triangles only
     np.testing.assert_array_equal(found.bars, zigzag_bars(layers, 1))
     assert found.blocks == tuple(range(12))

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -17,6 +16,7 @@ from prunecore._native.library import __version__
 from prunecore._native.numbers import checked_count
 from prunecore._native.progress import ProgressFunction
 from prunecore.errors import ArgumentError, Cancelled, DataError, FormatError
+from prunecore.importance.last_states import last_states
 from prunecore.importance.persistence import (
     Bars,
     Values,
@@ -28,7 +28,6 @@ from prunecore.importance.scores import Scores
 from prunecore.importance.zigzag import clique_complex, neighbour_edges, packages, zigzag_bars
 from prunecore.masks.mask import Mask, as_keep
 from prunecore.masks.notations import MOST_BLOCKS
-from prunecore.measures.token_values import hidden_states
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -41,8 +40,6 @@ METRIC = "topology"
 """Its name among the metrics of `Model.score`."""
 CUT_RATIOS = (0.9, 0.8)
 """The ratios of the rule that the paper tries."""
-TOKENS = 16384
-"""Tokens whose hidden states are held at once."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -251,7 +248,7 @@ def topology(
     if not blocks:
         raise ArgumentError("the mask removes all blocks: there is no layer to measure")
     told = _Stages(progress)
-    points = _last_states(self, data, used, blocks, batch_tokens, told)
+    points = last_states(self, data, used, blocks, batch_tokens, told)
     complexes = []
     for index, layer in enumerate(points):
         told("neighbour graphs", index, len(points))
@@ -294,45 +291,3 @@ class _Stages:
             return
         if self._progress(stage, done, total, time.monotonic() - self._began):
             raise Cancelled(f"cancelled by its progress function, in {stage}")
-
-
-def _last_states(
-    model: OpenModel,
-    data: Data,
-    mask: Mask,
-    blocks: list[int],
-    batch_tokens: int | None,
-    told: Callable[[str, int, int], None],
-) -> list[npt.NDArray[np.float32]]:
-    """The hidden state of each sequence's last token after some blocks, one array per block."""
-    parts = list(_parts(data))
-    total = len(parts) * sum(block + 1 for block in blocks)
-    done = 0
-    found: list[list[npt.NDArray[np.float32]]] = [[] for _ in blocks]
-    for part in parts:
-        last = np.cumsum([len(row) for row in part.sequences]) - 1
-        for rows, block in zip(found, blocks, strict=True):
-            told("hidden states", done, total)
-            states = hidden_states(
-                model,
-                part,
-                2 * block + 2,
-                mask,
-                batch_tokens=batch_tokens,
-                progress=lambda *_: told("hidden states", done, total),  # noqa: B023
-            )
-            rows.append(states[last])
-            done += block + 1
-    return [np.concatenate(rows) for rows in found]
-
-
-def _parts(data: Data) -> Iterator[Data]:
-    """The data in order, in parts of some tokens, so that their states fit in memory."""
-    lengths = [len(row) for row in data.sequences]
-    first, tokens = 0, 0
-    for index, length in enumerate(lengths):
-        if tokens and tokens + length > TOKENS:
-            yield data[first:index]
-            first, tokens = index, 0
-        tokens += length
-    yield data[first:]
