@@ -57,8 +57,8 @@ def task_sufficiency(comparison: TaskComparison) -> Figure:
     shares = found.estimate.shares
     image = _cells(axes, shares, min(0.0, float(shares.min())), 1.0, _share)
     _name_cells(axes, tasks, tasks)
-    axes.set_ylabel("what the model for it represents", fontsize=FONT_SIZE)
-    axes.set_xlabel("determines of the model for", fontsize=FONT_SIZE)
+    axes.set_ylabel("the model pruned for", fontsize=FONT_SIZE)
+    axes.set_xlabel("determines of the model pruned for", fontsize=FONT_SIZE)
     bar = figure.colorbar(image, ax=axes, pad=0.02)
     bar.ax.tick_params(labelsize=FONT_SIZE - 1)
     bar.set_label("information sufficiency", fontsize=FONT_SIZE)

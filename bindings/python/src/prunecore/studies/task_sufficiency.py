@@ -162,7 +162,9 @@ def _last_states(
     end = 2 * model.shape.n_blocks
     if adapters is None or mask == model.mask:
         return model.hidden_states(inputs, end, mask, progress=progress)
-    made = model.recover(mask, calibration, adapters, progress=progress)
+    # A mean update has nothing to choose on data that are held out: it learns from all of them.
+    held_out = calibration if adapters == "bias" else None
+    made = model.recover(mask, calibration, adapters, held_out=held_out, progress=progress)
     with made.attach(model) as recovered:
         return recovered.hidden_states(inputs, end, progress=progress)
 
