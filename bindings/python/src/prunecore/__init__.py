@@ -85,6 +85,7 @@ from prunecore.importance.curve import Curve
 from prunecore.importance.neuron_scores import NEURON_METRICS, NeuronScores
 from prunecore.importance.scores import Scores
 from prunecore.importance.statistics import Statistics
+from prunecore.importance.topology import Topology
 from prunecore.masks.mask import Mask
 from prunecore.measures.choice_evaluation import ChoiceEvaluation, SubjectAccuracy
 from prunecore.measures.damages import Damages, WalkReport
@@ -190,6 +191,7 @@ __all__ = [
     "TaskComparison",
     "TokenTimes",
     "TooSmallBufferError",
+    "Topology",
     "TrainingProgress",
     "TrainingRecord",
     "UnsupportedError",

@@ -25,6 +25,7 @@ from prunecore.importance.score import score as _score
 from prunecore.importance.statistics import statistics as _statistics
 from prunecore.masks.edits import edits_text
 from prunecore.masks.mask import Mask
+from prunecore.importance.topology import topology as _topology
 from prunecore.measures.damages import damages as _damages
 from prunecore.measures.evaluate import evaluate as _evaluate
 from prunecore.measures.evaluate import evaluate_masks as _evaluate_masks
@@ -83,6 +84,7 @@ class Model(OpenModel):
     score = verb(_score)
     neuron_scores = verb(_neuron_scores)
     statistics = verb(_statistics)
+    topology = verb(_topology)
     curve = verb(_curve)
     evaluate = verb(_evaluate)
     evaluate_masks = verb(_evaluate_masks)

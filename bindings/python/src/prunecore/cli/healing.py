@@ -96,9 +96,7 @@ class HealingFlags(FlagGroup):
         return {name: value for name, value in said.items() if value not in (None, False)}
 
 
-def options_of(
-    flags: HealingFlags, options: Mapping[str, Any], said: set[str]
-) -> dict[str, Any]:
+def options_of(flags: HealingFlags, options: Mapping[str, Any], said: set[str]) -> dict[str, Any]:
     """The options of `Model.heal`, but for the teacher.
 
     Parameters

@@ -166,10 +166,18 @@ def _heal(
     format_ = healing.check_format(flags)
     check_export_place(out, replaces=False)
     results = Results(options["checkpoint"])
-    with machine.open(model) as opened, RecoveryBar() as bar, ExitStack() as stack:
-        teacher = None if flags.teacher is None else stack.enter_context(machine.open(flags.teacher))
-        given = read_mask(mask, opened)
+    with (
+        machine.open_for(mask, model) as (opened, given),
+        RecoveryBar() as bar,
+        ExitStack() as stack,
+    ):
         assert given is not None
+        teacher = (
+            None if flags.teacher is None else stack.enter_context(machine.open(flags.teacher))
+        )
+        if teacher is None and given.edits and options["objective"] != "ce":
+            # What is edited is no teacher of itself: blocks that were merged are in it twice.
+            teacher = stack.enter_context(machine.open(model))
         text = sequences.read(data, opened)
         other = read_data(held_out, opened, sequences.sequence_length) if held_out else None
         options["seed"] = sequences.seed

@@ -14,7 +14,7 @@ from prunecore.plots.search_path import search_path
 from prunecore.plots.search_study import search_losses
 from prunecore.plots.shapley_values import shapley_values
 from prunecore.plots.style import save_figure
-from prunecore.plots.tasks import task_correlation, task_damage, task_front
+from prunecore.plots.tasks import task_correlation, task_damage, task_front, task_sufficiency
 
 __all__ = [
     "heat_map",
@@ -28,4 +28,5 @@ __all__ = [
     "task_correlation",
     "task_damage",
     "task_front",
+    "task_sufficiency",
 ]
