@@ -13,6 +13,7 @@ from prunecore._native.names.tables import Compute, Weights
 from prunecore.data.chat_template import chat_templates_of
 from prunecore.data.text import load_tokenizer
 from prunecore.data.verbs import verb
+from prunecore.diagnosis.diagnose import diagnose as _diagnose
 from prunecore.export.export import export as _export
 from prunecore.export.verify import verify_export as _verify_export
 from prunecore.generation.generate import generate as _generate
@@ -76,6 +77,7 @@ class Model(OpenModel):
     score = verb(_score)
     statistics = verb(_statistics)
     curve = verb(_curve)
+    diagnose = verb(_diagnose)
     evaluate = verb(_evaluate)
     evaluate_masks = verb(_evaluate_masks)
     evaluate_choices = verb(_evaluate_choices)
