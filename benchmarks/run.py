@@ -47,6 +47,7 @@ BENCHMARKS = {
     "callbacks": Benchmark("doors.callbacks"),
     "torch_door": Benchmark("doors.torch_door"),
     "search": Benchmark("search.search"),
+    "diagnosis": Benchmark("diagnosis.diagnosis"),
     "pruned_speed": Benchmark("speed.pruned_speed"),
     "demo": Benchmark("speed.demo", keeps_core_type=True),
     "families": Benchmark("speed.families"),

@@ -82,7 +82,7 @@ def test_gradients_of_parallel_blocks_are_those_of_autograd(door: str, tmp_path:
 
 def test_gradients_of_wrapped_whole_blocks_are_those_of_autograd() -> None:
     module = tiny("falcon", attention="eager")
-    with wrap(module, whole_blocks=True) as model:
+    with wrap(module, granularity="block") as model:
         assert not model.shape.removes_sublayers
         found = model.diagnose(pc.Data(sequences()))
     norms, changes = autograd(module, list(module.transformer.h), module.transformer.ln_f)

@@ -46,7 +46,9 @@ def test_an_identity_is_named_and_no_other_block(found: pc.Diagnosis) -> None:
     assert evidence.angular == pytest.approx(0, abs=1e-7)
     assert evidence.loss_increase == pytest.approx(0, abs=1e-6)
     assert verdict.sentence.startswith("1 of 4 blocks has become an identity: block.2 (0.000 pi, ")
-    assert "less than 0.1 pi and adds less than 0.02 nats per token" in verdict.sentence
+    assert (
+        "less than 0.1 pi and moves the loss by less than 0.02 nats per token" in verdict.sentence
+    )
     assert found.verdict("sublayer").units == ("attn.2", "ffn.2")
     assert "2 of 8 sublayers have become identities" in found.verdict("sublayer").sentence
 
@@ -71,7 +73,7 @@ def test_a_model_without_an_identity_has_none_and_the_nearest_block_is_said(data
 
 def test_bounds_decide_and_may_be_changed_later(found: pc.Diagnosis) -> None:
     assert found.angular is not None and found.loss_increase is not None
-    distances, rises = found.angular[0], found.loss_increase
+    distances, rises = found.angular[0], np.abs(found.loss_increase)
     angular, loss = np.sort(distances)[2] * 1.001, np.sort(rises)[2] * 1.001
     wanted = [f"block.{b}" for b in range(4) if distances[b] < angular and rises[b] < loss]
     verdict = found.verdict(angular_below=angular, loss_below=loss)
@@ -171,7 +173,7 @@ def test_a_model_of_losses_alone_is_judged_by_them(decoder: Decoder, data: pc.Da
     assert "losses of whole masks only" in made.missing["gradients"]
     verdict = made.verdict()
     assert verdict.units == ("block.2",) and verdict.angular is None
-    assert "An identity adds less than 0.02 nats" in verdict.sentence
+    assert "An identity moves the loss by less than 0.02 nats" in verdict.sentence
     with (
         pc.from_host(EvaluatingHost(decoder)) as model,
         pytest.raises(pc.UnsupportedError, match="nothing of this model can be measured"),

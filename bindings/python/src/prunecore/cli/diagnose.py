@@ -58,7 +58,7 @@ def diagnose(
         typer.Option(
             "--loss-below",
             metavar="X",
-            help="Without an identity, the loss rises by less than this, in nats per token.",
+            help="Without an identity, the loss differs by less than this, in nats per token.",
         ),
     ] = LOSS_BELOW,
     tokens: Annotated[

@@ -67,8 +67,8 @@ def diagnose(
         Bound of the verdict: a block that is an identity turns the hidden state by less than this,
         in units of pi.
     loss_below : float
-        Bound of the verdict: without a block that is an identity, the loss rises by less than this,
-        in nats per predicted token.
+        Bound of the verdict: without a block that is an identity, the loss differs by less than
+        this, in nats per predicted token.
     tokens : {"all", "last"}
         The tokens whose angular distances count: all, or the last one of each sequence (arXiv
         2403.17887).

@@ -141,8 +141,8 @@ class Diagnosis(LoadedResult):
     ) -> Verdict:
         """Which units have become identities.
 
-        A unit is one if its angular distance (n = 1) and the increase of the loss without it are
-        both below their bounds. A rule whose numbers were not measured is left out.
+        A unit is one if its angular distance (n = 1) is below a bound, and if the loss without it
+        differs by less than another. A rule whose numbers were not measured is left out.
 
         Parameters
         ----------

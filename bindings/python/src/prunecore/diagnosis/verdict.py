@@ -52,7 +52,7 @@ class Verdict:
     angular : float or None
         The bound of the angular distance, in units of pi; None = the rule was not used.
     loss_increase : float or None
-        The bound of the loss increase, nats per predicted token; None = the rule was not used.
+        The bound of the size of it, nats per predicted token; None = the rule was not used.
     judged : int
         Units that were looked at: those that the mask keeps.
     identities : tuple of Evidence
@@ -92,6 +92,9 @@ def judge(
 ) -> Verdict:
     """A unit is an identity if each number that there is lies below its bound.
 
+    Of the change of the loss the size counts: a unit without which the loss falls does something,
+    too.
+
     Parameters
     ----------
     granularity : str
@@ -102,7 +105,7 @@ def judge(
         Angular distances and increases of the loss; NaN for units that are not there. None = not
         measured: the rule is left out.
     angular, loss_increase : float
-        The bounds.
+        The bounds: of the distance, and of the size of the increase.
     """
     rules = [
         (values, bound)
@@ -112,7 +115,7 @@ def judge(
     # How far a unit is from its bounds: below 1, it is under all of them.
     nearness = np.full(len(names), np.nan)
     for values, bound in rules:
-        nearness = np.fmax(nearness, values / bound)
+        nearness = np.fmax(nearness, np.abs(values) / bound)
     there = [index for index, value in enumerate(nearness) if not math.isnan(value)]
 
     def evidence(index: int) -> Evidence:
@@ -140,7 +143,7 @@ def _rules(rules: Sequence[tuple[Values, float]], distances: Values | None) -> s
         if values is distances:
             said.append(f"turns the hidden state by less than {bound:g} pi")
         else:
-            said.append(f"adds less than {bound:g} nats per token to the loss when it is removed")
+            said.append(f"moves the loss by less than {bound:g} nats per token when it is removed")
     return " and ".join(said)
 
 
