@@ -122,6 +122,10 @@ class WithoutGradients(NumpyHost):
     vjp = None
 
 
+class WithoutGradientsOfTheHead(NumpyHost):
+    head_vjp = None
+
+
 class ComparesOnly(NumpyHost):
     read = None
     vjp = None
@@ -136,6 +140,18 @@ def test_a_model_without_gradients_gives_the_rest_and_says_so(
     assert made.parts == ("variance", "angular", "removals") and made.gradient_norm is None
     np.testing.assert_array_equal(made.state_variance, found.state_variance)
     assert made.identities == ("block.2",)
+
+
+def test_a_model_whose_head_has_no_gradients_gives_its_variances(
+    decoder: Decoder, data: pc.Data, found: pc.Diagnosis
+) -> None:
+    with pc.from_host(WithoutGradientsOfTheHead(decoder)) as model:
+        made = model.diagnose(data)
+        assert "head_vjp" in made.missing["gradients"]
+        assert made.parts == ("variance", "angular", "removals")
+        with pytest.raises(pc.UnsupportedError, match="head_vjp"):
+            model.diagnose(data, "gradients")
+    np.testing.assert_array_equal(made.update_variance, found.update_variance)
 
 
 def test_a_model_whose_states_cannot_be_read_is_judged_all_the_same(

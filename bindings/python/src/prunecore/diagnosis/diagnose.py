@@ -160,28 +160,32 @@ def _stream(
 ) -> tuple[Stream | None, Values | None]:
     """What is measured on the residual stream, and taylor, which belongs to the gradients."""
     asked = tuple(part for part in ("variance", "gradients") if part in wanted)
-    if not asked:
-        return None, None
-    if not model.shape.runs_sublayers:
+    if asked and not model.shape.runs_sublayers:
         missing |= dict.fromkeys(asked, _LOSSES_ONLY)
         return None, None
-    with_gradients = "gradients" in asked
-    if with_gradients and not model.shape.has_gradients:
-        missing["gradients"] = _NO_GRADIENTS
-        with_gradients = False
-        if asked == ("gradients",):
-            return None, None
+    if "gradients" in asked:
+        stream = None
+        if model.shape.has_gradients:
+            stream = _tried(
+                missing,
+                ("gradients",),
+                lambda: walk_stream(model, data, keep, with_gradients=True, **shared),
+            )
+        else:
+            missing["gradients"] = _NO_GRADIENTS
+        if stream is not None:
+            scores = _tried(
+                missing, ("taylor",), lambda: score(model, data, "taylor", "block", keep, **shared)
+            )
+            return stream, None if scores is None else scores["taylor"].copy()
+    if "variance" not in asked:
+        return None, None
     stream = _tried(
         missing,
-        asked,
-        lambda: walk_stream(model, data, keep, with_gradients=with_gradients, **shared),
+        ("variance",),
+        lambda: walk_stream(model, data, keep, with_gradients=False, **shared),
     )
-    if stream is None or not with_gradients:
-        return stream, None
-    scores = _tried(
-        missing, ("taylor",), lambda: score(model, data, "taylor", "block", keep, **shared)
-    )
-    return stream, None if scores is None else scores["taylor"].copy()
+    return stream, None
 
 
 def _tried(
