@@ -16,6 +16,7 @@ from prunecore._native.paths import shown
 from prunecore._native.progress import ProgressFunction
 from prunecore.diagnosis.diagnosis import PARTS, Diagnosis, Part
 from prunecore.diagnosis.removals import Removals, remove_each
+from prunecore.diagnosis.stages import Stage
 from prunecore.diagnosis.stream import Stream, walk_stream
 from prunecore.errors import ArgumentError, UnsupportedError
 from prunecore.importance.score import score
@@ -96,19 +97,24 @@ def diagnose(
     missing: dict[str, str] = {part: _NOT_ASKED for part in PARTS if part not in wanted}
     shared: dict[str, Any] = {"batch_tokens": batch_tokens, "progress": progress}
 
+    def named(stage: str) -> dict[str, Any]:
+        return {"batch_tokens": batch_tokens, "progress": Stage(progress, stage, 1).part(1)}
+
     statistics: Statistics | None = None
     if "angular" in wanted:
         statistics = _tried(
             missing,
             ("angular",),
             lambda: Statistics(len(keep) // 2, windows=True, tokens=tokens, model=self).collect(
-                data, keep, **shared
+                data, keep, **named("angular distances")
             ),
         )
     stream, taylor = _stream(self, data, keep, wanted, missing, shared)
     removals: Removals | None = None
     if "removals" in wanted:
-        removals = _tried(missing, ("removals",), lambda: remove_each(self, data, keep, **shared))
+        removals = _tried(
+            missing, ("removals",), lambda: remove_each(self, data, keep, **named("removals"))
+        )
     if all(part in missing for part in wanted):
         raise UnsupportedError(f"nothing of this model can be measured: {missing[wanted[0]]}")
 
