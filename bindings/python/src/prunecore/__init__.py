@@ -28,7 +28,7 @@ the package is built in floors; a module imports from its own floor and those be
     data                token sequences, texts, multiple-choice questions
     measures            losses, answers, damages, times, gradients
     importance, generation, recovery
-    shapley, export
+    shapley, export, diagnosis
     search, model       model: Model, which is OpenModel and the verbs of all features
     hosts, studies      models that this program holds or runs; comparisons of several runs
     plots, torch        pictures; PyTorch
@@ -57,6 +57,8 @@ from prunecore.data.choice_data import ChoiceData
 from prunecore.data.choice_item import ChoiceItem
 from prunecore.data.choice_set import ChoiceSet
 from prunecore.data.data import Data
+from prunecore.diagnosis.diagnosis import Diagnosis
+from prunecore.diagnosis.verdict import Evidence, Verdict
 from prunecore.errors import (
     ArgumentError,
     Cancelled,
@@ -142,9 +144,11 @@ __all__ = [
     "Damages",
     "Data",
     "DataError",
+    "Diagnosis",
     "EditedModel",
     "Error",
     "Evaluation",
+    "Evidence",
     "FileError",
     "FormatError",
     "Game",
@@ -195,6 +199,7 @@ __all__ = [
     "TrainingProgress",
     "TrainingRecord",
     "UnsupportedError",
+    "Verdict",
     "Verification",
     "WalkReport",
     "__version__",

@@ -15,6 +15,7 @@ from prunecore._native.names.tables import COMPUTE, Compute, Weights
 from prunecore.data.chat_template import chat_templates_of
 from prunecore.data.text import load_tokenizer
 from prunecore.data.verbs import verb
+from prunecore.diagnosis.diagnose import diagnose as _diagnose
 from prunecore.export.export import export as _export
 from prunecore.export.verify import verify_export as _verify_export
 from prunecore.generation.generate import generate as _generate
@@ -23,9 +24,9 @@ from prunecore.importance.curve import curve as _curve
 from prunecore.importance.neuron_scores import neuron_scores as _neuron_scores
 from prunecore.importance.score import score as _score
 from prunecore.importance.statistics import statistics as _statistics
+from prunecore.importance.topology import topology as _topology
 from prunecore.masks.edits import edits_text
 from prunecore.masks.mask import Mask
-from prunecore.importance.topology import topology as _topology
 from prunecore.measures.damages import damages as _damages
 from prunecore.measures.evaluate import evaluate as _evaluate
 from prunecore.measures.evaluate import evaluate_masks as _evaluate_masks
@@ -86,6 +87,7 @@ class Model(OpenModel):
     statistics = verb(_statistics)
     topology = verb(_topology)
     curve = verb(_curve)
+    diagnose = verb(_diagnose)
     evaluate = verb(_evaluate)
     evaluate_masks = verb(_evaluate_masks)
     evaluate_choices = verb(_evaluate_choices)
