@@ -241,7 +241,6 @@ def topology(
             f"{count} neighbours need more than {count} prompts, but the data have {len(data)} "
             "sequences"
         )
-    n_blocks = self.shape.n_blocks
     keep = self._keep(mask)
     used = self.present(Mask(self.mask.keep if keep is None else keep))
     blocks = _present(used.keep)
