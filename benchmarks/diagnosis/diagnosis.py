@@ -27,7 +27,7 @@ TEXTS = tuple(TALES / f"{text}.jsonl" for text in ("stories", "maths", "plays"))
 MODELS = {"tales-12l": TALES, "SmolLM2 135M": REPOSITORY / "build" / "models" / "smollm2.gguf"}
 PICTURED = "SmolLM2 135M"
 SEQUENCE = 128
-MEASURED, HELD_OUT = 6, 6
+MEASURED, HELD_OUT = 3, 3
 PASS = "one pass, with its losses"
 
 

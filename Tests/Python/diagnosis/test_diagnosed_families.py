@@ -18,7 +18,7 @@ from prunecore.torch import wrap  # noqa: E402
 from torch_models import sequences, tiny  # noqa: E402
 from transformers import LlamaConfig, LlamaForCausalLM  # noqa: E402
 
-pytestmark = pytest.mark.usefixtures("one_torch_thread")
+torch.set_num_threads(1)  # the models are small: a second thread costs more than it brings
 
 DEPTH = 12
 

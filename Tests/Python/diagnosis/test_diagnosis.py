@@ -197,6 +197,18 @@ def test_a_model_of_losses_alone_is_judged_by_them(decoder: Decoder, data: pc.Da
         model.diagnose(data, "variance,gradients")
 
 
+def test_a_mask_that_keeps_nothing_leaves_nothing_to_judge(decoder: Decoder, data: pc.Data) -> None:
+    with pc.from_host(NumpyHost(decoder)) as model:
+        made = model.diagnose(data, mask=np.zeros(8, dtype=np.uint8))
+    assert made.identities == () and made.parts == PARTS
+    assert made.verdict().sentence == "Nothing can be said of blocks: the mask keeps none."
+    assert made.state_variance is not None and np.ptp(made.state_variance) == 0
+    assert made.gradient_norm is not None
+    np.testing.assert_allclose(made.gradient_norm, made.gradient_norm[0])
+    for part in made.parts:
+        made.plot(kind=part)
+
+
 def test_only_the_parts_asked_for_are_measured(decoder: Decoder, data: pc.Data) -> None:
     host = NumpyHost(decoder)
     with pc.from_host(host) as model:

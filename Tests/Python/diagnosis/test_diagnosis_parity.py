@@ -19,7 +19,7 @@ from prunecore.torch import wrap  # noqa: E402
 from torch_models import BLOCKS, sequences, tiny  # noqa: E402
 from transformers_host import TransformersHost  # noqa: E402
 
-pytestmark = pytest.mark.usefixtures("one_torch_thread")
+torch.set_num_threads(1)  # the models are small: a second thread costs more than it brings
 
 DOORS = ("opened", "from_torch", "wrapped", "from_host")
 CLOSE = 2e-4

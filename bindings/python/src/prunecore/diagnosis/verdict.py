@@ -155,11 +155,13 @@ def _sentence(
     rules: str,
 ) -> str:
     units = f"{granularity}s"
-    if not judged:
+    if not rules:
         return (
             f"Nothing can be said of {units}: neither angular distances nor losses of removals "
             "were measured."
         )
+    if not judged:
+        return f"Nothing can be said of {units}: the mask keeps none."
     rule = f"An identity {rules}."
     if len(found) > 1:
         listed = ", ".join(map(str, found))

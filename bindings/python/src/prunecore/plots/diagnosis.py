@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 Values = npt.NDArray[np.float64]
 
-_KINDS = ("attention", "feed_forward")
+_HALVES = (("attention", 0), ("feed_forward", 1))
+"""Which sublayers of all are of a kind: every second one, from here on."""
 _BOUND = "#777777"
 
 
@@ -64,8 +65,9 @@ def diagnosed_variance(found: Diagnosis) -> Figure:
     left.set_title("hidden state", fontsize=FONT_SIZE)
     left.set_xlabel("depth (blocks before it)", fontsize=FONT_SIZE)
     updates = _there(found.token_update_variance)
-    for kind, (start, label) in zip(_KINDS, _halves(updates), strict=True):
-        _line(right, updates[start::2], kind, label)
+    by_blocks = np.isnan(updates[1::2]).all()
+    for kind, start in [("block", 0)] if by_blocks else _HALVES:
+        _line(right, updates[start::2], kind)
     right.set_title("update of each sublayer (one token, median)", fontsize=FONT_SIZE)
     right.set_xlabel("block", fontsize=FONT_SIZE)
     for panel in (left, right):
@@ -109,15 +111,15 @@ def diagnosed_removals(found: Diagnosis) -> Figure:
     figure = new_figure(5.2, 3.4)
     axes = figure.subplots()
     blocks = _there(found.loss_increase)
-    lowest = [float(np.nanmin(blocks, initial=np.inf))]
+    drawn = [blocks]
     if found.sublayer_loss_increase is not None:
         sublayers = found.sublayer_loss_increase
-        lowest.append(float(np.nanmin(sublayers, initial=np.inf)))
-        for kind, (start, label) in zip(_KINDS, _halves(sublayers), strict=True):
-            _line(axes, sublayers[start::2], kind, label)
-    _line(axes, blocks, "block", "block")
+        drawn.append(sublayers)
+        for kind, start in _HALVES:
+            _line(axes, sublayers[start::2], kind)
+    _line(axes, blocks, "block")
     axes.axhline(found.loss_below, color=_BOUND, linewidth=1, linestyle=":", label="bound")
-    if min(lowest) > 0:
+    if not any((values <= 0).any() for values in drawn):
         axes.set_yscale("log")
     else:  # some removal helps, or does nothing
         axes.set_yscale("symlog", linthresh=found.loss_below)
@@ -135,19 +137,11 @@ def _there(values: Values | None) -> Values:
     return values
 
 
-def _halves(values: Values) -> list[tuple[int, str]]:
-    """Where the series of attention and of feed-forwards begin; of whole blocks, one is empty."""
-    if np.isnan(values[1::2]).all():
-        return [(0, "block"), (1, "")]
-    return [(0, words("attention")), (1, words("feed_forward"))]
-
-
-def _line(panel: Axes, values: Values, kind: str, label: str) -> None:
+def _line(panel: Axes, values: Values, kind: str) -> None:
+    """Draws a value of every unit of a kind; units that are not there are left out."""
     places = np.flatnonzero(~np.isnan(values))
-    if label:
-        draw_line(
-            panel, places.tolist(), values[places], GRANULARITY_SERIES[kind], label, width=1.1
-        )
+    style = GRANULARITY_SERIES[kind]
+    draw_line(panel, places.tolist(), values[places], style, words(kind), width=1.1)
 
 
 def _logarithmic(panel: Axes) -> None:
