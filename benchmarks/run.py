@@ -48,6 +48,8 @@ BENCHMARKS = {
     "torch_door": Benchmark("doors.torch_door"),
     "search": Benchmark("search.search"),
     "pruned_speed": Benchmark("speed.pruned_speed"),
+    "topology": Benchmark("systems.topology"),
+    "sufficiency": Benchmark("systems.sufficiency"),
     "demo": Benchmark("speed.demo", keeps_core_type=True),
     "families": Benchmark("speed.families"),
     "quantised_models": Benchmark("speed.quantised_models"),

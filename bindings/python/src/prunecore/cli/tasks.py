@@ -120,7 +120,7 @@ def tasks(
             help="Of the information sufficiency: principal directions of each task's hidden "
             "states, at most.",
         ),
-    ] = 16,
+    ] = 32,
     budget: Annotated[
         int | None,
         typer.Option(

@@ -45,7 +45,7 @@ def compare_tasks(
     budget: int | None = None,
     sufficiency: bool | None = None,
     adapters: Kind | None = "bias",
-    directions: int = 16,
+    directions: int = 32,
     progress: ProgressFunction | None = None,
 ) -> TaskComparison:
     """Compares tasks by what a model needs for them.
