@@ -87,7 +87,7 @@ def markdown(results: dict[str, Any]) -> str:
         for title, matrix, errors in (
             ("Spearman", made["spearman"], None),
             ("sufficiency", sufficiency["matrix"], sufficiency["errors"]),
-            ("row over column", sufficiency["gaps"], sufficiency["gap_errors"]),
+            ("less the other way", sufficiency["gaps"], sufficiency["gap_errors"]),
         ):
             cells = [
                 [text, *(cell(matrix, errors, row, column) for column in range(len(tasks)))]
@@ -104,10 +104,10 @@ def blocks(removed: list[str]) -> list[str]:
 
 def cell(matrix: Any, errors: Any, row: int, column: int) -> str:
     """A number of a matrix, with its error if there is one."""
-    value = f"{matrix[row][column]:.3f}"
+    value = f"{matrix[row][column]:.4f}"
     if errors is None or row == column:
         return value
-    return f"{value} +- {errors[row][column]:.3f}"
+    return f"{value} +- {errors[row][column]:.4f}"
 
 
 def main() -> int:
