@@ -50,6 +50,8 @@ BENCHMARKS = {
     "merging": Benchmark("search.merging"),
     "diagnosis": Benchmark("diagnosis.diagnosis"),
     "pruned_speed": Benchmark("speed.pruned_speed"),
+    "topology": Benchmark("systems.topology"),
+    "sufficiency": Benchmark("systems.sufficiency"),
     "demo": Benchmark("speed.demo", keeps_core_type=True),
     "families": Benchmark("speed.families"),
     "quantised_models": Benchmark("speed.quantised_models"),

@@ -58,6 +58,9 @@ def table(page: str, heading: str) -> list[list[float]]:
 def test_numbers_on_the_tasks_page_are_those_found(page: str, whole: dict[str, Any]) -> None:
     assert whole["tasks"] == list(TEXTS) and len(whole["damage"]) == 6
     np.testing.assert_allclose(whole["spearman"], table(page, "Spearman"), atol=6e-4)
+    shares = whole["sufficiency"]
+    np.testing.assert_allclose(shares["matrix"], table(page, "sufficiency, 5 removed"), atol=2e-3)
+    assert np.max(shares["errors"]) < 0.006
     damage = 100 * np.array(whole["damage"][5])
     np.testing.assert_allclose(damage, table(page, "damage, 5 removed"), atol=0.06)
     points = whole["compromises"][5]
@@ -79,8 +82,9 @@ def test_the_page_on_tasks_compares_tasks(
         (folder / "examples").symlink_to(repository_root / "examples")
     monkeypatch.chdir(folder)
     names: dict[str, Any] = {}
-    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
-    exec(code, names)
+    for code in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
+        exec(code, names)
+    assert names["found"].sufficiency.shape == (2, 2)
     assert names["found"].max_removed == 5 and names["found"].granularity == "attention"
 
 

@@ -3,6 +3,11 @@
 
 from __future__ import annotations
 
+import csv
+import os
+from collections import Counter
+from pathlib import Path
+
 import numpy as np
 import prunecore as pc
 import pytest
@@ -76,6 +81,32 @@ def test_similarity_is_that_of_a_plain_loop_over_bars() -> None:
             for two in alive:
                 wanted[one, two] += 1
     np.testing.assert_array_equal(persistence_similarity(bars, n_layers), wanted)
+
+
+def test_published_barcodes_give_what_a_plain_loop_over_layers_gives() -> None:
+    folder = os.environ.get("PRUNE_TEST_BARCODES")
+    if folder is None:
+        pytest.skip("PRUNE_TEST_BARCODES names no folder: src/plots/csv of ZigZagLLMs")
+    files = sorted(Path(folder).glob("*/*_5_*.csv"))
+    assert files
+    for file in files:
+        with file.open(newline="") as lines:
+            rows = [tuple(map(int, row)) for row in list(csv.reader(lines))[1:]]
+        n_layers = max(death for _, _, death in rows) // 2  # their indices begin at 1
+        bars = [(birth - 1, death - 1) for dimension, birth, death in rows if dimension == 1]
+        wanted = np.zeros((n_layers, n_layers), dtype=int)
+        for (birth, death), count in Counter(bars).items():
+            alive = [layer for layer in range(n_layers) if birth <= 2 * layer < death]
+            wanted[np.ix_(alive, alive)] += count
+        found = persistence_similarity(bars, n_layers)
+        np.testing.assert_array_equal(found, wanted, err_msg=file.name)
+        mean = mean_similarity(found)
+        for layer in range(n_layers):
+            shares = [wanted[layer, j] / wanted[j, j] for j in range(n_layers)]
+            assert mean[layer] == pytest.approx(sum(shares) / n_layers, rel=1e-12)
+        if n_layers == 33:  # the last of which is the final norm
+            cut = [int(cut_layers(mean, ratio)[:-1].sum()) for ratio in (0.9, 0.8)]
+            assert 8 <= cut[0] <= 11 and 12 <= cut[1] <= 16, file.name
 
 
 @pytest.mark.parametrize("bar", [(-1, 2), (0, 6), (3, 3), (4, 2)])

@@ -112,6 +112,13 @@ def test_a_host_that_gives_its_states_has_the_topology_of_its_layers() -> None:
     np.testing.assert_array_equal(found.bars, zigzag_bars(layers, 1))
 
 
+def test_of_questions_the_contexts_are_the_prompts(model: pc.Model, prompts: pc.Data) -> None:
+    rows = list(prompts.sequences)
+    questions = pc.ChoiceData(rows, [[[5, 6], [7, 8, 9]]] * len(rows), [0] * len(rows))
+    found = model.topology(questions)
+    np.testing.assert_array_equal(found.bars, model.topology(prompts).bars)
+
+
 def test_topology_is_saved_and_read(found: pc.Topology, tmp_path: Path) -> None:
     found.save(tmp_path / "topology.json")
     again = pc.Topology.load(tmp_path / "topology.json")

@@ -94,7 +94,7 @@ def score(
         typer.Option(
             "--neighbours",
             metavar="N",
-            help="Of topology: nearest neighbours that each prompt is joined to.",
+            help="Nearest neighbours that the metric topology joins each prompt to.",
         ),
     ] = 5,
     mask: MaskOption = None,

@@ -108,8 +108,8 @@ def tasks(
         typer.Option(
             "--adapters",
             metavar="KIND",
-            help="Of the information sufficiency: what stands in the place of what is removed: "
-            "bias, low_rank, linear, or none.",
+            help="What stands in the place of what is removed where the information sufficiency "
+            "is measured: bias, low_rank, linear, or none.",
         ),
     ] = "bias",
     directions: Annotated[
@@ -117,10 +117,10 @@ def tasks(
         typer.Option(
             "--directions",
             metavar="N",
-            help="Of the information sufficiency: principal directions of each task's hidden "
-            "states, at most.",
+            help="Principal directions of each task's hidden states that the information "
+            "sufficiency looks at, at most.",
         ),
-    ] = 16,
+    ] = 32,
     budget: Annotated[
         int | None,
         typer.Option(

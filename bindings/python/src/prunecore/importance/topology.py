@@ -15,6 +15,8 @@ from prunecore._native.json_files import DAMAGE, LoadedResult, check_format, rea
 from prunecore._native.library import __version__
 from prunecore._native.numbers import checked_count
 from prunecore._native.progress import ProgressFunction
+from prunecore.data.choice_data import ChoiceData
+from prunecore.data.data import Data
 from prunecore.errors import ArgumentError, Cancelled, DataError, FormatError
 from prunecore.importance.last_states import last_states
 from prunecore.importance.persistence import (
@@ -32,7 +34,6 @@ from prunecore.masks.notations import MOST_BLOCKS
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-    from prunecore.data.data import Data
     from prunecore.masks.mask import MaskLike
     from prunecore.opened import OpenModel
 
@@ -207,7 +208,8 @@ def topology(
     Parameters
     ----------
     data : Data
-        Prompts: one sequence each. A few hundred, or more.
+        Prompts: one sequence each. A few hundred, or more. Of questions, what stands before the
+        candidates.
     mask : Mask or array, optional
         The mask under which to measure. Default: the model's.
     neighbours : int
@@ -234,11 +236,12 @@ def topology(
         The model does not give its hidden states.
     """
     packages()
+    prompts = Data(list(data.contexts)) if isinstance(data, ChoiceData) else data
     count = checked_count("neighbours", neighbours)
     dimension = checked_count("homology", homology, 1, 3)
-    if len(data) <= count:
+    if len(prompts) <= count:
         raise ArgumentError(
-            f"{count} neighbours need more than {count} prompts, but the data have {len(data)} "
+            f"{count} neighbours need more than {count} prompts, but the data have {len(prompts)} "
             "sequences"
         )
     keep = self._keep(mask)
@@ -247,27 +250,27 @@ def topology(
     if not blocks:
         raise ArgumentError("the mask removes all blocks: there is no layer to measure")
     told = _Stages(progress)
-    points = last_states(self, data, used, blocks, batch_tokens, told)
+    points = last_states(self, prompts, used, blocks, batch_tokens, told)
     complexes = []
     for index, layer in enumerate(points):
         told("neighbour graphs", index, len(points))
         edges = neighbour_edges(layer, count)
-        complexes.append(clique_complex(len(data), edges, dimension + 1))
+        complexes.append(clique_complex(len(prompts), edges, dimension + 1))
     bars = zigzag_bars(complexes, dimension, lambda done, total: told("zigzag", done, total))
     provenance = {
         "library": f"prunecore {__version__}",
         "model": self.provenance,
         "data_sha256": data.digest,
-        "n_sequences": data.n_sequences,
-        "n_tokens": data.n_tokens,
+        "n_sequences": prompts.n_sequences,
+        "n_tokens": prompts.n_tokens,
         "neighbours": count,
         "homology": dimension,
     }
     found = Topology(bars=bars, blocks=tuple(blocks), mask=used, provenance=provenance)
     if not found.betti.any():
         raise DataError(
-            f"the neighbour graphs of {len(data)} prompts have no cycles of dimension {dimension} "
-            "after any block: give more prompts, or fewer neighbours"
+            f"the neighbour graphs of {len(prompts)} prompts have no cycles of dimension "
+            f"{dimension} after any block: give more prompts, or fewer neighbours"
         )
     return found
 

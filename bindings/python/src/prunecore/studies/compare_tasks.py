@@ -45,7 +45,7 @@ def compare_tasks(
     budget: int | None = None,
     sufficiency: bool | None = None,
     adapters: Kind | None = "bias",
-    directions: int = 16,
+    directions: int = 32,
     progress: ProgressFunction | None = None,
 ) -> TaskComparison:
     """Compares tasks by what a model needs for them.
@@ -82,7 +82,8 @@ def compare_tasks(
         Coalitions asked for by each Shapley estimate at most. Default: that of `Model.shapley`.
     sufficiency : bool, optional
         Whether to compare what the tasks' pruned models represent: Gaussian information
-        sufficiency, with `remove` units removed. Default: where the model gives its hidden states.
+        sufficiency, with `remove` units removed. Default: where the model gives its hidden states,
+        and takes the adapters.
     adapters : {"bias", "low_rank", "linear"}, optional
         What stands, for the sufficiency, in the place of what is removed: adapters in closed form,
         fitted on the task's calibration part. None = nothing.
