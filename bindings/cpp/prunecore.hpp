@@ -58,11 +58,13 @@
 #include "prunecore/tensors.hpp"         // Tensor
 #include "prunecore/kinds.hpp"           // AdapterKind, Objective, NormKind
 #include "prunecore/recover_options.hpp" // RecoverOptions, AdapterInput, Stream, BlockSlot, Start
+#include "prunecore/healing_options.hpp" // HealingOptions, Schedule
 #include "prunecore/export_options.hpp"  // Format, ExportOptions
 #include "prunecore/host.hpp"            // Host, HostShape
 #include "prunecore/model.hpp"           // LendOptions, Model
 #include "prunecore/statistics.hpp"      // Statistics
 #include "prunecore/recovery.hpp"        // Adapters
+#include "prunecore/healing.hpp"         // Healed, HealingSummary
 #include "prunecore/moments.hpp"         // Moments
 #include "prunecore/gradients.hpp"       // Gradient
 #include "prunecore/exporting.hpp"       // Model::export_to

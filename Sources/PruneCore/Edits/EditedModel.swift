@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /// A model after some edits. What they change takes memory of its own, in the type in which it is stored (quantised weights
-/// become bf16); all else is shared with `model`, which stays as it is.
+/// become bf16, but for whole rows or blocks that are left of them); all else is shared with `model`, which stays as it is.
 ///
 /// Errors: `.unsupported` if the model's weights are not the engine's own, or it has adapters, which were made for its weights
 /// as they are; `.argument` for an edit of what the model does not have; `.unsupported` for one that does not fit its plans;
@@ -22,6 +22,7 @@ extension NativeModel {
         for edit in edits {
             switch edit {
             case .merge(let merge): model = try model.merged(merge)
+            case .narrow(let narrowing): model = try model.narrowed(narrowing)
             }
         }
         return model

@@ -119,6 +119,12 @@ public final class NativeModel: Model {
     }
 
     public func apply(_ sublayer: Int, to states: [any HiddenState]) throws(PruneError) -> [any HiddenState] {
+        try apply(sublayer, to: states, SublayerContext())
+    }
+
+    func apply(
+        _ sublayer: Int, to states: [any HiddenState], _ context: SublayerContext
+    ) throws(PruneError) -> [any HiddenState] {
         if weights.sublayers[sublayer].isAbsent {
             return try states.map { state throws(PruneError) in try settled(native(state), before: sublayer + 1) }
         }
@@ -130,8 +136,8 @@ public final class NativeModel: Model {
                 try BLAS.products(in: compute) { () throws(PruneError) in
                     let (before, after) = (Array(before[group]), Array(after[group]))
                     switch compute {
-                    case .float32: try apply(sublayer, before, after, with: Float32Products(self))
-                    case .bfloat16: try apply(sublayer, before, after, with: BFloat16Products(self))
+                    case .float32: try apply(sublayer, before, after, with: Float32Products(self), context)
+                    case .bfloat16: try apply(sublayer, before, after, with: BFloat16Products(self), context)
                     }
                 }
             }

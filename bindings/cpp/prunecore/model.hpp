@@ -26,6 +26,7 @@
 #include "library.hpp"
 #include "mask.hpp"
 #include "progress.hpp"
+#include "healing_options.hpp"
 #include "recover_options.hpp"
 #include "scores.hpp"
 #include "search.hpp"
@@ -37,6 +38,7 @@ namespace prune {
 
 class Adapters;
 struct Gradient;
+struct Healed;
 
 /// What is left of a model under a mask; `active_parameters` are those of them that one token meets.
 using Cost = prune_cost;
@@ -227,6 +229,34 @@ public:
   /// Scores without data: for Metric::magnitude alone. Throws Error with PRUNE_ERR_ARGUMENT for others.
   Scores score(const ScoreOptions &options) const { return score(nullptr, options); }
 
+  /// Neurons of the feed-forward of each block (prune_model_neuron_counts); 0 where none stands.
+  std::vector<std::int64_t> neuron_counts(span<std::uint8_t> mask = {}) const {
+    return detail::filled<std::int64_t>([&](std::int64_t *out, std::size_t capacity, std::size_t *count) {
+      return prune_model_neuron_counts(get(), detail::or_null(mask), mask.size(), out, capacity, count);
+    });
+  }
+
+  /// Scores every neuron of every feed-forward (prune_model_neuron_scores).
+  NeuronScores neuron_scores(const Data &data, const NeuronOptions &options = {}) const {
+    detail::ProgressBridge bridge(options.progress);
+    const prune_neuron_options c = detail::to_c(options, bridge);
+    const std::vector<std::int64_t> counts = neuron_counts(options.mask);
+    std::size_t total = 0;
+    for (const std::int64_t own : counts) total += static_cast<std::size_t>(own);
+    std::vector<double> norms(total), contributions(total);
+    detail::check(bridge.status(
+        prune_model_neuron_scores(get(), data.get(), &c, norms.data(), contributions.data(), total, nullptr)));
+    NeuronScores scores;
+    std::ptrdiff_t first = 0;
+    for (const std::int64_t own : counts) {
+      const auto last = first + static_cast<std::ptrdiff_t>(own);
+      scores.norms.emplace_back(norms.begin() + first, norms.begin() + last);
+      scores.contributions.emplace_back(contributions.begin() + first, contributions.begin() + last);
+      first = last;
+    }
+    return scores;
+  }
+
   /// Evaluates under one mask (prune_model_evaluate).
   Evaluation evaluate(const Data &data, span<std::uint8_t> mask = {}, const EvaluateOptions &options = {}) const {
     detail::ProgressBridge bridge(options.progress);
@@ -344,6 +374,16 @@ public:
 
   /// Makes adapters for every sublayer that a mask removes (prune_model_recover). Defined in recovery.hpp.
   Adapters recover(const Data &data, span<std::uint8_t> mask = {}, const RecoverOptions &options = {}) const;
+
+  /// Trains weights of what a mask keeps (prune_model_heal). Defined in healing.hpp.
+  Healed heal(const Data &data, span<std::uint8_t> mask = {}, const HealingOptions &options = {}) const;
+
+  /// The model as one that multiplies in another type, over the same weights (prune_model_with_compute).
+  Model with_compute(Compute compute) const {
+    prune_model *handle = nullptr;
+    detail::check(prune_model_with_compute(get(), static_cast<prune_compute>(compute), &handle));
+    return Model::adopt(handle);
+  }
 
   /// Pulls a gradient back through one sublayer (prune_model_vjp). Defined in gradients.hpp.
   /// \param states     hidden states before it, one row of hidden_size values per token

@@ -16,6 +16,7 @@ from prunecore.cli.results import Results
 from prunecore.errors import ArgumentError
 from prunecore.measures.options import CoalitionOptions
 from prunecore.search.merge_result import MergeResult
+from prunecore.search.narrowing_options import NarrowingOptions
 from prunecore.search.options import SearchOptions, SearchRunOptions
 
 STRATEGY = "merge"
@@ -26,6 +27,7 @@ _USUAL: dict[str, Any] = {
     **SearchOptions().to_dict(),
     **SearchRunOptions().to_dict(),
     **CoalitionOptions().to_dict(),
+    **NarrowingOptions().to_dict(),
 }
 
 

@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from prunecore._native.names.tables import STRATEGIES
-from prunecore._native.names.tables import STRATEGY as SEARCH_STRATEGY
 from prunecore._native.options_generated import MergeOptions
 from prunecore.cli import search_tables, tables
 from prunecore.cli.flags import Generated, expanded
@@ -27,8 +27,11 @@ from prunecore.cli.search_bar import SearchBar
 from prunecore.measures.options import CoalitionOptions
 from prunecore.plots import save_figure
 from prunecore.plots.style import checked_suffix
+from prunecore.search.narrowing_options import NARROWINGS, NarrowingOptions
 from prunecore.search.options import SearchOptions, SearchRunOptions
 from prunecore.shapley.scores import read_scores
+
+STRATEGY_NAMES = ", ".join([*STRATEGIES, STRATEGY, NARROWINGS[0]]) + f" or {NARROWINGS[1]}"
 
 
 @expanded
@@ -37,13 +40,7 @@ def search(
     *,
     on: RunOn,
     strategy: Annotated[
-        str,
-        typer.Option(
-            "--strategy",
-            metavar="NAME",
-            help=f"How the search chooses what to remove. One of {', '.join(STRATEGIES)}; or "
-            f"{STRATEGY}: blocks are merged into others while hidden states stay similar.",
-        ),
+        str, typer.Option("--strategy", metavar="NAME", help=f"One of {STRATEGY_NAMES}.")
     ] = "greedy",
     options: Annotated[dict[str, Any], Generated(SearchOptions, leave_out=("seed", "strategy"))],
     merge: Annotated[
@@ -54,6 +51,16 @@ def search(
             flags={"rule": "merge-rule", "weight": "merge-weight"},
         ),
     ],
+    narrowing: Annotated[dict[str, Any], Generated(NarrowingOptions)],
+    neuron_metric: Annotated[
+        str | None,
+        typer.Option(
+            "--neuron-metric",
+            metavar="NAME",
+            help="2ssp, narrow: score by which neurons stay, norm or contribution. Default: norm "
+            "for 2ssp, contribution for narrow.",
+        ),
+    ] = None,
     run: Annotated[dict[str, Any], Generated(SearchRunOptions)],
     measured: Annotated[dict[str, Any], Generated(CoalitionOptions, leave_out=("cap",))],
     protect: Annotated[
@@ -96,13 +103,21 @@ def search(
     """Find what to remove under a budget, and write it as a mask.
 
     Bounds on milliseconds count times that are measured first, on this machine. The measures
-    choice_error and choice_loss need --choices.
+    choice_error and choice_loss need --choices. 2ssp and narrow make feed-forwards narrower, too,
+    and take --sparsity or --parameter-bytes. merge merges blocks into others while the last hidden
+    states stay similar.
     """
     protected = None if protect is None else [name.strip() for name in protect.split(",")]
     check_merge_only(strategy, merge)
     if strategy == STRATEGY:
-        given_too = {"start": start, "metric": metric, "scores": scores, "checkpoint": checkpoint}
-        others = {**options, **run, **measured, **given_too}
+        given_too = {
+            "start": start,
+            "metric": metric,
+            "scores": scores,
+            "checkpoint": checkpoint,
+            "neuron_metric": neuron_metric,
+        }
+        others = {**options, **run, **measured, **narrowing, **given_too}
         run_merge(
             model, on, machine, options=merge, others=others, protect=protected, out=out, plot=plot
         )
@@ -110,7 +125,6 @@ def search(
     on.check("damages are measured on it")
     if plot is not None:
         checked_suffix(plot)  # before hours of work
-    parsed = SEARCH_STRATEGY.parse(strategy)
     results = Results(checkpoint, out, plot)
     with machine.open_for(start, model) as (opened, began):
         text = on.read_either(opened)
@@ -118,7 +132,7 @@ def search(
         with SearchBar() as bar:
             found = opened.search(
                 text,
-                strategy=parsed,
+                strategy,  # type: ignore[arg-type]  # the call checks the name
                 protect=protected,
                 start=began,
                 metric=metric,
@@ -127,11 +141,16 @@ def search(
                 checkpoint=checkpoint,
                 progress=bar.search,
                 batch_progress=bar.batch,
+                neuron_metric=neuron_metric,  # type: ignore[arg-type]  # and this one
                 **options,
+                **narrowing,
                 **run,
                 **measured,
             )
-        before, after = opened.cost(), opened.cost(found.mask)
+        before = opened.cost()
+        is_narrower = len(found.mask.edits) > len(opened.edits)
+        with opened.edited(found.mask) if is_narrower else nullcontext(opened) as left:
+            after = left.cost(found.mask)
     parts = results.save(out, found.mask.save)
     parts += results.save(plot, lambda place: save_figure(found.plot(), place))
     machine.answer(

@@ -57,16 +57,23 @@ class Overlaid(Generic[Tensor_co]):
 def own_arrays(handle: Any) -> dict[str, tuple[str, npt.NDArray[Any]]]:
     """What the library holds for a model: kinds as safetensors has them ("BF16"), and copies.
 
-    Of bf16, NumPy has no type: its bits are uint16.
+    Of bf16, NumPy has no type: its bits are uint16. Of a quantised type ("Q8_0"), the bytes of its
+    blocks are given row by row.
     """
     found: dict[str, tuple[str, npt.NDArray[Any]]] = {}
     for entry in json.loads(written_text(lib.prune_model_own_weights, handle)):
-        kind, dtype = _KINDS[entry["element_type"]]
-        array = np.empty(math.prod(entry["shape"]), dtype)
+        name, shape, type_ = entry["name"], entry["shape"], entry["element_type"]
+        kind, dtype = _KINDS.get(type_, (type_.upper(), "u1"))
+        if type_ in _KINDS:
+            array = np.empty(math.prod(shape), dtype)
+        else:
+            needed = ffi.new("size_t *")
+            lib.prune_model_own_weight(handle, name.encode(), ffi.NULL, 0, needed)
+            array = np.empty(int(needed[0]), dtype)
+            shape = (*shape[:-1], len(array) // math.prod(shape[:-1]))
         out = ffi.from_buffer(array)
-        name = entry["name"]
         _check(lib.prune_model_own_weight(handle, name.encode(), out, array.nbytes, ffi.NULL))
-        found[name] = kind, array.reshape(entry["shape"])
+        found[name] = kind, array.reshape(shape)
     return found
 
 

@@ -76,8 +76,12 @@ class BlockTensor:
 
 def held_tensor(name: str, kind: str, held: npt.NDArray[Any]) -> BlockTensor:
     """A tensor that the library holds, as one of a file: see `prunecore.tensors.own`."""
-    rows = held.view(np.uint8) if kind == "BF16" else held
-    return BlockTensor(name, gguf.GGMLQuantizationType[kind], held.shape, rows)
+    type_ = gguf.GGMLQuantizationType[kind]
+    shape = held.shape
+    if held.dtype == np.uint8:  # blocks
+        elements, size = gguf.GGML_QUANT_SIZES[type_]
+        shape = (*shape[:-1], shape[-1] // size * elements)
+    return BlockTensor(name, type_, shape, held.view(np.uint8) if kind == "BF16" else held)
 
 
 class GGUFSource:
