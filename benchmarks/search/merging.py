@@ -3,11 +3,10 @@
 
     python -m benchmarks.search.merging [--model tales-12l|smollm2] [--out DIRECTORY]
 
-On tales-12l and, where `make models` has fetched it, on SmolLM2-135M. Merges are looked for on 10
-sequences of 128 tokens, as in the paper (arXiv 2502.19159), and so are the blocks that greedy
-search and the cosine remove; losses are of other documents of the same texts. All in fp32, so that
-the numbers are the same on every CPU. The exit status is 1 if a bar is missed. Writes merging.json
-and merging.md.
+On tales-12l and, where `make models` has fetched it, on SmolLM2-135M. Merges are looked for on the
+first sequences of a text, and so are the blocks that greedy search and the cosine remove; losses
+are of its last ones. All in fp32, so that the numbers are the same on every CPU. The exit status is
+1 if a bar is missed. Writes merging_MODEL.json and .md.
 """
 
 from __future__ import annotations
@@ -23,14 +22,11 @@ from typing import Any
 import prunecore as pc
 
 from benchmarks.harness import report
-from benchmarks.harness.places import REPOSITORY, RESULTS
+from benchmarks.harness.places import REPOSITORY, RESULTS, TALES
 from benchmarks.harness.record import Record, environment_notes
 
-TALES = REPOSITORY / "examples" / "models" / "tales-12l"
-MODELS = {"tales-12l": TALES, "smollm2": REPOSITORY / "build" / "models" / "smollm2.gguf"}
-COUNTS = {"tales-12l": (1, 2, 3, 4), "smollm2": (1, 2, 4, 6)}
-TEXT = "stories.jsonl"
-LENGTH, SEQUENCES = 128, 10
+TEXT = TALES / "stories.jsonl"
+LENGTH = 128
 MERGES: dict[str, dict[str, Any]] = {
     "merged, running, f = 1 (released program)": {"rule": "running", "weight": 1.0},
     "merged, running, f = 0.5": {"rule": "running", "weight": 0.5},
@@ -41,17 +37,34 @@ SAME = 1e-9  # nats: losses of one model
 
 
 @dataclass(frozen=True)
-class Texts:
-    """What is looked at, and what is measured on."""
+class Subject:
+    """A model, how many blocks go, and the sequences that are looked at and measured on."""
 
-    calibration: pc.Data
-    held_out: pc.Data
+    path: Path
+    counts: tuple[int, ...]
+    looked_at: int
+    held_out: int
+    merges: tuple[str, ...] = tuple(MERGES)
+    is_searched: bool = True  # greedily, which takes as many runs as the square of the blocks
 
-    @classmethod
-    def read(cls, model: pc.Model) -> Texts:
-        """The first sequences of the text, and the last 40."""
-        whole = pc.Data.from_text(TALES / TEXT, model, LENGTH)
-        return cls(whole[:SEQUENCES], whole[len(whole) - 40 :])
+    def texts(self, model: pc.Model) -> tuple[pc.Data, pc.Data]:
+        """The first sequences of the text, and the last."""
+        whole = pc.Data.from_text(TEXT, model, LENGTH)
+        return whole[: self.looked_at], whole[len(whole) - self.held_out :]
+
+
+SUBJECTS = {
+    # 10 sequences of 128 tokens are what the paper takes (arXiv 2502.19159).
+    "tales-12l": Subject(TALES, (1, 2, 3, 4), 10, 40),
+    "smollm2": Subject(
+        REPOSITORY / "build" / "models" / "smollm2.gguf",
+        (2, 4),
+        2,
+        8,
+        ("merged, running, f = 1 (released program)", "merged, sum, f = 0.1"),
+        is_searched=False,
+    ),
+}
 
 
 def timed(work: Callable[[], Any]) -> tuple[Any, float]:
@@ -62,17 +75,16 @@ def timed(work: Callable[[], Any]) -> tuple[Any, float]:
 
 def measured(model: pc.Model, name: str, count: int) -> list[dict[str, Any]]:
     """One row per way to remove `count` blocks."""
-    texts = Texts.read(model)
+    looked_at, held_out = SUBJECTS[name].texts(model)
     rows: list[dict[str, Any]] = []
 
     def add(what: str, mask: pc.Mask, seconds: float, **more: Any) -> None:
         with model.edited(mask) as edited:
-            loss = edited.evaluate(texts.held_out, mask).loss
+            loss = edited.evaluate(held_out, mask).loss
             size = edited.cost(mask).parameter_bytes
-        plain = model.evaluate(texts.held_out, mask.keep).loss
+        plain = model.evaluate(held_out, mask.keep).loss
         rows.append(
             {
-                "model": name,
                 "removed": count,
                 "what": what,
                 "blocks": [int(each[5:]) for each in mask.removed if each.startswith("attn")],
@@ -85,23 +97,23 @@ def measured(model: pc.Model, name: str, count: int) -> list[dict[str, Any]]:
         )
         print(f"{name}, {count}: {what}: {loss:.4f}", file=sys.stderr, flush=True)
 
-    for what, options in MERGES.items():
+    for what in SUBJECTS[name].merges:
+        options = MERGES[what]
         found, seconds = timed(
-            lambda options=options: model.merge_blocks(texts.calibration, remove=count, **options)
+            lambda options=options: model.merge_blocks(looked_at, remove=count, **options)
         )
         add(what, found.mask, seconds, similarity=found.similarity, threshold=found.threshold)
-    greedy, seconds = timed(
-        lambda: model.search(texts.calibration, "greedy", "block", remove=count)
-    )
-    add("removed, greedy", pc.Mask(greedy.mask.keep), seconds)
-    scores, seconds = timed(lambda: model.score(texts.calibration, "cosine", granularity="block"))
+    if SUBJECTS[name].is_searched:
+        greedy, seconds = timed(lambda: model.search(looked_at, "greedy", "block", remove=count))
+        add("removed, greedy", pc.Mask(greedy.mask.keep), seconds)
+    scores, seconds = timed(lambda: model.score(looked_at, "cosine", granularity="block"))
     add("removed, cosine", scores.prune(count), seconds)
     return rows
 
 
 def identity(model: pc.Model, name: str, record: Record) -> None:
     """That a running merge of f = 1 is the top block under the norms of the lowest."""
-    texts = Texts.read(model)
+    looked_at, _ = SUBJECTS[name].texts(model)
     top = model.shape.n_blocks - 2
     mask = pc.Mask.remove([f"block.{top}", f"block.{top - 1}"], model.shape.n_blocks)
     low, run = top - 2, {"kind": "merge", "weight": 1, "rule": "running"}
@@ -110,72 +122,67 @@ def identity(model: pc.Model, name: str, record: Record) -> None:
     losses = []
     for edit in (several, alone):
         with model.edited([edit]) as edited:
-            losses.append(edited.evaluate(texts.calibration, mask.keep).loss)
+            losses.append(edited.evaluate(looked_at, mask.keep).loss)
     what = f"{name}: running merge of 3 blocks with f = 1, loss from that of the top block alone"
     record.judge(what, [abs(losses[0] - losses[1])], "{:.1e} nats", most=SAME)
 
 
-def tables(losses: dict[str, Any], rows: list[dict[str, Any]]) -> list[str]:
-    """A table for each model."""
-    lines = []
-    for name, whole in losses.items():
-        lines += [
-            f"## {name}",
-            "",
-            f"Loss of the whole model {whole['loss']:.4f}, weights {whole['bytes'] / 1e6:.1f} MB.",
-            "",
+def page(name: str, whole: dict[str, Any], rows: list[dict[str, Any]], record: Record) -> list[str]:
+    """The page of a model, but for what is said of the machine."""
+    subject = SUBJECTS[name]
+    head = ["blocks gone", "how", "which", "loss", "same, not merged", "MB", "seconds"]
+    cells = [
+        [
+            str(row["removed"]),
+            row["what"],
+            ", ".join(map(str, row["blocks"])),
+            f"{row['loss']:.4f}",
+            f"{row['same_blocks_without_merge']:.4f}" if "similarity" in row else "",
+            f"{row['bytes'] / 1e6:.1f}",
+            f"{row['seconds']:.2f}",
         ]
-        head = ["blocks gone", "how", "which", "loss", "same, not merged", "MB", "seconds"]
-        lines += report.table(
-            head,
-            [
-                [
-                    str(row["removed"]),
-                    row["what"],
-                    ", ".join(map(str, row["blocks"])),
-                    f"{row['loss']:.4f}",
-                    f"{row['same_blocks_without_merge']:.4f}" if "similarity" in row else "",
-                    f"{row['bytes'] / 1e6:.1f}",
-                    f"{row['seconds']:.2f}",
-                ]
-                for row in rows
-                if row["model"] == name
-            ],
-        )
-    return lines
+        for row in rows
+    ]
+    return [
+        f"# Merged blocks of {name}",
+        "",
+        f"fp32; merges and removals chosen on {subject.looked_at} sequences of {LENGTH} tokens of "
+        f"{TEXT.name}, losses in nats per token on {subject.held_out} other sequences of it.",
+        f"Made by `python -m benchmarks.search.merging --model {name}`.",
+        "",
+        *report.bar_table(record.rows),
+        f"Loss of the whole model {whole['loss']:.4f}, weights {whole['bytes'] / 1e6:.1f} MB.",
+        "",
+        *report.table(head, cells),
+    ]
+
+
+def run(name: str, out: Path) -> int:
+    """Measures one model, writes both results, and returns the exit status."""
+    status = 0
+    subject, record, notes = SUBJECTS[name], Record(), environment_notes()
+    rows: list[dict[str, Any]] = []
+    with pc.open(subject.path, "float32") as model:
+        loss = model.evaluate(subject.texts(model)[1]).loss
+        whole = {"loss": loss, "bytes": model.cost().parameter_bytes}
+        identity(model, name, record)
+        for count in subject.counts:
+            rows += measured(model, name, count)
+            # What is found is kept: more blocks take longer.
+            results = record.results(**notes, whole=whole, merges=rows)
+            lines = [*page(name, whole, rows, record), *report.footer(results)]
+            status = report.publish(f"merging_{name}", results, "\n".join(lines), out)
+    return status
 
 
 def main() -> int:
-    """Measures, writes both results, and returns the exit status."""
+    """Measures what was asked for, and returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", choices=MODELS, help="only this one")
+    parser.add_argument("--model", choices=SUBJECTS, help="only this one")
     parser.add_argument("--out", type=Path, default=RESULTS, help="where results go")
     arguments = parser.parse_args()
-    record, notes = Record(), environment_notes()
-    losses: dict[str, Any] = {}
-    rows: list[dict[str, Any]] = []
-    for name, path in MODELS.items():
-        if arguments.model not in (None, name) or not path.exists():
-            continue
-        with pc.open(path, "float32") as model:
-            whole = model.evaluate(Texts.read(model).held_out)
-            losses[name] = {"loss": whole.loss, "bytes": model.cost().parameter_bytes}
-            identity(model, name, record)
-            for count in COUNTS[name]:
-                rows += measured(model, name, count)
-    results = record.results(**notes, whole=losses, merges=rows)
-    lines = [
-        "# Merged blocks",
-        "",
-        f"fp32; merges and removals chosen on {SEQUENCES} sequences of {LENGTH} tokens of {TEXT}, "
-        "losses in nats per token on 40 other sequences of it.",
-        "Made by `python -m benchmarks.search.merging`.",
-        "",
-        *report.bar_table(record.rows),
-        *tables(losses, rows),
-        *report.footer(results),
-    ]
-    return report.publish("merging", results, "\n".join(lines), arguments.out)
+    names = [arguments.model] if arguments.model else list(SUBJECTS)
+    return max([run(n, arguments.out) for n in names if SUBJECTS[n].path.exists()], default=0)
 
 
 if __name__ == "__main__":
