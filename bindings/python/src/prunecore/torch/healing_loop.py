@@ -198,7 +198,9 @@ class HealingLoop:
             self._tell(stage, done + 1, len(self._held_out))
         found = total / math.fsum(batch.weight for batch in self._held_out)
         mean = state.loss_sum / state.loss_steps if state.loss_steps else None
-        state.history.append(HealingRecord(state.step, rate, mean, found))
+        state.history.append(
+            HealingRecord(step=state.step, learning_rate=rate, loss=mean, held_out_loss=found)
+        )
         state.loss_sum, state.loss_steps = 0.0, 0
         state.looks_since_best += 1
         if found < state.best_loss:
