@@ -2,7 +2,7 @@
 """How much of the lost loss comes back when weights that were kept are trained: two recipes.
 
     python -m benchmarks.recovery.healing [--only tales-12l,SmolLM2-135M] [--door library|torch]
-                                  [--steps N] [--out DIRECTORY]
+                                  [--steps N] [--threads N] [--out DIRECTORY]
 
 "Reassessing layer pruning" (arXiv 2411.15558) drops the tail, and trains head, final norm and the
 last blocks on the text. "Minitron" (arXiv 2408.11796) drops the window that harms a task least,
@@ -86,7 +86,7 @@ CASES = (
 
 
 @contextmanager
-def opened(case: Case, door: str) -> Iterator[tuple[Any, Any]]:
+def opened(case: Case, door: str, threads: int) -> Iterator[tuple[Any, Any]]:
     """The model through a door, and as the library has it."""
     with tempfile.TemporaryDirectory() as folder:
         directory = TALES
@@ -102,7 +102,7 @@ def opened(case: Case, door: str) -> Iterator[tuple[Any, Any]]:
             from prunecore.torch import wrap
             from transformers import AutoModelForCausalLM
 
-            torch.set_num_threads(environment.processors())
+            torch.set_num_threads(threads)
             module = AutoModelForCausalLM.from_pretrained(directory, dtype=torch.float32).eval()
             with wrap(module) as wrapped:
                 yield wrapped, library
@@ -130,10 +130,10 @@ def questions(data: pc.Data, count: int) -> pc.ChoiceData:
     )
 
 
-def measure(case: Case, door: str, steps: int) -> dict[str, Any]:
+def measure(case: Case, door: str, steps: int, threads: int) -> dict[str, Any]:
     """All rows of one model."""
     rows: list[dict[str, Any]] = []
-    with opened(case, door) as (model, library):
+    with opened(case, door, threads) as (model, library):
         data, held_out = texts(case, library)
         asked = questions(data, case.questions)
         full = library.evaluate(held_out).loss
@@ -253,10 +253,12 @@ def main() -> int:
     """Measures, writes both results, and returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", help="models, with commas between")
-    parser.add_argument("--door", choices=["library", "torch"], default="torch")
+    parser.add_argument("--door", choices=["library", "torch"], default="library")
     parser.add_argument("--steps", type=int, help="of training; default: of each model its own")
+    parser.add_argument("--threads", type=int, default=environment.processors())
     parser.add_argument("--out", type=Path, default=RESULTS, help="where results go")
     arguments = parser.parse_args()
+    pc.set_threads(arguments.threads)
     only = None if arguments.only is None else arguments.only.split(",")
     place = arguments.out / "healing.json"
     known = {}
@@ -268,7 +270,9 @@ def main() -> int:
         if case.name != "tales-12l" and not SMOLLM2.exists():
             print(f"{case.name} is not there: make models", file=sys.stderr)
             continue
-        known[case.name] = measure(case, arguments.door, arguments.steps or case.steps)
+        known[case.name] = measure(
+            case, arguments.door, arguments.steps or case.steps, arguments.threads
+        )
     found = [known[case.name] for case in CASES if case.name in known]
     return report.publish("healing", {"rows": [], "models": found}, markdown(found), arguments.out)
 
