@@ -101,4 +101,4 @@ def test_the_command_chooses_a_window_by_questions(folder: Path, tales: pc.Model
     masks = windows(3)
     values = worths(tales, data, masks, "choice_loss")
     assert pc.Mask.load(folder / "mask.json") == masks[int(np.argmin(values))]
-    assert record["damage"] == pytest.approx(min(values), abs=1e-5)
+    assert record["state"]["damage"] == pytest.approx(min(values), abs=1e-5)

@@ -210,6 +210,19 @@ def test_data_that_say_nothing_are_refused(model: Any) -> None:
         model.heal(pc.Data([[3, 97]]), MASK, train="last:1", held_out=data())
 
 
+def test_steps_are_told(model: Any) -> None:
+    told: list[pc.TrainingProgress] = []
+    options = {**QUICK, "held_out": data(), "evaluate_every": 2, "steps": 4}
+    healed = model.heal(data(), MASK, **options, on_step=told.append)
+    assert [(one.step, one.steps) for one in told] == [(step, 4) for step in range(1, 5)]
+    assert (told[0].loss + told[1].loss) / 2 == pytest.approx(healed.history[1].loss)
+    assert told[1].held_out_loss == told[2].held_out_loss == healed.history[1].held_out_loss
+    assert told[3].best_loss == healed.loss_after and told[3].tokens_per_second > 0
+    assert told[0].learning_rate == pytest.approx(3e-3) and told[3].seconds > told[0].seconds
+    with pytest.raises(pc.Cancelled, match="after step 3 of 4"):
+        model.heal(data(), MASK, **options, on_step=lambda one: one.step == 3)
+
+
 def test_a_tenth_of_the_data_is_held_out_where_none_is_given(model: Any) -> None:
     rows = np.random.default_rng(4).integers(0, 97, (20, 8))
     healed = model.heal(pc.Data(rows), MASK, **{**QUICK, "batch_sequences": 18, "steps": 2})

@@ -93,6 +93,7 @@ from prunecore.measures.token_times import TokenTimes
 from prunecore.model import Model, RecoveredModel, open
 from prunecore.recovery.adapter_records import Adapter, RecoverySummary, TrainingRecord
 from prunecore.recovery.adapters import Adapters
+from prunecore.recovery.healed import Healed, HealingRecord
 from prunecore.recovery.moments import Moments
 from prunecore.recovery.options import TrainingProgress
 from prunecore.search.ask_tell import Search
@@ -148,6 +149,8 @@ __all__ = [
     "GeneratedToken",
     "Generation",
     "HandleError",
+    "Healed",
+    "HealingRecord",
     "Host",
     "HostAdapter",
     "HostBatch",

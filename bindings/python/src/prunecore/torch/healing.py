@@ -13,6 +13,7 @@ from prunecore.errors import ArgumentError, DataError
 from prunecore.masks.mask import Mask, as_keep
 from prunecore.recovery.healed import Healed
 from prunecore.recovery.healing_options import HealingObjective, HealingOptions, Schedule
+from prunecore.recovery.options import StepFunction
 from prunecore.recovery.trained_names import USUAL, trained_names
 from prunecore.recovery.training_sequences import hold_out, predicting
 from prunecore.torch.applied_mask import check_whole
@@ -58,6 +59,7 @@ def heal(
     seed: int = 0,
     checkpoint: str | os.PathLike[str] | None = None,
     progress: ProgressFunction | None = None,
+    on_step: StepFunction | None = None,
     batch_tokens: int | None = None,
     in_place: bool = False,
 ) -> Healed[Wrapped]:
@@ -116,6 +118,8 @@ def heal(
     progress : callable, optional
         Called as `progress(stage, done, total, seconds)` after each step, and within looks; a true
         result stops the call with `Cancelled`, an exception stops it and is raised again.
+    on_step : callable, optional
+        Called with a `TrainingProgress` after every step; ends the call as `progress` does.
     batch_tokens : int, optional
         Tokens computed together at most; a longer sequence is computed alone. Default: 2,048 on a
         CPU, 16,384 on a GPU.
@@ -195,6 +199,7 @@ def heal(
             (TrainingData(held_out, most), predicting(held_out)),
             checkpoint=file,
             progress=progress,
+            on_step=on_step,
         ).run()
     healed = self.again(student.given_back(self.module) if in_place else student.kept())
     healed.mask = Mask(keep)

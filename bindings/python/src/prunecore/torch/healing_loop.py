@@ -15,6 +15,7 @@ from prunecore._native.progress import ProgressFunction
 from prunecore.errors import Cancelled, HostError, NonFiniteError
 from prunecore.recovery.healed import HealingRecord
 from prunecore.recovery.healing_options import HealingOptions
+from prunecore.recovery.options import StepFunction, TrainingProgress
 from prunecore.recovery.training_sequences import SequenceOrder
 from prunecore.torch.failures import told
 from prunecore.torch.healing_checkpoint import HealingCheckpoint
@@ -86,7 +87,7 @@ class HealingLoop:
     learnt, held_out : (TrainingData, list of int)
         What is trained on, and what the held-out loss is of: data, and which sequences of them.
     checkpoint : HealingCheckpoint, optional
-    progress : callable, optional
+    progress, on_step : callable, optional
     """
 
     def __init__(
@@ -99,15 +100,16 @@ class HealingLoop:
         *,
         checkpoint: HealingCheckpoint | None = None,
         progress: ProgressFunction | None = None,
+        on_step: StepFunction | None = None,
     ) -> None:
         self._objective, self._parameters, self._options = objective, parameters, options
         self._data, self._order = learnt[0], SequenceOrder(learnt[1], options.seed)
         self._held_out = list(held_out[0].batches(held_out[1]))
-        self._checkpoint, self._progress = checkpoint, progress
+        self._checkpoint, self._progress, self._on_step = checkpoint, progress, on_step
         self._state = HealingState(loss_scale=_FIRST_SCALE if parameters.is_half else 1.0)
         self._best = parameters.copies()
         self._optimiser = _AdamW(parameters, options.weight_decay)
-        self._began, self._seconds_before = time.monotonic(), 0.0
+        self._began, self._seconds_before, self._tokens_before = time.monotonic(), 0.0, 0
 
     def run(self) -> HealingState:
         """Trains to the end, from the checkpoint if there is one; the best weights are set.
@@ -136,7 +138,7 @@ class HealingLoop:
             if looks:
                 self._look(options.rate(state.step))
                 self._save()
-            self._tell_step(saved=looks)
+            self._tell_step(loss, saved=looks)
         self._parameters.set(self._best)
         return self._state
 
@@ -198,7 +200,9 @@ class HealingLoop:
             self._tell(stage, done + 1, len(self._held_out))
         found = total / math.fsum(batch.weight for batch in self._held_out)
         mean = state.loss_sum / state.loss_steps if state.loss_steps else None
-        state.history.append(HealingRecord(state.step, rate, mean, found))
+        state.history.append(
+            HealingRecord(step=state.step, learning_rate=rate, loss=mean, held_out_loss=found)
+        )
         state.loss_sum, state.loss_steps = 0.0, 0
         state.looks_since_best += 1
         if found < state.best_loss:
@@ -206,9 +210,25 @@ class HealingLoop:
             for own, master in zip(self._best, self._parameters.masters, strict=True):
                 own.copy_(master.detach())
 
-    def _tell_step(self, *, saved: bool) -> None:
+    def _tell_step(self, loss: float, *, saved: bool) -> None:
+        state, options = self._state, self._options
+        seconds = time.monotonic() - self._began
         try:
-            self._tell("training", self._state.step, self._options.steps)
+            self._tell("training", state.step, options.steps)
+            if self._on_step is not None and self._on_step(
+                TrainingProgress(
+                    step=state.step,
+                    steps=options.steps,
+                    loss=loss,
+                    held_out_loss=state.history[-1].held_out_loss,
+                    best_loss=state.best_loss,
+                    learning_rate=options.rate(state.step),
+                    tokens_per_second=(state.trained_tokens - self._tokens_before)
+                    / max(seconds, 1e-9),
+                    seconds=seconds,
+                )
+            ):
+                raise self._cancelled()
         except BaseException:
             if not saved:
                 self._save()
@@ -218,10 +238,13 @@ class HealingLoop:
         if self._progress is None:
             return
         if self._progress(stage, done, total, time.monotonic() - self._began):
-            raise Cancelled(
-                f"cancelled by the progress callback after step {self._state.step} of "
-                f"{self._options.steps}"
-            )
+            raise self._cancelled()
+
+    def _cancelled(self) -> Cancelled:
+        return Cancelled(
+            f"cancelled by the progress callback after step {self._state.step} of "
+            f"{self._options.steps}"
+        )
 
     def _tensors(self) -> list[Tensor]:
         return [*self._parameters.masters, *self._optimiser.moments, *self._best]
@@ -242,6 +265,7 @@ class HealingLoop:
         except (KeyError, TypeError, ValueError) as error:
             raise self._checkpoint.damaged(error) from error
         self._seconds_before = self._state.seconds
+        self._tokens_before = self._state.trained_tokens
         self._optimiser.resume(self._state.step)
         self._parameters.write()
 

@@ -85,11 +85,11 @@ class TrainingData:
             weights.append(own[1:][predicting])
             before += len(sequence)
         return TrainingBatch(
-            indices,
-            sequences,
-            np.concatenate(rows),
-            np.concatenate(targets),
-            np.concatenate(weights),
+            indices=indices,
+            sequences=sequences,
+            rows=np.concatenate(rows),
+            targets=np.concatenate(targets),
+            weights=np.concatenate(weights),
         )
 
     def _weights_of(self, index: int) -> Values:
