@@ -1631,9 +1631,9 @@ typedef struct prune_healing_options {
     /* First argument of both callbacks. */
     void *user_data;
 } prune_healing_options;
-#define PRUNE_HEALING_OPTIONS_INIT                                                                   \
-    { sizeof(prune_healing_options), 0, 0, 0, NULL, NULL, 0, 0, 0.0, 0.0, 0, 0.0, 0, 0, NULL, 0.0, 0, \
-        0, NULL, 0, NULL, NULL, NULL }
+#define PRUNE_HEALING_OPTIONS_INIT                                                                 \
+    { sizeof(prune_healing_options), 0, 0, 0, NULL, NULL, 0, 0, 0.0, 0.0, 0, 0.0, 0, 0, NULL, 0.0, \
+        0, 0, NULL, 0, NULL, NULL, NULL }
 
 /*
  * Trains weights of what a mask keeps, and gives the model with them as a model of its own, on
@@ -1654,9 +1654,9 @@ typedef struct prune_healing_options {
  * checkpoint is damaged, or of another training), PRUNE_ERR_CANCELLED (the checkpoint then holds
  * the last whole step), PRUNE_ERR_MEMORY, PRUNE_ERR_UNSUPPORTED (a host runs model or teacher).
  */
-prune_status prune_model_heal(const prune_model *model, const prune_data *data,
-    const uint8_t *keep, size_t n_keep, const prune_healing_options *options,
-    prune_model **out_model, prune_healing **out_healing);
+prune_status prune_model_heal(const prune_model *model, const prune_data *data, const uint8_t *keep,
+    size_t n_keep, const prune_healing_options *options, prune_model **out_model,
+    prune_healing **out_healing);
 
 /* Gives it back. NULL and a handle that was already released are allowed. */
 void prune_healing_release(prune_healing *healing);
@@ -1680,8 +1680,7 @@ typedef struct prune_healing_summary {
     /* Seconds that it took, those before a checkpoint included. */
     double seconds;
 } prune_healing_summary;
-#define PRUNE_HEALING_SUMMARY_INIT \
-    { sizeof(prune_healing_summary), 0, 0, 0, 0, 0, 0.0, 0.0, 0.0 }
+#define PRUNE_HEALING_SUMMARY_INIT { sizeof(prune_healing_summary), 0, 0, 0, 0, 0, 0.0, 0.0, 0.0 }
 
 /* Describes a healing. Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_HANDLE. */
 prune_status prune_healing_info(const prune_healing *healing, prune_healing_summary *out_summary);
@@ -1700,8 +1699,8 @@ typedef struct prune_healing_record {
 
 /* Lists the evaluations in order. Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_HANDLE,
    PRUNE_ERR_BUFFER. */
-prune_status prune_healing_history(const prune_healing *healing,
-    prune_healing_record *out_records, size_t capacity, size_t *out_count);
+prune_status prune_healing_history(const prune_healing *healing, prune_healing_record *out_records,
+    size_t capacity, size_t *out_count);
 
 /* ================================================================================================
  * Export: directories that runtimes serve

@@ -111,7 +111,8 @@ public func prune_model_recover(
         let made = try recover(
             handle.model, data, heldOut: asked.heldOut, under: try mask(keep, n_keep, or: handle), asked.adapters,
             initial: asked.initial, training: asked.training,
-            progress: listener(asked.given.progress, asked.given.user_data), step: stepListener(asked.given.on_step, asked.given.user_data))
+            progress: listener(asked.given.progress, asked.given.user_data),
+            step: stepListener(asked.given.on_step, asked.given.user_data))
         out.pointee = try HandleTable.add(AdaptersHandle(made))
     }
 }

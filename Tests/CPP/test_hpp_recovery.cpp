@@ -236,7 +236,7 @@ int main() {
   run_tests([] {
     values_and_files();
     training();
-  healing();
+    healing();
     options();
     moments_and_gradients();
   });

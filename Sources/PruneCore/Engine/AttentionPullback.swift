@@ -83,7 +83,9 @@ extension NativeModel {
         guard let norm else { return }
         try addNormGradient(
             of: norm, dy.pointer, at: x.pointer,
-            NormRows(rows: x.count / (heads.count * heads.width), each: heads.count, width: heads.width, stride: heads.stride),
+            NormRows(
+                rows: x.count / (heads.count * heads.width), each: heads.count, width: heads.width, stride: heads.stride
+            ),
             to: sums)
     }
 

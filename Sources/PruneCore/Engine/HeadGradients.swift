@@ -92,7 +92,9 @@ extension NativeModel {
                 for (row, token) in gradient.batch.data.tokens[gradient.batch.tokens].enumerated() {
                     weights.embedding.widen(first: Int(token), count: 1, into: x.pointer + row * width)
                 }
-                if config.embedding.scale != 1 { for index in 0..<x.count { x.pointer[index] *= config.embedding.scale } }
+                if config.embedding.scale != 1 {
+                    for index in 0..<x.count { x.pointer[index] *= config.embedding.scale }
+                }
                 try products.addWeightGradient(gradient.values, x, of: projection, matrix: 0, to: sums)
             }
             return try products.pullback([(gradient.values, projection)], runs: [rows])

@@ -119,12 +119,12 @@ static void healing_refusals(void)
 {
     prune_model *healed = NULL;
     prune_healing_options options;
-#define REFUSED(field, value, status, word)                                                                     \
-    do {                                                                                                        \
-        options = healing(PRUNE_OBJECTIVE_CE, NULL);                                                            \
-        options.field = value;                                                                                  \
+#define REFUSED(field, value, status, word)                                                                      \
+    do {                                                                                                         \
+        options = healing(PRUNE_OBJECTIVE_CE, NULL);                                                             \
+        options.field = value;                                                                                   \
         CHECK_FAILS(prune_model_heal(f.model, f.data, recovery_keep, 4, &options, &healed, NULL), status, word); \
-        CHECK(healed == NULL);                                                                                  \
+        CHECK(healed == NULL);                                                                                   \
     } while (0)
     REFUSED(train, "attn.1", PRUNE_ERR_ARGUMENT, "attn.1");
     REFUSED(train, "everything", PRUNE_ERR_ARGUMENT, "everything");

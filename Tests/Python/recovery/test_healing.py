@@ -92,9 +92,7 @@ def test_a_mask_that_removes_nothing_is_plain_training(tales: pc.Model, text: pc
 def test_a_teacher_with_its_own_mask_teaches(tales: pc.Model, text: pc.Data) -> None:
     kept = pc.Mask.remove("block.9", BLOCKS)
     with tales.masked(kept):
-        healed = tales.heal(
-            text, kept, objective="kl", teacher=tales, held_out=text, **SMALL
-        )
+        healed = tales.heal(text, kept, objective="kl", teacher=tales, held_out=text, **SMALL)
     assert healed.loss_before == 0  # it is the teacher
     with pytest.raises(pc.ArgumentError, match="no teacher"):
         tales.heal(text, MASK, teacher=tales, **SMALL)
@@ -105,12 +103,12 @@ def test_a_tied_head_is_untied_on_request_or_refused(
 ) -> None:
     with pytest.raises(pc.ArgumentError, match="untie_head"):
         tales.heal(text, MASK, **{**SMALL, "train": "head"})
-    healed = tales.heal(
-        text, MASK, held_out=text, **{**SMALL, "train": "head"}, untie_head=True
-    )
+    healed = tales.heal(text, MASK, held_out=text, **{**SMALL, "train": "head"}, untie_head=True)
     assert not healed.model.shape.tied_embeddings and healed.loss_after < healed.loss_before
     healed.model.export(tmp_path / "out", healed.mask)
-    assert json.loads((tmp_path / "out" / "config.json").read_text())["tie_word_embeddings"] is False
+    assert (
+        json.loads((tmp_path / "out" / "config.json").read_text())["tie_word_embeddings"] is False
+    )
     assert healed.model.verify_export(tmp_path / "out", healed.mask).same
 
 

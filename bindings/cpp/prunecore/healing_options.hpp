@@ -29,10 +29,10 @@ enum class Schedule : prune_schedule {
 struct HealingOptions : detail::Options<prune_healing_options> {
   Objective objective = Objective::ce; ///< ce, kl or js
   Schedule schedule = Schedule::linear;
-  std::string train = {};          ///< names with commas between; "" = "head,final_norm,last:3"
-  const Model *teacher = nullptr;  ///< borrowed for the call; nullptr = the model itself as it is
-  const Data *held_out = nullptr;  ///< borrowed for the call; nullptr = a share of the data
-  std::string checkpoint = {};     ///< file that saves the state of training, and from which it resumes; "" = none
+  std::string train = {};         ///< names with commas between; "" = "head,final_norm,last:3"
+  const Model *teacher = nullptr; ///< borrowed for the call; nullptr = the model itself as it is
+  const Data *held_out = nullptr; ///< borrowed for the call; nullptr = a share of the data
+  std::string checkpoint = {};    ///< file that saves the state of training, and from which it resumes; "" = none
 
   /// Called on the calling thread after every step. Returns true to stop: the call then throws Error with
   /// PRUNE_ERR_CANCELLED. An exception thrown in it also stops the call, and comes out of it unchanged.

@@ -20,7 +20,8 @@ public struct Healed: Sendable {
 /// `.nonFinite`; `.cancelled`; `.memory`; those of files.
 public func heal(
     _ model: any Model, _ data: TokenData, heldOut: TokenData? = nil, under mask: KeepMask, _ options: HealingOptions,
-    teacher: (any Model)? = nil, teacherMask: KeepMask? = nil, progress: ProgressMeter.Listener? = nil, step: ((TrainingProgress) -> Bool)? = nil
+    teacher: (any Model)? = nil, teacherMask: KeepMask? = nil, progress: ProgressMeter.Listener? = nil,
+    step: ((TrainingProgress) -> Bool)? = nil
 ) throws(PruneError) -> Healed {
     try model.shape.check(mask)
     try options.check()

@@ -27,7 +27,8 @@ enum HealingCheckpoint {
     }
 
     private static func append(_ number: Int, _ append: AtomicFile.Append) throws(PruneError) {
-        try Self.append((0..<8).map { UInt8(truncatingIfNeeded: UInt64(bitPattern: Int64(number)) >> (8 * $0)) }, append)
+        try Self.append(
+            (0..<8).map { UInt8(truncatingIfNeeded: UInt64(bitPattern: Int64(number)) >> (8 * $0)) }, append)
     }
 
     private static func append(_ bytes: [UInt8], _ append: AtomicFile.Append) throws(PruneError) {

@@ -54,7 +54,9 @@ struct TrainedNames: Equatable {
         func number(after beginning: String) -> Int? {
             guard name.hasPrefix(beginning) else { return nil }
             let digits = name.dropFirst(beginning.count)
-            guard (1...9).contains(digits.utf8.count), digits.utf8.allSatisfy({ (48...57).contains($0) }) else { return nil }
+            guard (1...9).contains(digits.utf8.count), digits.utf8.allSatisfy({ (48...57).contains($0) }) else {
+                return nil
+            }
             return Int(digits)
         }
         func kept(_ block: Int) -> [Int] { [2 * block, 2 * block + 1].filter(mask.keeps) }
@@ -62,7 +64,8 @@ struct TrainedNames: Equatable {
             let blocks = (0..<mask.blockCount).filter { !kept($0).isEmpty }
             guard (1...blocks.count).contains(count) else {
                 throw PruneError(
-                    .argument, "train names \(name), but the mask keeps \(blocks.count) blocks: give 1 to \(blocks.count)")
+                    .argument,
+                    "train names \(name), but the mask keeps \(blocks.count) blocks: give 1 to \(blocks.count)")
             }
             return blocks.suffix(count).flatMap(kept)
         }

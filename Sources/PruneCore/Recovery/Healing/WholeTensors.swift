@@ -75,7 +75,8 @@ extension StoredTensor {
         let columns = shape.last ?? 1
         guard rowStride != columns else { return Kernels.widen(base, elementType, into: out, elementCount) }
         for row in 0..<elementCount / max(columns, 1) {
-            Kernels.widen(base + elementType.bytes(of: row * rowStride), elementType, into: out + row * columns, columns)
+            Kernels.widen(
+                base + elementType.bytes(of: row * rowStride), elementType, into: out + row * columns, columns)
         }
     }
 }

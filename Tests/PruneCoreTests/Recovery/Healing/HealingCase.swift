@@ -43,7 +43,9 @@ struct HealingCase {
         let native = (healed.model as? RecoveredModel)?.base as? NativeModel ?? healed.model as? NativeModel
         guard let weights = native?.weights else { return [] }
         let tensors =
-            weights.embeddingTensors + weights.sublayers.flatMap(\.tensors) + weights.headTensors + [weights.head.tensor]
+            weights.embeddingTensors + weights.sublayers.flatMap(\.tensors) + weights.headTensors + [
+                weights.head.tensor
+            ]
         return tensors.filter { $0.owner is TensorMemory }.map { Array($0.bytes) }
     }
 

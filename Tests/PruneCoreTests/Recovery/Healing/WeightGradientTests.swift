@@ -96,7 +96,8 @@ import Testing
     @Test(arguments: ComputeType.allCases.filter(\.isSupported))
     func gradientsDoNotDependOnThreads(_ compute: ComputeType) throws {
         defer { ThreadPool.threads = 0 }
-        let trained = try Trained(try randomModel("Qwen3ForCausalLM", ["attention_bias": "true"], compute: compute), .kl)
+        let trained = try Trained(
+            try randomModel("Qwen3ForCausalLM", ["attention_bias": "true"], compute: compute), .kl)
         ThreadPool.threads = 1
         let alone = try trained.gradients()
         for threads in 2...3 {

@@ -32,7 +32,7 @@ _SHARED = (
     *("objective", "steps", "learning_rate", "weight_decay", "warmup_steps", "clip_norm"),
     *("evaluate_every", "patience", "batch_tokens"),
 )
-"""Options of a recovery that mean the same for weights; their defaults are those of `Model.heal`."""
+"""Options of a recovery that mean the same for weights, with the defaults of `Model.heal`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,9 +96,7 @@ class HealingFlags(FlagGroup):
         return {name: value for name, value in said.items() if value not in (None, False)}
 
 
-def options_of(
-    flags: HealingFlags, options: Mapping[str, Any], said: set[str]
-) -> dict[str, Any]:
+def options_of(flags: HealingFlags, options: Mapping[str, Any], said: set[str]) -> dict[str, Any]:
     """The options of `Model.heal`, but for the teacher.
 
     Parameters

@@ -274,4 +274,3 @@ def _healed(
 
 def _number(value: float) -> float | None:
     return None if math.isnan(value) else float(value)
-
