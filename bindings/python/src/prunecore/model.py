@@ -129,7 +129,7 @@ class Model(OpenModel):
     def _recovered(self, adapters: Adapters) -> RecoveredModel:
         return RecoveredModel(self, adapters)
 
-    def _healed(self, make: Callable[[Any], int], digest: str) -> HealedModel:  # type: ignore[override]
+    def _healed(self, make: Callable[[Any], int], digest: str) -> HealedModel:
         return HealedModel(self, make, digest)
 
 

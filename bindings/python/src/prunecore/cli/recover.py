@@ -93,8 +93,8 @@ def recover(
     """Make up for what a mask removes: by adapters, in closed form or trained, or by training."""
     if kind == healing.KIND:
         said = {name for name in options if _is_said(context, name)}
-        chosen = {**healing.options_of(flags, options, said), "checkpoint": checkpoint}
-        _heal(model, mask, data, sequences, held_out, chosen, flags, out, machine)
+        asked = {**healing.options_of(flags, options, said), "checkpoint": checkpoint}
+        _heal(model, mask, data, sequences, held_out, asked, flags, out, machine)
         return
     healing.refuse(flags)
     assert _KIND.group is not None

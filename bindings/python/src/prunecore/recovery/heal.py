@@ -149,7 +149,9 @@ def heal(
         untie_head=untie_head,
         seed=seed,
     )
-    chosen = self.present(self.mask if mask is None else Mask(as_keep(mask, self.shape.n_blocks)))
+    keep = as_keep(self.mask if mask is None else mask, self.shape.n_blocks)
+    assert keep is not None
+    chosen = self.present(Mask(keep))
     trained = trained_names(train, chosen.keep)
     struct = _struct(options, ",".join(trained.names), batch_tokens)
     if held_out is not None:
