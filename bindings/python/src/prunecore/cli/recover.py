@@ -169,9 +169,8 @@ def _heal(
     check_export_place(out, replaces=False)
     results = Results(options["checkpoint"])
     with machine.open(model) as opened, RecoveryBar() as bar, ExitStack() as stack:
-        teacher = (
-            None if flags.teacher is None else stack.enter_context(machine.open(flags.teacher))
-        )
+        other_model = None if flags.teacher is None else machine.open(Path(flags.teacher))
+        teacher = None if other_model is None else stack.enter_context(other_model)
         given = read_mask(mask, opened)
         assert given is not None
         text = sequences.read(data, opened)
