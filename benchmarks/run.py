@@ -44,6 +44,8 @@ class Benchmark:
 BENCHMARKS = {
     "speed": Benchmark("speed.speed", keeps_core_type=True),
     "recovery": Benchmark("recovery.recovery"),
+    "healing": Benchmark("recovery.healing"),
+    "healing_speed": Benchmark("speed.healing", keeps_core_type=True),
     "callbacks": Benchmark("doors.callbacks"),
     "torch_door": Benchmark("doors.torch_door"),
     "search": Benchmark("search.search"),

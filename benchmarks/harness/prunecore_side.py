@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import prunecore as pc
 
+from benchmarks.harness.healing_steps import timed
 from benchmarks.harness.worker_protocol import Commands, token_ids
 
 
@@ -144,6 +145,11 @@ def commands(model: pc.Model, data: pc.Data, data_ids: list[int], threads: int) 
         )
         return {"seconds": np.diff(ends).tolist(), "losses": losses}
 
+    def healing_steps(removed: int, train: list[str], sequences: int, steps: int) -> dict[str, Any]:
+        """Steps of training of weights that were kept, on all sequences of the data."""
+        ids = np.array(data_ids).reshape(sequences, -1)
+        return timed(model, ids, removed, train, steps)
+
     def closed_form(blocks: list[int], rank: int, stream: Any) -> int:
         adapters = model.recover(without_attention(blocks), data, rank=rank, stream=stream)
         return len(adapters.sublayers)
@@ -151,6 +157,7 @@ def commands(model: pc.Model, data: pc.Data, data_ids: list[int], threads: int) 
     return {
         "training_steps": training_steps,
         "closed_form": closed_form,
+        "healing_steps": healing_steps,
         "evaluate": evaluate,
         "score": score,
         "without_head": without_head,

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 import transformers
 
+from benchmarks.harness.torch_healing import PlainHealing, wrapped_steps
 from benchmarks.harness.torch_training import Training
 from benchmarks.harness.worker_protocol import Commands, token_ids
 
@@ -41,6 +42,20 @@ def opened(
         drawn = token_ids(sequences * tokens, loaded.config.vocab_size)
         return [trainings[autocast].step(torch.from_numpy(drawn).view(sequences, tokens))]
 
+    healings: dict[bool, PlainHealing] = {}
+
+    def healing_step(removed: int, last: int, sequences: int, autocast: bool) -> float:
+        """A step on some sequences of the worker's length; the training goes on between calls."""
+        if autocast not in healings:
+            healings[autocast] = PlainHealing(loaded, removed, last, autocast)
+        drawn = token_ids(sequences * tokens, loaded.config.vocab_size)
+        return healings[autocast].step(torch.from_numpy(drawn).view(sequences, tokens))
+
+    def healing_steps(removed: int, train: list[str], sequences: int, steps: int) -> dict[str, Any]:
+        """Steps by prunecore.torch."""
+        drawn = token_ids(sequences * tokens, loaded.config.vocab_size)
+        return wrapped_steps(loaded, drawn.reshape(sequences, tokens), removed, train, steps)
+
     def write(prompt_tokens: int, new_tokens: int, blocks: list[int]) -> dict[str, Any]:
         """A prompt and its continuation without the attention of some blocks."""
         prompt = torch.from_numpy(token_ids(prompt_tokens, loaded.config.vocab_size))[None]
@@ -63,6 +78,8 @@ def opened(
         "evaluate": evaluate,
         "product_rates": product_rates,
         "training_step": training_step,
+        "healing_step": healing_step,
+        "healing_steps": healing_steps,
         "write": write,
         "loss_without": loss_without,
     }
