@@ -49,6 +49,8 @@ BENCHMARKS = {
     "callbacks": Benchmark("doors.callbacks"),
     "torch_door": Benchmark("doors.torch_door"),
     "search": Benchmark("search.search"),
+    "merging": Benchmark("search.merging"),
+    "diagnosis": Benchmark("diagnosis.diagnosis"),
     "pruned_speed": Benchmark("speed.pruned_speed"),
     "demo": Benchmark("speed.demo", keeps_core_type=True),
     "families": Benchmark("speed.families"),

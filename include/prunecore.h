@@ -15,12 +15,13 @@
  *     Models       (*) prune_model_open, prune_model_release; shape, sublayers and plan of a model;
  *                      prune_architectures: the families that are known
  *     Data         (*) prune_data_create, prune_data_release: token sequences
- *     Masks        (*) prune_mask_remove_lowest, prune_model_cost; masks as JSON
- *     Scores       (*) prune_model_score: metrics of importance
+ *     Masks        (*) prune_mask_remove_lowest, prune_model_cost; masks as JSON; edits of weights
+ *     Scores       (*) prune_model_score: metrics of importance; scores of neurons
  *     Evaluation   (*) prune_model_evaluate: loss and perplexity; losses and logits of each token
  *     Measures     what damage is measured by: an option of searches and games
  *     Search       (*) prune_search_create, prune_model_search, prune_search_mask,
- *                      prune_search_release; measured times, ask and tell, save and resume
+ *                      prune_search_release; measured times, ask and tell, save and resume;
+ *                      prune_model_merge: blocks merged into others
  *     Recovery     prune_model_recover, prune_model_attach: adapters that heal a pruned model
  *     Healing      prune_model_heal: training of the weights that a mask keeps
  *     Export       (*) prune_model_export: a directory that runtimes serve
@@ -622,10 +623,80 @@ prune_status prune_mask_to_json(const uint8_t *keep, size_t n_keep, const char *
  * Reads a mask from JSON as written by prune_mask_to_json().
  *   out_keep   receives 2 * n_blocks bytes
  * Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_FORMAT (the text says what is wrong), PRUNE_ERR_UNSUPPORTED
- * (written by a later version), PRUNE_ERR_BUFFER.
+ * (written by a later version; has edits: see below), PRUNE_ERR_BUFFER.
  */
 prune_status prune_mask_from_json(
     const char *text, uint8_t *out_keep, size_t capacity, size_t *out_count);
+
+/*
+ * Edits: changes of the weights of sublayers that stay, as a mask removes others. A JSON array of
+ * objects, each applied to what those before it made, and all before a mask removes anything.
+ *
+ *   {"kind": "merge", "into": 3, "from": [4, 5], "weight": 0.5}
+ *       merges blocks into one: with f = weight, the matrices of block 3 and the biases of their
+ *       products become W_3 + f (W_4 - W_3) + f (W_5 - W_3). With "rule": "running" they become
+ *       W <- W + f (W_k - W) for k = 4, then 5. Its norms, window and positions stay. The mask
+ *       removes blocks 4 and 5.
+ *
+ *   {"kind": "narrow", "feed_forward": {"0": [0, 1, 5], "7": [2, 3]}}
+ *       leaves these neurons, ascending, of the feed-forwards of blocks 0 and 7: rows of gate and up
+ *       with their biases, and columns of down. A quantised down keeps its type if whole blocks of
+ *       its columns stay or go, and becomes bf16 else; all others keep theirs.
+ */
+
+/*
+ * Gives the model after some edits as a model of its own, on which every other function works. What
+ * edits change takes memory of its own, in the type in which it is stored; quantised weights become
+ * bf16. All else is shared with `model`, which does not change, and may be released before it. The
+ * new model is exported wherever `model` can be; prunecore.json then has the edits.
+ * Errors: PRUNE_ERR_ARGUMENT (a block that the model does not have), PRUNE_ERR_HANDLE,
+ * PRUNE_ERR_FORMAT (the text says which edit, which member), PRUNE_ERR_UNSUPPORTED (a kind of a
+ * later version; blocks whose weights differ in shape; a model of a host, or with adapters),
+ * PRUNE_ERR_NONFINITE (fp16 cannot hold a result), PRUNE_ERR_FILE, PRUNE_ERR_MEMORY.
+ */
+prune_status prune_model_edit(
+    const prune_model *model, const char *edits_json, prune_model **out_model);
+
+/*
+ * Lists the weights that the library holds itself in the places of those of the checkpoint: what
+ * edits changed. A JSON array with an object for each: "name", "element_type" ("fp32", "fp16",
+ * "bf16", or that of a quantised tensor, of which rows or whole blocks are left) and "shape". A later
+ * version may add members.
+ *   out_text   as in prune_model_plan()
+ * Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_HANDLE, PRUNE_ERR_BUFFER.
+ */
+prune_status prune_model_own_weights(
+    const prune_model *model, char *out_text, size_t capacity, size_t *out_count);
+
+/*
+ * Copies one of those weights, row-major and without gaps.
+ *   out_bytes   `capacity` and `out_count` count bytes
+ * Errors: PRUNE_ERR_ARGUMENT (there is none of that name), PRUNE_ERR_HANDLE, PRUNE_ERR_BUFFER.
+ */
+prune_status prune_model_own_weight(const prune_model *model, const char *name, void *out_bytes,
+    size_t capacity, size_t *out_count);
+
+/*
+ * Writes a mask with the edits that go with it: as prune_mask_to_json(), with "edits" and a
+ * "version" of 2 where there are any. prune_mask_from_json() refuses such a text: the mask alone
+ * would be that of another model.
+ *   edits_json   NULL or [] = none
+ * Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_FORMAT, PRUNE_ERR_UNSUPPORTED, PRUNE_ERR_BUFFER.
+ */
+prune_status prune_edited_mask_to_json(const uint8_t *keep, size_t n_keep, const char *edits_json,
+    const char *provenance_json, char *out_text, size_t capacity, size_t *out_count);
+
+/*
+ * Reads a mask, and the edits that go with it: of any text that prune_mask_to_json() or
+ * prune_edited_mask_to_json() wrote. Give the edits to prune_model_edit(); the mask is for the
+ * model that it makes.
+ *   out_keep    receives 2 * n_blocks bytes
+ *   out_edits   receives a JSON array, [] for none, with a NUL at the end; `edits_capacity` and
+ *               `out_edits_count` count bytes, the NUL included
+ * Errors: as prune_mask_from_json(). PRUNE_ERR_BUFFER sets both counts.
+ */
+prune_status prune_edited_mask_from_json(const char *text, uint8_t *out_keep, size_t capacity,
+    size_t *out_count, char *out_edits, size_t edits_capacity, size_t *out_edits_count);
 
 /* ================================================================================================
  * Scores
@@ -758,6 +829,54 @@ typedef struct prune_score_options {
  */
 prune_status prune_model_score(const prune_model *model, const prune_data *data,
     const prune_score_options *options, double *out_scores, size_t capacity, size_t *out_count);
+
+/*
+ * Neurons of the feed-forward of each block: the values inside it, which its last projection reads.
+ *   keep         NULL = the model's mask; n_keep is 2 * n_blocks, or 0 with NULL
+ *   out_counts   n_blocks values; 0 where the mask removes the feed-forward, or an adapter or
+ *                nothing stands there
+ *   capacity     values that fit in out_counts; out_count = n_blocks
+ * Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_HANDLE, PRUNE_ERR_BUFFER, PRUNE_ERR_UNSUPPORTED (a mixture of
+ * experts; a model that a host runs).
+ */
+prune_status prune_model_neuron_counts(const prune_model *model, const uint8_t *keep, size_t n_keep,
+    int64_t *out_counts, size_t capacity, size_t *out_count);
+
+/* How neurons are scored. */
+typedef struct prune_neuron_options {
+    uint32_t struct_size;
+    int32_t reserved; /* 0 */
+    /* Mask under which the model is run. NULL = the model's mask. */
+    const uint8_t *keep;
+    /* Length of `keep`: 2 * n_blocks, or 0 with NULL. */
+    size_t n_keep;
+    /* Largest number of tokens computed together. A longer sequence is a batch of its own.
+       0 = chosen by the library. */
+    int64_t batch_tokens;
+    /* Called as the work advances. NULL = none. */
+    prune_progress_fn progress;
+    /* First argument of `progress`. */
+    void *user_data;
+} prune_neuron_options;
+#define PRUNE_NEURON_OPTIONS_INIT { sizeof(prune_neuron_options), 0, NULL, 0, 0, NULL, NULL }
+
+/*
+ * Scores every neuron of every feed-forward, in one forward pass; higher = more important. With h_j
+ * what neuron j gives:
+ *   out_norms           mean over sequences of the L2 norm of h_j over the tokens of a sequence
+ *                       (2SSP, arXiv 2501.17771)
+ *   out_contributions   root mean square of h_j over all tokens, times the L2 norm of the column of
+ *                       the last projection that it meets
+ *   options             NULL = defaults
+ *   capacity            doubles that fit in each of the two; out_count = the sum of
+ *                       prune_model_neuron_counts() of the mask, block by block
+ * Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_HANDLE, PRUNE_ERR_BUFFER, PRUNE_ERR_DATA,
+ * PRUNE_ERR_NONFINITE, PRUNE_ERR_UNSUPPORTED (a mixture of experts; a model that a host runs),
+ * PRUNE_ERR_CANCELLED, PRUNE_ERR_MEMORY.
+ */
+prune_status prune_model_neuron_scores(const prune_model *model, const prune_data *data,
+    const prune_neuron_options *options, double *out_norms, double *out_contributions,
+    size_t capacity, size_t *out_count);
 
 /* ================================================================================================
  * Evaluation
@@ -1193,6 +1312,74 @@ prune_status prune_search_save(
 /* Loads a saved search, which continues as if it had never stopped. Errors: PRUNE_ERR_ARGUMENT,
    PRUNE_ERR_FORMAT (damaged), PRUNE_ERR_UNSUPPORTED (written by a later version). */
 prune_status prune_search_load(const uint8_t *bytes, size_t n_bytes, prune_search **out_search);
+
+/* How the weights of blocks are merged into the lowest of them, with f the weight of the merge. */
+typedef int32_t prune_merge_rule;
+enum {
+    PRUNE_MERGE_RUNNING = 0, /* W <- W + f (W_k - W), from the lowest block up */
+    PRUNE_MERGE_SUM = 1      /* W_low + sum of f (W_k - W_low) */
+};
+
+/* What sliding layer merging is asked for. */
+typedef struct prune_merge_options {
+    uint32_t struct_size;
+    /* How weights are merged. With RUNNING and a weight of 1 those of the topmost block remain. */
+    prune_merge_rule rule;
+    /* Similarity that the model must exceed after each merge, a cosine. Unused with `remove`. 0 =
+       0.7. */
+    double threshold;
+    /* Weight f of the blocks that are merged. 0 = 1. */
+    double weight;
+    /* Number of blocks to remove: the threshold is then the highest that removes as many. 0 = as
+       many as the threshold lets. */
+    int64_t remove;
+    /* Blocks that are in no merge. NULL = the last one alone. One byte per block, 1 = protected. */
+    const uint8_t *protect;
+    /* Length of `protect`: n_blocks, or 0 with NULL. */
+    size_t n_protect;
+    /* Largest number of tokens computed together. 0 = 2048. */
+    int64_t batch_tokens;
+    /* Largest number of bytes of hidden states that are kept; others are computed again. 0 = a
+       quarter of the free memory. */
+    int64_t memory_budget;
+    /* Called as the work advances. NULL = none. */
+    prune_progress_fn progress;
+    /* First argument of `progress`. */
+    void *user_data;
+} prune_merge_options;
+#define PRUNE_MERGE_OPTIONS_INIT \
+    { sizeof(prune_merge_options), 0, 0.0, 0.0, 0, NULL, 0, 0, 0, NULL, NULL }
+
+/* What sliding layer merging found. */
+typedef struct prune_merging prune_merging;
+
+/*
+ * Merges blocks from the top down while the model stays similar to itself (sliding layer merging,
+ * arXiv 2502.19159): a window of blocks becomes one and grows downwards, until the similarity falls
+ * to the threshold; the block that did not fit is the top of the next window. Similarity is the
+ * cosine of the hidden states after the final norm, those of a sequence as one vector, averaged
+ * over sequences. The model stays as it is, and its mask plays no part.
+ *   out_merging   receives the handle; give it to prune_merging_release()
+ * Errors: PRUNE_ERR_ARGUMENT (also if fewer than `remove` blocks can be merged), PRUNE_ERR_HANDLE,
+ * PRUNE_ERR_DATA, PRUNE_ERR_UNSUPPORTED (a model of a host, or with adapters),
+ * PRUNE_ERR_NONFINITE, PRUNE_ERR_CANCELLED, PRUNE_ERR_FILE, PRUNE_ERR_MEMORY.
+ */
+prune_status prune_model_merge(const prune_model *model, const prune_data *data,
+    const prune_merge_options *options, prune_merging **out_merging);
+
+/*
+ * Gives what was found as JSON: {"mask": {...}, "similarity", "threshold", "evaluated", "steps":
+ * [{"low", "high", "similarity", "accepted"}]}. "mask" is what prune_edited_mask_from_json() reads;
+ * "similarity" that of the model it makes; "evaluated" counts merged models that were run; "steps"
+ * are those of the threshold. A later version may add members.
+ *   out_text   as in prune_model_plan()
+ * Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_HANDLE, PRUNE_ERR_BUFFER.
+ */
+prune_status prune_merging_to_json(
+    const prune_merging *merging, char *out_text, size_t capacity, size_t *out_count);
+
+/* Gives it back. NULL and a handle that was already released are allowed. */
+void prune_merging_release(prune_merging *merging);
 
 /* ================================================================================================
  * Recovery: adapters that emulate what was removed

@@ -27,6 +27,7 @@ ORDER = [
     ["Checkpoint"],  # config.json and safetensors: the only folder that parses untrusted models
     ["Model"],  # the seam: the Model protocol, data, masks, granularity, adapters
     ["Engine", "Host"],  # what runs a model: our own engine, or a host by callbacks
+    ["Edits"],  # changes of kept weights: merged blocks, narrower feed-forwards
     ["Coalition"],  # many masks evaluated as one walk over their prefix tree, and what is measured
     ["Importance"],  # scores of units: static metrics, Taylor, leave one out
     ["Evaluation"],  # losses, choices, generation

@@ -59,7 +59,7 @@ public func prune_model_cost(
 }
 
 /// Masks without a model: an even number of entries, at least one block, and no more than any model has.
-private func checkMaskLength(_ count: Int) throws(PruneError) {
+func checkMaskLength(_ count: Int) throws(PruneError) {
     guard count >= 2, count % 2 == 0, count <= 2 * KeepMask.mostBlocks else {
         throw PruneError(
             .argument, "n_keep is \(count); it must be 2 * n_blocks, for 1 to \(KeepMask.mostBlocks) blocks")

@@ -10,7 +10,7 @@ public struct ModelConfig: Sendable {
     public let hiddenSize: Int
     /// Width of what a dense feed-forward computes inside, or of an expert where there is none. The largest, where blocks
     /// have widths of their own.
-    public let feedForwardSize: Int
+    public internal(set) var feedForwardSize: Int
     /// Query heads.
     public let headCount: Int
     /// Key and value heads; each serves headCount / kvHeadCount query heads.
@@ -59,7 +59,7 @@ extension ModelConfig {
         let pruned = try PrunedConfig(try ConfigObject.parse(json, path: path))
         let architecture = try Architecture.named(in: pruned.whole)
         return try read(
-            pruned.whole, as: architecture, feedForwardSizes: pruned.blocks?.feedForwardSizes ?? [:]
+            pruned.whole, as: architecture, feedForwardSizes: pruned.feedForwardSizes
         ) { (blocks, width) throws(PruneError) in
             try pruned.absent(architecture, blockCount: blocks, hiddenSize: width)
         }
@@ -114,6 +114,16 @@ extension ModelConfig {
         // Last, since what was read is no fault.
         try ConfigKeys.check(file)
         return config
+    }
+
+    /// Other plans in the places of the sublayers': as many, of the same kinds.
+    mutating func replace(_ plans: [SublayerPlan]) {
+        sublayers = plans
+        let widths = plans.indices.compactMap { index -> Int? in
+            guard !absent.places.contains(index), case .feedForward(let plan) = plans[index].update else { return nil }
+            return plan.down.inputs
+        }
+        if let widest = widths.max() { feedForwardSize = widest }
     }
 
     /// The window of a block's attention: tokens that a query sees at most, itself included; nil = all before it.

@@ -54,6 +54,9 @@ public struct TensorTable: @unchecked Sendable {
     /// Names of all tensors, usable or not.
     var names: [String] { Array(tensors.keys) + Array(unusable.keys) }
 
+    /// Those that can be computed with.
+    var all: [StoredTensor] { Array(tensors.values) }
+
     /// The same tensors under the names of the configuration's architecture, as transformers finds them.
     ///
     /// Checkpoints of the model without its head have names without "model." in front; some files of tied models store

@@ -110,10 +110,10 @@ extension NativeModel {
         }
         if caches.contains(where: { $0.length > 0 }) {
             return try apply(
-                sublayer, [before], [after], with: Float32Products(self), AttentionContext(keep: keep, caches: caches))
+                sublayer, [before], [after], with: Float32Products(self), SublayerContext(keep: keep, caches: caches))
         }
         // All that a query sees is among the new rows: attention is that of a whole sequence.
-        let context = AttentionContext(keep: keep, pause: pause)
+        let context = SublayerContext(keep: keep, pause: pause)
         switch compute {
         case .float32: try apply(sublayer, [before], [after], with: Float32Products(self), context)
         case .bfloat16: try apply(sublayer, [before], [after], with: BFloat16Products(self), context)

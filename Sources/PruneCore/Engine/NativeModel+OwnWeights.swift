@@ -7,18 +7,23 @@ extension NativeModel {
     /// - Parameters:
     ///   - own: named as in the checkpoint, of the shapes that `plans` ask for. `TensorMemory` holds them.
     ///   - sublayers: the plans of the new model's sublayers, where some have become narrower; nil = as they were.
+    ///   - family: the same plans as transformers has them, of a model that is stored otherwise.
+    ///   - edit: what gives the weights, if an edit does.
     ///   - untied: whether the head, which is among `own`, is no longer the embedding.
     /// Errors: `.format` for a tensor of another shape; `.unsupported` for its element type.
     func replacing(
-        _ own: [StoredTensor], sublayers: [SublayerPlan]? = nil, untied: Bool = false
+        _ own: [StoredTensor], sublayers: [SublayerPlan]? = nil, family: [SublayerPlan]? = nil, edit: Edit? = nil,
+        untied: Bool = false
     ) throws(PruneError) -> NativeModel {
         var config = config
-        if let sublayers { config.sublayers = sublayers }
+        if let sublayers { config.replace(sublayers) }
         var source = source
+        if let family { source?.family?.replace(family) }
         if untied {
             config.tiesEmbeddings = false
             source?.family?.tiesEmbeddings = false
         }
-        return try NativeModel(config, tensors.replacing(own), source: source, compute: compute)
+        return try NativeModel(
+            config, tensors.replacing(own), source: source, edits: edits + (edit.map { [$0] } ?? []), compute: compute)
     }
 }

@@ -20,6 +20,8 @@ public final class NativeModel: Model {
     let weights: NativeWeights
     /// The directory it was opened from; nil for weights that a host holds.
     let source: CheckpointSource?
+    /// What was done to its weights since.
+    let edits: [Edit]
     let scratch = BufferPool()
 
     /// Opens a Hugging Face directory, without the adapters that may be in it: see `openModel`. Errors: as
@@ -44,7 +46,8 @@ public final class NativeModel: Model {
     /// Errors: those of the weights; `.unsupported` for a compute type that this CPU lacks; `.argument` if `compute` is
     /// nil and the environment names no type; those of `Kernels.checkEnvironment`.
     init(
-        _ config: ModelConfig, _ tensors: TensorTable, source: CheckpointSource? = nil, compute: ComputeType? = nil
+        _ config: ModelConfig, _ tensors: TensorTable, source: CheckpointSource? = nil, edits: [Edit] = [],
+        compute: ComputeType? = nil
     ) throws(PruneError) {
         try Kernels.checkEnvironment()
         if let compute, !compute.isSupported {
@@ -53,6 +56,7 @@ public final class NativeModel: Model {
         self.config = config
         self.tensors = tensors
         self.source = source
+        self.edits = edits
         weights = try NativeWeights(config, tensors)
         shape = weights.shape(config)
         self.compute = if let compute { compute } else { try ComputeType.preferred(for: shape.elementType) }
@@ -115,6 +119,12 @@ public final class NativeModel: Model {
     }
 
     public func apply(_ sublayer: Int, to states: [any HiddenState]) throws(PruneError) -> [any HiddenState] {
+        try apply(sublayer, to: states, SublayerContext())
+    }
+
+    func apply(
+        _ sublayer: Int, to states: [any HiddenState], _ context: SublayerContext
+    ) throws(PruneError) -> [any HiddenState] {
         if weights.sublayers[sublayer].isAbsent {
             return try states.map { state throws(PruneError) in try settled(native(state), before: sublayer + 1) }
         }
@@ -126,8 +136,8 @@ public final class NativeModel: Model {
                 try BLAS.products(in: compute) { () throws(PruneError) in
                     let (before, after) = (Array(before[group]), Array(after[group]))
                     switch compute {
-                    case .float32: try apply(sublayer, before, after, with: Float32Products(self))
-                    case .bfloat16: try apply(sublayer, before, after, with: BFloat16Products(self))
+                    case .float32: try apply(sublayer, before, after, with: Float32Products(self), context)
+                    case .bfloat16: try apply(sublayer, before, after, with: BFloat16Products(self), context)
                     }
                 }
             }

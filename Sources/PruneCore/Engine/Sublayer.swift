@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-/// What attention is to do besides, while text is written.
-struct AttentionContext {
+/// What a sublayer is to do besides: attention while text is written, a feed-forward while its neurons are scored.
+struct SublayerContext {
     /// Given the prepared keys and the values of all rows.
     var keep: KeyValueReader?
     /// nil = attention is computed at one go.
     var pause: AttentionPause?
     /// Caches of which each row continues one; empty = the rows are whole sequences.
     var caches: [KeyValueCache] = []
+    /// Told the inputs of a feed-forward's last product.
+    var neurons: NeuronReader?
 }
 
 extension NativeModel {
@@ -17,7 +19,7 @@ extension NativeModel {
     ///   - after: where the states after it go.
     func apply<P: Products>(
         _ sublayer: Int, _ before: [NativeState], _ after: [NativeState], with products: P,
-        _ context: AttentionContext = AttentionContext()
+        _ context: SublayerContext = SublayerContext()
     ) throws(PruneError) {
         let own = weights.sublayers[sublayer]
         let sources = own.sources(before, of: sublayer)
@@ -38,7 +40,7 @@ extension NativeModel {
     /// - Parameter x: its normed input.
     func update<P: Products>(
         _ sublayer: Int, _ x: P.Rows, _ states: [NativeState], _ products: P,
-        _ context: AttentionContext = AttentionContext()
+        _ context: SublayerContext = SublayerContext()
     ) throws(PruneError) -> FloatBuffer {
         let runs = states.map(\.batch.rowCount)
         if let (projection, inner) = try lastProduct(sublayer, x, states, products, context) {
@@ -52,7 +54,7 @@ extension NativeModel {
 
     /// The projection whose product is the update, and the rows that it takes; nil for a mixture, whose update is a sum.
     private func lastProduct<P: Products>(
-        _ sublayer: Int, _ x: P.Rows, _ states: [NativeState], _ products: P, _ context: AttentionContext
+        _ sublayer: Int, _ x: P.Rows, _ states: [NativeState], _ products: P, _ context: SublayerContext
     ) throws(PruneError) -> (Projection, P.Rows)? {
         let runs = states.map(\.batch.rowCount)
         switch weights.sublayers[sublayer].update {
@@ -66,7 +68,10 @@ extension NativeModel {
                 : try products.rows(
                     mix(heads.query, layer, context.caches, block: sublayer / 2), count: runs.reduce(0, +))
             return (layer.output, mixed)
-        case .feedForward(let layer): return (layer.down, try products.inner(layer, of: x, runs: runs))
+        case .feedForward(let layer):
+            let inner = try products.inner(layer, of: x, runs: runs)
+            if let read = context.neurons { try read(products.floats(inner).pointer, states.map(\.batch)) }
+            return (layer.down, inner)
         case .mixture, .absent: return nil
         }
     }

@@ -7,7 +7,7 @@
 enum CustomExport {
     /// The end of another format's refusal: what can hold it.
     static func remedy(_ subject: ExportSubject) -> String {
-        BlockDescription(subject.config) == nil || subject.blockOfOtherWidth != nil ? "" : "; hf_custom can"
+        BlockDescription(subject.config) == nil ? "" : "; hf_custom can"
     }
 
     /// Errors: `.unsupported` if transformers has no class that the modelling files could change; `.file` and `.memory` of
@@ -17,12 +17,6 @@ enum CustomExport {
             throw PruneError(
                 .unsupported,
                 "hf_custom cannot hold this: by norm_type in config.json some blocks have their norms after the sums and others before their sublayers, and transformers has no model like it; hf_plain can, if whole blocks are removed"
-            )
-        }
-        if let block = subject.blockOfOtherWidth {
-            throw PruneError(
-                .unsupported,
-                "hf_custom cannot hold this: the feed-forward of block \(block) has another width than that of blocks before it, and transformers has one for all; deci can, if no adapter stands in it"
             )
         }
         var own: [ExportPlan.Tensor] = []
@@ -68,13 +62,28 @@ enum CustomExport {
             ]))
         let declared = declaration(subject.mask)
         if !declared.isEmpty { text.set("per_layer_config", .object(declared)) }
-        let own: [String: JSONValue] = [
-            "version": .integer(2),
+        let widths = widths(subject)
+        var own: [String: JSONValue] = [
+            "version": .integer(widths.isEmpty ? 2 : 3),
             "removed": .array(subject.mask.removed.map { .string(sublayerName($0)) }),
             "adapters": .object(forms(subject.adapters)),
         ]
+        if !widths.isEmpty { own["widths"] = .object(widths) }
         text.set("prunecore", .object(own.merging(blocks.members) { own, _ in own }))
         return text.text
+    }
+
+    /// Of the feed-forwards that have not the width of config.json, by block.
+    private static func widths(_ subject: ExportSubject) -> [String: JSONValue] {
+        guard subject.blockOfOtherWidth != nil else { return [:] }
+        var widths: [String: JSONValue] = [:]
+        for sublayer in subject.mask.kept {
+            guard case .feedForward(let plan) = subject.config.sublayers[sublayer].update,
+                plan.down.inputs != subject.config.feedForwardSize
+            else { continue }
+            widths[String(sublayer / 2)] = .integer(plan.down.inputs)
+        }
+        return widths
     }
 
     /// `{"03": {"skip": ["attention"]}}`: only blocks that lack something, numbers padded so that they sort.

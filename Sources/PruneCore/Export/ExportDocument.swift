@@ -6,7 +6,7 @@
 ///      "source": {"config_sha256": "..."}, "provenance": {},
 ///      "files": [{"name": "config.json", "bytes": 700, "sha256": "..."}]}
 ///
-/// `n_blocks` and `removed` are those of the model that was exported; `files` are all others of the directory. A model that
+/// Where weights were edited before, "edits" says how, as in a mask. `n_blocks` and `removed` are those of the model that was exported; `files` are all others of the directory. A model that
 /// was opened from an export continues its account: `source` then has `history`, what the documents of the exports before
 /// said but for their files, the first one first.
 enum ExportDocument {
@@ -22,6 +22,8 @@ enum ExportDocument {
         let history = history(subject)
         var members: [String: JSONValue] = ["config_sha256": .string(source)]
         if !history.isEmpty { members["history"] = .array(history) }
+        let own = subject.model.edits
+        let edits = own.isEmpty ? "" : "\n \"edits\": \(EditDocument.write(own)),"
         let written = files.map { file in
             JSONValue.object([
                 "name": .string(file.name), "bytes": .integer(file.byteCount), "sha256": .string(file.checksum),
@@ -30,7 +32,7 @@ enum ExportDocument {
         return """
             {"format": "\(format)", "version": \(version), "library": \(JSONValue.string(options.version).text),
              "kind": "\(plan.format.name)", "architecture": "\(subject.config.architecture.name)",
-             "n_blocks": \(subject.mask.blockCount), "removed": [\(MaskDocument.removedNames(subject.mask))],
+             "n_blocks": \(subject.mask.blockCount), "removed": [\(MaskDocument.removedNames(subject.mask))],\(edits)
              "notes": \(JSONValue.object(plan.notes).text),
              "adapters": \(describe(subject.adapters).text),
              "source": \(JSONValue.object(members).text),

@@ -58,8 +58,9 @@ struct ExportSubject {
             if value == .null { text.remove(key) } else { text.set(key, value) }
         }
         text = RotarySpelling(text, of: config, source: place).both()
-        // Where blocks had widths of their own, those that stay may have one.
-        if let width = feedForwardWidth, width != config.feedForwardSize {
+        // Where blocks had widths of their own, those that stay may have one; and they may be narrower than they were.
+        let width = feedForwardWidth ?? config.feedForwardSize
+        if width != (try ModelConfig.parse(Array(text.text.utf8), path: place)).feedForwardSize {
             text.set(config.architecture.feedForward.sizeKey, .integer(width))
         }
         // The code that it names is not copied, and these models need none of it.

@@ -2,17 +2,26 @@
 /// A keep mask as JSON, with a word on where it comes from.
 ///
 ///     {"format": "prunecore.mask", "version": 1, "n_blocks": 12, "removed": ["attn.3", "ffn.7"], "provenance": {}}
+///
+/// One that comes with edits of the weights that stay has them under "edits", and version 2: a library that does not know
+/// edits must refuse it, since the mask alone gives another model.
 public enum MaskDocument {
     private static let format = "prunecore.mask"
-    private static let version = 1
+    private static let versionWithEdits = 2
 
-    /// - Parameter provenance: a JSON object; nil = an empty one.
+    /// - Parameters:
+    ///   - edits: applied before the mask.
+    ///   - provenance: a JSON object; nil = an empty one.
     /// Errors: `.format` if it is not.
-    public static func write(_ mask: KeepMask, provenance: String?) throws(PruneError) -> String {
-        """
-        {"format": "\(format)", "version": \(version), "n_blocks": \(mask.blockCount), \
-        "removed": [\(removedNames(mask))], "provenance": \(try checkedProvenance(provenance))}
-        """
+    public static func write(
+        _ mask: KeepMask, edits: [Edit] = [], provenance: String?
+    ) throws(PruneError) -> String {
+        let version = edits.isEmpty ? 1 : versionWithEdits
+        let extra = edits.isEmpty ? "" : "\"edits\": \(EditDocument.write(edits)), "
+        return """
+            {"format": "\(format)", "version": \(version), "n_blocks": \(mask.blockCount), \
+            "removed": [\(removedNames(mask))], \(extra)"provenance": \(try checkedProvenance(provenance))}
+            """
     }
 
     /// The removed sublayers as elements of a JSON array.
@@ -32,8 +41,21 @@ public enum MaskDocument {
         return provenance
     }
 
-    /// Errors: `.format`, with what is wrong; `.unsupported` for a later version.
+    /// Errors: `.format`, with what is wrong; `.unsupported` for a later version, and for a mask with edits, which is no more
+    /// than a part of what was written.
     public static func read(_ text: String) throws(PruneError) -> KeepMask {
+        let (mask, edits) = try readWithEdits(text)
+        guard edits.isEmpty else {
+            throw PruneError(
+                .unsupported,
+                "mask: it has \"edits\" of weights, without which it stands for another model; read it with prune_edited_mask_from_json"
+            )
+        }
+        return mask
+    }
+
+    /// Errors: `.format`, with what is wrong; `.unsupported` for a later version, or an edit of a later one.
+    public static func readWithEdits(_ text: String) throws(PruneError) -> (mask: KeepMask, edits: [Edit]) {
         try requireMemory(ofText: text.utf8.count, "mask")
         guard case .object(let object) = try JSONValue.parse(Array(text.utf8), source: "mask") else {
             throw PruneError(.format, "mask: the JSON is not an object")
@@ -44,11 +66,13 @@ public enum MaskDocument {
         guard case .integer(let found) = object["version"], found >= 1 else {
             throw PruneError(.format, "mask: \"version\" is not an integer of at least 1")
         }
-        guard found == version else {
+        guard found <= versionWithEdits else {
             throw PruneError(
-                .unsupported, "mask: \"version\" is \(found), this library reads \(version); use a newer one")
+                .unsupported,
+                "mask: \"version\" is \(found), this library reads up to \(versionWithEdits); use a newer one")
         }
-        return try mask(blocks: object["n_blocks"], removed: object["removed"], source: "mask")
+        let mask = try mask(blocks: object["n_blocks"], removed: object["removed"], source: "mask")
+        return (mask, try EditDocument.edits(object["edits"], source: "mask", blocks: mask.blockCount))
     }
 
     /// The mask that the members "n_blocks" and "removed" of a document give. Errors: `.format`, naming `source`.
@@ -74,7 +98,7 @@ public enum MaskDocument {
     }
 
     /// Errors: `.memory` if there is none for the copies of a text; the parser asks for what its values take.
-    private static func requireMemory(ofText bytes: Int, _ source: String) throws(PruneError) {
+    static func requireMemory(ofText bytes: Int, _ source: String) throws(PruneError) {
         try Memory.require(bytes.times(clamping: 3), for: "\(source) of \(bytes) bytes", "give a shorter text")
     }
 }

@@ -196,6 +196,21 @@ public protocol Model: AnyObject, Sendable {
     ///
     /// Errors: `.file` if a file of the weights changed.
     func magnitude(ofSublayer sublayer: Int) throws(PruneError) -> Double?
+
+    /// The neurons of a feed-forward: inputs of its last projection; 0 where no feed-forward stands.
+    ///
+    /// Errors: `.unsupported` for a mixture, and for models whose neurons cannot be read.
+    func neuronCount(ofSublayer sublayer: Int) throws(PruneError) -> Int
+
+    /// The L2 norm of what each neuron of a feed-forward is multiplied by: the columns of its last projection.
+    ///
+    /// Errors: as above; `.file` if a file of the weights changed; `.memory`.
+    func neuronReach(ofSublayer sublayer: Int) throws(PruneError) -> [Double]
+
+    /// `apply` of a feed-forward, which also tells what its neurons give. Errors: as above.
+    func apply(
+        _ sublayer: Int, to states: [any HiddenState], neurons: @escaping NeuronReader
+    ) throws(PruneError) -> [any HiddenState]
 }
 
 extension Model {

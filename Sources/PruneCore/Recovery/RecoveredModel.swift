@@ -97,6 +97,21 @@ public final class RecoveredModel: Model {
         adapters.mask.keeps(sublayer) ? try base.norm(ofSublayer: sublayer) : adapters.adapters[sublayer]?.norm
     }
 
+    public func neuronCount(ofSublayer sublayer: Int) throws(PruneError) -> Int {
+        adapters.mask.keeps(sublayer) ? try base.neuronCount(ofSublayer: sublayer) : 0
+    }
+
+    public func neuronReach(ofSublayer sublayer: Int) throws(PruneError) -> [Double] {
+        adapters.mask.keeps(sublayer) ? try base.neuronReach(ofSublayer: sublayer) : []
+    }
+
+    public func apply(
+        _ sublayer: Int, to states: [any HiddenState], neurons: @escaping NeuronReader
+    ) throws(PruneError) -> [any HiddenState] {
+        adapters.mask.keeps(sublayer)
+            ? try base.apply(sublayer, to: states, neurons: neurons) : try apply(sublayer, to: states)
+    }
+
     public var hasGradients: Bool { base.hasGradients }
     public var noGradients: PruneError { base.noGradients }
 

@@ -56,7 +56,7 @@ static void bad_masks(void)
 static void bad_texts(void)
 {
     static const char head[] = "{\"format\": \"prunecore.mask\", \"version\": 1, ";
-    static const char later[] = "{\"format\": \"prunecore.mask\", \"version\": 2, \"n_blocks\": 2, \"removed\": []}";
+    static const char later[] = "{\"format\": \"prunecore.mask\", \"version\": 3, \"n_blocks\": 2, \"removed\": []}";
     static const struct {
         const char *text; /* put behind `head` where it begins with a quote */
         const char *part; /* what the message must name */

@@ -110,6 +110,37 @@ private:
   std::vector<std::uint8_t> keep_;
 };
 
+/// A mask, and the edits of weights that go with it: JSON, as Model::edited() takes them.
+struct EditedMask {
+  Mask mask;
+  std::string edits = "[]"; ///< a JSON array; see prune_model_edit()
+
+  /// Reads JSON as written by to_json(), or by Mask::to_json() (prune_edited_mask_from_json). Throws Error:
+  /// PRUNE_ERR_FORMAT and others.
+  static EditedMask from_json(const std::string &text) {
+    detail::require_abi();
+    const char *const c_text = detail::c_string(text, "text");
+    std::size_t n_keep = 0, n_edits = 0;
+    const prune_status status = prune_edited_mask_from_json(c_text, nullptr, 0, &n_keep, nullptr, 0, &n_edits);
+    if (status != PRUNE_ERR_BUFFER) detail::check(status);
+    std::vector<std::uint8_t> keep(n_keep);
+    std::string edits(n_edits, '\0');
+    detail::check(prune_edited_mask_from_json(c_text, keep.data(), n_keep, &n_keep, &edits[0], n_edits, &n_edits));
+    edits.resize(n_edits - 1);
+    return {Mask(std::move(keep)), std::move(edits)};
+  }
+
+  /// JSON text (prune_edited_mask_to_json). \param provenance as in Mask::to_json().
+  std::string to_json(const std::string &provenance = {}) const {
+    detail::require_abi();
+    const char *const c_edits = detail::c_string(edits, "edits");
+    const char *const c_provenance = provenance.empty() ? nullptr : detail::c_string(provenance, "provenance");
+    return detail::text([&](char *out, std::size_t capacity, std::size_t *count) {
+      return prune_edited_mask_to_json(mask.data(), mask.size(), c_edits, c_provenance, out, capacity, count);
+    });
+  }
+};
+
 namespace detail {
 
 /// What C is given for a mask: nullptr, with a count of 0, for an empty one.

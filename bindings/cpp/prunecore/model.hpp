@@ -189,6 +189,14 @@ public:
     });
   }
 
+  /// The model after some edits of its weights, which shares all others with this one (prune_model_edit). \param edits
+  /// JSON, such as of EditedMask.
+  Model edited(const std::string &edits) const {
+    prune_model *handle = nullptr;
+    detail::check(prune_model_edit(get(), detail::c_string(edits, "edits"), &handle));
+    return adopt(handle);
+  }
+
   /// The mask that later calls use when they are given none (prune_model_mask_get).
   Mask mask() const {
     return Mask(detail::filled<std::uint8_t>([&](std::uint8_t *out, std::size_t capacity, std::size_t *count) {
@@ -220,6 +228,34 @@ public:
 
   /// Scores without data: for Metric::magnitude alone. Throws Error with PRUNE_ERR_ARGUMENT for others.
   Scores score(const ScoreOptions &options) const { return score(nullptr, options); }
+
+  /// Neurons of the feed-forward of each block (prune_model_neuron_counts); 0 where none stands.
+  std::vector<std::int64_t> neuron_counts(span<std::uint8_t> mask = {}) const {
+    return detail::filled<std::int64_t>([&](std::int64_t *out, std::size_t capacity, std::size_t *count) {
+      return prune_model_neuron_counts(get(), detail::or_null(mask), mask.size(), out, capacity, count);
+    });
+  }
+
+  /// Scores every neuron of every feed-forward (prune_model_neuron_scores).
+  NeuronScores neuron_scores(const Data &data, const NeuronOptions &options = {}) const {
+    detail::ProgressBridge bridge(options.progress);
+    const prune_neuron_options c = detail::to_c(options, bridge);
+    const std::vector<std::int64_t> counts = neuron_counts(options.mask);
+    std::size_t total = 0;
+    for (const std::int64_t own : counts) total += static_cast<std::size_t>(own);
+    std::vector<double> norms(total), contributions(total);
+    detail::check(bridge.status(
+        prune_model_neuron_scores(get(), data.get(), &c, norms.data(), contributions.data(), total, nullptr)));
+    NeuronScores scores;
+    std::ptrdiff_t first = 0;
+    for (const std::int64_t own : counts) {
+      const auto last = first + static_cast<std::ptrdiff_t>(own);
+      scores.norms.emplace_back(norms.begin() + first, norms.begin() + last);
+      scores.contributions.emplace_back(contributions.begin() + first, contributions.begin() + last);
+      first = last;
+    }
+    return scores;
+  }
 
   /// Evaluates under one mask (prune_model_evaluate).
   Evaluation evaluate(const Data &data, span<std::uint8_t> mask = {}, const EvaluateOptions &options = {}) const {

@@ -114,7 +114,28 @@ private:
   Granularity granularity_;
 };
 
+/// How neurons are scored (prune_neuron_options).
+struct NeuronOptions : detail::Options<prune_neuron_options> {
+  Mask mask = {}; ///< under which the model is run; empty = the model's
+  Progress progress = {};
+};
+
+/// Scores of the neurons of feed-forwards, by block; empty where none stands. Higher = more important.
+struct NeuronScores {
+  std::vector<std::vector<double>> norms;         ///< mean over sequences of the L2 norm over tokens (2SSP)
+  std::vector<std::vector<double>> contributions; ///< root mean square over tokens * norm of the column that it meets
+};
+
 namespace detail {
+
+/// The C form of options. What it points to belongs to `options` and `bridge`.
+inline prune_neuron_options to_c(const NeuronOptions &options, ProgressBridge &bridge) {
+  prune_neuron_options c = options;
+  lend(options.mask, c.keep, c.n_keep);
+  c.progress = bridge.function();
+  c.user_data = bridge.user_data();
+  return c;
+}
 
 /// The C form of options. What it points to belongs to `options` and `bridge`.
 inline prune_score_options to_c(const ScoreOptions &options, ProgressBridge &bridge) {

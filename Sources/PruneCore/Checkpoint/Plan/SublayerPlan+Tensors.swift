@@ -31,32 +31,49 @@ extension ProjectionPlan {
 }
 
 extension AttentionPlan {
+    fileprivate var projections: [ProjectionPlan] {
+        switch inputs {
+        case .separate(let query, let key, let value): [query, key, value, output]
+        case .headByHead(let all): [all, output]
+        }
+    }
+
     fileprivate func tensors(headCount: Int) -> Tensors {
-        let inputs =
-            switch inputs {
-            case .separate(let query, let key, let value): [query, key, value]
-            case .headByHead(let all): [all]
-            }
-        return (inputs + [output]).flatMap(\.tensors)
+        projections.flatMap(\.tensors)
             + [queryNorm, keyNorm].flatMap { $0?.norm.tensors ?? [] }
             + (sinks.map { [($0, [headCount])] } ?? [])
     }
 }
 
 extension FeedForwardPlan {
-    fileprivate var tensors: Tensors {
-        let inputs =
-            switch inputs {
-            case .gated(let gate, let up): [gate, up]
-            case .alternating(let both): [both]
-            case .plain(let only): [only]
-            }
-        return (inputs + [down]).flatMap(\.tensors)
+    fileprivate var projections: [ProjectionPlan] {
+        switch inputs {
+        case .gated(let gate, let up): [gate, up, down]
+        case .alternating(let both): [both, down]
+        case .plain(let only): [only, down]
+        }
     }
+
+    fileprivate var tensors: Tensors { projections.flatMap(\.tensors) }
 }
 
 extension MixturePlan {
-    fileprivate var tensors: Tensors {
-        router.tensors + experts.flatMap(\.tensors) + (shared?.tensors ?? []) + (sharedGate?.tensors ?? [])
+    fileprivate var projections: [ProjectionPlan] {
+        [router] + experts.flatMap(\.projections) + (shared?.projections ?? []) + (sharedGate.map { [$0] } ?? [])
+    }
+
+    fileprivate var tensors: Tensors { projections.flatMap(\.tensors) }
+}
+
+extension SublayerPlan {
+    /// Where the matrices of the sublayer and the biases of their products are stored, always in the same order.
+    var projectionPlaces: [ProjectionPlan.Place] {
+        let projections =
+            switch update {
+            case .attention(let attention): attention.projections
+            case .feedForward(let feedForward): feedForward.projections
+            case .mixture(let mixture): mixture.projections
+            }
+        return projections.flatMap { [$0.weight, $0.bias].compactMap(\.self) }
     }
 }

@@ -5,10 +5,11 @@
 ///     "prunecore": {"version": 2, "removed": ["attn.3"], "adapters": {"attn.3": {"kind": "bias", ...}}, ...}
 ///
 /// Version 1, of families that are put together as Llama, had the same members. What version 2 says besides describes the
-/// family to modelling files; the row of the family says it here.
+/// family to modelling files; the row of the family says it here. Version 3 has "widths", the neurons of feed-forwards that
+/// have fewer than others, by block.
 enum CustomMarks {
     static let key = "prunecore"
-    private static let versions = 1...2
+    private static let versions = 1...3
     private static let namePrefix = "PruneCore"
     private static let typePrefix = "prunecore_"
 
@@ -30,6 +31,21 @@ enum CustomMarks {
         return changes
     }
 
+    /// Widths of feed-forwards that say theirs, by block; blocks that are none of the model's are found by `absent`.
+    ///
+    /// Errors: `.format`, naming the block.
+    static func widths(_ file: ConfigObject) throws(PruneError) -> [Int: Int] {
+        guard let own = try file.optionalObject(key)?.optionalObject("widths") else { return [:] }
+        var widths: [Int: Int] = [:]
+        for name in own.keys {
+            guard let block = Int(name), String(block) == name, block >= 0 else {
+                throw own.fault(.format, name, "is not the number of a block")
+            }
+            widths[block] = try own.count(name, limit: ModelConfig.Limits.feedForward)
+        }
+        return widths
+    }
+
     /// Errors: as `PrunedConfig.absent`.
     static func absent(
         _ file: ConfigObject, _ architecture: Architecture, blockCount: Int, hiddenSize: Int
@@ -41,7 +57,7 @@ enum CustomMarks {
         guard versions.contains(version) else {
             throw own.fault(
                 .unsupported, "version",
-                "is \(version), this library reads \(versions.lowerBound) and \(versions.upperBound); use a newer one")
+                "is \(version), this library reads \(versions.lowerBound) to \(versions.upperBound); use a newer one")
         }
         var absent = AbsentSublayers()
         for name in try own.optionalStrings("removed") ?? [] {
@@ -50,6 +66,9 @@ enum CustomMarks {
                     .format, "removed", "names \(name.quoted), which is no sublayer of \(blockCount) blocks")
             }
             absent.places.insert(place)
+        }
+        if let block = try widths(file).keys.filter({ $0 >= blockCount }).min() {
+            throw own.fault(.format, "widths", "names block \(block), and there are \(blockCount) blocks")
         }
         guard let adapters = try own.optionalObject("adapters") else { return absent }
         for name in adapters.keys {

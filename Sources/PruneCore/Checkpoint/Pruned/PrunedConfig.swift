@@ -8,6 +8,8 @@ struct PrunedConfig {
     let written: ConfigObject
     /// Members that a whole model's config.json has otherwise, by key; null = it has none.
     let changes: [String: JSONValue]
+    /// Widths of feed-forwards that have one of their own, by block.
+    let feedForwardSizes: [Int: Int]
     /// Of nemotron-nas; nil = the file is of another format.
     let blocks: BlockConfigs?
 
@@ -23,6 +25,8 @@ struct PrunedConfig {
         if try !LayerSkips.read(written).isEmpty { changes[LayerSkips.key] = .null }
         if let own = try CustomMarks.changes(written) { changes.merge(own) { $1 } }
         self.blocks = blocks
+        let widths = try CustomMarks.widths(written)
+        feedForwardSizes = widths.isEmpty ? blocks?.feedForwardSizes ?? [:] : widths
         self.changes = changes
     }
 

@@ -46,6 +46,18 @@ class DeciLMConfig(LlamaConfig):
             if part.no_op
         ]
 
+    @property
+    def widths(self) -> dict[str, int]:
+        """Neurons of the feed-forwards whose layer says it, by layer."""
+        found = {}
+        for number, block in enumerate(getattr(self, "block_configs", None) or []):
+            width, factor = block.ffn.get("intermediate_size"), block.ffn.get("ffn_mult")
+            if width is None and factor is not None:  # up to the next multiple of 256
+                width = -(-int(2 * factor * self.hidden_size / 3) // 256) * 256
+            if width is not None and width != self.intermediate_size:
+                found[str(number)] = width
+        return found
+
     def get_text_config(self, decoder: Any = None, encoder: Any = None) -> Any:
         """transformers makes caches from the decoder's: it has kept attention layers alone."""
         config = super().get_text_config(decoder=decoder, encoder=encoder)

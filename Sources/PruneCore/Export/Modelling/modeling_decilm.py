@@ -28,4 +28,5 @@ class DeciLMForCausalLM(LlamaForCausalLM):
 
     def __init__(self, config: Any, *arguments: Any, **named: Any) -> None:
         super().__init__(config, *arguments, **named)
-        take_out(self, config.hidden_size, {**LLAMA, "removed": config.removed})
+        own = {"removed": config.removed, "widths": config.widths}
+        take_out(self, config.hidden_size, {**LLAMA, **own})

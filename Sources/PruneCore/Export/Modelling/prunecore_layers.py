@@ -14,6 +14,9 @@ from typing import Any
 import torch
 from torch import nn
 
+LAST_PRODUCTS = ("down_proj", "fc2", "c_proj", "dense_4h_to_h")
+"""What feed-forwards call their last product, which multiplies their neurons."""
+
 CACHES = ("cache", "layer_past", "past_key_values")
 """What blocks and their attention call keys and values, in one model even by two names."""
 
@@ -182,9 +185,10 @@ def take_out(model: nn.Module, hidden_size: int, description: Mapping[str, Any])
     description : mapping
         `prunecore` of config.json: see configuration_prunecore.py.
     """
-    if description.get("version") != 2:
+    if description.get("version") not in (2, 3):
         raise ValueError("config.json is of another version than this modelling file")
     removed, adapters = set(description["removed"]), description.get("adapters") or {}
+    widths = description.get("widths") or {}
     entries = 0
     for number, block in enumerate(model.get_submodule(description["blocks"])):
         attention, feed_forward = (
@@ -199,6 +203,8 @@ def take_out(model: nn.Module, hidden_size: int, description: Mapping[str, Any])
         if attention.is_kept:
             _number(block if whole else getattr(block, attention.modules[0]), entries)
             entries += 1
+        if feed_forward.is_kept and str(number) in widths:
+            _narrow(block, feed_forward, widths[str(number)])
         if attention.is_kept and feed_forward.is_kept:
             continue
         _prune(block, attention, feed_forward, description)
@@ -231,6 +237,34 @@ def _number(attention: nn.Module, entry: int) -> None:
         for name in ("layer_idx", "layer_id"):
             if isinstance(getattr(module, name, None), int):
                 setattr(module, name, entry)
+
+
+def _narrow(block: nn.Module, feed_forward: Sublayer, width: int) -> None:
+    """Gives a feed-forward fewer neurons than the configuration has for all of them."""
+    products = [
+        (name.rpartition(".")[2] in LAST_PRODUCTS, module)
+        for own in feed_forward.modules
+        for name, module in getattr(block, own).named_modules(prefix=own)
+        if getattr(module, "weight", None) is not None and module.weight.ndim == 2
+    ]
+    # GPT-2 stores inputs as rows.
+    turned = any(type(module).__name__ == "Conv1D" for _, module in products)
+    inputs, outputs = (0, 1) if turned else (1, 0)
+    whole = next(module.weight.shape[inputs] for is_last, module in products if is_last)
+    for is_last, module in products:
+        shape = list(module.weight.shape)
+        changed = inputs if is_last else outputs
+        shape[changed] = shape[changed] // whole * width
+        module.weight = nn.Parameter(module.weight.new_empty(shape))
+        if not is_last and getattr(module, "bias", None) is not None:
+            module.bias = nn.Parameter(module.bias.new_empty(shape[outputs]))
+        for name, size in (
+            ("in_features", shape[inputs]),
+            ("out_features", shape[outputs]),
+            *(("nx", shape[inputs]), ("nf", shape[outputs])),
+        ):
+            if hasattr(module, name):
+                setattr(module, name, size)
 
 
 def _prune(

@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -13,13 +15,18 @@ from prunecore._native.names.tables import COMPUTE, Compute, Weights
 from prunecore.data.chat_template import chat_templates_of
 from prunecore.data.text import load_tokenizer
 from prunecore.data.verbs import verb
+from prunecore.diagnosis.diagnose import diagnose as _diagnose
 from prunecore.export.export import export as _export
 from prunecore.export.verify import verify_export as _verify_export
 from prunecore.generation.generate import generate as _generate
 from prunecore.generation.generate_calibration import generate_calibration as _generate_calibration
 from prunecore.importance.curve import curve as _curve
+from prunecore.importance.neuron_scores import neuron_scores as _neuron_scores
 from prunecore.importance.score import score as _score
 from prunecore.importance.statistics import statistics as _statistics
+from prunecore.importance.topology import topology as _topology
+from prunecore.masks.edits import edits_text
+from prunecore.masks.mask import Mask
 from prunecore.measures.damages import damages as _damages
 from prunecore.measures.evaluate import evaluate as _evaluate
 from prunecore.measures.evaluate import evaluate_masks as _evaluate_masks
@@ -34,6 +41,7 @@ from prunecore.opened import OpenModel
 from prunecore.recovery.heal import heal as _heal
 from prunecore.recovery.recover import recover as _recover
 from prunecore.recovery.standing import standing_adapters
+from prunecore.search.merge_blocks import merge_blocks as _merge_blocks
 from prunecore.search.search import search as _search
 from prunecore.shapley.play import shapley as _shapley
 
@@ -75,8 +83,11 @@ class Model(OpenModel):
 
     # Each is documented where it is defined.
     score = verb(_score)
+    neuron_scores = verb(_neuron_scores)
     statistics = verb(_statistics)
+    topology = verb(_topology)
     curve = verb(_curve)
+    diagnose = verb(_diagnose)
     evaluate = verb(_evaluate)
     evaluate_masks = verb(_evaluate_masks)
     evaluate_choices = verb(_evaluate_choices)
@@ -89,6 +100,7 @@ class Model(OpenModel):
     gradient = verb(_gradient)
     shapley = verb(_shapley)
     search = verb(_search)
+    merge_blocks = verb(_merge_blocks)
     recover = verb(_recover)
     heal = verb(_heal)
     generate = verb(_generate)
@@ -126,6 +138,38 @@ class Model(OpenModel):
         """
         return {} if self.directory is None else chat_templates_of(self.directory)
 
+    def edited(self, edits: Mask | Iterable[Mapping[str, Any]]) -> EditedModel:
+        """The model with other weights in the places of some: a `Model` of its own.
+
+        What edits change takes memory of its own, in the type in which it is stored; quantised
+        weights become bf16. All else is shared with this model, which does not change. A mask that
+        comes with edits removes sublayers of the model that they make.
+
+        Parameters
+        ----------
+        edits : sequence of mapping, or Mask
+            Applied in order, each to what those before it made: docs/merging.md and
+            docs/narrowing.md say what they are. Of a mask, its own.
+
+        Raises
+        ------
+        FormatError
+            An edit is none, or names a block beyond the last; the text says which, and what of it.
+        ArgumentError
+            A block, or a part of it, was removed before the model was opened.
+        UnsupportedError
+            Blocks that are merged differ in the shapes of their weights; or the model is one of a
+            host, or has adapters, which were made for its weights as they are.
+        """
+        if not isinstance(edits, Mask):
+            return EditedModel(self, edits)
+        made = len(self.edits)  # a mask for what this model becomes has those of the model, too
+        own = edits.edits
+        return EditedModel(self, own[made:] if own[:made] == self.edits else own)
+
+    def _edited(self, edits: Iterable[Mapping[str, Any]]) -> EditedModel:
+        return self.edited(edits)
+
     def _recovered(self, adapters: Adapters) -> RecoveredModel:
         return RecoveredModel(self, adapters)
 
@@ -149,6 +193,7 @@ class HealedModel(Model):
         self._name, self._digest = base._name, base._digest
         self._configurations = base._configurations
         self.base = base
+        self.edits = base.edits
         self.is_recovered = base.is_recovered
         self._healing_digest = digest
         self._own(make)
@@ -165,6 +210,40 @@ class HealedModel(Model):
     def provenance(self) -> dict[str, str]:
         """What identifies the model in results: that of the one before, and the training's hash."""
         return {**self.base.provenance, "healing_sha256": self._healing_digest}
+
+
+class EditedModel(Model):
+    """A model after edits of its weights, which shares all others with it.
+
+    `Model.edited` makes it. Closing it leaves the other model as it is.
+
+    Attributes
+    ----------
+    base : Model
+        The model before.
+    """
+
+    def __init__(self, base: Model, edits: Iterable[Mapping[str, Any]]) -> None:
+        self.directory = base.directory
+        self._name, self._digest = base._name, base._digest
+        self._configurations = base._configurations
+        self.base = base
+        text = edits_text(edits).encode()
+        self._own(lambda out: int(lib.prune_model_edit(base.handle, text, out)))
+        # As the library writes them: a mask's are compared with these.
+        self._own_edits = Mask.all(base.shape.n_blocks).with_edits(json.loads(text)).edits
+        self.edits = base.edits + self._own_edits
+
+    @contextmanager
+    def _in_float32(self) -> Iterator[OpenModel]:
+        with self.base._in_float32() as base, EditedModel(base, self._own_edits) as edited:  # type: ignore[arg-type]
+            yield edited
+
+    @property
+    def provenance(self) -> dict[str, str]:
+        """What identifies the model in results: that of the one before, and the edits' hash."""
+        text = json.dumps(self.edits, sort_keys=True).encode()
+        return {**super().provenance, "edits_sha256": hashlib.sha256(text).hexdigest()}
 
 
 class RecoveredModel(Model):
@@ -186,7 +265,7 @@ class RecoveredModel(Model):
         self.directory = base.directory
         self._name, self._digest = base._name, base._digest
         self._configurations = base._configurations
-        self.base = base
+        self.base, self.edits = base, base.edits
         self._attached = adapters
         self._adapters_digest = adapters.digest
         self._own(lambda out: int(lib.prune_model_attach(base.handle, adapters.handle, out)))

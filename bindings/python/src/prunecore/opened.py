@@ -17,7 +17,7 @@ from prunecore._native.handle import Handle, Owner
 from prunecore._native.library import _check, ffi, lib, new_struct, written_text
 from prunecore._native.names.tables import COMPUTE, WEIGHTS, Compute, Weights
 from prunecore.hub import locate
-from prunecore.masks.mask import Mask, as_keep, keep_pointer
+from prunecore.masks.mask import Keep, Mask, as_keep, keep_pointer
 from prunecore.shape import Cost, ModelShape, Sublayer, read_cost, read_shape, read_sublayers
 
 if TYPE_CHECKING:
@@ -35,6 +35,9 @@ class OpenModel(Owner):
 
     is_recovered = False
     """Whether adapters stand in the places of what was removed."""
+
+    edits: tuple[dict[str, Any], ...] = ()
+    """What was done to the weights of the model that was opened: see `Model.edited`."""
 
     directory: Path | None
     _name: str
@@ -102,6 +105,10 @@ class OpenModel(Owner):
         """
         raise NotImplementedError
 
+    def _edited(self, edits: Any) -> Any:
+        """The model after edits: `Model.edited`. `Model` says what that is."""
+        raise NotImplementedError
+
     @contextmanager
     def _in_float32(self) -> Iterator[OpenModel]:
         """The same model, opened again to multiply in float32."""
@@ -167,12 +174,16 @@ class OpenModel(Owner):
         keep = np.empty(2 * self.shape.n_blocks, dtype=np.uint8)
         out = ffi.from_buffer("uint8_t[]", keep)
         _check(lib.prune_model_mask_get(self.handle, out, len(keep), ffi.NULL))
-        return Mask(keep)
+        return Mask(keep, edits=self.edits)
 
     @mask.setter
     def mask(self, mask: MaskLike | None) -> None:
-        keep = as_keep(mask, self.shape.n_blocks)
+        keep = self._keep(mask)
         _check(lib.prune_model_mask_set(self.handle, *keep_pointer(keep)))
+
+    def _keep(self, mask: MaskLike | None) -> Keep | None:
+        """The bytes of a mask, which must be for this model; None for None."""
+        return as_keep(mask, self.shape.n_blocks, self.edits)
 
     def present(self, mask: MaskLike) -> Mask:
         """A mask as the model takes it: what is absent from the model is removed."""
@@ -180,7 +191,7 @@ class OpenModel(Owner):
         absent = Mask.remove(self.shape.absent, self.shape.n_blocks).keep
         if len(given) != len(absent) or not (given.keep & (1 - absent)).any():
             return given
-        return Mask(given.keep & absent, given.provenance)
+        return Mask(given.keep & absent, given.provenance, given.edits)
 
     @contextmanager
     def masked(self, mask: MaskLike | None) -> Iterator[Self]:
@@ -195,5 +206,5 @@ class OpenModel(Owner):
 
     def cost(self, mask: MaskLike | None = None) -> Cost:
         """What a mask leaves of the model; None = the model's mask."""
-        keep = as_keep(mask, self.shape.n_blocks)
+        keep = self._keep(mask)
         return read_cost(self.handle, *keep_pointer(keep))

@@ -20,7 +20,6 @@ from prunecore.cli.options import (
     ModelArgument,
     Sequences,
     read_adapters,
-    read_mask,
 )
 from prunecore.cli.output import count, table, titled, wrote
 from prunecore.errors import ArgumentError, LoadError
@@ -75,8 +74,7 @@ def export(
     if format_ != "gguf" and (dtype is not None or not tokenizer):
         raise ArgumentError("--dtype and --no-tokenizer are for --format gguf")
     check_export_place(out, replaces=bool(options.get("replace")))
-    with machine.open(model) as opened, Bar() as bar:
-        given = read_mask(mask, opened)
+    with machine.open_for(mask, model) as (opened, given), Bar() as bar:
         found = read_adapters(adapters, opened, given)
         record: dict[str, Any] = {"format": format_, "path": str(out)}
         if format_ == "gguf":
@@ -128,8 +126,7 @@ def verify(
     machine: Machine,
 ) -> None:
     """Run an export in its own runtime and compare logits; exit code 1 if they differ."""
-    with machine.open(model) as opened:
-        given = read_mask(mask, opened)
+    with machine.open_for(mask, model) as (opened, given):
         found = read_adapters(adapters, opened, given)
         text = sequences.read_if_any(data, opened)
         try:

@@ -21,7 +21,6 @@ from prunecore.cli.options import (
     MaskOption,
     ModelArgument,
     read_adapters,
-    read_mask,
 )
 from prunecore.cli.output import Output, count
 from prunecore.cli.results import Results
@@ -30,6 +29,7 @@ from prunecore.data.text import load_tokenizer
 from prunecore.errors import ArgumentError
 from prunecore.generation.generate import GenerateOptions
 from prunecore.generation.generation import GeneratedToken, Generation
+from prunecore.masks.mask import Mask
 from prunecore.model import Model
 
 CALIBRATION_TOKENS = 256
@@ -123,8 +123,8 @@ def generate(
         raise ArgumentError("--prompt-tokens goes with --calibration only")
     results = Results(out)
     live = prompt is not None and not machine.json_
-    with machine.open(model) as opened, Bar() as bar:
-        writer, removed = _writer(opened, mask, adapters)
+    with machine.open_for(mask, model) as (opened, given), Bar() as bar:
+        writer, removed = _writer(opened, given, adapters)
         made = writer.generate(
             texts,
             seed=seed,
@@ -151,9 +151,10 @@ def _calibrate(
 ) -> None:
     """Makes calibration text and writes it, so that `--data` reads it."""
     results = Results(out)
-    with machine.open(directory) as opened, Bar() as bar:
+    mask, adapters = files
+    with machine.open_for(mask, directory) as (opened, given), Bar() as bar:
         decoder = None if out.suffix.lower() == ".npy" else load_tokenizer(opened)
-        writer, _ = _writer(opened, *files)
+        writer, _ = _writer(opened, given, adapters)
         data = writer.generate_calibration(n_sequences, progress=bar, **chosen)
         record = {
             "file": str(out),
@@ -178,9 +179,8 @@ def _calibrate(
     machine.answer(record, shown, *parts, results=results)
 
 
-def _writer(model: Model, mask: Path | None, adapters: Path | None) -> tuple[Model, list[str]]:
+def _writer(model: Model, given: Mask | None, adapters: Path | None) -> tuple[Model, list[str]]:
     """The model that writes: pruned, or recovered; and what is removed from it."""
-    given = read_mask(mask, model)
     found = read_adapters(adapters, model, given)
     if found is not None:
         return found.attach(model), found.mask.removed

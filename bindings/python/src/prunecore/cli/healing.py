@@ -32,7 +32,7 @@ _SHARED = (
     *("objective", "steps", "learning_rate", "weight_decay", "warmup_steps", "clip_norm"),
     *("evaluate_every", "patience", "batch_tokens"),
 )
-"""Options of a recovery that mean the same for weights, with the defaults of `Model.heal`."""
+"""Options of a recovery that weights have, too; their defaults are those of `Model.heal`."""
 
 
 @dataclass(frozen=True, kw_only=True)

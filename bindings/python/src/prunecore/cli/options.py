@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -171,6 +172,17 @@ class Machine(FlagGroup):
             weights=self.weights,  # type: ignore[arg-type]  # and so is this
         )
 
+    @contextmanager
+    def open_for(self, mask: Path | None, directory: Path) -> Iterator[tuple[Model, Mask | None]]:
+        """Opens the model of a command for a mask, whose edits of weights are made: with it."""
+        with self.open(directory) as opened:
+            given = _read_mask(mask, opened)
+            if given is None or not given.edits:
+                yield opened, given
+                return
+            with opened.edited(given) as edited:
+                yield edited, given
+
     def answer(
         self, record: dict[str, Any], *parts: RenderableType, results: Results | None = None
     ) -> None:
@@ -314,7 +326,7 @@ def _check_seed(seed: int | None) -> None:
         raise ArgumentError(f"--seed is {seed}, but must not be negative")
 
 
-def read_mask(path: Path | None, model: Model) -> Mask | None:
+def _read_mask(path: Path | None, model: Model) -> Mask | None:
     """Reads the mask of a command, and checks that it fits the model."""
     if path is None:
         return None

@@ -22,7 +22,6 @@ from prunecore.cli.options import (
     ModelArgument,
     Sequences,
     read_data,
-    read_mask,
 )
 from prunecore.cli.output import wrote
 from prunecore.cli.recovery_bar import RecoveryBar
@@ -101,8 +100,7 @@ def recover(
     options["kind"] = _KIND.group.parse(kind, "kind")
     check_folder(out, ("adapters.json", "adapters.safetensors"))
     results = Results(checkpoint)
-    with machine.open(model) as opened, RecoveryBar() as bar:
-        chosen = read_mask(mask, opened)
+    with machine.open_for(mask, model) as (opened, chosen), RecoveryBar() as bar:
         text = sequences.read(data, opened)
         length = sequences.sequence_length
         other = read_data(held_out, opened, length) if held_out else None
@@ -168,11 +166,18 @@ def _heal(
     format_ = healing.check_format(flags)
     check_export_place(out, replaces=False)
     results = Results(options["checkpoint"])
-    with machine.open(model) as opened, RecoveryBar() as bar, ExitStack() as stack:
-        other_model = None if flags.teacher is None else machine.open(Path(flags.teacher))
-        teacher = None if other_model is None else stack.enter_context(other_model)
-        given = read_mask(mask, opened)
+    with (
+        machine.open_for(mask, model) as (opened, given),
+        RecoveryBar() as bar,
+        ExitStack() as stack,
+    ):
         assert given is not None
+        teacher = None
+        if flags.teacher is not None:
+            teacher = stack.enter_context(machine.open(Path(flags.teacher)))
+        elif given.edits and options.get("objective", "ce") != "ce":
+            # What is edited is no teacher of itself: blocks that were merged are in it twice.
+            teacher = stack.enter_context(machine.open(model))
         text = sequences.read(data, opened)
         other = read_data(held_out, opened, sequences.sequence_length) if held_out else None
         options["seed"] = sequences.seed

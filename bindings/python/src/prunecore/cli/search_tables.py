@@ -43,6 +43,10 @@ def search(found: SearchResult) -> Group:
     state, made = found.state, table("", "")
     made.add_row("strategy", words(state.strategy))
     made.add_row("removed", ", ".join(found.removed) or "nothing")
+    widths = found.provenance.get("widths", [])
+    kept = sorted({w for block, w in enumerate(widths) if found.mask.keep[2 * block + 1]})
+    if kept:
+        made.add_row("neurons of a feed-forward", " to ".join(map(str, {kept[0]: 0, kept[-1]: 0})))
     made.add_row("damage of the start", _number(state.start_damage, 4))
     made.add_row("damage of the mask", _number(state.damage, 4))
     made.add_row("masks evaluated", count(state.told))

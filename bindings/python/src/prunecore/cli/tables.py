@@ -12,7 +12,9 @@ from rich.table import Table
 from prunecore._native.runtime import Runtime
 from prunecore.cli.output import count, table, titled
 from prunecore.importance.curve import Curve
+from prunecore.importance.neuron_scores import NeuronScores
 from prunecore.importance.scores import Scores
+from prunecore.importance.topology import METRIC, rule_cuts
 from prunecore.measures.choice_evaluation import ChoiceEvaluation
 from prunecore.measures.evaluation import Evaluation
 from prunecore.plots.shapley_values import COVER
@@ -80,6 +82,16 @@ def scores(found: Scores) -> Group:
     return titled("Scores (higher = more important; * = least important)", *parts)
 
 
+def topology_cuts(found: Scores) -> list[RenderableType]:
+    """What the rule of topology removes, if the scores are by that metric."""
+    if METRIC not in found.metrics:
+        return []
+    lines: list[RenderableType] = [""]
+    for ratio, blocks in rule_cuts(found).items():
+        lines.append(f"Cut by the rule of topology, P = {ratio}: {', '.join(blocks)}")
+    return lines
+
+
 def _some_scores(found: Scores, metrics: Sequence[str]) -> Table:
     made = table("unit", *(words(metric) for metric in metrics))
     lowest = {metric: found.order(metric)[:1] for metric in metrics}
@@ -90,6 +102,24 @@ def _some_scores(found: Scores, metrics: Sequence[str]) -> Table:
         ]
         made.add_row(unit, *cells)
     return made
+
+
+def neurons(found: NeuronScores) -> Group:
+    """One row per block: its neurons, their norms, and how even their contributions are."""
+    made = table("block", "neurons", "median norm", "highest", "share of the lower half")
+    for block, (norms, parts) in enumerate(zip(found.norms, found.contributions, strict=True)):
+        if not len(norms):
+            continue
+        squares = np.sort(parts**2)
+        lower = squares[: len(squares) // 2].sum() / max(squares.sum(), 1e-300)
+        made.add_row(
+            str(block),
+            count(len(norms)),
+            f"{np.median(norms):.4g}",
+            f"{norms.max():.4g}",
+            f"{100 * lower:.1f} %",
+        )
+    return titled("Neurons (share: of the squared contributions to the update)", made)
 
 
 def cost(before: Cost, after: Cost) -> Table:

@@ -12,9 +12,10 @@ from typing import Any
 from prunecore._native.inner_path import inner_path
 from prunecore._native.json_files import damage_named, read_json_object, whole_number
 from prunecore._native.paths import shown
-from prunecore.errors import ArgumentError, FormatError
+from prunecore.errors import ArgumentError, FormatError, UnsupportedError
 from prunecore.masks.mask import Mask
-from prunecore.tensors.stored import StoredTensors
+from prunecore.tensors.own import Overlaid
+from prunecore.tensors.stored import StoredTensor, StoredTensors
 
 DOCUMENT = "prunecore.json"
 
@@ -56,7 +57,8 @@ class ExportedDirectory:
                 raise FormatError(f"{file} is of another format: {shown(record['format'])}")
             try:
                 mask = Mask.remove(record["removed"], whole_number(record, "n_blocks", 1))
-            except ArgumentError as error:
+                mask = mask.with_edits(record.get("edits") or ())
+            except (ArgumentError, UnsupportedError) as error:
                 raise FormatError(f"{file} is damaged: {error}") from error
             return cls(path, str(record["kind"]), mask, record)
 
@@ -72,7 +74,9 @@ class ExportedDirectory:
                     yield f"{entry['name']} is not as it was written"
 
 
-def deci_faults(directory: Path, mask: Mask, source: StoredTensors | None) -> Iterator[str]:
+def deci_faults(
+    directory: Path, mask: Mask, source: Overlaid[StoredTensor] | None
+) -> Iterator[str]:
     """What is wrong with a nemotron-nas directory, field by field, in sentences.
 
     Its runtimes read `block_configs` and expect exactly the tensors of what is left.
@@ -83,7 +87,7 @@ def deci_faults(directory: Path, mask: Mask, source: StoredTensors | None) -> It
         The export.
     mask : Mask
         What was removed.
-    source : StoredTensors or None
+    source : Overlaid or None
         The tensors of the model that was exported; None = they are not stored anywhere else.
     """
     file = directory / "config.json"
@@ -139,7 +143,9 @@ def _width(block: Mapping[str, Any], config: Mapping[str, Any]) -> int | None:
     return -(-least // 256) * 256
 
 
-def _tensor_faults(found: StoredTensors, mask: Mask, source: StoredTensors) -> Iterator[str]:
+def _tensor_faults(
+    found: StoredTensors, mask: Mask, source: Overlaid[StoredTensor]
+) -> Iterator[str]:
     names = {name for name in source.names if _is_kept(name, mask)}
     for name in sorted(names ^ set(found.names)):
         yield f"tensor {name} is {'missing' if name in names else 'there, but was removed'}"

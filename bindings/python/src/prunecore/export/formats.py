@@ -22,7 +22,7 @@ from prunecore._native.options_generated import ExportOptions
 from prunecore._native.progress import ProgressFunction, Watch
 from prunecore._native.whole_file import check_export_place, make_parents
 from prunecore.errors import ArgumentError
-from prunecore.masks.mask import as_keep, keep_pointer
+from prunecore.masks.mask import keep_pointer
 
 if TYPE_CHECKING:
     from prunecore.masks.mask import MaskLike
@@ -72,7 +72,7 @@ def write_checkpoint(export: Export, *, format: str) -> None:
     path = os.fsencode(export.path)
     if b"\0" in path:
         raise ArgumentError("the path of the export holds a NUL character")
-    pointer, count = keep_pointer(as_keep(export.mask, export.model.shape.n_blocks))
+    pointer, count = keep_pointer(export.model._keep(export.mask))
     check_export_place(export.path, replaces=bool(export.options.replace))
     make_parents(export.path)
     adapters = ffi.NULL if export.adapters is None else export.adapters.handle

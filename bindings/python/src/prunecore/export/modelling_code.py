@@ -29,19 +29,19 @@ from prunecore.tensors.stored import read_config, weight_files
 
 KNOWN: Mapping[str, frozenset[str]] = {
     "configuration_decilm.py": frozenset(
-        {"7d9a7d97aa1a4aacefa9f2a8699e0ff048bcf0d306b3ef18d7894c15beaa4215"}
+        {"81674b97a708f6984186d98892cc3b22eb90336142b21fe27faa5910095204c7"}
     ),
     "configuration_prunecore.py": frozenset(
-        {"c09b9ca70c5514e65077e6a04c6d21367a8a325a4efe110ebf7d4ac12e33bf6b"}
+        {"2489dab01f3b39a9733673a157d954d22bf106b627fde428499d481fd4a5f412"}
     ),
     "modeling_decilm.py": frozenset(
-        {"541bbac53b656f0e62109a3fdd0c154adc6a1d7a0454d11bfc0078c7647f0c65"}
+        {"12f5bd9b64693d399b94d062150eb8762363e0f40150e092042924a80b04d7b9"}
     ),
     "modeling_prunecore.py": frozenset(
         {"66504c08d7aacae7b7d548e89e1ad86d093c8cbb595dc734a94ac5e74ab02cae"}
     ),
     "prunecore_layers.py": frozenset(
-        {"9f00d3898cbdf7d3ab86244dc88425cfe875a1afecb2085579c64a841da44b20"}
+        {"930c6c226c1ed4d43a85fe974d5341c0791206a2c48119ac4a6de546ee0908ee"}
     ),
 }
 """SHA-256 of the files that this version writes, and of those that released versions wrote.

@@ -22,6 +22,7 @@ from prunecore.export.verification import OtherRun, Verification
 from prunecore.masks.mask import Mask
 from prunecore.measures.token_values import logits
 from prunecore.recovery.standing import composition, standing_adapters
+from prunecore.tensors.own import Overlaid, own_tensors
 from prunecore.tensors.stored import StoredTensors
 
 if TYPE_CHECKING:
@@ -231,7 +232,9 @@ def _directory(path: Path, model: OpenModel) -> _Subject:
     faults = list(damage)
     if found.kind == "deci" and not damage:
         home = model.directory
-        source = None if home is None or home.is_file() else StoredTensors(home)
+        source = None
+        if home is not None and not home.is_file():
+            source = Overlaid(StoredTensors(home), own_tensors(model.handle))
         faults += deci_faults(path, found.mask, source)
     return _Subject(
         path=path,
@@ -256,7 +259,9 @@ def _runs_in_mlx(found: ExportedDirectory) -> bool:
 
 def _record_faults(subject: _Subject, mask: Mask, adapters: Adapters | None) -> Iterator[str]:
     """Where what the export says of itself is not what is asked for."""
-    if subject.mask != mask:
+    if subject.mask.edits != mask.edits:
+        yield "it says that its weights were edited otherwise"
+    if not np.array_equal(subject.mask.keep, mask.keep):
         said, asked = (", ".join(m.removed) or "nothing" for m in (subject.mask, mask))
         yield f"it was made without {said}, but the mask removes {asked}"
     known = subject.adapters_sha256

@@ -32,7 +32,7 @@ from prunecore.generation.generation import (
     reason_of,
 )
 from prunecore.generation.text_stream import TextStream
-from prunecore.masks.mask import as_keep, keep_pointer
+from prunecore.masks.mask import keep_pointer
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -125,7 +125,7 @@ def generate(
     struct.progress = watch.callback
     if watch.needed:
         struct.on_token = watch.token_callback
-    pointer, n_keep = keep_pointer(as_keep(mask, self.shape.n_blocks))
+    pointer, n_keep = keep_pointer(self._keep(mask))
 
     def make(out: Any) -> int:
         status = lib.prune_model_generate(self.handle, data.handle, pointer, n_keep, struct, out)

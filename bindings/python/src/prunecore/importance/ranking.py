@@ -104,8 +104,18 @@ class Ranking(LoadedResult, ABC):
                 f"but the model has {model.shape.n_blocks}"
             )
 
-    def _pruned(self, keep: npt.NDArray[np.uint8], n: int, metric: str, granularity: str) -> Mask:
-        """The mask that pruning arrived at, which says where it comes from."""
+    def _pruned(
+        self,
+        keep: npt.NDArray[np.uint8],
+        n: int,
+        metric: str,
+        granularity: str,
+        start: MaskLike | None,
+    ) -> Mask:
+        """The mask that pruning arrived at, which says where it comes from.
+
+        It has the edits of the one that it started from.
+        """
         provenance = {
             "method": "one_shot",
             "metric": metric,
@@ -113,7 +123,7 @@ class Ranking(LoadedResult, ABC):
             "units_removed": int(n),
             "scores": self._provenance,
         }
-        return Mask(keep, provenance)
+        return Mask(keep, provenance, start.edits if isinstance(start, Mask) else ())
 
     @classmethod
     @contextmanager

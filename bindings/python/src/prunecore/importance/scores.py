@@ -192,7 +192,7 @@ class Scores(Ranking):
         name, granularity, values = self._selected(metric, only)
         if not 0 <= checked_count("n", n, -(2**63)) <= len(values):
             raise ArgumentError(f"{n} units cannot be removed: there are {len(values)}")
-        start = self._mask.keep if mask is None else as_keep(mask, self._n_blocks)
+        start = self._mask.keep if mask is None else as_keep(mask, self._n_blocks, None)
         keep = np.array(start, dtype=np.uint8)
         _check(
             lib.prune_mask_remove_lowest(
@@ -205,7 +205,7 @@ class Scores(Ranking):
                 len(keep),
             )
         )
-        return self._pruned(keep, n, name, granularity)
+        return self._pruned(keep, n, name, granularity, mask)
 
     def to_dict(self) -> dict[str, Any]:
         """The scores as JSON values."""

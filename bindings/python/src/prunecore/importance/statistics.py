@@ -24,7 +24,7 @@ from prunecore._native.progress import ProgressFunction, Watch
 from prunecore.errors import ArgumentError, NonFiniteError
 from prunecore.importance.activations import paired_rows, rows_struct, unit_of
 from prunecore.importance.scores import Scores
-from prunecore.masks.mask import as_keep, keep_pointer
+from prunecore.masks.mask import keep_pointer
 
 if TYPE_CHECKING:
     from prunecore.data.data import Data
@@ -111,7 +111,7 @@ class Statistics(Owner):
         if measured is None:
             raise ArgumentError("these statistics belong to no model: give model=")
         options = ScoreOptions(batch_tokens=batch_tokens).new()
-        keep = as_keep(mask, measured.shape.n_blocks)
+        keep = measured._keep(mask)
         options.keep, options.n_keep = keep_pointer(keep)
         watch = Watch(progress)
         options.progress = watch.callback

@@ -14,13 +14,14 @@ import numpy as np
 import numpy.typing as npt
 
 from prunecore._native.given import as_array, as_json, listed
-from prunecore._native.library import _check, ffi, lib
+from prunecore._native.library import _check, ffi, lib, written_text
 from prunecore._native.names.units import sublayer_name
 from prunecore._native.numbers import checked_count
 from prunecore._native.paths import as_path, shown
 from prunecore._native.reading import given_text, parse_json, read_text
 from prunecore._native.whole_file import write_whole
 from prunecore.errors import ArgumentError, FormatError, UnsupportedError
+from prunecore.masks.edits import Edits, edits_text, read_edits
 from prunecore.masks.notations import MOST_BLOCKS, read_mask, write_mask
 
 if TYPE_CHECKING:
@@ -30,7 +31,9 @@ Keep = npt.NDArray[np.uint8]
 
 
 class Mask:
-    """Which sublayers are kept. An immutable value; equal masks keep the same sublayers.
+    """Which sublayers are kept, after which edits. An immutable value.
+
+    Masks are equal if they keep the same sublayers and have the same edits in the same order.
 
     Parameters
     ----------
@@ -39,19 +42,33 @@ class Mask:
     provenance : mapping, optional
         Where the mask comes from, as JSON values: method, metric, seed, data hash. It does not
         count for equality.
+    edits : sequence of mapping, optional
+        Changes of the weights that stay, made before anything is removed: see `Model.edited`. A
+        mask that has some is for the model that they make, and other models refuse it.
 
     Raises
     ------
     ArgumentError
         The length is odd or zero, an entry is neither 0 nor 1, or the provenance cannot be written
         as JSON.
+    FormatError, UnsupportedError
+        An edit is none, or of a kind that this version does not know.
     """
 
-    __slots__ = ("_keep", "_provenance")
+    __slots__ = ("_edits", "_keep", "_provenance")
 
-    def __init__(self, keep: npt.ArrayLike, provenance: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        keep: npt.ArrayLike,
+        provenance: Mapping[str, Any] | None = None,
+        edits: Iterable[Mapping[str, Any]] = (),
+    ) -> None:
         self._keep = _as_bytes(keep)
         self._provenance: dict[str, Any] = parse_json(as_json("provenance", provenance))
+        given = edits_text(edits)
+        self._edits: Edits = ()
+        if given != "[]":  # as the library writes them, so that equal ones are equal
+            self._edits = _from_json(_to_json(self._keep, given, b"{}").encode())[1]
 
     @classmethod
     def all(cls, n_blocks: int) -> Mask:
@@ -94,8 +111,21 @@ class Mask:
         """Where the mask comes from. A copy."""
         return copy.deepcopy(self._provenance)
 
+    @property
+    def edits(self) -> tuple[dict[str, Any], ...]:
+        """Changes of the weights that stay, in the order in which they are made. A copy."""
+        return copy.deepcopy(self._edits)
+
+    def with_edits(self, edits: Iterable[Mapping[str, Any]]) -> Mask:
+        """The mask with these edits in the place of its own."""
+        return Mask(self._keep, self._provenance, edits)
+
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Mask) and np.array_equal(self._keep, other._keep)
+        return (
+            isinstance(other, Mask)
+            and np.array_equal(self._keep, other._keep)
+            and self._edits == other._edits
+        )
 
     def __hash__(self) -> int:
         return hash(self._keep.tobytes())
@@ -107,22 +137,16 @@ class Mask:
         return np.array(self._keep, dtype=dtype)
 
     def __repr__(self) -> str:
-        return f"Mask(n_blocks={self.n_blocks}, removed={self.removed})"
+        edits = f", edits={list(self._edits)}" if self._edits else ""
+        return f"Mask(n_blocks={self.n_blocks}, removed={self.removed}{edits})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Mask, (self._keep, self._provenance)
+        return Mask, (self._keep, self._provenance, self._edits)
 
     def to_json(self) -> str:
-        """The mask as JSON: format, version, n_blocks, removed, provenance."""
+        """The mask as JSON: format, version, n_blocks, removed, edits if any, provenance."""
         provenance = json.dumps(self._provenance, ensure_ascii=False).encode()
-        keep = ffi.from_buffer("uint8_t[]", self._keep)
-        needed = ffi.new("size_t *")
-        status = lib.prune_mask_to_json(keep, len(self._keep), provenance, ffi.NULL, 0, needed)
-        if status != lib.PRUNE_ERR_BUFFER:
-            _check(status)
-        out = ffi.new("char[]", needed[0])
-        _check(lib.prune_mask_to_json(keep, len(self._keep), provenance, out, needed[0], needed))
-        return str(ffi.string(out).decode())
+        return _to_json(self._keep, edits_text(self._edits), provenance)
 
     @classmethod
     def from_json(cls, text: str) -> Mask:
@@ -135,16 +159,9 @@ class Mask:
         """
         if "\0" in given_text("mask JSON", text):
             raise FormatError("mask JSON holds a NUL character")
-        encoded = text.removeprefix("\ufeff").encode()
-        needed = ffi.new("size_t *")
-        status = lib.prune_mask_from_json(encoded, ffi.NULL, 0, needed)
-        if status != lib.PRUNE_ERR_BUFFER:
-            _check(status)
-        keep = np.empty(int(needed[0]), dtype=np.uint8)
-        out = ffi.from_buffer("uint8_t[]", keep)
-        _check(lib.prune_mask_from_json(encoded, out, len(keep), needed))
-        # The library has checked the text; it reads the mask alone.
-        return cls(keep, parse_json(text).get("provenance"))
+        keep, edits = _from_json(text.removeprefix("\ufeff").encode())
+        # The library has checked the text; it reads no provenance.
+        return cls(keep, parse_json(text).get("provenance"), edits)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the mask as JSON to a file."""
@@ -172,6 +189,10 @@ class Mask:
 
     def write(self, notation: str = "prunecore", *, model: str | None = None) -> str:
         """The text of the mask for another tool: see `prunecore.masks.notations.write_mask`."""
+        if self._edits and notation != "prunecore":
+            raise UnsupportedError(
+                f"the mask has edits of weights, which {notation} cannot say: export the model"
+            )
         native = self.to_json() + "\n"
         return write_mask(self._keep, notation, native=native, model=model)
 
@@ -196,10 +217,28 @@ def sublayer_index(sublayer: int | str, n_blocks: int, *, after: bool = False) -
     return checked_count("sublayer", sublayer, 0, 2 * n_blocks - (0 if after else 1))
 
 
-def as_keep(mask: MaskLike | None, n_blocks: int | None = None) -> Keep | None:
-    """The bytes of a mask, an array of 0 and 1, or None; checked against a number of blocks."""
+def as_keep(
+    mask: MaskLike | None, n_blocks: int | None = None, edits: Edits | None = ()
+) -> Keep | None:
+    """The bytes of a mask, an array of 0 and 1, or None; checked against a number of blocks.
+
+    Parameters
+    ----------
+    mask : Mask or array, or None
+        What the caller gave.
+    n_blocks : int, optional
+        Of the model.
+    edits : tuple of dict or None
+        Those of the model: a mask with others would be taken for what it is not. None where the
+        sublayers of a mask are all that matters.
+    """
     if mask is None:
         return None
+    if edits is not None and isinstance(mask, Mask) and mask._edits not in ((), edits):
+        raise ArgumentError(
+            "the mask has edits of weights, which this model lacks: use the model that "
+            "model.edited(mask) gives"
+        )
     keep = mask.keep if isinstance(mask, Mask) else _as_bytes(mask)
     if n_blocks is not None and len(keep) != 2 * n_blocks:
         raise ArgumentError(f"the mask has {len(keep)} sublayers, but the model has {2 * n_blocks}")
@@ -209,6 +248,24 @@ def as_keep(mask: MaskLike | None, n_blocks: int | None = None) -> Keep | None:
 def keep_pointer(keep: Keep | None) -> tuple[Any, int]:
     """Pointer and length of a mask for C; NULL and 0 for None."""
     return (ffi.NULL, 0) if keep is None else (ffi.from_buffer("uint8_t[]", keep), len(keep))
+
+
+def _to_json(keep: Keep, edits: str, provenance: bytes) -> str:
+    given = ffi.from_buffer("uint8_t[]", keep), len(keep), edits.encode(), provenance
+    return written_text(lib.prune_edited_mask_to_json, *given).decode()
+
+
+def _from_json(text: bytes) -> tuple[Keep, Edits]:
+    counts = ffi.new("size_t[2]")
+    read = lib.prune_edited_mask_from_json
+    status = read(text, ffi.NULL, 0, counts, ffi.NULL, 0, counts + 1)
+    if status != lib.PRUNE_ERR_BUFFER:
+        _check(status)
+    keep = np.empty(int(counts[0]), dtype=np.uint8)
+    edits = ffi.new("char[]", int(counts[1]))
+    out = ffi.from_buffer("uint8_t[]", keep)
+    _check(read(text, out, len(keep), counts, edits, len(edits), counts + 1))
+    return keep, read_edits(edits)
 
 
 def _as_bytes(keep: npt.ArrayLike) -> Keep:

@@ -17,7 +17,7 @@ from prunecore._native.options_generated import CoalitionArguments
 from prunecore._native.progress import ProgressFunction, Watch
 from prunecore._native.signatures import takes
 from prunecore.errors import ArgumentError
-from prunecore.masks.mask import Keep, Mask, as_keep
+from prunecore.masks.mask import Keep, Mask
 from prunecore.measures.options import CoalitionOptions
 
 if TYPE_CHECKING:
@@ -121,9 +121,9 @@ def damages(
     name = MEASURE.parse(measure)
     if isinstance(cap, str):
         raise ArgumentError(f"cap is '{cap}', but must be a number or None")
-    table = _mask_table(masks, self.shape.n_blocks)
+    table = _mask_table(masks, self)
     watch = Watch(progress)
-    measured = CoalitionOptions(measure=name, cap=cap, reference=reference, **options)
+    measured = CoalitionOptions(measure=name, cap=cap, reference=self._keep(reference), **options)
     struct, _reference = measured.struct(self.shape.n_blocks, watch)
     if table is not None and len(table) == 0:
         return Damages(
@@ -151,7 +151,7 @@ def damages(
     )
 
 
-def _mask_table(masks: Any, n_blocks: int) -> Keep | None:
+def _mask_table(masks: Any, model: OpenModel) -> Keep | None:
     """Masks as rows of bytes; None = the model's own."""
     if masks is None:
         return None
@@ -159,8 +159,8 @@ def _mask_table(masks: Any, n_blocks: int) -> Keep | None:
         raise ArgumentError("masks is a single mask, but must be a list of them, or a 2-D array")
     rows: list[Keep] = []
     for mask in listed("masks", masks):
-        keep = as_keep(mask, n_blocks)
+        keep = model._keep(mask)
         if keep is None:
             raise ArgumentError("one of the masks is None")
         rows.append(keep)
-    return np.stack(rows) if rows else np.empty((0, 2 * n_blocks), dtype=np.uint8)
+    return np.stack(rows) if rows else np.empty((0, 2 * model.shape.n_blocks), dtype=np.uint8)

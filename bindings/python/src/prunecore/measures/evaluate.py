@@ -12,7 +12,7 @@ from prunecore._native.given import listed
 from prunecore._native.library import ffi, lib
 from prunecore._native.progress import ProgressFunction, Watch
 from prunecore.errors import ArgumentError
-from prunecore.masks.mask import Keep, as_keep
+from prunecore.masks.mask import Keep
 from prunecore.measures.evaluation import Evaluation
 from prunecore.measures.options import evaluate_options
 
@@ -72,7 +72,7 @@ def _evaluated(
     n_blocks = model.shape.n_blocks
     rows: list[Keep] = []
     for mask in masks or []:
-        keep = as_keep(mask, n_blocks)
+        keep = model._keep(mask)
         if keep is None:
             raise ArgumentError("one of the masks is None")
         rows.append(keep)

@@ -11,7 +11,7 @@ from prunecore._native.library import ffi, lib
 from prunecore._native.progress import ProgressFunction, Watch
 from prunecore.data.choice_data import ChoiceData
 from prunecore.errors import ArgumentError
-from prunecore.masks.mask import as_keep, keep_pointer
+from prunecore.masks.mask import keep_pointer
 from prunecore.measures.choice_evaluation import ChoiceEvaluation, summarise
 from prunecore.measures.options import evaluate_options
 
@@ -40,7 +40,7 @@ def evaluate_choices(
         raise ArgumentError(
             "the data holds no multiple-choice questions: make it with Data.from_choices"
         )
-    keep = as_keep(mask, self.shape.n_blocks)
+    keep = self._keep(mask)
     counts = [len(rows) for rows in data.candidates]
     result = np.empty(sum(counts), dtype=np.float64)
     watch = Watch(progress)

@@ -14,7 +14,7 @@ from prunecore._native.library import ffi, lib
 from prunecore._native.names.tables import OBJECTIVE, TrainedObjective
 from prunecore._native.progress import ProgressFunction, Watch
 from prunecore.errors import ArgumentError
-from prunecore.masks.mask import as_keep, keep_pointer, sublayer_index
+from prunecore.masks.mask import keep_pointer, sublayer_index
 from prunecore.measures.options import evaluate_options
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ def gradient(
     """
     index = sublayer_index(sublayer, self.shape.n_blocks, after=True)
     value = OBJECTIVE.value(objective)
-    pointer, n_keep = keep_pointer(as_keep(mask, self.shape.n_blocks))
+    pointer, n_keep = keep_pointer(self._keep(mask))
     result = np.empty((data.n_tokens, self.shape.hidden_size), dtype=np.float32)
     out, loss = ffi.from_buffer("float[]", result), ffi.new("double *")
     watch = Watch(progress)

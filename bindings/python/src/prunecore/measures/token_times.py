@@ -85,7 +85,7 @@ class TokenTimes:
         return self._sum(self.decode_ms, mask)
 
     def _sum(self, times: Times, mask: MaskLike | None) -> float:
-        keep = as_keep(mask, self.n_blocks)
+        keep = as_keep(mask, self.n_blocks, None)
         sublayers = times[:-1] if keep is None else times[:-1][keep == 1]
         return float(sublayers.sum() + times[-1])
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from prunecore._native.library import ffi, lib
 from prunecore._native.progress import ProgressFunction, Watch
 from prunecore.errors import ArgumentError
-from prunecore.masks.mask import as_keep, keep_pointer
+from prunecore.masks.mask import keep_pointer
 from prunecore.measures.options import evaluate_options
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ class _Call:
     ) -> None:
         self._model = model
         self._data = data
-        self._keep = as_keep(mask, model.shape.n_blocks)
+        self._keep = model._keep(mask)
         self._watch = Watch(progress)
         self._options = evaluate_options(batch_tokens, self._watch)
 

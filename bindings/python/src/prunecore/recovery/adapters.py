@@ -80,7 +80,7 @@ class Adapters(Owner):
         What is absent from the model is removed in either mask.
         """
         own = self.mask
-        keep = as_keep(mask)
+        keep = as_keep(mask, edits=None)
         if model is not None and keep is not None:
             own, keep = model.present(own), model.present(keep).keep
         if keep is not None and not np.array_equal(keep, own.keep):

@@ -9,7 +9,7 @@ from prunecore._native.handle import Handle, Owner
 from prunecore._native.library import _check, ffi, lib
 from prunecore._native.names.tables import Input, Kind, Slot
 from prunecore._native.progress import ProgressFunction, Watch
-from prunecore.masks.mask import as_keep, keep_pointer
+from prunecore.masks.mask import keep_pointer
 from prunecore.measures.options import evaluate_options
 from prunecore.recovery.adapters import Adapters
 from prunecore.recovery.options import RecoverOptions
@@ -54,7 +54,7 @@ class Moments(Owner):
         input: Input = "normed",
         block_slot: Slot = "attention",
     ) -> None:
-        pointer, n_keep = keep_pointer(as_keep(mask, model.shape.n_blocks))
+        pointer, n_keep = keep_pointer(model._keep(mask))
         options = RecoverOptions(kind=kind, input=input, block_slot=block_slot).struct()
         self._kind: Kind = kind
         self._model = model

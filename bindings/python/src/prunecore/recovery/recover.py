@@ -11,7 +11,7 @@ from prunecore._native.names.tables import Kind, Objective
 from prunecore._native.options_generated import RecoverArguments
 from prunecore._native.progress import ProgressFunction
 from prunecore._native.signatures import takes
-from prunecore.masks.mask import as_keep, keep_pointer
+from prunecore.masks.mask import keep_pointer
 from prunecore.recovery.adapters import Adapters
 from prunecore.recovery.options import RecoverOptions, StepFunction, TrainingWatch
 
@@ -88,7 +88,7 @@ def recover(
         checkpoint=checkpoint,
         **options,
     )
-    pointer, n_keep = keep_pointer(as_keep(mask, self.shape.n_blocks))
+    pointer, n_keep = keep_pointer(self._keep(mask))
     struct = given.struct()
     path = given.checkpoint_bytes()
     struct.checkpoint = path

@@ -5,9 +5,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from prunecore._native.handle import Handle
 from prunecore._native.library import ffi, lib
-from prunecore.masks.mask import Mask, as_keep, keep_pointer
+from prunecore.masks.mask import Mask, keep_pointer
 from prunecore.recovery.adapters import Adapters
 
 if TYPE_CHECKING:
@@ -20,7 +22,7 @@ def standing_adapters(model: OpenModel, mask: MaskLike | None = None) -> Adapter
 
     Their own mask is that of the sublayers that are run besides them. There may be none.
     """
-    pointer, count = keep_pointer(as_keep(mask, model.shape.n_blocks))
+    pointer, count = keep_pointer(model._keep(mask))
     return Adapters(lambda out: int(lib.prune_model_adapters(model.handle, pointer, count, out)))
 
 
@@ -43,7 +45,7 @@ def composition(
     """
     if adapters is None:
         found = standing_adapters(model, mask)
-        return _named(found.mask, mask), found if len(found) else None
+        return _named(model, found.mask, mask), found if len(found) else None
     if mask is not None:
         adapters.check_mask(mask, model)
     recovered = Handle(
@@ -56,11 +58,14 @@ def composition(
     recovered.close()
     own = found.mask
     # What they are is known by what was given, where the model adds none.
-    return _named(own, mask), adapters if len(found) == len(
+    return _named(model, own, mask), adapters if len(found) == len(
         adapters
     ) and own == adapters.mask else found
 
 
-def _named(own: Mask, given: MaskLike | None) -> Mask:
+def _named(model: OpenModel, own: Mask, given: MaskLike | None) -> Mask:
     """The mask, with what the given one says of where it comes from if they are the same."""
-    return given if isinstance(given, Mask) and given == own else own
+    own = own.with_edits(model.edits)
+    if isinstance(given, Mask) and np.array_equal(given.keep, own.keep):
+        return Mask(own.keep, given.provenance, own.edits)
+    return own

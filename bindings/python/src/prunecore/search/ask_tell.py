@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -114,7 +115,8 @@ class Search(AskTell):
 
     @verb
     def _create(self, model: OpenModel, options: SearchOptions) -> None:
-        struct, _alive = options.struct(model.shape.n_blocks)
+        plain = replace(options, start=model._keep(options.start))
+        struct, _alive = plain.struct(model.shape.n_blocks)
         self._begin(lambda out: int(lib.prune_search_create(model.handle, struct, out)))
 
     def _row_width(self) -> int:

@@ -67,6 +67,7 @@ class SearchResult(LoadedResult):
             "version": 1,
             "n_blocks": self.mask.n_blocks,
             "removed": self.removed,
+            **({"edits": list(self.mask.edits)} if self.mask.edits else {}),
             "state": self.state.to_dict(),
             "path": [step.to_dict() for step in self.path],
             "provenance": copy.deepcopy(self.provenance),
@@ -88,7 +89,9 @@ class SearchResult(LoadedResult):
             n_blocks = record["n_blocks"]
             provenance = dict(record.get("provenance", {}))
             return cls(
-                Mask.remove(record["removed"], n_blocks, provenance),
+                Mask.remove(record["removed"], n_blocks, provenance).with_edits(
+                    record.get("edits", ())
+                ),
                 tuple(SearchStep.from_dict(step, n_blocks) for step in record["path"]),
                 SearchState.from_dict(record["state"]),
                 provenance,

@@ -28,12 +28,21 @@ from prunecore._native.progress import ProgressFunction, Watch
 from prunecore._native.run_file import RunFile
 from prunecore._native.signatures import takes
 from prunecore.errors import ArgumentError
+from prunecore.importance.neuron_scores import NeuronMetric
 from prunecore.importance.scores import Scores
+from prunecore.masks.edits import Edits
 from prunecore.masks.mask import Mask
 from prunecore.measures.options import CoalitionOptions
 from prunecore.measures.run_record import resumable, run_provenance
 from prunecore.measures.token_times import TokenTimes, token_times
 from prunecore.search.ask_tell import Search
+from prunecore.search.narrow import NarrowingCall, narrow
+from prunecore.search.narrowing_options import (
+    NARROWINGS,
+    Narrowing,
+    NarrowingArguments,
+    NarrowingOptions,
+)
 from prunecore.search.options import Protected, ScoresLike, SearchOptions, SearchRunOptions
 from prunecore.search.result import SearchResult
 from prunecore.search.watch import SearchProgressFunction, watch_search
@@ -47,15 +56,17 @@ if TYPE_CHECKING:
     from prunecore.opened import OpenModel
 
 
-class SearchCallArguments(SearchArguments, SearchRunArguments, CoalitionArguments, total=False):
+class SearchCallArguments(
+    SearchArguments, SearchRunArguments, CoalitionArguments, NarrowingArguments, total=False
+):
     """The plain options of `Model.search`."""
 
 
-@takes(SearchOptions, SearchRunOptions, CoalitionOptions)
+@takes(SearchOptions, SearchRunOptions, CoalitionOptions, NarrowingOptions)
 def search(
     self: OpenModel,
     data: Data,
-    strategy: Strategy | Literal["default"] = "greedy",
+    strategy: Strategy | Literal["default"] | Narrowing = "greedy",
     granularity: Granularity = "sublayer",
     *,
     times: TokenTimes | None = None,
@@ -64,6 +75,7 @@ def search(
     measure: Measure = "loss",
     metric: str | None = None,
     scores: ScoresLike = None,
+    neuron_metric: NeuronMetric | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     progress: SearchProgressFunction | None = None,
     search: Search | None = None,
@@ -78,6 +90,10 @@ def search(
     The budget consists of the bounds among the options; where there are several, all must hold.
     With 16 sequences of data or more, "evolutionary" evaluates some masks on the first ones alone:
     mix sequences of several kinds.
+
+    "2ssp" and "narrow" make feed-forwards narrower, too: the mask then comes with edits, and is for
+    the model that `edited` makes of it. They go by the loss, and take one bound, sparsity or
+    parameter_bytes; "narrow" takes whole blocks with granularity "block". See docs/narrowing.md.
 
     Parameters
     ----------
@@ -97,6 +113,9 @@ def search(
         With `scores`, which of their metrics.
     scores : Scores, ShapleyScores or array, optional
         Scores to use instead of computing them: see `Search`.
+    neuron_metric : {"norm", "contribution"}, optional
+        "2ssp", "narrow": score by which neurons stay; see `NeuronScores`. Default: "norm" for
+        "2ssp", as published, and "contribution" for "narrow".
     checkpoint : path, optional
         A file that holds the search after every batch. If it exists, the search resumes from it:
         the same call gives the same result, however often it was killed before.
@@ -122,19 +141,33 @@ def search(
     DataError
         The data do not fit the model.
     """
+    narrowing = NarrowingOptions(neuron_metric=neuron_metric, **NarrowingOptions.pick(options))
+    kind = _narrowing(strategy)
+    if kind is not None:
+        others = {
+            **{name: value for name, value in options.items() if name not in _OF_NARROWING},
+            **{"times": times, "start": start, "metric": metric, "scores": scores, "cap": cap},
+            **{"checkpoint": checkpoint, "search": search, "reference": reference},
+        }
+        call = _narrowing_call(kind, granularity, measure, protect, options, others)
+        return narrow(self, data, call, narrowing, progress, batch_progress)
+    if narrowing.given():
+        raise ArgumentError(
+            f"{narrowing.given()[0]} is an option of 2ssp and narrow, and {strategy} has none of it"
+        )
     n_blocks = self.shape.n_blocks
     chosen = SearchOptions(
-        strategy=strategy,
+        strategy=strategy,  # type: ignore[arg-type]  # the others are narrowings
         granularity=granularity,
         times=times,
         protect=protect,
-        start=start,
+        start=self._keep(start),
         scores=scores,
         metric=metric,
         **SearchOptions.pick(options),
     )
     measured = CoalitionOptions(
-        measure=measure, cap=cap, reference=reference, **CoalitionOptions.pick(options)
+        measure=measure, cap=cap, reference=self._keep(reference), **CoalitionOptions.pick(options)
     )
     run = SearchRunOptions(**SearchRunOptions.pick(options))
     if search is not None and (checkpoint is not None or chosen.budget()):
@@ -181,10 +214,51 @@ def search(
     struct.on_batch = tell.callback
     try:
         tell.check(lib.prune_model_search(self.handle, data.handle, found.handle, struct))
-        return _result(found, provenance)
+        return _result(found, provenance, self.edits)
     finally:
         if search is None:
             found.close()
+
+
+_OF_NARROWING = (
+    *NarrowingOptions.OPTIONS,
+    *("parameter_bytes", "remove_attention", "batch_tokens"),
+)
+"""Options that "2ssp" and "narrow" take."""
+
+
+def _narrowing(strategy: str) -> Narrowing | None:
+    """The strategy if it is one that narrows feed-forwards."""
+    name = str(strategy).strip().lower()
+    return next((own for own in NARROWINGS if own == name), None)
+
+
+def _narrowing_call(
+    strategy: Narrowing,
+    granularity: str,
+    measure: str,
+    protect: Protected,
+    options: Mapping[str, Any],
+    others: Mapping[str, Any],
+) -> NarrowingCall:
+    """What is asked of a strategy that narrows. Raises `ArgumentError` for options of others."""
+    unit = GRANULARITY.parse(granularity)
+    kinds = ("sublayer", "block") if strategy == "narrow" else ("sublayer",)
+    if unit not in kinds:
+        raise ArgumentError(f"granularity is {unit}, but {strategy} takes {' or '.join(kinds)}")
+    if MEASURE.parse(measure) != "loss":
+        raise ArgumentError(f"measure is {measure}, but {strategy} goes by the loss")
+    for name, value in others.items():
+        if value not in (None, False, 0):
+            raise ArgumentError(f"{name} is no option of {strategy}")
+    return NarrowingCall(
+        strategy=strategy,
+        parameter_bytes=options.get("parameter_bytes"),
+        remove_attention=options.get("remove_attention"),
+        whole_blocks=unit == "block",
+        protect=protect,
+        batch_tokens=options.get("batch_tokens"),
+    )
 
 
 def _uses_scores(options: SearchOptions) -> bool:
@@ -223,7 +297,7 @@ def _metric_of(
     return "angular" if of_blocks and by_loss and reads_states else None
 
 
-def _result(found: Search, provenance: Mapping[str, Any]) -> SearchResult:
+def _result(found: Search, provenance: Mapping[str, Any], edits: Edits) -> SearchResult:
     state = found.state
     record = {
         **provenance,
@@ -232,5 +306,5 @@ def _result(found: Search, provenance: Mapping[str, Any]) -> SearchResult:
         "met": state.met,
     }
     return SearchResult(
-        mask=Mask(found.mask, record), path=found.path, state=state, provenance=record
+        mask=Mask(found.mask, record, edits), path=found.path, state=state, provenance=record
     )

@@ -111,7 +111,7 @@ def shapley(
     )
     estimation = GameOptions(estimator=estimator, **GameOptions.pick(options))
     measured = CoalitionOptions(
-        measure=measure, cap=cap, reference=reference, **CoalitionOptions.pick(options)
+        measure=measure, cap=cap, reference=self._keep(reference), **CoalitionOptions.pick(options)
     )
     run = GameRunOptions(granularity=granularity, **GameRunOptions.pick(options))
     watch = Watch(batch_progress)

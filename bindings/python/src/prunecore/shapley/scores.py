@@ -236,10 +236,10 @@ class ShapleyScores(Ranking):
         name = self.chosen_metric(metric)
         if self.removed_granularity(only) != GROUPS:
             return self.as_scores().prune(n, name, only=only, mask=mask)
-        start = self._mask.keep if mask is None else as_keep(mask, self._n_blocks)
+        start = self._mask.keep if mask is None else as_keep(mask, self._n_blocks, None)
         assert start is not None  # a mask was given
         keep = prune_players(self._players, self._values, n, start)
-        return self._pruned(keep, n, name, GROUPS)
+        return self._pruned(keep, n, name, GROUPS, mask)
 
     def to_dict(self) -> dict[str, Any]:
         """The scores as JSON values: those of `Scores.to_dict`, and a section "shapley".

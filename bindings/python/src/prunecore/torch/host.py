@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from prunecore.errors import DataError
 from prunecore.hosts.host import (
@@ -78,6 +78,11 @@ class TorchHost(Host):
         self.fixed_parameters, self.fixed_parameter_bytes = fixed
         self._embedded_ids = decoder.model.get_input_embeddings().weight.shape[0]
         self._positions = _learned_positions(decoder)
+
+    @property
+    def layers(self) -> list[nn.Module]:
+        """The layers of the whole model, also while some are taken out of it."""
+        return list(self._blocks)
 
     @computed
     def embed(self, batch: HostBatch) -> TorchState:

@@ -7,6 +7,7 @@ import hashlib
 import os
 import tempfile
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,6 +18,7 @@ from prunecore._native.progress import ProgressFunction
 from prunecore.data.verbs import verb
 from prunecore.errors import ArgumentError, NonFiniteError, UnsupportedError
 from prunecore.hosts.given_model import language_model
+from prunecore.importance.neuron_scores import NeuronScores
 from prunecore.masks.mask import as_keep
 from prunecore.recovery.adapters import Adapters
 from prunecore.torch.adapter_module import load_adapters
@@ -30,10 +32,12 @@ from prunecore.torch.failures import told
 from prunecore.torch.healing import heal as _heal
 from prunecore.torch.host import TorchHost
 from prunecore.torch.layouts import Layout
+from prunecore.torch.neurons import neuron_scores_of
 from prunecore.torch.prunable import PrunableModel
 from prunecore.torch.states import TorchState
 
 if TYPE_CHECKING:
+    from prunecore.data.data import Data
     from prunecore.masks.mask import MaskLike
 
 
@@ -113,6 +117,46 @@ class WrappedModel(PrunableModel):
         assert keep is not None
         self._pruning = Pruning(self.host.decoder, self.host.parts, keep, modules)
         return AppliedMask(self.restore)
+
+    def neuron_scores(
+        self,
+        data: Data,
+        mask: MaskLike | None = None,
+        *,
+        progress: ProgressFunction | None = None,
+        batch_tokens: int | None = None,
+    ) -> NeuronScores:
+        """Scores every neuron of every feed-forward: see `Model.neuron_scores`.
+
+        The module runs each sequence by itself, with hooks before the last products; where a mask
+        removes something, it is applied to the module meanwhile.
+
+        Parameters
+        ----------
+        data, mask, progress
+            See there.
+        batch_tokens : int, optional
+            Taken, as there, and without effect.
+
+        Raises
+        ------
+        ArgumentError
+            A mask is applied already, or the model is in training mode.
+        UnsupportedError
+            A feed-forward is a mixture of experts, or its modules are not known.
+        """
+        chosen = self.mask if mask is None else self.present(mask)
+        keep = as_keep(chosen, self.shape.n_blocks)
+        assert keep is not None
+        provenance = {
+            "model": self.provenance,
+            "data_sha256": data.digest,
+            "n_sequences": data.n_sequences,
+            "n_tokens": data.n_tokens,
+        }
+        check_whole(self.module)
+        with nullcontext() if keep.all() else self.apply_mask(keep):
+            return neuron_scores_of(self.host, data, keep, provenance, progress)
 
     def restore(self) -> None:
         """Takes an applied mask back: the same modules, in the same places. Else nothing."""

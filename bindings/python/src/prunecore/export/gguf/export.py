@@ -25,7 +25,7 @@ from prunecore.export.gguf.number_types import NumberType, NumberTypes
 from prunecore.export.gguf.operations import Attention, operations
 from prunecore.export.gguf.plan import FeedForwardPlan
 from prunecore.export.gguf.plan_reading import read_plan
-from prunecore.export.gguf.source import GGUFSource
+from prunecore.export.gguf.source import BlockTensor, GGUFSource, held_tensor
 from prunecore.export.gguf.tensor_plan import TensorPlan
 from prunecore.export.gguf.vocabulary import Vocabulary, read_vocabulary
 from prunecore.export.gguf.weights import Weights
@@ -34,7 +34,8 @@ from prunecore.masks.mask import Mask
 from prunecore.opened import OpenModel
 from prunecore.recovery.adapters import Adapters
 from prunecore.recovery.standing import composition
-from prunecore.tensors.stored import StoredTensors
+from prunecore.tensors.own import Overlaid, own_arrays, own_tensors
+from prunecore.tensors.stored import StoredTensor, StoredTensors
 
 if TYPE_CHECKING:
     from prunecore.masks.mask import MaskLike
@@ -171,7 +172,7 @@ def export_gguf(
     elif not takes_text:
         writer.add_tokenizer_model("no_vocab")
     metadata.add_provenance(writer, made, _records(model, keep, adapters, provenance))
-    weights = Weights(source or StoredTensors(directory), plan, types)
+    weights = Weights(_tensors(model, source), plan, types)
     tensors = list(TensorPlan(fit, weights, adapters).tensors())
     digest = write_file(target, writer, tensors, Steps(len(tensors), progress))
     return GGUFExport(
@@ -193,6 +194,16 @@ def _directory(model: OpenModel) -> Path:
             "tokenizer are read from there"
         )
     return model.directory
+
+
+def _tensors(
+    model: OpenModel, source: GGUFSource | None
+) -> Overlaid[StoredTensor] | Overlaid[BlockTensor]:
+    """The model's tensors: where it was opened, but for those that the library holds."""
+    if source is None:
+        return Overlaid(StoredTensors(_directory(model)), own_tensors(model.handle))
+    held = own_arrays(model.handle).items()
+    return Overlaid(source, {name: held_tensor(name, *own) for name, own in held})
 
 
 def _keep_fields(writer: gguf.GGUFWriter, source: GGUFSource, wanted: bool | None) -> bool:

@@ -74,6 +74,16 @@ class BlockTensor:
         return BlockTensor(self.name, self.kind, self.shape[1:], self._data[expert])
 
 
+def held_tensor(name: str, kind: str, held: npt.NDArray[Any]) -> BlockTensor:
+    """A tensor that the library holds, as one of a file: see `prunecore.tensors.own`."""
+    type_ = gguf.GGMLQuantizationType[kind]
+    shape = held.shape
+    if held.dtype == np.uint8:  # blocks
+        elements, size = gguf.GGML_QUANT_SIZES[type_]
+        shape = (*shape[:-1], shape[-1] // size * elements)
+    return BlockTensor(name, type_, shape, held.view(np.uint8) if kind == "BF16" else held)
+
+
 class GGUFSource:
     """All tensors of a file, or of those that a model is split into, and what they say.
 
@@ -117,6 +127,11 @@ class GGUFSource:
         if name not in self._found:
             raise FormatError(f"{self.path} has no tensor {name}")
         return self._found[name]
+
+    @property
+    def names(self) -> list[str]:
+        """Names of all tensors."""
+        return list(self._found)
 
     @property
     def file_type(self) -> int | None:

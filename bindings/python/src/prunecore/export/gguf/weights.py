@@ -18,8 +18,9 @@ from prunecore.export.gguf.planned import (
     stacked_bytes,
     vector,
 )
-from prunecore.export.gguf.source import BlockTensor, GGUFSource
-from prunecore.tensors.stored import Floats, StoredTensor, StoredTensors
+from prunecore.export.gguf.source import BlockTensor
+from prunecore.tensors.own import Overlaid
+from prunecore.tensors.stored import Floats, StoredTensor
 
 
 class Weights:
@@ -27,8 +28,8 @@ class Weights:
 
     Parameters
     ----------
-    stored : StoredTensors or GGUFSource
-        Of the checkpoint, or file.
+    stored : Overlaid
+        The tensors of the checkpoint, or file.
     plan : ModelPlan
         Of the model.
     types : NumberTypes
@@ -36,7 +37,10 @@ class Weights:
     """
 
     def __init__(
-        self, stored: StoredTensors | GGUFSource, plan: ModelPlan, types: NumberTypes
+        self,
+        stored: Overlaid[StoredTensor] | Overlaid[BlockTensor],
+        plan: ModelPlan,
+        types: NumberTypes,
     ) -> None:
         self._stored = stored
         self._plan = plan
