@@ -95,6 +95,35 @@ def test_training_and_the_commands_that_use_it(files: Path, tales: pc.Model) -> 
     run(files, "generate model --calibration 2 --max-tokens 8 --adapters trained --out c.npy")
 
 
+def test_weights_are_trained_and_written_as_a_checkpoint(files: Path, tales: pc.Model) -> None:
+    options = "--kind weights --train final_norm,last:1 --steps 4 --learning-rate 1e-3 --seed 7"
+    lines = (files / "text.jsonl").read_text().splitlines(keepends=True)[:12]
+    (files / "same.jsonl").write_text("".join(lines))
+    record = recover(files, f"{options} --batch-sequences 2 --held-out same.jsonl --out made")
+    text = pc.Data.from_text(files / "text.jsonl", tales, 128, limit=16, seed=7)
+    held_out = pc.Data.from_text(files / "same.jsonl", tales, 128)
+    wanted = tales.heal(
+        text,
+        MASK,
+        train="final_norm,last:1",
+        steps=4,
+        learning_rate=1e-3,
+        batch_sequences=2,
+        seed=7,
+        held_out=held_out,
+    )
+    assert record["loss_after"] == wanted.loss_after < record["loss_before"]
+    assert record["removed"] == ["attn.6", "attn.8"] and record["format"] == "hf_custom"
+    assert json.loads((files / "made" / "healing.json").read_text()) == record
+    with pc.open(files / "made") as opened:
+        assert opened.mask.removed == record["removed"]
+        assert opened.evaluate(held_out).loss == pytest.approx(wanted.loss_after, abs=1e-6)
+    done = run(
+        files, f"recover model --mask mask.json --data text.jsonl --limit 8 {options} --out b"
+    )
+    assert "loss before" in done.stdout and "final_norm, last:1" in done.stdout
+
+
 def test_recover_command_prints_a_table(files: Path) -> None:
     done = run(
         files,
@@ -138,6 +167,19 @@ def test_ctrl_c_ends_the_training_of_the_recover_command(files: Path) -> None:
         ("recover model --mask mask.json --data text.jsonl --kind lora --out o", "lora"),
         ("recover model --mask mask.json --data text.jsonl --objective loss --out o", "'loss'"),
         ("recover model --mask mask.json --data text.jsonl --rank many --out o", "--rank"),
+        ("recover model --mask mask.json --data text.jsonl --train head --out o", "--train is for"),
+        (
+            "recover model --mask mask.json --data text.jsonl --kind weights --rank 4 --out o",
+            "--rank is for adapters",
+        ),
+        (
+            "recover model --mask mask.json --data text.jsonl --kind weights --train head --out o",
+            "untie_head",
+        ),
+        (
+            "recover model --mask mask.json --data text.jsonl --kind weights --format gguf --out o",
+            "--format",
+        ),
         ("recover model --mask mask.json --data text.jsonl --rank 0 --out o", "rank is 0"),
         ("recover model --mask mask.json --data text.jsonl --steps 0 --out o", "steps is 0"),
         ("recover model --mask mask.json --data one.txt --objective kl --out o", "sequence"),

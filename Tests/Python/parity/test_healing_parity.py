@@ -121,8 +121,18 @@ def test_losses_and_weights_are_those_of_a_plain_loop(
         if own not in plain.trained:
             assert torch.equal(got, before), own
             continue
-        moved = (parameter.detach() - before).norm()
-        assert (got - parameter.detach()).norm() <= 2e-3 * moved, own
+        wanted_values = parameter.detach()
+        if own.endswith("c_attn.bias"):
+            # The bias of keys moves no weight of attention: its gradient is rounding alone, of
+            # which AdamW makes whole steps.
+            got, wanted_values, before = (_without_keys(t) for t in (got, wanted_values, before))
+        moved = (wanted_values - before).norm()
+        assert (got - wanted_values).norm() <= 2e-3 * moved, own
+
+
+def _without_keys(bias: torch.Tensor) -> torch.Tensor:
+    query, _, value = bias.chunk(3)
+    return torch.cat([query, value])
 
 
 def _removed(own: str, name: str, mask: pc.Mask) -> bool:
@@ -138,7 +148,7 @@ def _removed(own: str, name: str, mask: pc.Mask) -> bool:
     return not mask.keep[2 * block + place]
 
 
-@pytest.mark.skipif(not pc.runtime_info()["bfloat16"], reason="this CPU has no bf16 instructions")
+@pytest.mark.skipif(not pc.runtime_info().bf16_kernels, reason="this CPU has no bf16 instructions")
 def test_losses_in_bfloat16_are_near_those_of_a_bf16_module_with_fp32_masters(
     tmp_path: Path,
 ) -> None:
@@ -149,6 +159,6 @@ def test_losses_in_bfloat16_are_near_those_of_a_bf16_module_with_fp32_masters(
         healed = healed_by(model, removed, train, "ce", 10)
         wanted = plain_losses(plain, None, 10)
         found = [record.held_out_loss for record in healed.history]
-    # Both round activations to 8 bits, in other places.
-    assert found == pytest.approx(wanted, rel=5e-3)
+    # Both round activations to 8 bits, the module also its residual stream and norms.
+    assert found == pytest.approx(wanted, rel=1e-2)
     assert healed.loss_before - healed.loss_after == pytest.approx(wanted[0] - wanted[-1], rel=5e-2)

@@ -87,14 +87,16 @@ enum HealingCheckpoint {
         let end = 8 + Int(length)
         try readHead(Array(bytes[8..<end]), fingerprint, into: &state)
         let numbers = state.parameters.reduce(0) { $0 + 4 * $1.values.count }
-        guard bytes.count == end + 4 * numbers + 8 else { throw damaged("its length does not fit") }
+        guard bytes.count == end + 4 * numbers + 8, let base = bytes.baseAddress else {
+            throw damaged("its length does not fit")
+        }
         var place = end
         var sum = FloatChecksum()
         for parameter in state.parameters {
             for buffer in parameter.saved {
                 let count = 4 * buffer.count
                 // Safe: the length was checked, and nobody else has the buffer now.
-                UnsafeMutableRawPointer(buffer.pointer).copyMemory(from: bytes.baseAddress! + place, byteCount: count)
+                UnsafeMutableRawPointer(buffer.pointer).copyMemory(from: base + place, byteCount: count)
                 sum.add(buffer)
                 place += count
             }

@@ -92,8 +92,8 @@ def recover(
     """Make up for what a mask removes: by adapters, in closed form or trained, or by training."""
     if kind == healing.KIND:
         said = {name for name in options if _is_said(context, name)}
-        chosen = {**healing.options_of(flags, options, said), "checkpoint": checkpoint}
-        _heal(model, mask, data, sequences, held_out, chosen, flags, out, machine)
+        asked = {**healing.options_of(flags, options, said), "checkpoint": checkpoint}
+        _heal(model, mask, data, sequences, held_out, asked, flags, out, machine)
         return
     healing.refuse(flags)
     assert _KIND.group is not None
@@ -172,10 +172,10 @@ def _heal(
         ExitStack() as stack,
     ):
         assert given is not None
-        teacher = (
-            None if flags.teacher is None else stack.enter_context(machine.open(flags.teacher))
-        )
-        if teacher is None and given.edits and options["objective"] != "ce":
+        teacher = None
+        if flags.teacher is not None:
+            teacher = stack.enter_context(machine.open(Path(flags.teacher)))
+        elif given.edits and options.get("objective", "ce") != "ce":
             # What is edited is no teacher of itself: blocks that were merged are in it twice.
             teacher = stack.enter_context(machine.open(model))
         text = sequences.read(data, opened)
