@@ -47,6 +47,7 @@ BENCHMARKS = {
     "callbacks": Benchmark("doors.callbacks"),
     "torch_door": Benchmark("doors.torch_door"),
     "search": Benchmark("search.search"),
+    "narrowing": Benchmark("search.narrowing", of_all=False),
     "pruned_speed": Benchmark("speed.pruned_speed"),
     "demo": Benchmark("speed.demo", keeps_core_type=True),
     "families": Benchmark("speed.families"),
