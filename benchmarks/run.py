@@ -48,6 +48,8 @@ BENCHMARKS = {
     "torch_door": Benchmark("doors.torch_door"),
     "search": Benchmark("search.search"),
     "narrowing": Benchmark("search.narrowing", of_all=False),
+    "merging": Benchmark("search.merging"),
+    "diagnosis": Benchmark("diagnosis.diagnosis"),
     "pruned_speed": Benchmark("speed.pruned_speed"),
     "demo": Benchmark("speed.demo", keeps_core_type=True),
     "families": Benchmark("speed.families"),

@@ -20,8 +20,10 @@
  *     Evaluation   (*) prune_model_evaluate: loss and perplexity; losses and logits of each token
  *     Measures     what damage is measured by: an option of searches and games
  *     Search       (*) prune_search_create, prune_model_search, prune_search_mask,
- *                      prune_search_release; measured times, ask and tell, save and resume
+ *                      prune_search_release; measured times, ask and tell, save and resume;
+ *                      prune_model_merge: blocks merged into others
  *     Recovery     prune_model_recover, prune_model_attach: adapters that heal a pruned model
+ *     Healing      prune_model_heal: training of the weights that a mask keeps
  *     Export       (*) prune_model_export: a directory that runtimes serve
  *     Generation   prune_model_generate: text that a model writes
  *
@@ -357,6 +359,17 @@ prune_status prune_model_open(
 /* Gives a model back. NULL and a handle that was already released are allowed. */
 void prune_model_release(prune_model *model);
 
+/*
+ * Gives a model as one that multiplies in another type, over the same weights; its mask and adapters
+ * are those of `model`, which does not change and may be released before it.
+ *   compute     PRUNE_COMPUTE_*
+ *   out_model   receives the handle; give it to prune_model_release()
+ * Errors: PRUNE_ERR_ARGUMENT (an unknown type), PRUNE_ERR_HANDLE, PRUNE_ERR_UNSUPPORTED (BFLOAT16 on
+ * a CPU without instructions for it; a host runs the model), PRUNE_ERR_MEMORY.
+ */
+prune_status prune_model_with_compute(
+    const prune_model *model, prune_compute compute, prune_model **out_model);
+
 /* What a model can do: bits of `abilities` in prune_model_shape. */
 typedef uint32_t prune_abilities;
 enum {
@@ -634,8 +647,8 @@ prune_status prune_mask_from_json(
 /*
  * Gives the model after some edits as a model of its own, on which every other function works. What
  * edits change takes memory of its own, in the type in which it is stored; quantised weights become
- * bf16. All else is shared with `model`, which does not change, and may be released before it. It is
- * exported wherever `model` can be; prunecore.json then has the edits.
+ * bf16. All else is shared with `model`, which does not change, and may be released before it. The
+ * new model is exported wherever `model` can be; prunecore.json then has the edits.
  * Errors: PRUNE_ERR_ARGUMENT (a block that the model does not have), PRUNE_ERR_HANDLE,
  * PRUNE_ERR_FORMAT (the text says which edit, which member), PRUNE_ERR_UNSUPPORTED (a kind of a
  * later version; blocks whose weights differ in shape; a model of a host, or with adapters),
@@ -664,9 +677,9 @@ prune_status prune_model_own_weight(const prune_model *model, const char *name, 
     size_t capacity, size_t *out_count);
 
 /*
- * Writes a mask with the edits that go with it: as prune_mask_to_json(), with "edits", and "version"
- * 2 where there are any. prune_mask_from_json() refuses such a text: the mask alone would be that of
- * another model.
+ * Writes a mask with the edits that go with it: as prune_mask_to_json(), with "edits" and a
+ * "version" of 2 where there are any. prune_mask_from_json() refuses such a text: the mask alone
+ * would be that of another model.
  *   edits_json   NULL or [] = none
  * Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_FORMAT, PRUNE_ERR_UNSUPPORTED, PRUNE_ERR_BUFFER.
  */
@@ -675,7 +688,8 @@ prune_status prune_edited_mask_to_json(const uint8_t *keep, size_t n_keep, const
 
 /*
  * Reads a mask, and the edits that go with it: of any text that prune_mask_to_json() or
- * prune_edited_mask_to_json() wrote. Give the edits to prune_model_edit(), and the mask to that model.
+ * prune_edited_mask_to_json() wrote. Give the edits to prune_model_edit(); the mask is for the
+ * model that it makes.
  *   out_keep    receives 2 * n_blocks bytes
  *   out_edits   receives a JSON array, [] for none, with a NUL at the end; `edits_capacity` and
  *               `out_edits_count` count bytes, the NUL included
@@ -1174,8 +1188,8 @@ typedef struct prune_search_run_options {
     const prune_coalition_options *coalitions;
     /* Metric of the scores that the strategy needs and that were not given. With
        leave_one_out_loss, windows are ranked by the damage of each run, which is also done where
-       scores cannot be computed. 0 = cosine, and angular for windows of blocks. One PRUNE_METRIC_*
-       bit. */
+       scores cannot be computed, and where the measure is not the loss. 0 = cosine, and angular for
+       windows of blocks. One PRUNE_METRIC_* bit. */
     prune_metrics metric;
     /* Largest number of masks evaluated together. 0 = 64. */
     int64_t batch_masks;
@@ -1298,6 +1312,74 @@ prune_status prune_search_save(
 /* Loads a saved search, which continues as if it had never stopped. Errors: PRUNE_ERR_ARGUMENT,
    PRUNE_ERR_FORMAT (damaged), PRUNE_ERR_UNSUPPORTED (written by a later version). */
 prune_status prune_search_load(const uint8_t *bytes, size_t n_bytes, prune_search **out_search);
+
+/* How the weights of blocks are merged into the lowest of them, with f the weight of the merge. */
+typedef int32_t prune_merge_rule;
+enum {
+    PRUNE_MERGE_RUNNING = 0, /* W <- W + f (W_k - W), from the lowest block up */
+    PRUNE_MERGE_SUM = 1      /* W_low + sum of f (W_k - W_low) */
+};
+
+/* What sliding layer merging is asked for. */
+typedef struct prune_merge_options {
+    uint32_t struct_size;
+    /* How weights are merged. With RUNNING and a weight of 1 those of the topmost block remain. */
+    prune_merge_rule rule;
+    /* Similarity that the model must exceed after each merge, a cosine. Unused with `remove`. 0 =
+       0.7. */
+    double threshold;
+    /* Weight f of the blocks that are merged. 0 = 1. */
+    double weight;
+    /* Number of blocks to remove: the threshold is then the highest that removes as many. 0 = as
+       many as the threshold lets. */
+    int64_t remove;
+    /* Blocks that are in no merge. NULL = the last one alone. One byte per block, 1 = protected. */
+    const uint8_t *protect;
+    /* Length of `protect`: n_blocks, or 0 with NULL. */
+    size_t n_protect;
+    /* Largest number of tokens computed together. 0 = 2048. */
+    int64_t batch_tokens;
+    /* Largest number of bytes of hidden states that are kept; others are computed again. 0 = a
+       quarter of the free memory. */
+    int64_t memory_budget;
+    /* Called as the work advances. NULL = none. */
+    prune_progress_fn progress;
+    /* First argument of `progress`. */
+    void *user_data;
+} prune_merge_options;
+#define PRUNE_MERGE_OPTIONS_INIT \
+    { sizeof(prune_merge_options), 0, 0.0, 0.0, 0, NULL, 0, 0, 0, NULL, NULL }
+
+/* What sliding layer merging found. */
+typedef struct prune_merging prune_merging;
+
+/*
+ * Merges blocks from the top down while the model stays similar to itself (sliding layer merging,
+ * arXiv 2502.19159): a window of blocks becomes one and grows downwards, until the similarity falls
+ * to the threshold; the block that did not fit is the top of the next window. Similarity is the
+ * cosine of the hidden states after the final norm, those of a sequence as one vector, averaged
+ * over sequences. The model stays as it is, and its mask plays no part.
+ *   out_merging   receives the handle; give it to prune_merging_release()
+ * Errors: PRUNE_ERR_ARGUMENT (also if fewer than `remove` blocks can be merged), PRUNE_ERR_HANDLE,
+ * PRUNE_ERR_DATA, PRUNE_ERR_UNSUPPORTED (a model of a host, or with adapters),
+ * PRUNE_ERR_NONFINITE, PRUNE_ERR_CANCELLED, PRUNE_ERR_FILE, PRUNE_ERR_MEMORY.
+ */
+prune_status prune_model_merge(const prune_model *model, const prune_data *data,
+    const prune_merge_options *options, prune_merging **out_merging);
+
+/*
+ * Gives what was found as JSON: {"mask": {...}, "similarity", "threshold", "evaluated", "steps":
+ * [{"low", "high", "similarity", "accepted"}]}. "mask" is what prune_edited_mask_from_json() reads;
+ * "similarity" that of the model it makes; "evaluated" counts merged models that were run; "steps"
+ * are those of the threshold. A later version may add members.
+ *   out_text   as in prune_model_plan()
+ * Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_HANDLE, PRUNE_ERR_BUFFER.
+ */
+prune_status prune_merging_to_json(
+    const prune_merging *merging, char *out_text, size_t capacity, size_t *out_count);
+
+/* Gives it back. NULL and a handle that was already released are allowed. */
+void prune_merging_release(prune_merging *merging);
 
 /* ================================================================================================
  * Recovery: adapters that emulate what was removed
@@ -1661,6 +1743,151 @@ prune_status prune_adapters_load(const char *directory, prune_adapters **out_ada
  */
 prune_status prune_adapters_fold(const prune_adapters *adapters, float *out_biases, size_t capacity,
     size_t *out_count, prune_adapters **out_rest);
+
+/* ================================================================================================
+ * Healing: training of weights that a mask keeps
+ *
+ * Head, final norm, norms, blocks, embedding, or all are trained. AdamW (betas 0.9 and 0.999) moves
+ * them in fp32; the model computes with them in its own type. docs/healing.md has the formulas.
+ * ============================================================================================== */
+
+/* How a healing went. */
+typedef struct prune_healing prune_healing;
+
+/* How the learning rate falls after it has risen. */
+typedef int32_t prune_schedule;
+enum {
+    PRUNE_SCHEDULE_LINEAR = 0,  /* a line down, that would end at 0 one step after the last */
+    PRUNE_SCHEDULE_COSINE = 1,  /* half a cosine down, likewise */
+    PRUNE_SCHEDULE_CONSTANT = 2 /* not at all */
+};
+
+/* How kept weights are trained. */
+typedef struct prune_healing_options {
+    uint32_t struct_size;
+    /* PRUNE_OBJECTIVE_CE, _KL (KL(teacher || model)) or _JS. 0 = CE. */
+    prune_objective objective;
+    /* How the learning rate falls after it has risen. 0 = linear. */
+    prune_schedule schedule;
+    /* Whether a head that is one matrix with the embedding becomes a matrix of its own. 0 = no. */
+    int32_t untie_head;
+    /* Names of what is trained, with commas between: "head" (the matrix that makes the logits, and
+       its bias), "final_norm", "norms" (those of all kept sublayers and the final one),
+       "embedding", "last:K" (the last K blocks of which something is kept), "block.I", "attn.I",
+       "ffn.I", "all". NULL = "head,final_norm,last:3". */
+    const char *train;
+    /* What KL and JS compare with, under its own mask: a model of the same vocabulary. NULL = the
+       model itself as it is, with all its sublayers. */
+    const prune_model *teacher;
+    /* Number of steps. 0 = 100. */
+    int64_t steps;
+    /* Sequences of a step. 0 = 8. */
+    int64_t batch_sequences;
+    /* Highest learning rate. 0 = 1e-5. */
+    double learning_rate;
+    /* Weight decay of AdamW, on matrices. 0 = none. */
+    double weight_decay;
+    /* Number of steps over which the learning rate rises. 0 = a tenth of all steps. -1 = none. */
+    int64_t warmup_steps;
+    /* Largest norm of all gradients together. 0 = 1. -1 = no bound. */
+    double clip_norm;
+    /* Number of steps between evaluations of the held-out loss. 0 = a twentieth of all steps. */
+    int64_t evaluate_every;
+    /* Number of evaluations without a lower held-out loss after which training ends. The weights of
+       the best evaluation are kept in either case. 0 = no such end. */
+    int64_t patience;
+    /* Held-out data, by which the best step is chosen. NULL = a share of the data. */
+    const prune_data *held_out;
+    /* Share of the data's sequences to hold out, drawn by `seed`. It counts only without
+       `held_out`. 0 = 0.1. */
+    double held_out_share;
+    /* Seed of the held-out share and the batches. */
+    uint64_t seed;
+    /* Largest number of tokens computed together. A longer sequence is a batch of its own.
+       0 = chosen by the library. */
+    int64_t batch_tokens;
+    /* File that keeps the state of training, for save and resume. The file is written whole or not
+       at all. If it exists, training resumes from it and ends with the same bits. NULL = none. */
+    const char *checkpoint;
+    /* Number of steps between checkpoints. 0 = at each evaluation of the held-out loss. */
+    int64_t checkpoint_every;
+    /* Called after every step. NULL = none. */
+    prune_training_progress_fn on_step;
+    /* Called as the work advances, also within steps. NULL = none. */
+    prune_progress_fn progress;
+    /* First argument of both callbacks. */
+    void *user_data;
+} prune_healing_options;
+#define PRUNE_HEALING_OPTIONS_INIT                                                                 \
+    { sizeof(prune_healing_options), 0, 0, 0, NULL, NULL, 0, 0, 0.0, 0.0, 0, 0.0, 0, 0, NULL, 0.0, \
+        0, 0, NULL, 0, NULL, NULL, NULL }
+
+/*
+ * Trains weights of what a mask keeps, and gives the model with them as a model of its own, on
+ * which every other function works. It has all sublayers of `model`, whose other weights it shares
+ * and which does not change; its mask is the one given. Adapters that the model has stay as they
+ * are. Tensors that are trained are fp32 where the model multiplies in fp32; else they keep the
+ * type that they are stored in, and quantised ones become bf16. Takes about 24 bytes of memory for
+ * each number that is trained. The result does not depend on the number of threads.
+ *   data           what is learnt from; its token weights count
+ *   keep, n_keep   NULL with 0 = the model's mask. It may keep all.
+ *   options        NULL = defaults
+ *   out_model      receives the handle; give it to prune_model_release()
+ *   out_healing    receives how it went; give it to prune_healing_release(). NULL = not wanted
+ * Errors: PRUNE_ERR_ARGUMENT (an option out of range; a name of what the mask removes; a head that
+ * is the embedding, without untie_head; a teacher of another vocabulary), PRUNE_ERR_HANDLE,
+ * PRUNE_ERR_DATA (nothing to predict; too few sequences to hold some out), PRUNE_ERR_NONFINITE (a
+ * loss or a gradient; the text names step and layer), PRUNE_ERR_FILE, PRUNE_ERR_FORMAT (the
+ * checkpoint is damaged, or of another training), PRUNE_ERR_CANCELLED (the checkpoint then holds
+ * the last whole step), PRUNE_ERR_MEMORY, PRUNE_ERR_UNSUPPORTED (a host runs model or teacher).
+ */
+prune_status prune_model_heal(const prune_model *model, const prune_data *data, const uint8_t *keep,
+    size_t n_keep, const prune_healing_options *options, prune_model **out_model,
+    prune_healing **out_healing);
+
+/* Gives it back. NULL and a handle that was already released are allowed. */
+void prune_healing_release(prune_healing *healing);
+
+/* A healing as a whole. */
+typedef struct prune_healing_summary {
+    uint32_t struct_size;
+    prune_objective objective;
+    /* Numbers that were trained. */
+    int64_t trained_parameters;
+    /* Tokens of the sequences trained on, repetitions counted. */
+    int64_t trained_tokens;
+    /* Steps that were done. */
+    int64_t steps;
+    /* The step whose weights were kept; 0 = none was better than the start. */
+    int64_t best_step;
+    /* Objective on held-out tokens before the first step. */
+    double loss_before;
+    /* Objective on held-out tokens of the weights that were kept. */
+    double loss_after;
+    /* Seconds that it took, those before a checkpoint included. */
+    double seconds;
+} prune_healing_summary;
+#define PRUNE_HEALING_SUMMARY_INIT { sizeof(prune_healing_summary), 0, 0, 0, 0, 0, 0.0, 0.0, 0.0 }
+
+/* Describes a healing. Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_HANDLE. */
+prune_status prune_healing_info(const prune_healing *healing, prune_healing_summary *out_summary);
+
+/* One evaluation of the losses during a healing. */
+typedef struct prune_healing_record {
+    /* Steps done before it. */
+    int64_t step;
+    /* Learning rate of the last of them; NaN at step 0. */
+    double learning_rate;
+    /* Mean objective of the steps since the previous evaluation; NaN at step 0. */
+    double loss;
+    /* Objective on the held-out tokens. */
+    double held_out_loss;
+} prune_healing_record;
+
+/* Lists the evaluations in order. Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_HANDLE,
+   PRUNE_ERR_BUFFER. */
+prune_status prune_healing_history(const prune_healing *healing, prune_healing_record *out_records,
+    size_t capacity, size_t *out_count);
 
 /* ================================================================================================
  * Export: directories that runtimes serve

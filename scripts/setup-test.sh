@@ -30,4 +30,6 @@ pip() { .venv/bin/python -m pip install -q --disable-pip-version-check "$@"; }
 pip -r Tests/requirements.txt
 # What runs exports for Apple's machines; 51 MB with its CPU build. Where there is none, its tests are skipped.
 pip 'mlx[cpu]==0.32.4' 'mlx-lm==0.32.2' || echo "setup: mlx-lm could not be installed; tests that run exports in it are skipped"
+# What computes barcodes, 6 MB. Where there is none, its tests are skipped.
+pip 'gudhi==3.13.0' 'dionysus==2.1.1' || echo "setup: gudhi and dionysus could not be installed; tests of topology are skipped"
 touch "$stamp"

@@ -93,6 +93,21 @@ public func prune_model_open(
 }
 
 @c @implementation
+public func prune_model_with_compute(
+    _ model: OpaquePointer!, _ compute: prune_compute, _ out_model: UnsafeMutablePointer<OpaquePointer?>!
+) -> prune_status {
+    out_model?.pointee = nil
+    return guarded { () throws(PruneError) in
+        let handle = try HandleTable.object(model, ModelHandle.self, "model")
+        let out = try need(out_model, "out_model")
+        let made = ModelHandle(try PruneCore.model(handle.model, computingIn: try computeType(compute, "compute")))
+        let mask = try handle.currentMask
+        try made.mask.withLock { $0 = mask }
+        out.pointee = try HandleTable.add(made)
+    }
+}
+
+@c @implementation
 public func prune_model_release(_ model: OpaquePointer!) { HandleTable.release(model, ModelHandle.self) }
 
 @c @implementation

@@ -117,6 +117,49 @@ void training() {
   CHECK_NEAR(model.recover(data, keep, options).summary().held_out_before, summary.held_out_best, 1e-6);
 }
 
+// Weights are trained; the callbacks are told, stop and throw; every option reaches C.
+void healing() {
+  const prune::Model model("tiny_hpp");
+  const prune::Data data = fixture_data();
+  prune::HealingOptions options;
+  options.objective = prune::Objective::kl;
+  options.train = "all";
+  options.held_out = &data;
+  options.teacher = &model;
+  options.steps = 6;
+  options.batch_sequences = 2;
+  options.learning_rate = 3e-3;
+  options.evaluate_every = 3;
+  int steps = 0;
+  options.on_step = [&](const prune::TrainingProgress &progress) { return progress.step != ++steps; };
+  const prune::Healed healed = model.heal(data, keep, options);
+  CHECK(steps == 6 && healed.history.size() == 3 && healed.model.mask() == keep);
+  CHECK(healed.summary.loss_after < healed.summary.loss_before && healed.summary.trained_parameters > 0);
+  const double own = healed.model.evaluate(data).loss;
+  CHECK(own != model.evaluate(data, keep).loss);
+  CHECK(healed.model.with_compute(prune::Compute::float32).evaluate(data).loss == own);
+  options.on_step = [](const prune::TrainingProgress &) -> bool { throw Stopped(); };
+  try {
+    (void)model.heal(data, keep, options);
+    CHECK(false);
+  } catch (const Stopped &) {
+    CHECK(true);
+  }
+  options.on_step = {};
+  const auto refused = [&](const char *part, auto &&change) {
+    prune::HealingOptions other = options;
+    change(other);
+    check_throws(PRUNE_ERR_ARGUMENT, part, __FILE__, __LINE__, [&] { (void)model.heal(data, keep, other); });
+  };
+  refused("objective", [](auto &o) { o.objective = static_cast<prune::Objective>(9); });
+  refused("schedule", [](auto &o) { o.schedule = static_cast<prune::Schedule>(9); });
+  refused("ffn.0", [](auto &o) { o.train = "ffn.0"; });
+  refused("NUL", [](auto &o) { o.checkpoint = std::string("a\0b", 3); });
+  refused("untie_head", [](auto &o) { o.untie_head = 7; });
+  refused("held_out_share", [](auto &o) { o.held_out_share = 2.0; });
+  refused("batch_tokens", [](auto &o) { o.batch_tokens = -1; });
+}
+
 // Every option reaches C: each is out of range in turn, and the text names it.
 void options() {
   const prune::Model model("tiny_hpp");
@@ -193,6 +236,7 @@ int main() {
   run_tests([] {
     values_and_files();
     training();
+    healing();
     options();
     moments_and_gradients();
   });

@@ -22,6 +22,7 @@
 ///   Model::recover(data, mask)       Model.recover(mask, data)   an empty mask, the model's, is the default
 ///   Statistics(n_blocks)             Model.statistics            they need no model
 ///   Search(model, options)           Model.search                which makes, runs and reads one
+///   EditedMask, merge_blocks(model)  Mask, Model.merge_blocks    masks have their edits; JSON here
 ///   Adapters::values, set_values     Adapters.get, set           get() is the C handle, in every owner
 ///   Adapters::list                   Adapters, as a sequence
 ///   Generation::sequence(i)          Generation.tokens, losses, reasons
@@ -43,7 +44,7 @@
 #include "prunecore/handle.hpp"          // owners of handles
 #include "prunecore/options.hpp"         // what options have in common
 #include "prunecore/progress.hpp"        // Progress
-#include "prunecore/mask.hpp"            // Granularity, Mask
+#include "prunecore/mask.hpp"            // Granularity, Mask, EditedMask
 #include "prunecore/data.hpp"            // Data, ChoiceItem
 #include "prunecore/scores.hpp"          // Metric, ScoreOptions, Scores
 #include "prunecore/evaluation.hpp"      // EvaluateOptions, Evaluation
@@ -57,13 +58,16 @@
 #include "prunecore/tensors.hpp"         // Tensor
 #include "prunecore/kinds.hpp"           // AdapterKind, Objective, NormKind
 #include "prunecore/recover_options.hpp" // RecoverOptions, AdapterInput, Stream, BlockSlot, Start
+#include "prunecore/healing_options.hpp" // HealingOptions, Schedule
 #include "prunecore/export_options.hpp"  // Format, ExportOptions
 #include "prunecore/host.hpp"            // Host, HostShape
 #include "prunecore/model.hpp"           // LendOptions, Model
 #include "prunecore/statistics.hpp"      // Statistics
 #include "prunecore/recovery.hpp"        // Adapters
+#include "prunecore/healing.hpp"         // Healed, HealingSummary
 #include "prunecore/moments.hpp"         // Moments
 #include "prunecore/gradients.hpp"       // Gradient
 #include "prunecore/exporting.hpp"       // Model::export_to
+#include "prunecore/merging.hpp"         // MergeOptions, merge_blocks
 
 #endif // PRUNECORE_HPP

@@ -25,6 +25,12 @@ extension NativeModel {
         return tensors
     }
 
+    /// Whether `merged` would take these blocks.
+    func canMerge(_ blocks: [Int]) -> Bool {
+        blocks.allSatisfy { (try? requireWhole($0)) != nil }
+            && (0...1).allSatisfy { (try? mergedNames(blocks, part: $0)) != nil }
+    }
+
     private func requireWhole(_ block: Int) throws(PruneError) {
         guard block < shape.blockCount else {
             throw PruneError(

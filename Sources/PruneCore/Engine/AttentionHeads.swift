@@ -151,7 +151,7 @@ struct HeadNorm {
     private let norm: PreparedNorm?
     private let size: Int
     /// How many norms a row has, of how many values each, and the values from one's gain to the next one's.
-    private let (count, width, stride): (Int, Int, Int)
+    let (count, width, stride): (Int, Int, Int)
 
     init(_ norm: PreparedNorm?, _ span: HeadNormPlan.Span?, _ heads: Int, _ size: Int) {
         self.norm = norm

@@ -132,10 +132,12 @@ struct ScoreSoftmax: Sendable {
 
     /// The gradient of scaled scores times `scale`, in the place of d, that of the weights; makes the weights of the scores.
     ///
-    /// - Parameter room: `count` floats, if there is a cap.
+    /// - Parameters:
+    ///   - room: `count` floats, if there is a cap.
+    ///   - sink: where the gradient with respect to the score of the sink goes; nil = it is not wanted.
     func pullback(
         _ scores: UnsafeMutablePointer<Float>, _ d: UnsafeMutablePointer<Float>, scale: Float, _ count: Int, head: Int,
-        _ room: UnsafeMutablePointer<Float>
+        _ room: UnsafeMutablePointer<Float>, sink: UnsafeMutablePointer<Float>? = nil
     ) {
         if let softCap {
             Kernels.cap(scores, at: softCap, count)
@@ -145,6 +147,11 @@ struct ScoreSoftmax: Sendable {
             Kernels.softmax(scores, beside: sinks.pointer[head], count)
         } else {
             Kernels.softmax(scores, count)
+        }
+        if let sink {
+            // The share of the sink is what those of the keys leave, and nothing is weighed by it.
+            let share = 1 - (0..<count).reduce(0.0) { $0 + Double(scores[$1]) }
+            sink.pointee = Float(-share * Kernels.dot(scores, d, count))
         }
         Kernels.softmaxPullback(scores, d, scale: scale, count)
         if let softCap { Kernels.capPullback(room, d, cap: softCap, count) }

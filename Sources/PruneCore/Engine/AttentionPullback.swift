@@ -24,27 +24,28 @@ extension NativeModel {
         try prepare(heads, layer, sequences)
         let d = try products.pullback([(dy, layer.output)], runs: call.runs)
         if let sums = call.sums {
-            let mixed = try scratch.buffer(heads.query.count)
-            try mix(heads, layer, sequences, into: mixed)
-            try sums.add(
-                toMatrix: layer.inputs.count, of: layer.output, products.floats(dy), mixed, rows: call.rows)
+            let mixed = try products.mix(heads, layer, sequences, nil)
+            try products.addWeightGradient(dy, mixed, of: layer.output, matrix: layer.inputs.count, to: sums)
         }
         let gradients = AttentionRows(
             query: try scratch.buffer(heads.query.count), key: try scratch.buffer(heads.key.count),
             value: try scratch.buffer(heads.value.count))
-        try products.mixPullback(heads, d, layer, sequences, into: gradients)
-        let ofHeads = try pullbackPreparation(of: gradients, at: projected, layer, sequences)
+        let ofSinks = try layer.sinks.flatMap { sinks throws(PruneError) in
+            try call.sums?.place(of: sinks.tensor) == nil ? nil : scratch.buffer(call.rows * config.headCount)
+        }
+        try products.mixPullback(heads, d, layer, sequences, into: gradients, sinks: ofSinks)
+        if let ofSinks { call.sums?.add(columnsOf: ofSinks.pointer, rows: call.rows, toBias: layer.sinks) }
+        let ofHeads = try pullbackPreparation(of: gradients, at: projected, layer, sequences, call.sums)
         let all =
             layer.inputs.count == 3
             ? [ofHeads.query, ofHeads.key, ofHeads.value] : [try joinedHeads(ofHeads, rows: call.rows)]
-        if let sums = call.sums {
-            for (index, gradient) in all.enumerated() {
-                try sums.add(toMatrix: index, of: layer.inputs[index], gradient, products.floats(x), rows: call.rows)
-            }
-        }
         var outputs: [(gradient: P.Rows, projection: Projection)] = []
-        for (gradient, projection) in zip(all, layer.inputs) {
-            outputs.append((try products.rows(gradient, count: call.rows), projection))
+        for (index, projection) in layer.inputs.enumerated() {
+            let gradient = try products.rows(all[index], count: call.rows)
+            if let sums = call.sums {
+                try products.addWeightGradient(gradient, x, of: projection, matrix: index, to: sums)
+            }
+            outputs.append((gradient, projection))
         }
         return try products.pullback(outputs, runs: call.runs)
     }
@@ -53,7 +54,8 @@ extension NativeModel {
     ///
     /// - Parameter projected: what was prepared.
     private func pullbackPreparation(
-        of gradients: AttentionRows, at projected: AttentionRows, _ layer: AttentionWeights, _ sequences: [Range<Int>]
+        of gradients: AttentionRows, at projected: AttentionRows, _ layer: AttentionWeights, _ sequences: [Range<Int>],
+        _ sums: (any WeightGradientSums)?
     ) throws(PruneError) -> AttentionRows {
         let plan = layer.plan
         let query = HeadNorm(
@@ -63,10 +65,28 @@ extension NativeModel {
         if let clip = plan.clip {
             stop(gradients.value.pointer, beyond: clip, projected.value.pointer, projected.value.count)
         }
-        return AttentionRows(
+        let results = AttentionRows(
             query: try pullbackPreparation(of: gradients.query, query, at: projected.query, layer, sequences),
             key: try pullbackPreparation(of: gradients.key, key, at: projected.key, layer, sequences),
             value: gradients.value)
+        if let sums {
+            // Turned back in place, they are now with respect to what the norms give.
+            try addGradient(of: layer.queryNorm, query, gradients.query, at: projected.query, to: sums)
+            try addGradient(of: layer.keyNorm, key, gradients.key, at: projected.key, to: sums)
+        }
+        return results
+    }
+
+    private func addGradient(
+        of norm: Norm?, _ heads: HeadNorm, _ dy: FloatBuffer, at x: FloatBuffer, to sums: any WeightGradientSums
+    ) throws(PruneError) {
+        guard let norm else { return }
+        try addNormGradient(
+            of: norm, dy.pointer, at: x.pointer,
+            NormRows(
+                rows: x.count / (heads.count * heads.width), each: heads.count, width: heads.width, stride: heads.stride
+            ),
+            to: sums)
     }
 
     private func pullbackPreparation(
@@ -109,8 +129,9 @@ extension NativeModel {
     /// where a cap of scores multiplies dS by its slope.
     func pullbackMix(
         _ rows: AttentionRows, _ d: FloatBuffer, _ sequences: [Range<Int>], _ layer: AttentionWeights,
-        into gradients: AttentionRows
+        into gradients: AttentionRows, sinks: FloatBuffer? = nil
     ) throws(PruneError) {
+        let heads = config.headCount
         let window = layer.plan.window
         let softmax = try ScoreSoftmax(layer, scratch)
         let size = config.headSize
@@ -158,7 +179,8 @@ extension NativeModel {
                         let own = weights + row * keys + visible.lowerBound
                         softmax.pullback(
                             own, scores + row * keys + visible.lowerBound, scale: scale, visible.count, head: head,
-                            weights + 2 * scoresPerSlot)
+                            weights + 2 * scoresPerSlot,
+                            sink: sinks.map { $0.pointer + (sequence.lowerBound + position) * heads + head })
                     }
                     BLAS.multiplyTransposingLeft(
                         m: keys, n: size, k: queries.count, weights, keys, d.pointer + queryOffset, queryStride,

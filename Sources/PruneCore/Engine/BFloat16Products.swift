@@ -145,30 +145,61 @@ struct BFloat16Products: Products {
 
     func innerPullback(
         _ layer: FeedForwardWeights, at x: BFloat16Rows, of dy: BFloat16Rows, runs: [Int],
-        sums _: (WeightGradients, first: Int)?
+        sums: (any WeightGradientSums, first: Int)?
     ) throws(PruneError) -> [(gradient: BFloat16Rows, projection: Projection)] {
-        if case .gated(let gate, let up) = layer.inputs, !layer.projections.contains(where: \.isTransposed) {
-            let gradients = try model.gateGradients(gate, up, layer.down, layer.activation, x, dy)
-            return [(gradients.gate, gate), (gradients.up, up)]
-        }
-        let parts = try model.innerParts(layer, of: x, runs: runs, self)
-        parts.pullback(try pullback([(dy, layer.down)], runs: runs), through: layer.activation)
         var gradients: [(gradient: BFloat16Rows, projection: Projection)] = []
-        for (own, projection) in zip(try model.joined(parts, layer), layer.inputProjections) {
-            gradients.append((try rows(own, count: x.rows), projection))
+        let inner: BFloat16Rows?
+        if case .gated(let gate, let up) = layer.inputs, !layer.projections.contains(where: \.isTransposed) {
+            let own = try model.gateGradients(
+                gate, up, layer.down, layer.activation, x, dy, keepingInner: sums != nil)
+            gradients = [(own.gate, gate), (own.up, up)]
+            inner = own.inner
+        } else {
+            let parts = try model.innerParts(layer, of: x, runs: runs, self)
+            inner = try sums == nil ? nil : roundedInner(parts, layer, count: x.rows)
+            parts.pullback(try pullback([(dy, layer.down)], runs: runs), through: layer.activation)
+            for (own, projection) in zip(try model.joined(parts, layer), layer.inputProjections) {
+                gradients.append((try rows(own, count: x.rows), projection))
+            }
         }
+        guard let (sums, first) = sums, let inner else { return gradients }
+        for (index, own) in gradients.enumerated() {
+            try addWeightGradient(own.gradient, x, of: own.projection, matrix: first + index, to: sums)
+        }
+        try addWeightGradient(dy, inner, of: layer.down, matrix: first + gradients.count, to: sums)
         return gradients
+    }
+
+    /// What the last product of a feed-forward takes, from what it has inside before its activation.
+    private func roundedInner(
+        _ parts: InnerParts, _ layer: FeedForwardWeights, count: Int
+    ) throws(PruneError) -> BFloat16Rows {
+        let inner = InnerParts(gate: parts.gate, up: try model.copy(of: parts.up))
+        inner.activate(by: layer.activation)
+        return try rows(inner.up, count: count)
     }
 
     func mixPullback(
         _ heads: AttentionRows, _ d: FloatBuffer, _ layer: AttentionWeights, _ sequences: [Range<Int>],
-        into gradients: AttentionRows
+        into gradients: AttentionRows, sinks: FloatBuffer?
     ) throws(PruneError) {
         guard canRound(layer) else {
             return try BLAS.products { () throws(PruneError) in
-                try model.pullbackMix(heads, d, sequences, layer, into: gradients)
+                try model.pullbackMix(heads, d, sequences, layer, into: gradients, sinks: sinks)
             }
         }
         try model.pullbackMixRounded(heads, d, sequences, layer, into: gradients)
+    }
+
+    func addWeightGradient(
+        _ dy: BFloat16Rows, _ x: BFloat16Rows, of projection: Projection, matrix index: Int,
+        to sums: any WeightGradientSums
+    ) throws(PruneError) {
+        if let place = sums.place(ofMatrix: index, projection.weight) {
+            let (a, b) = projection.isTransposed ? (x, dy) : (dy, x)
+            try WeightGradientProduct.add(a, b, to: place, scratch: scratch)
+        }
+        guard let bias = projection.bias, sums.place(of: bias.tensor) != nil else { return }
+        sums.add(columnsOf: try dy.widened(scratch).pointer, rows: dy.rows, toBias: bias)
     }
 }

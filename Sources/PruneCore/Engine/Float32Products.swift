@@ -119,22 +119,21 @@ struct Float32Products: Products {
 
     func innerPullback(
         _ layer: FeedForwardWeights, at x: FloatBuffer, of dy: FloatBuffer, runs: [Int],
-        sums: (WeightGradients, first: Int)?
+        sums: (any WeightGradientSums, first: Int)?
     ) throws(PruneError) -> [(gradient: FloatBuffer, projection: Projection)] {
         let parts = try model.innerParts(layer, of: x, runs: runs, self)
-        let rows = runs.reduce(0, +)
         let d = try pullback([(dy, layer.down)], runs: runs)
         let inputs = layer.inputProjections
         if let (sums, first) = sums {
             let inner = InnerParts(gate: parts.gate, up: try model.copy(of: parts.up))
             inner.activate(by: layer.activation)
-            sums.add(toMatrix: first + inputs.count, of: layer.down, dy, inner.up, rows: rows)
+            try addWeightGradient(dy, inner.up, of: layer.down, matrix: first + inputs.count, to: sums)
         }
         parts.pullback(d, through: layer.activation)
         let gradients = try model.joined(parts, layer)
         if let (sums, first) = sums {
             for (index, gradient) in gradients.enumerated() {
-                sums.add(toMatrix: first + index, of: inputs[index], gradient, x, rows: rows)
+                try addWeightGradient(gradient, x, of: inputs[index], matrix: first + index, to: sums)
             }
         }
         return zip(gradients, inputs).map { ($0, $1) }
@@ -142,8 +141,22 @@ struct Float32Products: Products {
 
     func mixPullback(
         _ heads: AttentionRows, _ d: FloatBuffer, _ layer: AttentionWeights, _ sequences: [Range<Int>],
-        into gradients: AttentionRows
+        into gradients: AttentionRows, sinks: FloatBuffer?
     ) throws(PruneError) {
-        try model.pullbackMix(heads, d, sequences, layer, into: gradients)
+        try model.pullbackMix(heads, d, sequences, layer, into: gradients, sinks: sinks)
+    }
+
+    func addWeightGradient(
+        _ dy: FloatBuffer, _ x: FloatBuffer, of projection: Projection, matrix index: Int,
+        to sums: any WeightGradientSums
+    ) throws(PruneError) {
+        let rows = dy.count / projection.outputs
+        if let place = sums.place(ofMatrix: index, projection.weight) {
+            let weight = projection.weight
+            let (a, b) = projection.isTransposed ? (x, dy) : (dy, x)
+            WeightGradientProduct.add(
+                a.pointer, outputs: weight.rows, b.pointer, inputs: weight.columns, rows: rows, to: place)
+        }
+        sums.add(columnsOf: dy.pointer, rows: rows, toBias: projection.bias)
     }
 }

@@ -3,39 +3,93 @@ extension NativeModel {
     public func headPullback(
         _ state: any HiddenState, _ objective: HeadObjective, at rows: [Int], weights: [Float]
     ) throws(PruneError) -> (losses: [Float], gradient: any HiddenState) {
+        try headPullback(state, objective, of: nil, at: rows, weights: weights, addingTo: nil)
+    }
+
+    /// The same, beside a teacher and with the gradients of final norm and head.
+    ///
+    /// - Parameters:
+    ///   - teacher: whose final norm and head make the logits of the reference; nil = this model's.
+    ///   - sums: where the gradients of weights are added; nil = they are not wanted.
+    func headPullback(
+        _ state: any HiddenState, _ objective: HeadObjective, of teacher: NativeModel?, at rows: [Int],
+        weights: [Float], addingTo sums: (any WeightGradientSums)?
+    ) throws(PruneError) -> (losses: [Float], gradient: any HiddenState) {
         let given = try native(state)
+        let gradient = try zeroGradient(of: given)
+        let losses = try headLosses(
+            given, objective, of: teacher, HeadRows(rows: rows, weights: weights), to: gradient, sums)
+        return (losses, try unsettled(gradient, of: given, before: shape.sublayerCount))
+    }
+
+    /// The losses of some rows beside a teacher, without gradients.
+    func headLosses(
+        _ state: any HiddenState, _ objective: HeadObjective, of teacher: NativeModel, at rows: [Int]
+    ) throws(PruneError) -> [Float] {
+        let weights = [Float](repeating: 1, count: rows.count)
+        return try headLosses(
+            native(state), objective, of: teacher, HeadRows(rows: rows, weights: weights), to: nil, nil)
+    }
+
+    private func zeroGradient(of state: NativeState) throws(PruneError) -> NativeState {
+        let gradient = NativeState(
+            state.batch, try scratch.buffer(state.values.count), before: shape.sublayerCount)
+        gradient.values.pointer.update(repeating: 0, count: gradient.values.count)
+        return gradient
+    }
+
+    /// - Parameter gradient: where the gradient with respect to the state, settled at the end, is added; nil = none is wanted.
+    private func headLosses(
+        _ given: NativeState, _ objective: HeadObjective, of teacher: NativeModel?, _ all: HeadRows,
+        to gradient: NativeState?, _ sums: (any WeightGradientSums)?
+    ) throws(PruneError) -> [Float] {
+        let (rows, weights) = (all.rows, all.weights)
         let state = try settledAtEnd(given)
-        let reference = try objective.reference.map { other throws(PruneError) in try settledAtEnd(other) }
+        let reference = try objective.reference.map { other throws(PruneError) in
+            try (teacher ?? self).settledAtEnd(other)
+        }
         guard reference == nil || reference?.batch === state.batch else {
             throw PruneError(.internal, "logits of two different batches were compared")
         }
         let tokens = try targets(objective, state.batch, at: rows, weights)
-        let gradient = NativeState(
-            state.batch, try scratch.buffer(state.values.count), before: shape.sublayerCount)
-        gradient.values.pointer.update(repeating: 0, count: gradient.values.count)
         let most = logitRows(states: reference == nil ? 1 : 2)
         var losses: [Float] = []
         losses.reserveCapacity(rows.count)
         for first in stride(from: 0, to: rows.count, by: most) {
             let part = first..<min(first + most, rows.count)
-            let own = HeadRows(
-                rows: Array(rows[part]), tokens: tokens.isEmpty ? [] : Array(tokens[part]),
-                weights: Array(weights[part]))
+            let call = HeadPullback(
+                state: state, reference: reference, teacher: teacher, objective: objective,
+                own: HeadRows(
+                    rows: Array(rows[part]), tokens: tokens.isEmpty ? [] : Array(tokens[part]),
+                    weights: Array(weights[part])),
+                gradient: gradient, sums: sums)
             losses += try readingHead { () throws(PruneError) in
-                try BLAS.products(in: compute) { () throws(PruneError) in
-                    try addHeadPullback(state, reference, objective, own, to: gradient)
-                }
+                try BLAS.products(in: compute) { () throws(PruneError) in try addHeadPullback(call) }
             }
         }
-        return (losses, try unsettled(gradient, of: given, before: shape.sublayerCount))
+        return losses
     }
 
     /// Rows of a state whose logits stand in memory together.
     private struct HeadRows {
         let rows: [Int]
         /// Empty but for cross-entropy.
-        let tokens: [Int32]
+        var tokens: [Int32] = []
         let weights: [Float]
+    }
+
+    /// Some rows whose gradients go back through the head together.
+    private struct HeadPullback {
+        /// Settled at the end, both.
+        let state: NativeState
+        let reference: NativeState?
+        /// Whose logits those of the reference are; nil = the model's own.
+        let teacher: NativeModel?
+        let objective: HeadObjective
+        let own: HeadRows
+        /// Where the gradient with respect to the state is added; nil = losses alone are wanted.
+        let gradient: NativeState?
+        let sums: (any WeightGradientSums)?
     }
 
     /// Bytes of all logits of some rows, and of their gradient.
@@ -75,20 +129,15 @@ extension NativeModel {
 
     /// Adds the gradient of some rows and returns their losses. The logits of state and reference come from one reading of
     /// the head, and each from a product of its own, so equal states have equal logits.
-    private func addHeadPullback(
-        _ state: NativeState, _ reference: NativeState?, _ objective: HeadObjective, _ own: HeadRows,
-        to gradient: NativeState
-    ) throws(PruneError) -> [Float] {
+    private func addHeadPullback(_ call: HeadPullback) throws(PruneError) -> [Float] {
+        let (own, objective) = (call.own, call.objective)
         let (width, entries) = (config.embedding.width, weights.head.rows)
         let count = own.rows.count
-        let states = [state] + (reference.map { [$0] } ?? [])
-        let x = try finalNormed(states.flatMap { state in own.rows.map { LogitRow(state: state, row: $0) } })
-        let logits = try scratch.buffer(states.count * count * entries)
-        try makeLogits(of: x, runs: states.map { _ in count }, into: logits.pointer)
+        let (x, logits) = try logits(call)
         let finish = try LogitFinish(self)
         let slots = ThreadPool.threads
         let kept = try scratch.buffer(finish.needsLogits ? slots * entries : 0)
-        let rounded = try compute == .bfloat16 ? roundedParts(rows: count) : []
+        let rounded = try compute == .bfloat16 && call.gradient != nil ? roundedParts(rows: count) : []
         let losses = try scratch.buffer(count)
         ThreadPool.forEach(count, slots: slots) { row, slot in
             // Safe: each row is worked on by one thread, and the buffers hold all rows, and a row for each slot.
@@ -101,6 +150,10 @@ extension NativeModel {
                 Kernels.round(place + part.outputs.lowerBound, into: part.gradient.row(row), part.outputs.count)
             }
         }
+        guard let gradient = call.gradient else {
+            return Array(UnsafeBufferPointer(start: losses.pointer, count: count))
+        }
+        if let sums = call.sums { try addHeadGradients(logits, rounded, x, rows: count, to: sums) }
         let slopes = try scratch.buffer(count * width)
         if compute == .bfloat16 {
             let run = BFloat16Product.Run(rows: 0..<count, out: slopes.pointer, stride: width)
@@ -109,8 +162,39 @@ extension NativeModel {
             let term = GradientTerm(UnsafePointer(logits.pointer), weights.head)
             try MatrixProduct.pullback([term], runs: [count], into: slopes.pointer, scratch: scratch)
         }
-        try addFinalNormPullback(state, own.rows, of: headInputGradient(slopes, rows: count), to: gradient)
+        let normed = try headInputGradient(slopes, rows: count)
+        if let sums = call.sums { try addFinalNormGradients(call.state, own.rows, normed, slopes, to: sums) }
+        addFinalNormPullback(call.state, own.rows, of: normed, try weights.finalNorm?.prepared(scratch), to: gradient)
         return Array(UnsafeBufferPointer(start: losses.pointer, count: count))
+    }
+
+    /// What the head takes of the rows of the state, those of the reference behind them if both are made by one head; and
+    /// the logits of the state, then of the reference.
+    private func logits(_ call: HeadPullback) throws(PruneError) -> (x: FloatBuffer, logits: FloatBuffer) {
+        let count = call.own.rows.count
+        func rows(of state: NativeState) -> [LogitRow] { call.own.rows.map { LogitRow(state: state, row: $0) } }
+        guard let reference = call.reference else {
+            let x = try finalNormed(rows(of: call.state))
+            let logits = try scratch.buffer(count * weights.head.rows)
+            try makeLogits(of: x, runs: [count], into: logits.pointer)
+            return (x, logits)
+        }
+        let logits = try scratch.buffer(2 * count * weights.head.rows)
+        guard let teacher = call.teacher else {
+            let x = try finalNormed(rows(of: call.state) + rows(of: reference))
+            try makeLogits(of: x, runs: [count, count], into: logits.pointer)
+            return (x, logits)
+        }
+        let x = try finalNormed(rows(of: call.state))
+        try makeLogits(of: x, runs: [count], into: logits.pointer)
+        try teacher.readingHead { () throws(PruneError) in
+            try BLAS.products(in: teacher.compute) { () throws(PruneError) in
+                try teacher.makeLogits(
+                    of: teacher.finalNormed(rows(of: reference)), runs: [count],
+                    into: logits.pointer + count * weights.head.rows)
+            }
+        }
+        return (x, logits)
     }
 
     /// Room for the gradient with respect to the logits of some rows in bf16, the vocabulary cut into parts.
@@ -146,10 +230,9 @@ extension NativeModel {
 
     /// Adds to the rows of `gradient` what the gradient with respect to their normed values means for them.
     private func addFinalNormPullback(
-        _ state: NativeState, _ rows: [Int], of slopes: FloatBuffer, to gradient: NativeState
-    ) throws(PruneError) {
+        _ state: NativeState, _ rows: [Int], of slopes: FloatBuffer, _ norm: PreparedNorm?, to gradient: NativeState
+    ) {
         let width = config.hiddenSize
-        let norm = try weights.finalNorm?.prepared(scratch)
         forEachPiece(of: rows.count) { piece in
             for place in piece {
                 let out = gradient.values.pointer + rows[place] * width

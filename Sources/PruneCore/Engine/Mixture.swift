@@ -159,7 +159,7 @@ extension NativeModel {
 
     private func pullbackExpert<P: Products>(
         _ expert: FeedForwardWeights, _ x: P.Rows, _ dy: FloatBuffer, _ runs: [Int],
-        _ sums: (WeightGradients, first: Int)?, _ products: P
+        _ sums: (any WeightGradientSums, first: Int)?, _ products: P
     ) throws(PruneError) -> FloatBuffer {
         let slopes = try products.rows(dy, count: runs.reduce(0, +))
         let inputs = try products.innerPullback(expert, at: x, of: slopes, runs: runs, sums: sums)
@@ -185,8 +185,11 @@ extension NativeModel {
             }
             Kernels.softmaxPullback(p, own, scale: 1, count)
         }
-        try call.sums?.add(toMatrix: 0, of: layer.router, scores, products.floats(x), rows: call.rows)
-        let own = try products.pullback([(products.rows(scores, count: call.rows), layer.router)], runs: call.runs)
+        let slopes = try products.rows(scores, count: call.rows)
+        if let sums = call.sums {
+            try products.addWeightGradient(slopes, x, of: layer.router, matrix: 0, to: sums)
+        }
+        let own = try products.pullback([(slopes, layer.router)], runs: call.runs)
         Kernels.add(own.pointer, to: dx.pointer, dx.count)
     }
 
@@ -206,10 +209,12 @@ extension NativeModel {
                 ofGates.pointer[row] = own * gates[row] * (1 - gates[row])
                 for column in 0..<width { slope[column] *= gates[row] }
             }
-            try call.sums?.add(
-                toMatrix: first + shared.projections.count, of: projection, ofGates, products.floats(x), rows: call.rows
-            )
-            let own = try products.pullback([(products.rows(ofGates, count: call.rows), projection)], runs: call.runs)
+            let slopes = try products.rows(ofGates, count: call.rows)
+            if let sums = call.sums {
+                try products.addWeightGradient(
+                    slopes, x, of: projection, matrix: first + shared.projections.count, to: sums)
+            }
+            let own = try products.pullback([(slopes, projection)], runs: call.runs)
             Kernels.add(own.pointer, to: dx.pointer, dx.count)
         }
         let own = try pullbackExpert(shared, x, dy, call.runs, call.sums.map { ($0, first) }, products)

@@ -45,15 +45,28 @@ protocol Products {
 
     /// The gradients of what the first projections of a feed-forward give, from that of `inner`'s output's projection, dy.
     ///
-    /// - Parameter sums: where the gradients of the weights are added, the first at `first`; nil = they are not wanted.
+    /// - Parameter sums: where the gradients of the weights are added, that of the first matrix of the layer as the one of
+    ///   number `first`; nil = they are not wanted.
     func innerPullback(
-        _ layer: FeedForwardWeights, at x: Rows, of dy: Rows, runs: [Int], sums: (WeightGradients, first: Int)?
+        _ layer: FeedForwardWeights, at x: Rows, of dy: Rows, runs: [Int],
+        sums: (any WeightGradientSums, first: Int)?
     ) throws(PruneError) -> [(gradient: Rows, projection: Projection)]
 
     /// The gradients of prepared heads from that of what `mix` gives, d: rows x outputs of all heads, in fp32.
+    ///
+    /// - Parameter sinks: where the gradients with respect to the scores of sinks go, rows x heads; nil = there are none,
+    ///   or they are not wanted.
     func mixPullback(
         _ heads: AttentionRows, _ d: FloatBuffer, _ layer: AttentionWeights, _ sequences: [Range<Int>],
-        into gradients: AttentionRows
+        into gradients: AttentionRows, sinks: FloatBuffer?
+    ) throws(PruneError)
+
+    /// Adds the gradients with respect to the weight and the bias of a projection, from dy, that of its outputs, and its
+    /// inputs x.
+    ///
+    /// - Parameter index: the matrix's number: see `WeightGradientSums`.
+    func addWeightGradient(
+        _ dy: Rows, _ x: Rows, of projection: Projection, matrix index: Int, to sums: any WeightGradientSums
     ) throws(PruneError)
 }
 

@@ -56,13 +56,13 @@ extension NativeModel {
         return paired
     }
 
-    /// The gradients with respect to gate and up, rounded, from the normed rows and the gradients of the sublayer's update.
-    /// A piece of work holds the panels of some gates, their ups, and their columns of down, so that no fp32 intermediate
-    /// leaves the cache.
+    /// The gradients with respect to gate and up, rounded, from the normed rows and the gradients of the sublayer's update;
+    /// and what the last product takes, as `gatedRows` gives it, if it is wanted. A piece of work holds the panels of some
+    /// gates, their ups, and their columns of down, so that no fp32 intermediate leaves the cache.
     func gateGradients(
         _ gateProjection: Projection, _ upProjection: Projection, _ down: Projection, _ activation: Activation,
-        _ x: BFloat16Rows, _ dy: BFloat16Rows
-    ) throws(PruneError) -> (gate: BFloat16Rows, up: BFloat16Rows) {
+        _ x: BFloat16Rows, _ dy: BFloat16Rows, keepingInner: Bool
+    ) throws(PruneError) -> (gate: BFloat16Rows, up: BFloat16Rows, inner: BFloat16Rows?) {
         let inner = gateProjection.outputs
         let most = BFloat16Product.panelColumns
         let pairs = (x.columns + 1) / 2
@@ -73,10 +73,11 @@ extension NativeModel {
         let upBias = try upProjection.bias?.floats(scratch)
         let gates = try BFloat16Rows(rows: x.rows, columns: inner, scratch)
         let ups = try BFloat16Rows(rows: x.rows, columns: inner, scratch)
+        let gated = try keepingInner ? BFloat16Rows(rows: x.rows, columns: inner, scratch) : nil
         @Sendable func outputs(_ index: Int) -> Range<Int> { index * most..<min((index + 1) * most, inner) }
         try BFloat16Product.forEachPiece(
             panels: (inner + most - 1) / most, rows: x.rows, inputs: x.columns, panelsAtATime: 3,
-            roomFloats: 3 * tileFloats,
+            roomFloats: (keepingInner ? 4 : 3) * tileFloats,
             scratch
         ) { index, panels in
             let own = outputs(index)
@@ -101,6 +102,15 @@ extension NativeModel {
                         bias: bias.map { UnsafePointer($0.pointer + own.lowerBound) }, into: tile, stride: own.count,
                         rows: count, columns: own.count)
                 }
+                if let gated {
+                    let product = gate + 3 * tileFloats
+                    product.update(from: up, count: count * own.count)
+                    Kernels.multiply(product, by: activation, of: gate, count * own.count)
+                    for row in 0..<count {
+                        Kernels.round(
+                            product + row * own.count, into: gated.row(first + row) + own.lowerBound, own.count)
+                    }
+                }
                 Kernels.pullback(d, through: activation, gate: gate, up: up, count * own.count)
                 for row in 0..<count {
                     Kernels.round(gate + row * own.count, into: gates.row(first + row) + own.lowerBound, own.count)
@@ -108,6 +118,6 @@ extension NativeModel {
                 }
             }
         }
-        return (gates, ups)
+        return (gates, ups, gated)
     }
 }

@@ -8,9 +8,10 @@ extension NativeModel {
         try pullback(sublayer, at: states, of: gradients, sums: nil)
     }
 
-    /// - Parameter sums: where the gradients of the sublayer's weights are added; then all products are fp32.
+    /// - Parameter sums: where the gradients of the sublayer's weights are added.
     func pullback(
-        _ sublayer: Int, at states: [any HiddenState], of gradients: [any HiddenState], sums: WeightGradients?
+        _ sublayer: Int, at states: [any HiddenState], of gradients: [any HiddenState],
+        sums: (any WeightGradientSums)?
     ) throws(PruneError) -> [any HiddenState] {
         let found = try states.map(native)
         if weights.sublayers[sublayer].isAbsent {
@@ -30,7 +31,7 @@ extension NativeModel {
                 sublayer: sublayer, before: Array(before[group]), gradients: Array(given[group]),
                 results: Array(results[group]), sums: sums)
             try readingSublayer(sublayer) { () throws(PruneError) in
-                let compute = sums == nil ? self.compute : .float32
+                let compute = sums?.compute ?? self.compute
                 try BLAS.products(in: compute) { () throws(PruneError) in
                     switch compute {
                     case .float32: try pullback(call, with: Float32Products(self))
@@ -83,7 +84,7 @@ struct SublayerPullback {
     /// Where those with respect to `before` go.
     let results: [NativeState]
     /// Where the gradients of the weights are added; nil = they are not wanted.
-    let sums: WeightGradients?
+    let sums: (any WeightGradientSums)?
 
     /// How many rows belong together: see `MatrixProduct.apply`.
     var runs: [Int] { before.map(\.batch.rowCount) }
@@ -111,6 +112,7 @@ extension NativeModel {
         case .absent:
             throw PruneError(.internal, "a gradient was to go back through what is not there")
         }
+        try addNormGradient(of: own.before, dx.pointer, at: own.sources(call.before, of: call.sublayer), to: call.sums)
         try addInputGradient(of: dx, own, residual, call)
     }
 
@@ -135,6 +137,7 @@ extension NativeModel {
                 let sum = try copy(of: call.before[index].values)
                 Kernels.add(normed.pointer + first, times: scale, to: sum.pointer, sum.count)
                 let gradient = try scratch.buffer(sum.count)
+                try addNormGradient(of: own.last, residual[index].pointer, at: [sum], to: call.sums)
                 last.pullback(sum, width: width, of: residual[index], into: gradient)
                 residual[index] = gradient
                 first += sum.count
@@ -143,9 +146,10 @@ extension NativeModel {
         let dy = try copy(of: gathered(residual))
         if scale != 1 { for index in 0..<dy.count { dy.pointer[index] *= scale } }
         guard let after, let update else { return (try products.rows(dy, count: call.rows), residual) }
-        let own = try scratch.buffer(dy.count)
-        after.pullback(update, width: width, of: dy, into: own)
-        return (try products.rows(own, count: call.rows), residual)
+        try addNormGradient(of: own.after, dy.pointer, at: [update], to: call.sums)
+        let result = try scratch.buffer(dy.count)
+        after.pullback(update, width: width, of: dy, into: result)
+        return (try products.rows(result, count: call.rows), residual)
     }
 
     /// All states' rows, one after the other: a state's own memory, where there is one state.

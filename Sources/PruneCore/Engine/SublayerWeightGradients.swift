@@ -50,15 +50,3 @@ extension NativeModel {
         return sums.reduce(0, +)
     }
 }
-
-extension WeightGradients {
-    /// Adds that of one of the matrices: dy the gradient of its projection's outputs, x its inputs. To be called where BLAS
-    /// is single-threaded.
-    func add(toMatrix index: Int, of projection: Projection, _ dy: FloatBuffer, _ x: FloatBuffer, rows: Int) {
-        if projection.isTransposed {
-            add(toMatrix: index, x, dy, rows: rows)
-        } else {
-            add(toMatrix: index, dy, x, rows: rows)
-        }
-    }
-}

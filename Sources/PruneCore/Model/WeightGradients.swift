@@ -14,23 +14,4 @@ public final class WeightGradients: Sendable {
             return buffer
         }
     }
-
-    /// Outputs whose gradients one thread sums at a time. Fixed, so that results do not depend on the thread count.
-    private static let outputsPerPiece = 64
-
-    /// Adds dY^T * X to one of the matrices: dY the gradient of a projection's outputs, rows x outputs, X its inputs,
-    /// rows x inputs. To be called where BLAS is single-threaded.
-    func add(toMatrix index: Int, _ dy: FloatBuffer, _ x: FloatBuffer, rows: Int) {
-        guard rows > 0 else { return }
-        let sum = matrices[index]
-        let (outputs, inputs) = (dy.count / rows, x.count / rows)
-        ThreadPool.forEach((outputs + Self.outputsPerPiece - 1) / Self.outputsPerPiece) { piece, _ in
-            // Safe: the buffers hold rows x outputs, rows x inputs and outputs x inputs; no two pieces share outputs.
-            let first = piece * Self.outputsPerPiece
-            BLAS.multiplyTransposingLeft(
-                m: min(Self.outputsPerPiece, outputs - first), n: inputs, k: rows, dy.pointer + first, outputs,
-                x.pointer,
-                inputs, beta: 1, sum.pointer + first * inputs, inputs)
-        }
-    }
 }

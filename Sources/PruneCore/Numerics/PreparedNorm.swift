@@ -69,6 +69,16 @@ struct PreparedNorm: Sendable {
         }
     }
 
+    /// What is taken from the values of x, and what they are then multiplied by.
+    func moments(_ x: UnsafePointer<Float>, width: Int) -> (mean: Float, scale: Float) {
+        switch kind {
+        case .rootMeanSquare: return (0, scale(x, width: width))
+        case .layer:
+            let mean = Kernels.mean(x, width)
+            return (mean, scale(x, about: mean, width: width))
+        }
+    }
+
     /// 1 / sqrt(mean(x^2) + epsilon)
     private func scale(_ x: UnsafePointer<Float>, width: Int) -> Float {
         1 / (Kernels.sumOfSquares(x, width) / Float(width) + epsilon).squareRoot()

@@ -26,10 +26,27 @@ struct GradientMoments: Sendable, Equatable {
 /// AdamW (Loshchilov and Hutter, arXiv 1711.05101): Adam with weight decay apart from the gradient.
 struct AdamW: Sendable {
     static let beta1 = 0.9
-    static let beta2 = 0.99
     static let epsilon = 1e-8
 
+    /// Of adapters, which train for a few hundred steps and forget faster than is usual.
+    static let beta2 = 0.99
+    /// As PyTorch has it.
+    static let usualBeta2 = 0.999
+
     let weightDecay: Double
+    /// Of the mean of squares.
+    var beta2 = AdamW.beta2
+
+    /// What the loop takes for one step: see `move`.
+    ///
+    /// - Parameter decays: whether weight decay is for the parameters.
+    func rates(times scale: Double, learningRate: Double, step: Int, decays: Bool) -> kernel_adamw_rates {
+        kernel_adamw_rates(
+            gradient_scale: Float(scale), first: Float(1 - Self.beta1), second: Float(1 - beta2),
+            shrinkage: decays ? Float(1 - learningRate * weightDecay) : 1,
+            step: Float(learningRate / (1 - pow(Self.beta1, Double(step)))),
+            root_scale: Float(1 / (1 - pow(beta2, Double(step))).squareRoot()), epsilon: Float(Self.epsilon))
+    }
 
     /// Moves parameters one step down.
     ///
@@ -43,12 +60,8 @@ struct AdamW: Sendable {
     ) {
         let count = parameters.count
         precondition(gradient.count == count && moments.first.count == count && moments.second.count == count)
-        let plain = kernel_adamw_rates(
-            gradient_scale: Float(scale), first: Float(1 - Self.beta1), second: Float(1 - Self.beta2), shrinkage: 1,
-            step: Float(learningRate / (1 - pow(Self.beta1, Double(step)))),
-            root_scale: Float(1 / (1 - pow(Self.beta2, Double(step))).squareRoot()), epsilon: Float(Self.epsilon))
-        var shrinking = plain
-        shrinking.shrinkage = Float(1 - learningRate * weightDecay)
+        let plain = rates(times: scale, learningRate: learningRate, step: step, decays: false)
+        let shrinking = rates(times: scale, learningRate: learningRate, step: step, decays: true)
         parameters.withUnsafeMutableBufferPointer { parameters in
             moments.first.withUnsafeMutableBufferPointer { first in
                 moments.second.withUnsafeMutableBufferPointer { second in

@@ -4,26 +4,55 @@ struct TrainingBatches: Sendable {
     /// Sequences that say something, ascending.
     let sequences: [Int]
     private let lengths: [Int]
-    private let stepTokens: Int
+    private let size: Size
     private let seed: UInt64
     /// The epoch that `order` is of.
     private var epoch = -1
     private var order: [Int] = []
 
+    /// How much a step takes.
+    private enum Size: Sendable {
+        case tokens(Int)
+        case sequences(Int)
+    }
+
+    /// Steps of as many sequences as stay within a number of tokens, and one at least.
+    ///
     /// - Parameter sequences: not empty.
     init(_ data: TokenData, _ sequences: [Int], stepTokens: Int, seed: UInt64) {
         self.sequences = sequences
         let lengths = sequences.map { data.offsets[$0 + 1] - data.offsets[$0] }
         self.lengths = lengths
         // All of them once are as much as a step can learn from: more would weigh none of them differently.
-        self.stepTokens = min(stepTokens, lengths.reduce(0, +))
+        size = .tokens(min(stepTokens, lengths.reduce(0, +)))
         self.seed = seed
     }
 
-    /// The sequences of a step, in the order drawn: as many as stay within the tokens of a step, and one at least.
+    /// Steps of a number of sequences.
+    ///
+    /// - Parameter sequences: not empty.
+    init(_ sequences: [Int], stepSequences: Int, seed: UInt64) {
+        self.sequences = sequences
+        lengths = []
+        size = .sequences(min(stepSequences, sequences.count))
+        self.seed = seed
+    }
+
+    /// The sequences of a step, in the order drawn.
     ///
     /// - Parameter used: sequences taken by the steps before, repetitions counted; grows by those of this one.
     mutating func next(after used: inout Int) -> [Int] {
+        switch size {
+        case .tokens(let most): return next(after: &used, within: most)
+        case .sequences(let count):
+            var taken: [Int] = []
+            for place in used..<used + count { taken.append(sequences[entry(place)]) }
+            used += count
+            return taken
+        }
+    }
+
+    private mutating func next(after used: inout Int, within stepTokens: Int) -> [Int] {
         var taken: [Int] = []
         var tokens = 0
         while true {

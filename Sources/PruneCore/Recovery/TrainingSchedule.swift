@@ -5,7 +5,7 @@
     internal import Darwin
 #endif
 
-/// The learning rate of every step: a line up to the highest, then half a cosine down.
+/// The learning rate of every step: a line up to the highest, then what the shape says, for adapters half a cosine down.
 struct TrainingSchedule: Sendable {
     /// What is left of the highest rate at the last step.
     static let floor = 0.0
@@ -13,6 +13,7 @@ struct TrainingSchedule: Sendable {
     let highest: Double
     let warmupSteps: Int
     let steps: Int
+    var shape = ScheduleShape.cosine
 
     init(_ options: TrainingOptions, kind: AdapterKind, width: Int) {
         highest = options.learningRate ?? Self.usualRate(kind, width: width)
@@ -20,12 +21,23 @@ struct TrainingSchedule: Sendable {
         steps = options.steps
     }
 
+    init(_ options: HealingOptions) {
+        highest = options.learningRate
+        warmupSteps = options.warmupSteps ?? options.steps / 10
+        steps = options.steps
+        shape = options.schedule
+    }
+
     /// - Parameter step: 1 ... steps.
     func learningRate(atStep step: Int) -> Double {
         if step <= warmupSteps { return highest * Double(step) / Double(warmupSteps) }
-        // The last step still moves: the cosine would end one step behind it.
+        // The last step still moves: line and cosine would end one step behind it.
         let share = Double(step - warmupSteps - 1) / Double(max(1, steps - warmupSteps))
-        return highest * (Self.floor + (1 - Self.floor) * (1 + cos(Double.pi * share)) / 2)
+        return switch shape {
+        case .constant: highest
+        case .linear: highest * (1 - share)
+        case .cosine: highest * (Self.floor + (1 - Self.floor) * (1 + cos(Double.pi * share)) / 2)
+        }
     }
 
     /// The width of the model on which rates were measured, a factor of about three apart, from either start; the best are

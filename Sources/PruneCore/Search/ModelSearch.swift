@@ -95,9 +95,10 @@ private func scores(
             batchTokens: run.walk.batchTokens)
         return try score(model, data, request, progress: progress).first
     }
-    // Distances over windows are of blocks, and need hidden states.
     if run.metric == .leaveOneOutLoss { return nil }
-    if run.metric == nil, options.granularity != .block || !model.readsStates { return nil }
+    // Distances over windows are of blocks, and need hidden states. A task's accuracy or choice loss that is asked for is
+    // what the run is chosen by (Minitron, arXiv 2408.11796), as is any other measure.
+    if run.metric == nil, options.granularity != .block || !model.readsStates || run.measure != .loss { return nil }
     guard run.metric ?? .angular == .angular, options.granularity == .block else {
         throw PruneError(
             .argument,

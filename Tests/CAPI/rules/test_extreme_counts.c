@@ -40,6 +40,10 @@ WITH(remove_many, prune_mask_remove_lowest(numbers, N, 0, count, NULL, bytes, N)
 WITH(remove_of_mask, prune_mask_remove_lowest(numbers, N, 0, 1, NULL, bytes, count))
 WITH(mask_to_json, prune_mask_to_json(extreme_keep, N, NULL, (char *)bytes, count, NULL))
 WITH(mask_from_json, prune_mask_from_json("{}", bytes, count, NULL))
+WITH(edited_mask_to_json, prune_edited_mask_to_json(extreme_keep, N, "[]", NULL, (char *)bytes, count, NULL))
+WITH(edited_mask_from_json, prune_edited_mask_from_json("{}", bytes, count, NULL, (char *)bytes, count, NULL))
+WITH(own_weights, prune_model_own_weights(M, (char *)bytes, count, NULL))
+WITH(own_weight, prune_model_own_weight(M, "a", bytes, count, NULL))
 WITH(set_mask, prune_model_mask_set(M, extreme_keep, count))
 WITH(get_mask, prune_model_mask_get(M, bytes, count, NULL))
 WITH(own_mask, prune_model_mask_own(M, bytes, count, NULL))
@@ -119,6 +123,10 @@ static const struct {
     CALL(remove_of_mask),
     CALL(mask_to_json),
     CALL(mask_from_json),
+    CALL(edited_mask_to_json),
+    CALL(edited_mask_from_json),
+    CALL(own_weights),
+    CALL(own_weight),
     CALL(set_mask),
     CALL(get_mask),
     CALL(own_mask),

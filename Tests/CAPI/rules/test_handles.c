@@ -25,6 +25,10 @@ static void bad_model(const fixture *f, prune_model *bad)
     CHECK_FAILS(prune_model_mask_own(bad, keep, 4, NULL), PRUNE_ERR_HANDLE, "model");
     CHECK_FAILS(prune_model_adapters(bad, keep, 4, &(prune_adapters *){ NULL }), PRUNE_ERR_HANDLE, "model");
     CHECK_FAILS(prune_model_cost(bad, keep, 4, &cost), PRUNE_ERR_HANDLE, "model");
+    CHECK_FAILS(prune_model_edit(bad, "[]", &(prune_model *){ NULL }), PRUNE_ERR_HANDLE, "model");
+    CHECK_FAILS(prune_model_merge(bad, f->data, NULL, &(prune_merging *){ NULL }), PRUNE_ERR_HANDLE, "model");
+    CHECK_FAILS(prune_model_own_weights(bad, NULL, 0, NULL), PRUNE_ERR_HANDLE, "model");
+    CHECK_FAILS(prune_model_own_weight(bad, "a", NULL, 0, NULL), PRUNE_ERR_HANDLE, "model");
     CHECK_FAILS(prune_model_score(bad, f->data, NULL, scores, 28, NULL), PRUNE_ERR_HANDLE, "model");
     CHECK_FAILS(prune_statistics_collect(statistics, bad, f->data, NULL), PRUNE_ERR_HANDLE, "model");
     CHECK_FAILS(prune_model_evaluate(bad, f->data, keep, 1, 4, NULL, &evaluation), PRUNE_ERR_HANDLE, "model");
@@ -62,6 +66,7 @@ static void bad_data(const fixture *f, prune_data *bad)
     CHECK_FAILS(prune_model_hidden_states(f->model, bad, NULL, 0, 0, NULL, floats, 512, NULL), PRUNE_ERR_HANDLE,
                 "data");
     CHECK_FAILS(prune_model_damages(f->model, bad, NULL, 1, 0, NULL, scores, NULL), PRUNE_ERR_HANDLE, "data");
+    CHECK_FAILS(prune_model_merge(f->model, bad, NULL, &(prune_merging *){ NULL }), PRUNE_ERR_HANDLE, "data");
     CHECK_FAILS(prune_model_generate(f->model, bad, NULL, 0, NULL, &generation), PRUNE_ERR_HANDLE, "prompts");
     CHECK_FAILS(prune_model_evaluate_choices(f->model, bad, NULL, 0, NULL, scores, 28, NULL), PRUNE_ERR_HANDLE, "data");
     CHECK_FAILS(prune_model_shapley(f->model, bad, game, NULL), PRUNE_ERR_HANDLE, "data");

@@ -81,6 +81,26 @@ static void masks(const fixture *f)
     CHECK_NULL(prune_mask_from_json(NULL, out, 4, &count), "text");
     CHECK_NULL(prune_mask_from_json(json, NULL, 4, &count), "out_keep");
     CHECK_OK(prune_mask_from_json(json, out, 4, NULL));
+    CHECK_NULL(prune_edited_mask_to_json(NULL, 4, "[]", "{}", text, sizeof text, &count), "keep");
+    CHECK_NULL(prune_edited_mask_to_json(keep, 4, "[]", "{}", NULL, sizeof text, &count), "out_text");
+    CHECK_OK(prune_edited_mask_to_json(keep, 4, NULL, NULL, text, sizeof text, NULL));
+    CHECK_NULL(prune_edited_mask_from_json(NULL, out, 4, &count, text, sizeof text, &count), "text");
+    CHECK_NULL(prune_edited_mask_from_json(json, NULL, 4, &count, text, sizeof text, &count), "out_keep");
+    CHECK_NULL(prune_edited_mask_from_json(json, out, 4, &count, NULL, sizeof text, &count), "out_text");
+    CHECK_OK(prune_edited_mask_from_json(json, out, 4, NULL, text, sizeof text, NULL));
+    CHECK_NULL(prune_model_edit(NULL, "[]", NULL), "model");
+    CHECK_NULL(prune_model_edit(f->model, NULL, NULL), "edits_json");
+    CHECK_NULL(prune_model_edit(f->model, "[]", NULL), "out_model");
+    CHECK_NULL(prune_model_own_weights(NULL, text, sizeof text, &count), "model");
+    CHECK_NULL(prune_model_own_weights(f->model, NULL, sizeof text, &count), "out_text");
+    CHECK_OK(prune_model_own_weights(f->model, text, sizeof text, NULL));
+    CHECK_NULL(prune_model_own_weight(NULL, "a", out, 4, &count), "model");
+    CHECK_NULL(prune_model_own_weight(f->model, NULL, out, 4, &count), "name");
+    CHECK_NULL(prune_model_merge(NULL, f->data, NULL, NULL), "model");
+    CHECK_NULL(prune_model_merge(f->model, NULL, NULL, NULL), "data");
+    CHECK_NULL(prune_model_merge(f->model, f->data, NULL, NULL), "out_merging");
+    CHECK_NULL(prune_merging_to_json(NULL, text, sizeof text, &count), "merging");
+    prune_merging_release(NULL);
 }
 
 static void scores(const fixture *f)

@@ -145,4 +145,35 @@ static inline const char *tensor_file_find(const tensor_file *file, const char *
     return data + begin;
 }
 
+/* Exports to a directory, which is removed first; of a mask of two blocks, or the model's. */
+static inline prune_status export_as(const prune_model *model, const uint8_t *keep, const prune_adapters *adapters,
+                                     const char *directory, prune_format format)
+{
+    prune_export_options options = PRUNE_EXPORT_OPTIONS_INIT;
+    options.format = format;
+    remove_tree(directory);
+    return prune_model_export(model, keep, keep == NULL ? 0 : 4, adapters, directory, &options);
+}
+
+/* A tensor of the export has the bits of one of the model's file. */
+static inline void same_tensor(const tensor_file *ours, const char *name, const tensor_file *theirs,
+                               const tiny_tensor *tensor)
+{
+    char shape[64];
+    size_t size = (size_t)(tensor->end - tensor->begin), found = 0;
+    const char *bytes;
+    if (tensor->n_dimensions == 2) {
+        snprintf(shape, sizeof shape, "[%lld, %lld]", (long long)tensor->shape[0], (long long)tensor->shape[1]);
+    } else {
+        snprintf(shape, sizeof shape, "[%lld]", (long long)tensor->shape[0]);
+    }
+    bytes = tensor_file_find(ours, name, tensor->type, shape, &found);
+    CHECK(bytes != NULL);
+    if (bytes != NULL) {
+        CHECK(found == size && memcmp(bytes, theirs->bytes + 8 + theirs->header + tensor->begin, size) == 0);
+        /* Aligned as its elements are, for readers that map the file. */
+        CHECK((size_t)(bytes - ours->bytes) % (strcmp(tensor->type, "F32") == 0 ? 4u : 2u) == 0);
+    }
+}
+
 #endif

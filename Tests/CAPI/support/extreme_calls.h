@@ -101,6 +101,7 @@ EXTREME_FILL(prune_time_options, PRUNE_TIME_OPTIONS_INIT, made.progress = extrem
              made.prompt_tokens = made.context = 4)
 EXTREME_FILL(prune_search_options, PRUNE_SEARCH_OPTIONS_INIT, made.strategy = variant, made.remove = 1)
 EXTREME_FILL(prune_search_run_options, PRUNE_SEARCH_RUN_OPTIONS_INIT, made.on_batch = extreme_masks)
+EXTREME_FILL(prune_merge_options, PRUNE_MERGE_OPTIONS_INIT, made.progress = extreme_progress)
 EXTREME_FILL(prune_recover_options, PRUNE_RECOVER_OPTIONS_INIT, made.progress = extreme_progress,
              made.on_step = extreme_step, made.rank = 2, made.held_out = extreme.data, made.steps = 3,
              made.step_tokens = 8, made.objective = variant)
@@ -198,6 +199,14 @@ static inline prune_status run_times(const void *options)
 {
     prune_token_time times[FIXTURE_SUBLAYERS + 1];
     return prune_model_times(extreme.model, options, times, FIXTURE_SUBLAYERS + 1, NULL);
+}
+
+static inline prune_status run_merge(const void *options)
+{
+    prune_merging *found = NULL;
+    prune_status status = prune_model_merge(extreme.model, extreme.data, options, &found);
+    prune_merging_release(found);
+    return status;
 }
 
 static inline prune_status searched(const prune_search_options *given, const prune_search_run_options *played)
@@ -393,6 +402,7 @@ static const extreme_call extreme_calls[] = {
     EXTREME_CALL(prune_search_options, run_search, PRUNE_STRATEGY_ONE_SHOT, PRUNE_STRATEGY_RANDOM),
     EXTREME_CALL(prune_search_options, run_asked_search, PRUNE_STRATEGY_GREEDY, PRUNE_STRATEGY_EVOLUTIONARY),
     EXTREME_CALL(prune_search_run_options, run_search_run, 0, 0),
+    EXTREME_CALL(prune_merge_options, run_merge, 0, 0),
     EXTREME_CALL(prune_recover_options, run_recover, PRUNE_OBJECTIVE_CLOSED_FORM, PRUNE_OBJECTIVE_KL),
     EXTREME_CALL(prune_recover_options, run_moments, 0, 0),
     EXTREME_CALL(prune_export_options, run_export, 0, 0),

@@ -120,7 +120,9 @@ static void execute_mask(const input *in)
 {
     static uint8_t keep[8192];
     size_t count;
+    static char edits[2 * INPUT_MOST];
     EXPECT(prune_mask_from_json((const char *)in->bytes, keep, sizeof keep, &count));
+    EXPECT(prune_edited_mask_from_json((const char *)in->bytes, keep, sizeof keep, &count, edits, sizeof edits, NULL));
 }
 
 static void execute_provenance(const input *in)

@@ -148,6 +148,10 @@ void write_seeds(void)
         seed("mask", 0, text, strlen(text));
         seed("provenance", 0, text, strlen(text));
     }
+    if (prune_edited_mask_to_json(keep, 8, "[{\"kind\": \"merge\", \"into\": 0, \"from\": [1, 2], \"weight\": 0.5}]",
+                                  NULL, text, sizeof text, &count) == PRUNE_OK) {
+        seed("mask", 1, text, strlen(text));
+    }
     seed_games();
     seed_searches();
     seed_adapters(0, PRUNE_ADAPTER_BIAS);

@@ -34,7 +34,7 @@ import Testing
     @Test(arguments: [
         "", "[]", "{}", #"{"format": "prunecore.mask", "version": 1, "n_blocks": 0, "removed": []}"#,
         #"{"format": "prunecore.mask", "version": 1, "n_blocks": 1e9, "removed": []}"#,
-        #"{"format": "prunecore.mask", "version": 2, "n_blocks": 2, "removed": []}"#,
+        #"{"format": "prunecore.mask", "version": 3, "n_blocks": 2, "removed": []}"#,
         #"{"format": "prunecore.mask", "version": 1, "n_blocks": 2, "removed": ["attn.2"]}"#,
         #"{"format": "prunecore.mask", "version": 1, "n_blocks": 2, "removed": [3]}"#,
         #"{"format": "other", "version": 1, "n_blocks": 2, "removed": []}"#,

@@ -143,12 +143,12 @@ def test_tasks_command_writes_what_the_call_returns(folder: Path, tales: pc.Mode
     assert json.loads((folder / "small" / "tasks.json").read_text()) == record
 
 
-def test_tasks_command_writes_three_pictures(folder: Path, whole: dict[str, Any]) -> None:
+def test_tasks_command_writes_four_pictures(folder: Path, whole: dict[str, Any]) -> None:
     assert sorted(path.name for path in (folder / "out" / "tasks").iterdir()) == sorted(
         ["tasks.json"]
         + [
             f"tasks-{kind}.{suffix}"
-            for kind in ("spearman", "damage", "pareto")
+            for kind in ("spearman", "sufficiency", "damage", "pareto")
             for suffix in ("png", "svg")
         ]
     )
@@ -169,6 +169,7 @@ def test_tasks_command_prints_tables_within_80_columns(folder: Path) -> None:
         f"{100 * record['damage'][2][1][0]:+.1f} %",
         "weights of the tasks",
         "tasks-pareto.svg",
+        f"{record['sufficiency']['matrix'][0][1]:.3f} +- ",
     ):
         assert words in done.stdout
     assert max(len(line.rstrip()) for line in done.stdout.splitlines()) <= 80
@@ -189,6 +190,8 @@ def test_tasks_command_prints_tables_within_80_columns(folder: Path) -> None:
         (f"{ALL_DATA} {SMALL} --granularity head --out o", "head"),
         (f"{ALL_DATA} {SMALL} --combine sum --out o", "combine is 'sum'"),
         (f"{ALL_DATA} {SMALL} --steps 0 --out o", "steps is 0"),
+        (f"{ALL_DATA} {SMALL} --adapters lora --out o", "adapters is 'lora'"),
+        (f"{ALL_DATA} {SMALL} --directions 0 --out o", "directions is 0"),
         (f"{ALL_DATA} {SMALL} --seed -1 --out o", "--seed"),
     ],
 )

@@ -23,7 +23,7 @@ FLOORS = (
     ("data",),
     ("measures",),
     ("importance", "generation", "recovery"),
-    ("shapley", "export"),
+    ("shapley", "export", "diagnosis"),
     ("search", "model"),
     ("hosts", "studies"),
     ("plots", "torch"),

@@ -10,6 +10,8 @@ import numpy as np
 import prunecore as pc
 import pytest
 from figures import check_texts_are_apart, texts
+from prunecore.studies.gaussian_information import SufficiencyEstimate
+from prunecore.studies.task_sufficiency import TaskSufficiency
 
 N_BLOCKS = 8
 NAMES = ("stories", "school maths", "plays", "a rather long name")
@@ -37,6 +39,8 @@ def comparison_of(n_tasks: int, granularity: str = "block") -> pc.TaskComparison
     combined = np.array(
         [[2 + level[k] * cost[mask] for mask in row] for k, row in enumerate(masks)]
     )
+    shares = rng.random((n_tasks, n_tasks))
+    np.fill_diagonal(shares, 1)
     return pc.TaskComparison(
         tasks=NAMES[:n_tasks],
         metric="cosine",
@@ -48,6 +52,18 @@ def comparison_of(n_tasks: int, granularity: str = "block") -> pc.TaskComparison
         combined_masks=tuple(masks),
         combined_losses=combined,
         provenance={},
+        information=TaskSufficiency(
+            estimate=SufficiencyEstimate(
+                nats=shares, shares=shares, errors=shares / 50, gap_errors=shares / 40
+            ),
+            n_removed=most,
+            adapters="bias",
+            directions=16,
+            explained=(0.9,) * n_tasks,
+            n_samples=100,
+            n_sequences=10,
+            floor=0.01,
+        ),
     )
 
 
@@ -60,6 +76,19 @@ def test_correlations_are_written_into_their_cells() -> None:
     assert [text.get_text() for text in panel.texts] == [f"{v:.2f}" for v in found.spearman.flat]
     assert image.get_cmap().name == "cividis" and image.get_clim() == (-1, 1)
     assert set(found.tasks) <= set(texts(figure))
+
+
+def test_sufficiency_is_written_into_its_cells() -> None:
+    found = comparison_of(3, "attention")
+    figure = found.plot(kind="sufficiency")
+    panel = figure.axes[0]
+    (image,) = panel.images
+    np.testing.assert_array_equal(np.asarray(image.get_array()), found.sufficiency)
+    wanted = [f"{share:.3f}" for share in found.sufficiency.flat]
+    assert [text.get_text() for text in panel.texts] == wanted
+    assert image.get_clim() == (0, 1)
+    assert {"information sufficiency", *found.tasks} <= set(texts(figure))
+    assert "6 attention layers removed,\nby cosine" in texts(figure)
 
 
 def test_damage_is_shown_for_thirds() -> None:
@@ -110,7 +139,7 @@ def test_one_panel_for_each_pair_of_tasks() -> None:
 @pytest.mark.parametrize(
     ("n_tasks", "granularity"), [(2, "block"), (3, "attention"), (4, "sublayer")]
 )
-@pytest.mark.parametrize("kind", ["spearman", "damage", "pareto"])
+@pytest.mark.parametrize("kind", ["spearman", "damage", "pareto", "sufficiency"])
 def test_texts_of_task_figures_do_not_overlap(kind: str, n_tasks: int, granularity: str) -> None:
     found = comparison_of(n_tasks, granularity)
     check_texts_are_apart(found.plot(kind=kind))  # type: ignore[arg-type]

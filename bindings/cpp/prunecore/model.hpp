@@ -26,6 +26,7 @@
 #include "library.hpp"
 #include "mask.hpp"
 #include "progress.hpp"
+#include "healing_options.hpp"
 #include "recover_options.hpp"
 #include "scores.hpp"
 #include "search.hpp"
@@ -37,6 +38,7 @@ namespace prune {
 
 class Adapters;
 struct Gradient;
+struct Healed;
 
 /// What is left of a model under a mask; `active_parameters` are those of them that one token meets.
 using Cost = prune_cost;
@@ -372,6 +374,16 @@ public:
 
   /// Makes adapters for every sublayer that a mask removes (prune_model_recover). Defined in recovery.hpp.
   Adapters recover(const Data &data, span<std::uint8_t> mask = {}, const RecoverOptions &options = {}) const;
+
+  /// Trains weights of what a mask keeps (prune_model_heal). Defined in healing.hpp.
+  Healed heal(const Data &data, span<std::uint8_t> mask = {}, const HealingOptions &options = {}) const;
+
+  /// The model as one that multiplies in another type, over the same weights (prune_model_with_compute).
+  Model with_compute(Compute compute) const {
+    prune_model *handle = nullptr;
+    detail::check(prune_model_with_compute(get(), static_cast<prune_compute>(compute), &handle));
+    return Model::adopt(handle);
+  }
 
   /// Pulls a gradient back through one sublayer (prune_model_vjp). Defined in gradients.hpp.
   /// \param states     hidden states before it, one row of hidden_size values per token

@@ -28,7 +28,7 @@ the package is built in floors; a module imports from its own floor and those be
     data                token sequences, texts, multiple-choice questions
     measures            losses, answers, damages, times, gradients
     importance, generation, recovery
-    shapley, export
+    shapley, export, diagnosis
     search, model       model: Model, which is OpenModel and the verbs of all features
     hosts, studies      models that this program holds or runs; comparisons of several runs
     plots, torch        pictures; PyTorch
@@ -57,6 +57,8 @@ from prunecore.data.choice_data import ChoiceData
 from prunecore.data.choice_item import ChoiceItem
 from prunecore.data.choice_set import ChoiceSet
 from prunecore.data.data import Data
+from prunecore.diagnosis.diagnosis import Diagnosis
+from prunecore.diagnosis.verdict import Evidence, Verdict
 from prunecore.errors import (
     ArgumentError,
     Cancelled,
@@ -85,18 +87,20 @@ from prunecore.importance.curve import Curve
 from prunecore.importance.neuron_scores import NEURON_METRICS, NeuronScores
 from prunecore.importance.scores import Scores
 from prunecore.importance.statistics import Statistics
+from prunecore.importance.topology import Topology
 from prunecore.masks.mask import Mask
 from prunecore.measures.choice_evaluation import ChoiceEvaluation, SubjectAccuracy
 from prunecore.measures.damages import Damages, WalkReport
 from prunecore.measures.evaluation import Evaluation
 from prunecore.measures.gradients import AdapterGradient, StateGradient
 from prunecore.measures.token_times import TokenTimes
-from prunecore.model import Model, RecoveredModel, open
+from prunecore.model import EditedModel, Model, RecoveredModel, open
 from prunecore.recovery.adapter_records import Adapter, RecoverySummary, TrainingRecord
 from prunecore.recovery.adapters import Adapters
 from prunecore.recovery.moments import Moments
 from prunecore.recovery.options import TrainingProgress
 from prunecore.search.ask_tell import Search
+from prunecore.search.merge_result import MergeResult, MergeStep
 from prunecore.search.result import SearchResult
 from prunecore.search.state import SearchState, SearchStep
 from prunecore.search.watch import SearchProgress
@@ -140,8 +144,11 @@ __all__ = [
     "Damages",
     "Data",
     "DataError",
+    "Diagnosis",
+    "EditedModel",
     "Error",
     "Evaluation",
+    "Evidence",
     "FileError",
     "FormatError",
     "Game",
@@ -158,6 +165,8 @@ __all__ = [
     "InternalError",
     "LoadError",
     "Mask",
+    "MergeResult",
+    "MergeStep",
     "Model",
     "ModelShape",
     "Moments",
@@ -186,9 +195,11 @@ __all__ = [
     "TaskComparison",
     "TokenTimes",
     "TooSmallBufferError",
+    "Topology",
     "TrainingProgress",
     "TrainingRecord",
     "UnsupportedError",
+    "Verdict",
     "Verification",
     "WalkReport",
     "__version__",

@@ -6,15 +6,16 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from prunecore._native.library import lib
-from prunecore._native.names.tables import Compute, Weights
+from prunecore._native.names.tables import COMPUTE, Compute, Weights
 from prunecore.data.chat_template import chat_templates_of
 from prunecore.data.text import load_tokenizer
 from prunecore.data.verbs import verb
+from prunecore.diagnosis.diagnose import diagnose as _diagnose
 from prunecore.export.export import export as _export
 from prunecore.export.verify import verify_export as _verify_export
 from prunecore.generation.generate import generate as _generate
@@ -23,6 +24,7 @@ from prunecore.importance.curve import curve as _curve
 from prunecore.importance.neuron_scores import neuron_scores as _neuron_scores
 from prunecore.importance.score import score as _score
 from prunecore.importance.statistics import statistics as _statistics
+from prunecore.importance.topology import topology as _topology
 from prunecore.masks.edits import edits_text
 from prunecore.masks.mask import Mask
 from prunecore.measures.damages import damages as _damages
@@ -36,8 +38,10 @@ from prunecore.measures.token_values import hidden_states as _hidden_states
 from prunecore.measures.token_values import logits as _logits
 from prunecore.measures.token_values import token_losses as _token_losses
 from prunecore.opened import OpenModel
+from prunecore.recovery.heal import heal as _heal
 from prunecore.recovery.recover import recover as _recover
 from prunecore.recovery.standing import standing_adapters
+from prunecore.search.merge_blocks import merge_blocks as _merge_blocks
 from prunecore.search.search import search as _search
 from prunecore.shapley.play import shapley as _shapley
 
@@ -81,7 +85,9 @@ class Model(OpenModel):
     score = verb(_score)
     neuron_scores = verb(_neuron_scores)
     statistics = verb(_statistics)
+    topology = verb(_topology)
     curve = verb(_curve)
+    diagnose = verb(_diagnose)
     evaluate = verb(_evaluate)
     evaluate_masks = verb(_evaluate_masks)
     evaluate_choices = verb(_evaluate_choices)
@@ -94,7 +100,9 @@ class Model(OpenModel):
     gradient = verb(_gradient)
     shapley = verb(_shapley)
     search = verb(_search)
+    merge_blocks = verb(_merge_blocks)
     recover = verb(_recover)
+    heal = verb(_heal)
     generate = verb(_generate)
     generate_calibration = verb(_generate_calibration)
     export = verb(_export)
@@ -145,10 +153,10 @@ class Model(OpenModel):
 
         Raises
         ------
-        ArgumentError
-            A block is not part of the model.
         FormatError
-            An edit is none; the text says which, and which member of it.
+            An edit is none, or names a block beyond the last; the text says which, and what of it.
+        ArgumentError
+            A block, or a part of it, was removed before the model was opened.
         UnsupportedError
             Blocks that are merged differ in the shapes of their weights; or the model is one of a
             host, or has adapters, which were made for its weights as they are.
@@ -164,6 +172,43 @@ class Model(OpenModel):
 
     def _recovered(self, adapters: Adapters) -> RecoveredModel:
         return RecoveredModel(self, adapters)
+
+    def _healed(self, make: Callable[[Any], int], digest: str) -> HealedModel:  # type: ignore[override]
+        return HealedModel(self, make, digest)
+
+
+class HealedModel(Model):
+    """A model some of whose weights were trained, which shares all others with it.
+
+    `Model.heal` makes it. Closing it leaves the other model as it is.
+
+    Attributes
+    ----------
+    base : Model
+        The model before.
+    """
+
+    def __init__(self, base: OpenModel, make: Callable[[Any], int], digest: str) -> None:
+        self.directory = base.directory
+        self._name, self._digest = base._name, base._digest
+        self._configurations = base._configurations
+        self.base = base
+        self.is_recovered = base.is_recovered
+        self._healing_digest = digest
+        self._own(make)
+
+    @contextmanager
+    def _in_float32(self) -> Iterator[OpenModel]:
+        def make(out: Any) -> int:
+            return int(lib.prune_model_with_compute(self.handle, COMPUTE.value("float32"), out))
+
+        with HealedModel(self.base, make, self._healing_digest) as opened:
+            yield opened
+
+    @property
+    def provenance(self) -> dict[str, str]:
+        """What identifies the model in results: that of the one before, and the training's hash."""
+        return {**self.base.provenance, "healing_sha256": self._healing_digest}
 
 
 class EditedModel(Model):

@@ -93,6 +93,18 @@ class OpenModel(Owner):
         """The model with adapters: `Adapters.attach`. `Model` says what that is."""
         raise NotImplementedError
 
+    def _healed(self, make: Callable[[Any], int], digest: str) -> Self:
+        """A model that `make` makes of this one, with trained weights. `Model` says what that is.
+
+        Parameters
+        ----------
+        make : callable
+            Given a `prune_model **`, makes the handle and returns a status.
+        digest : str
+            Tells the training from others in results.
+        """
+        raise NotImplementedError
+
     def _edited(self, edits: Any) -> Any:
         """The model after edits: `Model.edited`. `Model` says what that is."""
         raise NotImplementedError

@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Checkpoints: a game or a search on disk, so that a run that was killed resumes where it stood."""
+"""Checkpoints: a long run on disk, so that one that was killed resumes where it stood."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 from prunecore._native.paths import as_path
-from prunecore._native.whole_file import check_place, write_whole
+from prunecore._native.whole_file import check_place, whole_file
 from prunecore.errors import ArgumentError, Error, FileError, FormatError, UnsupportedError
 
 FORMAT = "prunecore.checkpoint"
@@ -58,12 +58,13 @@ class RunFile:
         """
         check_place(self.path)
         try:
-            content = self.path.read_bytes()
+            with self.path.open("rb") as file:
+                header = file.readline(LONGEST_HEADER).removesuffix(b"\n")
+                game = file.read()
         except FileNotFoundError:
             return None
         except OSError as error:
             raise self._unreadable(error) from error
-        header, _, game = content.partition(b"\n")
         record = self._header(header)
         if record["bytes"] != len(game):
             raise FormatError(
@@ -89,7 +90,7 @@ class RunFile:
 
     def _header(self, line: bytes) -> dict[str, Any]:
         try:
-            record = json.loads(line[:LONGEST_HEADER])
+            record = json.loads(line)
         except (ValueError, RecursionError) as error:
             raise FormatError(f"{self.path} is not a checkpoint, or is damaged") from error
         if not isinstance(record, dict) or record.get("format") != FORMAT:
@@ -125,10 +126,17 @@ class RunFile:
         FileError
             It cannot be written; the file is as it was.
         """
-        header = {"format": FORMAT, "version": 1, "run": self._run, "bytes": len(game)}
+        self.save_parts(len(game), [game])
+
+    def save_parts(self, size: int, parts: Iterable[bytes | memoryview]) -> None:
+        """Writes as `save` does what is too large to be in memory twice: parts of `size` bytes."""
+        header = {"format": FORMAT, "version": 1, "run": self._run, "bytes": size}
         if self.notes:
             header["notes"] = self.notes
-        write_whole(self.path, json.dumps(header).encode() + b"\n" + game)
+        with whole_file(self.path) as file:
+            file.write(json.dumps(header).encode() + b"\n")
+            for part in parts:
+                file.write(part)
 
     def _unreadable(self, error: OSError) -> FileError:
         return FileError(f"the checkpoint {self.path} cannot be read: {error.strerror or error}")

@@ -24,6 +24,7 @@ import prunecore
 from prunecore.cli import (
     commands,
     demo,
+    diagnose,
     export,
     generate,
     mask,
@@ -58,6 +59,7 @@ app.command("search")(search.search)
 app.command("prune")(commands.prune)
 app.command("evaluate")(commands.evaluate)
 app.command("curve")(commands.curve)
+app.command("diagnose")(diagnose.diagnose)
 app.command("recover")(recover.recover)
 app.command("generate")(generate.generate)
 app.command("export")(export.export)

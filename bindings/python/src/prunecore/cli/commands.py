@@ -37,7 +37,10 @@ from prunecore.cli.options import (
 from prunecore.cli.output import count
 from prunecore.cli.results import Results
 from prunecore.errors import ArgumentError
+from prunecore.importance.score import BY_NAME
 from prunecore.importance.scores import Scores
+from prunecore.importance.topology import cut_blocks
+from prunecore.masks.mask import Mask
 from prunecore.plots import pruning_curves
 from prunecore.shapley.scores import ShapleyScores, read_scores
 
@@ -82,10 +85,18 @@ def score(
             "--metric",
             metavar="NAMES",
             help="Names of metrics with commas between, static (those of one forward pass) or all; "
-            "or neurons, for each neuron of every feed-forward.",
+            "topology only by its name; or neurons, for each neuron of every feed-forward.",
         ),
     ] = "static",
     options: Annotated[dict[str, Any], Generated(ScoreOptions)],
+    neighbours: Annotated[
+        int,
+        typer.Option(
+            "--neighbours",
+            metavar="N",
+            help="Of topology: nearest neighbours that each prompt is joined to.",
+        ),
+    ] = 5,
     mask: MaskOption = None,
     out: OutFileOption = None,
     machine: Machine,
@@ -95,14 +106,17 @@ def score(
     if metric.strip() == "neurons":
         _score_neurons(model, data, sequences, options, mask, machine, results, out)
         return
-    names = parse_metrics(metric)
+    names = parse_metrics(metric, by_name=BY_NAME)
     if not data and names != ("magnitude",):
         raise ArgumentError(f"--data is missing: {names[0]} needs text")
     with machine.open_for(mask, model) as (opened, given), Bar() as bar:
         text = sequences.read_if_any(data, opened)
-        scores = opened.score(text, names, mask=given, progress=bar, **options)
+        scores = opened.score(
+            text, names, mask=given, neighbours=neighbours, progress=bar, **options
+        )
+    cuts = tables.topology_cuts(scores)
     parts = results.save(out, scores.save)
-    machine.answer(scores.to_dict(), tables.scores(scores), *parts, results=results)
+    machine.answer(scores.to_dict(), tables.scores(scores), *cuts, *parts, results=results)
 
 
 def _score_neurons(
@@ -135,7 +149,18 @@ def prune(
     model: ModelArgument,
     *,
     scores: ScoresOption,
-    remove: Annotated[int, typer.Option("--remove", metavar="N", help="How many units to remove.")],
+    remove: Annotated[
+        int | None, typer.Option("--remove", metavar="N", help="How many units to remove.")
+    ] = None,
+    cut: Annotated[
+        float | None,
+        typer.Option(
+            "--cut",
+            metavar="P",
+            help="Instead, by scores of topology: remove the blocks whose mean similarity is at "
+            "least P times the largest. The paper's P are 0.9 and 0.8.",
+        ),
+    ] = None,
     metric: Annotated[
         str | None,
         typer.Option("--metric", metavar="NAME", help="Which of the metrics in the file decides."),
@@ -160,7 +185,7 @@ def prune(
     kind = _kind(found, granularity, only)
     with machine.open_for(mask, model) as (opened, given):
         found.check_model(opened)
-        made = found.prune(remove, metric, only=kind, mask=given)
+        made = _made(found, remove, cut, metric, kind, given)
         before, after = opened.cost(), opened.cost(made)
     parts = results.save(out, made.save)
     record = {
@@ -254,6 +279,27 @@ def curve(
     lines = results.record(out / "curves.json", record)
     lines += results.pictures(out / "curves", pruning_curves(curves))
     machine.answer(record, tables.curves(curves), *lines, results=results)
+
+
+def _made(
+    found: Scores | ShapleyScores,
+    remove: int | None,
+    cut: float | None,
+    metric: str | None,
+    kind: str | None,
+    start: Mask | None,
+) -> Mask:
+    """The mask that the scores make: by number, or by the rule of topology."""
+    if (remove is None) == (cut is None):
+        raise ArgumentError("give either --remove, the number of units, or --cut, of topology")
+    if remove is not None:
+        return found.prune(remove, metric, only=kind, mask=start)
+    assert cut is not None
+    if not isinstance(found, Scores) or kind is not None:
+        raise ArgumentError("--cut is for scores of blocks by topology, and removes whole blocks")
+    if metric not in (None, "topology"):
+        raise ArgumentError(f"--cut is of the metric topology, not of {metric}")
+    return cut_blocks(found, cut, start)
 
 
 def _kind(found: Scores | ShapleyScores, granularity: str | None, only: str | None) -> str | None:

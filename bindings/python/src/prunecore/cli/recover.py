@@ -3,15 +3,17 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from prunecore._native.whole_file import check_folder
-from prunecore.cli import recovery_tables
-from prunecore.cli.flags import Generated, expanded
+from prunecore._native.whole_file import check_export_place, check_folder
+from prunecore.cli import healing, recovery_tables
+from prunecore.cli.flags import Generated, expanded, help_text
+from prunecore.cli.healing import HealingFlags
 from prunecore.cli.options import (
     CheckpointOption,
     DataOption,
@@ -21,6 +23,7 @@ from prunecore.cli.options import (
     Sequences,
     read_data,
 )
+from prunecore.cli.output import wrote
 from prunecore.cli.recovery_bar import RecoveryBar
 from prunecore.cli.results import Results
 from prunecore.masks.mask import Mask
@@ -42,10 +45,15 @@ class LearntSequences(Sequences):
     ] = 0
 
 
+_KIND = RecoverOptions.OPTIONS["kind"]
+_KINDS = help_text(_KIND, "low_rank").removesuffix(".")
+
+
 @expanded
 def recover(
     model: ModelArgument,
     *,
+    context: typer.Context,
     mask: GivenMaskOption,
     data: DataOption,
     sequences: LearntSequences,
@@ -59,12 +67,37 @@ def recover(
             "and the loss is measured on all data.",
         ),
     ] = None,
-    options: Annotated[dict[str, Any], Generated(RecoverOptions, leave_out=("seed",))],
+    kind: Annotated[
+        str,
+        typer.Option(
+            "--kind",
+            metavar="NAME",
+            help=f"{_KINDS}; or {healing.KIND}: no adapter, but weights that the mask keeps are "
+            "trained (docs/healing.md).",
+        ),
+    ] = "low_rank",
+    options: Annotated[dict[str, Any], Generated(RecoverOptions, leave_out=("seed", "kind"))],
+    flags: HealingFlags,
     checkpoint: CheckpointOption = None,
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where to write the adapters.")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out",
+            metavar="DIR",
+            help="Where to write the adapters; of weights, the model as a checkpoint.",
+        ),
+    ],
     machine: Machine,
 ) -> None:
-    """Make adapters that emulate what a mask removes, in closed form or trained."""
+    """Make up for what a mask removes: by adapters, in closed form or trained, or by training."""
+    if kind == healing.KIND:
+        said = {name for name in options if _is_said(context, name)}
+        chosen = {**healing.options_of(flags, options, said), "checkpoint": checkpoint}
+        _heal(model, mask, data, sequences, held_out, chosen, flags, out, machine)
+        return
+    healing.refuse(flags)
+    assert _KIND.group is not None
+    options["kind"] = _KIND.group.parse(kind, "kind")
     check_folder(out, ("adapters.json", "adapters.safetensors"))
     results = Results(checkpoint)
     with machine.open_for(mask, model) as (opened, chosen), RecoveryBar() as bar:
@@ -110,3 +143,46 @@ def recover(
         *lines,
         results=results,
     )
+
+
+def _is_said(context: typer.Context, name: str) -> bool:
+    """Whether the command line names an option."""
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
+def _heal(
+    model: Path,
+    mask: Path,
+    data: list[Path],
+    sequences: LearntSequences,
+    held_out: list[Path] | None,
+    options: dict[str, Any],
+    flags: HealingFlags,
+    out: Path,
+    machine: Machine,
+) -> None:
+    """Trains weights, and writes the model as a checkpoint with a report beside it."""
+    format_ = healing.check_format(flags)
+    check_export_place(out, replaces=False)
+    results = Results(options["checkpoint"])
+    with (
+        machine.open_for(mask, model) as (opened, given),
+        RecoveryBar() as bar,
+        ExitStack() as stack,
+    ):
+        assert given is not None
+        teacher = (
+            None if flags.teacher is None else stack.enter_context(machine.open(flags.teacher))
+        )
+        if teacher is None and given.edits and options["objective"] != "ce":
+            # What is edited is no teacher of itself: blocks that were merged are in it twice.
+            teacher = stack.enter_context(machine.open(model))
+        text = sequences.read(data, opened)
+        other = read_data(held_out, opened, sequences.sequence_length) if held_out else None
+        options["seed"] = sequences.seed
+        healed = healing.heal(opened, text, given, other, teacher, bar, options)
+        record = healing.write(healed, out, format_, bar)
+        table = healing.shown(healed, record)
+        healed.model.close()
+    machine.answer(record, table, "", wrote(out), results=results)

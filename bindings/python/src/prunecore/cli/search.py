@@ -10,8 +10,10 @@ from typing import Annotated, Any
 import typer
 
 from prunecore._native.names.tables import STRATEGIES
+from prunecore._native.options_generated import MergeOptions
 from prunecore.cli import search_tables, tables
 from prunecore.cli.flags import Generated, expanded
+from prunecore.cli.merge import STRATEGY, check_merge_only, run_merge
 from prunecore.cli.options import (
     CheckpointOption,
     Machine,
@@ -29,7 +31,7 @@ from prunecore.search.narrowing_options import NARROWINGS, NarrowingOptions
 from prunecore.search.options import SearchOptions, SearchRunOptions
 from prunecore.shapley.scores import read_scores
 
-STRATEGY_NAMES = ", ".join([*STRATEGIES, NARROWINGS[0]]) + f" or {NARROWINGS[1]}"
+STRATEGY_NAMES = ", ".join([*STRATEGIES, STRATEGY, NARROWINGS[0]]) + f" or {NARROWINGS[1]}"
 
 
 @expanded
@@ -41,6 +43,14 @@ def search(
         str, typer.Option("--strategy", metavar="NAME", help=f"One of {STRATEGY_NAMES}.")
     ] = "greedy",
     options: Annotated[dict[str, Any], Generated(SearchOptions, leave_out=("seed", "strategy"))],
+    merge: Annotated[
+        dict[str, Any],
+        Generated(
+            MergeOptions,
+            leave_out=("remove", "batch_tokens", "memory_budget"),
+            flags={"rule": "merge-rule", "weight": "merge-weight"},
+        ),
+    ],
     narrowing: Annotated[dict[str, Any], Generated(NarrowingOptions)],
     neuron_metric: Annotated[
         str | None,
@@ -94,8 +104,24 @@ def search(
 
     Bounds on milliseconds count times that are measured first, on this machine. The measures
     choice_error and choice_loss need --choices. 2ssp and narrow make feed-forwards narrower, too,
-    and take --sparsity or --parameter-bytes.
+    and take --sparsity or --parameter-bytes. merge merges blocks into others while the last hidden
+    states stay similar.
     """
+    protected = None if protect is None else [name.strip() for name in protect.split(",")]
+    check_merge_only(strategy, merge)
+    if strategy == STRATEGY:
+        given_too = {
+            "start": start,
+            "metric": metric,
+            "scores": scores,
+            "checkpoint": checkpoint,
+            "neuron_metric": neuron_metric,
+        }
+        others = {**options, **run, **measured, **narrowing, **given_too}
+        run_merge(
+            model, on, machine, options=merge, others=others, protect=protected, out=out, plot=plot
+        )
+        return
     on.check("damages are measured on it")
     if plot is not None:
         checked_suffix(plot)  # before hours of work
@@ -107,7 +133,7 @@ def search(
             found = opened.search(
                 text,
                 strategy,  # type: ignore[arg-type]  # the call checks the name
-                protect=None if protect is None else [n.strip() for n in protect.split(",")],
+                protect=protected,
                 start=began,
                 metric=metric,
                 scores=given,

@@ -14,6 +14,7 @@ from prunecore.cli.output import count, table, titled
 from prunecore.importance.curve import Curve
 from prunecore.importance.neuron_scores import NeuronScores
 from prunecore.importance.scores import Scores
+from prunecore.importance.topology import METRIC, rule_cuts
 from prunecore.measures.choice_evaluation import ChoiceEvaluation
 from prunecore.measures.evaluation import Evaluation
 from prunecore.plots.shapley_values import COVER
@@ -79,6 +80,16 @@ def scores(found: Scores) -> Group:
             parts.append("")
         parts.append(_some_scores(found, found.metrics[start : start + METRICS_PER_TABLE]))
     return titled("Scores (higher = more important; * = least important)", *parts)
+
+
+def topology_cuts(found: Scores) -> list[RenderableType]:
+    """What the rule of topology removes, if the scores are by that metric."""
+    if METRIC not in found.metrics:
+        return []
+    lines: list[RenderableType] = [""]
+    for ratio, blocks in rule_cuts(found).items():
+        lines.append(f"Cut by the rule of topology, P = {ratio}: {', '.join(blocks)}")
+    return lines
 
 
 def _some_scores(found: Scores, metrics: Sequence[str]) -> Table:

@@ -38,8 +38,9 @@ TasksOption = Annotated[
         "Give it once for each task; the same name again adds a file to the task.",
     ),
 ]
-KINDS: tuple[Literal["spearman", "damage", "pareto"], ...] = ("spearman", "damage", "pareto")
-"""Pictures."""
+Kind = Literal["spearman", "sufficiency", "damage", "pareto"]
+KINDS: tuple[Kind, ...] = ("spearman", "sufficiency", "damage", "pareto")
+"""Pictures; that of the sufficiency only where it was measured."""
 MOST_ROWS = 12
 """Compromises that the table shows; the JSON file holds all of them."""
 
@@ -102,6 +103,24 @@ def tasks(
             help="Resolution of the weights of tasks: they are multiples of 1 / N.",
         ),
     ] = None,
+    adapters: Annotated[
+        str,
+        typer.Option(
+            "--adapters",
+            metavar="KIND",
+            help="Of the information sufficiency: what stands in the place of what is removed: "
+            "bias, low_rank, linear, or none.",
+        ),
+    ] = "bias",
+    directions: Annotated[
+        int,
+        typer.Option(
+            "--directions",
+            metavar="N",
+            help="Of the information sufficiency: principal directions of each task's hidden "
+            "states, at most.",
+        ),
+    ] = 16,
     budget: Annotated[
         int | None,
         typer.Option(
@@ -133,6 +152,8 @@ def tasks(
             combine=combine,  # type: ignore[arg-type]  # the call checks the name
             steps=steps,
             budget=budget,
+            adapters=None if adapters == "none" else adapters,  # type: ignore[arg-type]
+            directions=directions,
             progress=bar,
         )
     lines = _write(results, found, out)
@@ -140,6 +161,7 @@ def tasks(
         found.to_dict(),
         _correlations(found),
         "",
+        *_sufficiency(found),
         _damages(found),
         "",
         _compromises(found),
@@ -162,6 +184,8 @@ def _files(data: Sequence[str]) -> dict[str, list[Path]]:
 def _write(results: Results, found: TaskComparison, out: Path) -> list[str]:
     lines = results.save(out / "tasks.json", found.save)
     for kind in KINDS:
+        if kind == "sufficiency" and found.information is None:
+            continue
         lines += results.pictures(out / f"tasks-{kind}", found.plot(kind=kind))
     return lines
 
@@ -172,6 +196,26 @@ def _correlations(found: TaskComparison) -> RenderableType:
         made.add_row(task, *(f"{value:.3f}" for value in row))
     unit, metric = words(found.granularity), words(found.metric)
     return titled(f"Spearman's correlation of importances ({unit}, {metric})", made)
+
+
+def _sufficiency(found: TaskComparison) -> list[RenderableType]:
+    """The matrix with its errors, and which inclusions are beyond them; nothing if not measured."""
+    information = found.information
+    if information is None:
+        return []
+    made = table("explained by", *found.tasks)
+    estimate = information.estimate
+    for task, shares, errors in zip(found.tasks, estimate.shares, estimate.errors, strict=True):
+        cells = [
+            f"{share:.3f}" if np.isnan(error) else f"{share:.3f} +- {error:.3f}"
+            for share, error in zip(shares, errors, strict=True)
+        ]
+        made.add_row(task, *cells)
+    title = (
+        f"Information sufficiency between the models pruned for each task, "
+        f"{information.n_removed} removed (+-: standard error)"
+    )
+    return [titled(title, made), ""]
 
 
 def _damages(found: TaskComparison) -> RenderableType:

@@ -19,7 +19,7 @@ from prunecore._native.progress import ProgressFunction, Watch
 from prunecore._native.reading import parse_json
 from prunecore._native.signatures import takes
 from prunecore.errors import ArgumentError, FormatError
-from prunecore.masks.mask import as_keep, keep_pointer
+from prunecore.masks.mask import keep_pointer
 
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
@@ -225,7 +225,7 @@ def neuron_scores(
         A feed-forward is a mixture of experts, or a host runs the model.
     """
     n_blocks = self.shape.n_blocks
-    keep = as_keep(mask, n_blocks)
+    keep = self._keep(mask)
     if keep is None:
         keep = self.mask.keep
     counts = np.empty(n_blocks, dtype=np.int64)

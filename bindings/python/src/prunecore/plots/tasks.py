@@ -40,6 +40,36 @@ def task_correlation(comparison: TaskComparison) -> Figure:
     return figure
 
 
+def task_sufficiency(comparison: TaskComparison) -> Figure:
+    """Draws the information sufficiency between tasks, each share with its error in its cell.
+
+    Parameters
+    ----------
+    comparison : TaskComparison
+        Of which the sufficiency was measured.
+    """
+    found = comparison.information
+    if found is None:
+        raise ArgumentError("the sufficiency was not measured: there is nothing to draw")
+    tasks = comparison.tasks
+    figure = new_figure(*_square(tasks, 2.6))
+    axes = figure.subplots()
+    shares = found.estimate.shares
+    image = _cells(axes, shares, min(0.0, float(shares.min())), 1.0, _share)
+    _name_cells(axes, tasks, tasks)
+    axes.set_ylabel("the model pruned for", fontsize=FONT_SIZE)
+    axes.set_xlabel("determines of the model pruned for", fontsize=FONT_SIZE)
+    bar = figure.colorbar(image, ax=axes, pad=0.02)
+    bar.ax.tick_params(labelsize=FONT_SIZE - 1)
+    bar.set_label("information sufficiency", fontsize=FONT_SIZE)
+    plural = "" if found.n_removed == 1 else "s"
+    axes.set_title(
+        f"{found.n_removed} {_unit(comparison)}{plural} removed,\nby {words(comparison.metric)}",
+        fontsize=FONT_SIZE,
+    )
+    return figure
+
+
 def task_damage(comparison: TaskComparison, n_removed: int | Sequence[int] | None = None) -> Figure:
     """Draws what removing the units that matter least to one task does to each task.
 
@@ -236,6 +266,10 @@ def _unit(comparison: TaskComparison) -> str:
 
 def _correlation(value: float) -> str:
     return "-" if math.isnan(value) else f"{value:.2f}"
+
+
+def _share(value: float) -> str:
+    return f"{value:.3f}"
 
 
 def _percent(value: float) -> str:

@@ -103,8 +103,9 @@ def search(
     metric : str, optional
         Metric of the scores where the strategy needs scores and is given none. Default: "cosine".
         "window" takes "angular", for blocks, or "leave_one_out_loss", which stands for the damage
-        of each run; its default is the first where hidden states can be read. With `scores`,
-        which of their metrics.
+        of each run, by whatever measure. Its default is the first where hidden states can be read
+        and the measure is the loss; a measure that is named, such as "choice_loss", decides itself.
+        With `scores`, which of their metrics.
     scores : Scores, ShapleyScores or array, optional
         Scores to use instead of computing them: see `Search`.
     neuron_metric : {"norm", "contribution"}, optional
@@ -170,7 +171,7 @@ def search(
     provenance: dict[str, Any] = {
         "method": "search",
         **run_provenance(self, data, measured, cap=number, reference=kept),
-        "metric": _metric_of(chosen, self.shape.can_read_states),
+        "metric": _metric_of(chosen, measured, self.shape.can_read_states),
     }
     if isinstance(scores, (Scores, ShapleyScores)):
         provenance["scores"] = scores.provenance
@@ -234,7 +235,9 @@ def _checked_metric(options: SearchOptions) -> str:
     return name
 
 
-def _metric_of(options: SearchOptions, reads_states: bool) -> str | None:
+def _metric_of(
+    options: SearchOptions, measured: CoalitionOptions, reads_states: bool
+) -> str | None:
     """What units are scored by, for the record; None where no metric of ours plays a part."""
     if isinstance(options.scores, (Scores, ShapleyScores)):
         return options.scores.chosen_metric(options.metric)
@@ -245,7 +248,8 @@ def _metric_of(options: SearchOptions, reads_states: bool) -> str | None:
     if STRATEGY.parse(options.strategy) != "window":
         return "cosine"
     of_blocks = GRANULARITY.parse(options.granularity) == "block"
-    return "angular" if of_blocks and reads_states else None
+    by_loss = MEASURE.parse(measured.measure) == "loss"
+    return "angular" if of_blocks and by_loss and reads_states else None
 
 
 def _result(found: Search, provenance: Mapping[str, Any], edits: Edits) -> SearchResult:

@@ -11,15 +11,17 @@ import numpy as np
 from prunecore._native.given import listed, mapped
 from prunecore._native.library import __version__
 from prunecore._native.names.metric_sets import parse_metrics
-from prunecore._native.names.tables import GRANULARITY, Granularity
+from prunecore._native.names.tables import GRANULARITY, KIND, Granularity, Kind
+from prunecore._native.numbers import checked_count
 from prunecore._native.progress import ProgressFunction
 from prunecore.data.data import Data
 from prunecore.data.verbs import verb
-from prunecore.errors import ArgumentError
+from prunecore.errors import ArgumentError, UnsupportedError
 from prunecore.importance.scores import Scores
 from prunecore.masks.mask import Mask
 from prunecore.studies.task_comparison import TaskComparison
 from prunecore.studies.task_orders import COMBINATIONS, comparable, simplex_grid
+from prunecore.studies.task_sufficiency import task_sufficiency
 
 if TYPE_CHECKING:
     from prunecore.model import Model
@@ -41,6 +43,9 @@ def compare_tasks(
     combine: Literal["rank", "importance"] = "rank",
     steps: int | None = None,
     budget: int | None = None,
+    sufficiency: bool | None = None,
+    adapters: Kind | None = "bias",
+    directions: int = 16,
     progress: ProgressFunction | None = None,
 ) -> TaskComparison:
     """Compares tasks by what a model needs for them.
@@ -75,6 +80,15 @@ def compare_tasks(
         at most, 20 at most.
     budget : int, optional
         Coalitions asked for by each Shapley estimate at most. Default: that of `Model.shapley`.
+    sufficiency : bool, optional
+        Whether to compare what the tasks' pruned models represent: Gaussian information
+        sufficiency, with `remove` units removed. Default: where the model gives its hidden states.
+    adapters : {"bias", "low_rank", "linear"}, optional
+        What stands, for the sufficiency, in the place of what is removed: adapters in closed form,
+        fitted on the task's calibration part. None = nothing.
+    directions : int
+        Of the sufficiency: principal directions of each task's hidden states, at most; fewer where
+        the held-out parts are small.
     progress : callable, optional
         As for `Model.score`.
 
@@ -83,6 +97,8 @@ def compare_tasks(
     ArgumentError
         There are fewer than two tasks, or a task has too few sequences, or another argument is not
         as said above.
+    UnsupportedError
+        The sufficiency is asked for, and the model does not give its hidden states.
     """
     parts = {
         name: _parts(name, data, calibration, held_out)
@@ -94,6 +110,8 @@ def compare_tasks(
         raise ArgumentError(f"combine is '{combine}', but must be {' or '.join(COMBINATIONS)}")
     unit = GRANULARITY.parse(granularity)
     name = _metric(metric)
+    kind = None if adapters is None else KIND.parse(adapters, "adapters")
+    width = checked_count("directions", directions)
     weights = simplex_grid(len(parts), steps)
     scores = tuple(
         _importance(
@@ -124,6 +142,21 @@ def compare_tasks(
         }
         for _, data in parts.values()
     ]
+    information = None
+    if sufficiency is not False:
+        try:
+            information = task_sufficiency(
+                model,
+                [masks[most] for masks in single],
+                list(parts.values()),
+                n_removed=most,
+                adapters=kind,
+                directions=width,
+                progress=progress,
+            )
+        except UnsupportedError:
+            if sufficiency:
+                raise
     return TaskComparison(
         tasks=tuple(parts),
         metric=name,
@@ -142,6 +175,7 @@ def compare_tasks(
             "calibration": {task: _described(data) for task, (data, _) in parts.items()},
             "held_out": {task: _described(data) for task, (_, data) in parts.items()},
         },
+        information=information,
     )
 
 

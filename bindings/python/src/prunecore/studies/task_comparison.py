@@ -23,6 +23,8 @@ from prunecore.studies.task_orders import non_dominated, spearman_matrix
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from prunecore.studies.task_sufficiency import TaskSufficiency
+
 Values = npt.NDArray[np.float64]
 
 
@@ -77,6 +79,8 @@ class TaskComparison(SavedResult):
         Held-out loss of each task under them.
     provenance : dict
         Model, data, seed.
+    information : TaskSufficiency or None
+        How far what one task's pruned model represents determines what another's does.
     """
 
     tasks: tuple[str, ...]
@@ -89,6 +93,7 @@ class TaskComparison(SavedResult):
     combined_masks: tuple[tuple[Mask, ...], ...]
     combined_losses: Values
     provenance: dict[str, Any]
+    information: TaskSufficiency | None = None
 
     @property
     def max_removed(self) -> int:
@@ -109,6 +114,20 @@ class TaskComparison(SavedResult):
         order = set(self.scores[0].order())  # units that the model's mask lacks have no importance
         kept = [name in order for name in self.scores[0].unit_names]
         return spearman_matrix(self.importance[:, kept])
+
+    @property
+    def sufficiency(self) -> Values | None:
+        """Information sufficiency between the tasks, shape (T, T); None if it was not measured.
+
+        Entry [a, b]: the share of what the model pruned for task b represents that the model pruned
+        for task a determines, with `max_removed` units removed from each. 1 on the diagonal.
+        """
+        return None if self.information is None else self.information.estimate.shares
+
+    @property
+    def sufficiency_errors(self) -> Values | None:
+        """Standard errors of the sufficiency, shape (T, T); NaN where they are not known."""
+        return None if self.information is None else self.information.estimate.errors
 
     @cached_property
     def damage(self) -> Values:
@@ -169,6 +188,7 @@ class TaskComparison(SavedResult):
                 [None if math.isnan(value) else value for value in row]
                 for row in self.spearman.tolist()
             ],
+            "sufficiency": None if self.information is None else self.information.to_dict(),
             "n_removed": list(range(self.max_removed + 1)),
             "losses": self.losses.tolist(),
             "damage": self.damage.tolist(),
@@ -191,7 +211,7 @@ class TaskComparison(SavedResult):
         self,
         path: str | os.PathLike[str] | None = None,
         *,
-        kind: Literal["spearman", "damage", "pareto"] = "damage",
+        kind: Literal["spearman", "damage", "pareto", "sufficiency"] = "damage",
         n_removed: int | Sequence[int] | None = None,
     ) -> Figure:
         """Draws the comparison.
@@ -200,16 +220,22 @@ class TaskComparison(SavedResult):
         ----------
         path : path, optional
             Where to save the picture, as its suffix says (.png, .svg, .pdf).
-        kind : {"spearman", "damage", "pareto"}
+        kind : {"spearman", "damage", "pareto", "sufficiency"}
             How alike the tasks' importances are; what pruning for one does to the others; the
-            compromises between them.
+            compromises between them; which pruned model determines what another represents.
         n_removed : int or sequence of int, optional
             Of damage and pareto: how many units removed. Default: a third, two thirds and all of
             those removed at most; for pareto of three tasks or more the most only.
         """
         if kind == "spearman":
             return draw("task_correlation", self, path=path)
+        if kind == "sufficiency":
+            if self.information is None:
+                raise ArgumentError("the sufficiency was not measured: there is nothing to draw")
+            return draw("task_sufficiency", self, path=path)
         if kind not in ("damage", "pareto"):
-            raise ArgumentError(f"kind is '{kind}', but must be spearman, damage or pareto")
+            raise ArgumentError(
+                f"kind is '{kind}', but must be spearman, damage, pareto or sufficiency"
+            )
         name = "task_damage" if kind == "damage" else "task_front"
         return draw(name, self, n_removed, path=path)

@@ -88,18 +88,20 @@ class TorchHost(Host):
     def embed(self, batch: HostBatch) -> TorchState:
         self.decoder.check_evaluating()
         check_whole(self.decoder.model)
-        largest = int(batch.token_ids.max())
+        self.check_tokens(int(batch.token_ids.max()), int(batch.sequence_lengths.max()))
+        layout = Layout(self.decoder, batch.sequences)
+        with torch.no_grad():
+            return TorchState(layout, tuple(layout.embedded()))
+
+    def check_tokens(self, largest: int, longest: int) -> None:
+        """Raises `DataError` for a token, or a length of a sequence, that the model cannot take."""
         if largest >= self._embedded_ids:  # on a GPU, a fault that ends the process
             raise DataError(f"token {largest}, but only {self._embedded_ids} have an embedding")
-        longest = int(batch.sequence_lengths.max())
         if self._positions is not None and longest > self._positions:  # on a GPU, the same fault
             raise DataError(
                 f"a sequence has {longest} tokens, but {self.architecture} has positions for "
                 f"{self._positions}: make the data with a shorter sequence_length"
             )
-        layout = Layout(self.decoder, batch.sequences)
-        with torch.no_grad():
-            return TorchState(layout, tuple(layout.embedded()))
 
     @computed
     def apply(self, sublayer: int, states: list[TorchState]) -> list[TorchState]:
@@ -121,7 +123,7 @@ class TorchHost(Host):
         wanted = torch.tensor(tokens, dtype=torch.int64)
         with torch.no_grad():
             for span in self._spans(rows):
-                logits = self._logits(state, rows[span])
+                logits = self.row_logits(state, rows[span])
                 made[span] = head.token_losses(logits, wanted[span]).cpu().numpy()
         return made
 
@@ -131,7 +133,7 @@ class TorchHost(Host):
         made = np.empty((n_rows, self.vocabulary_size), dtype=np.float32)
         with torch.no_grad():
             for span in self._spans(rows):
-                logits = self._logits(state, rows[span])
+                logits = self.row_logits(state, rows[span])
                 made[span] = logits.float().cpu().numpy()
         return made
 
@@ -142,8 +144,8 @@ class TorchHost(Host):
         made = np.empty(len(rows), dtype=np.float32)
         with torch.no_grad():
             for span in self._spans(rows):
-                logits = self._logits(state, rows[span])
-                wanted = self._logits(reference, rows[span])
+                logits = self.row_logits(state, rows[span])
+                wanted = self.row_logits(reference, rows[span])
                 made[span] = head.distances(kind, logits, wanted).cpu().numpy()
         return made
 
@@ -265,7 +267,7 @@ class TorchHost(Host):
             wanted = None
             if reference is not None:
                 with torch.no_grad():
-                    wanted = self._logits(reference, rows[span])
+                    wanted = self.row_logits(reference, rows[span])
             given = state.rows(rows[span]).detach().requires_grad_()
             with torch.enable_grad():
                 logits = self.decoder.logits(
@@ -307,7 +309,8 @@ class TorchHost(Host):
 
         return forward
 
-    def _logits(self, state: TorchState, rows: Rows) -> Tensor:
+    def row_logits(self, state: TorchState, rows: Rows) -> Tensor:
+        """Logits of some rows of a state, on its device. Gradients flow, if they are on."""
         hidden = self._sum_norms.settled(state.rows(rows), state.place, 2 * self.n_blocks)
         return self.decoder.logits(hidden)
 

@@ -10,6 +10,8 @@ from prunecore.torch.applied_mask import AppliedMask
 from prunecore.torch.host import TorchHost
 
 if TYPE_CHECKING:
+    from typing_extensions import Self
+
     from prunecore.masks.mask import MaskLike
     from prunecore.recovery.adapters import Adapters
 
@@ -32,4 +34,8 @@ class PrunableModel(HostModel):
         self, mask: MaskLike | None = None, adapters: Adapters | None = None
     ) -> AppliedMask:
         """Takes sublayers out of the module: `WrappedModel` says what that is."""
+        raise NotImplementedError
+
+    def again(self, module: Any) -> Self:
+        """A module like the one that was wrapped, wrapped in the same way."""
         raise NotImplementedError

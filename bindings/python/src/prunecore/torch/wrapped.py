@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from prunecore._native.progress import ProgressFunction
+from prunecore.data.verbs import verb
 from prunecore.errors import ArgumentError, NonFiniteError, UnsupportedError
 from prunecore.hosts.given_model import language_model
 from prunecore.importance.neuron_scores import NeuronScores
@@ -28,6 +29,7 @@ from prunecore.torch.causality import Ids, Probe, check_causality
 from prunecore.torch.decoder import Decoder
 from prunecore.torch.exporting import export_wrapped
 from prunecore.torch.failures import told
+from prunecore.torch.healing import heal as _heal
 from prunecore.torch.host import TorchHost
 from prunecore.torch.layouts import Layout
 from prunecore.torch.neurons import neuron_scores_of
@@ -58,6 +60,13 @@ class WrappedModel(PrunableModel):
         self.host = host
         self._configurations = _configurations(module)
         self._pruning: Pruning | None = None
+
+    heal = verb(_heal)
+
+    def again(self, module: Any) -> WrappedModel:
+        """See `PrunableModel`."""
+        host = self.host
+        return wrap(module, granularity=self.granularity, name=host.name, known_causal=True)
 
     @property
     def granularity(self) -> Literal["sublayer", "block"]:

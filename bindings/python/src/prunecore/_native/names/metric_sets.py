@@ -20,6 +20,7 @@ def parse_metrics(
     *,
     static: tuple[str, ...] = STATIC_METRICS,
     everything: tuple[str, ...] | None = None,
+    by_name: tuple[str, ...] = (),
 ) -> tuple[str, ...]:
     """Reads a choice of metrics.
 
@@ -31,11 +32,13 @@ def parse_metrics(
         What "static" stands for.
     everything : tuple of str, optional
         What "all" stands for. Default: every metric.
+    by_name : tuple of str
+        Metrics that the library does not compute: only their own names choose them.
 
     Returns
     -------
     tuple of str
-        Each metric once, in the order of METRICS.
+        Each metric once, in the order of METRICS, then of `by_name`.
 
     Raises
     ------
@@ -50,11 +53,11 @@ def parse_metrics(
             chosen.update(METRICS if everything is None else everything)
         elif name == "static":
             chosen.update(static)
-        elif name in METRICS:
+        elif name in METRICS or name in by_name:
             chosen.add(name)
         else:
-            known = ", ".join(METRICS)
+            known = ", ".join((*METRICS, *by_name))
             raise ArgumentError(f"unknown metric '{name}': the metrics are {known}, static and all")
     if not chosen:
         raise ArgumentError("no metric is given")
-    return tuple(name for name in METRICS if name in chosen)
+    return tuple(name for name in (*METRICS, *by_name) if name in chosen)
