@@ -49,6 +49,7 @@ BENCHMARKS = {
     "callbacks": Benchmark("doors.callbacks"),
     "torch_door": Benchmark("doors.torch_door"),
     "search": Benchmark("search.search"),
+    "narrowing": Benchmark("search.narrowing", of_all=False),
     "merging": Benchmark("search.merging"),
     "diagnosis": Benchmark("diagnosis.diagnosis"),
     "pruned_speed": Benchmark("speed.pruned_speed"),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Checkpoints of all families inside llama.cpp, for verify.py: whole, and without a block."""
+"""Checkpoints of all families inside llama.cpp, for verify.py: whole, less a block, narrower."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TOKENS = 31
 TOLERANCE = 2e-5
 DEEP = 40  # random layers, of which each makes more of what gelu rounds
 DEEP_TOLERANCE = 0.1
-REMOVED = {"whole": (), "without block 1": ("block.1",)}
+REMOVED = {"whole": (), "without block 1": ("block.1",), "narrower": ()}
 
 
 def run_families(directory: Path) -> tuple[list[dict[str, Any]], list[str]]:
@@ -33,13 +33,26 @@ def run_families(directory: Path) -> tuple[list[dict[str, Any]], list[str]]:
             print(f"{path.name:32} {str(error).split(': ')[-1]}")
             continue
         for case, removed in REMOVED.items():
-            row = {"model": path.name, "case": case, **_measured(model, removed)}
+            try:
+                measured = model.edited(_narrowing(model)) if case == "narrower" else model
+            except pc.UnsupportedError as error:  # a mixture
+                print(f"{path.name:32} {case:16} {str(error).split(', ')[0]}")
+                continue
+            row = {"model": path.name, "case": case, **_measured(measured, removed)}
             rows.append(row)
             wrong += [f"{path.name}, {case}: {sentence}" for sentence in _faults(row)]
             shown = row.get("difference")
             print(f"{path.name:32} {case:16}", end=" ")
             print("refused" if shown is None else f"{row['architecture']:12} {shown:.1e}")
     return rows, wrong
+
+
+def _narrowing(model: pc.Model) -> list[dict[str, Any]]:
+    """All feed-forwards without their first 5 neurons and every fourth."""
+    shape = model.shape
+    kept = [neuron for neuron in range(5, shape.feed_forward_size) if neuron % 4]
+    blocks = {str(block): kept for block in range(shape.n_blocks)}
+    return [{"kind": "narrow", "feed_forward": blocks}]
 
 
 def _measured(model: pc.Model, removed: tuple[str, ...]) -> dict[str, Any]:
@@ -67,7 +80,7 @@ def _measured(model: pc.Model, removed: tuple[str, ...]) -> dict[str, Any]:
 def _faults(row: dict[str, Any]) -> Iterator[str]:
     if "difference" in row and not row["difference"] <= row["tolerance"]:
         yield f"the logits differ by {row['difference']:.2g}"
-    if row["case"] == "whole":
+    if row["case"] != "without block 1":
         return  # what stands at the right places then need not when a block is gone
     wanted = expected(row["model"])
     if isinstance(wanted, Refusal):
@@ -79,13 +92,16 @@ def _faults(row: dict[str, Any]) -> Iterator[str]:
 
 def families_table(rows: list[dict[str, Any]]) -> str:
     """Markdown: a line for each checkpoint."""
-    lines = ["| family checkpoint | architecture | whole | without block 1 |", "|---|---|---|---|"]
+    lines = [
+        f"| family checkpoint | architecture | {' | '.join(REMOVED)} |",
+        "|---|---|---|---|---|",
+    ]
     for name in dict.fromkeys(row["model"] for row in rows):
         mine = {row["case"]: row for row in rows if row["model"] == name}
         kinds = {row["architecture"] for row in mine.values() if "architecture" in row}
         shown = (
-            f"{row['difference']:.1e}" if "difference" in row else "refused"
-            for row in mine.values()
+            f"{mine[case]['difference']:.1e}" if "difference" in mine.get(case, {}) else "refused"
+            for case in REMOVED
         )
         lines.append(f"| {name} | {', '.join(sorted(kinds)) or '-'} | {' | '.join(shown)} |")
     return "\n".join(lines)

@@ -11,13 +11,15 @@ from typing import Any
 import numpy as np
 import prunecore as pc
 import pytest
+from numpy_decoder import Decoder
+from numpy_host import NumpyHost
 
 BLOCKS = 12
 
 
 @pytest.fixture(scope="module")
 def data(model: pc.Model, tales_dir: Path) -> pc.Data:
-    return pc.Data.from_text(tales_dir / "plays.jsonl", model, 64, limit=4)
+    return pc.Data.from_text(tales_dir / "plays.jsonl", model, 24, limit=3)
 
 
 def bytes_left(model: pc.Model, mask: pc.Mask) -> int:
@@ -29,12 +31,12 @@ def test_a_byte_budget_is_met_and_used(model: pc.Model, data: pc.Data) -> None:
     whole = model.shape.parameter_bytes
     budget = int(0.8 * whole)
     for more in ({}, {"uniform": True}, {"multiple_of": 32}, {"neuron_metric": "norm"}):
-        found = model.search(data, "narrow", parameter_bytes=budget, rounds=3, **more)
+        found = model.search(data, "narrow", parameter_bytes=budget, rounds=2, **more)
         left = bytes_left(model, found.mask)
         assert left <= budget
         # A step of the widths of all feed-forwards is the most that stays unused.
         step = 3 * model.shape.hidden_size * 2 * more.get("multiple_of", 1)
-        assert left > budget - step * (BLOCKS if more.get("uniform") else 1) - 1
+        assert left > budget - step * BLOCKS
         widths = found.provenance["widths"]
         kept = [widths[b] for b in range(BLOCKS) if found.mask.keep[2 * b + 1]]
         if "uniform" in more:
@@ -49,7 +51,7 @@ def test_the_joint_search_is_no_worse_than_two_stages_at_equal_bytes(
 ) -> None:
     two = model.search(data, "2ssp", sparsity=0.3)
     left = bytes_left(model, two.mask)
-    joint = model.search(data, "narrow", parameter_bytes=left, rounds=4)
+    joint = model.search(data, "narrow", parameter_bytes=left, rounds=3)
     assert bytes_left(model, joint.mask) <= left
     assert joint.damage <= two.damage
 
@@ -67,7 +69,7 @@ def test_the_same_call_gives_the_same_result_and_its_file_the_same_model(
     runs[0].mask.save(tmp_path / "mask.json")
     mask = pc.Mask.load(tmp_path / "mask.json")
     with model.edited(mask) as narrowed:
-        assert narrowed.evaluate(data, mask).loss == pytest.approx(runs[0].damage, abs=1e-9)
+        assert narrowed.evaluate(data, mask).loss == pytest.approx(runs[0].damage, abs=1e-6)
 
 
 def test_kept_neurons_are_those_of_the_highest_scores(model: pc.Model, data: pc.Data) -> None:
@@ -149,7 +151,7 @@ def test_options_of_narrowing_are_refused_by_others(model: pc.Model, data: pc.Da
 
 def test_protected_sublayers_stay_as_they_are(model: pc.Model, data: pc.Data) -> None:
     spared = ["attn.0", "block.11"]
-    found = model.search(data, "narrow", sparsity=0.5, rounds=3, protect=spared)
+    found = model.search(data, "narrow", sparsity=0.5, rounds=2, protect=spared)
     assert found.mask.keep[[0, 22, 23]].all()
     assert found.provenance["widths"][11] == model.shape.feed_forward_size
     two = model.search(data, "2ssp", sparsity=0.5, remove_attention=4, protect="attn.1")
@@ -159,7 +161,7 @@ def test_protected_sublayers_stay_as_they_are(model: pc.Model, data: pc.Data) ->
 def test_whole_blocks_and_one_width_give_a_plain_checkpoint(
     model: pc.Model, data: pc.Data, tmp_path: Path
 ) -> None:
-    found = model.search(data, "narrow", "block", sparsity=0.4, rounds=3, uniform=True)
+    found = model.search(data, "narrow", "block", sparsity=0.4, rounds=2, uniform=True)
     keep = found.mask.keep.reshape(-1, 2)
     assert (keep[:, 0] == keep[:, 1]).all()
     with model.edited(found.mask) as narrowed:
@@ -178,11 +180,9 @@ def test_progress_tells_every_step_and_can_stop(model: pc.Model, data: pc.Data) 
         model.neuron_scores(data, progress=lambda *_: True)
 
 
-def test_hosts_are_refused(data: pc.Data) -> None:
-    from numpy_host import NumpyHost
-
+def test_hosts_are_refused() -> None:
     with (
-        pc.from_host(NumpyHost()) as host,
+        pc.from_host(NumpyHost(Decoder())) as host,
         pytest.raises(pc.UnsupportedError, match="only models that PruneCore runs itself"),
     ):
         host.neuron_scores(pc.Data([[1, 2, 3]]))

@@ -210,7 +210,8 @@ class _Prices:
         """What is left after the removal of least damage per byte."""
         now = self.ledger.of(state)
         found: list[tuple[float, Narrowed]] = []
-        for unit, damage in self.removable.items():
+        for unit, measured in self.removable.items():
+            damage = measured
             if any(spared[u] for u in unit) or not all(state.keep[u] for u in unit):
                 continue
             if len(unit) == 1 and unit[0] % 2 and (2 * (unit[0] // 2), unit[0]) in self.removable:
@@ -259,7 +260,7 @@ class _Prices:
             saved = 0
             lowest = min(widths[b] for b in own)
             target = lowest
-            # A feed-forward of a quantised type grows before it shrinks: on to where bytes are saved.
+            # A feed-forward of a quantised type grows before it shrinks: on to where it is smaller.
             while saved <= 0 and target > multiple_of:
                 target -= target % multiple_of or piece
                 target = max(target, multiple_of)

@@ -4,59 +4,28 @@
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from prunecore._native.numbers import checked_count
 from prunecore._native.progress import ProgressFunction
-from prunecore.errors import ArgumentError, Cancelled, UnsupportedError
+from prunecore.errors import ArgumentError, UnsupportedError
 from prunecore.importance.neuron_scores import neuron_scores
-from prunecore.masks.mask import Mask
 from prunecore.search.block_parameters import BlockParameters, block_parameters
 from prunecore.search.joint_narrowing import Ledger, narrow_jointly
 from prunecore.search.narrowed_model import Narrowed, NarrowingRun, present
-from prunecore.search.narrowing_options import CheckedNarrowing, Narrowing, NarrowingOptions
-from prunecore.search.options import Protected, protected_sublayers
+from prunecore.search.narrowing_call import NarrowingCall
+from prunecore.search.narrowing_options import CheckedNarrowing, NarrowingOptions
+from prunecore.search.narrowing_path import NarrowingPath
+from prunecore.search.options import protected_sublayers
 from prunecore.search.result import SearchResult
-from prunecore.search.state import SearchState, SearchStep
 from prunecore.search.two_stage import Split, split_sparsity, two_stage
-from prunecore.search.watch import SearchProgress, SearchProgressFunction
+from prunecore.search.watch import SearchProgressFunction
 
 if TYPE_CHECKING:
     from prunecore.data.data import Data
     from prunecore.opened import OpenModel
-
-
-@dataclass(frozen=True, kw_only=True)
-class NarrowingCall:
-    """What a caller asks of "2ssp" or "narrow", beside the options of `NarrowingOptions`.
-
-    Attributes
-    ----------
-    strategy : {"2ssp", "narrow"}
-        Which of the two.
-    parameter_bytes : int or None
-        Bytes of parameters at most.
-    remove_attention : int or None
-        2ssp: attention sublayers to remove, instead of the formula's number.
-    whole_blocks : bool
-        narrow: whether sublayers go by whole blocks only.
-    protect : names or indices
-        Sublayers that stay as they are.
-    batch_tokens : int or None
-        As for `Model.damages`.
-    """
-
-    strategy: Narrowing
-    parameter_bytes: int | None = None
-    remove_attention: int | None = None
-    whole_blocks: bool = False
-    protect: Protected = None
-    batch_tokens: int | None = None
 
 
 def narrow(
@@ -85,7 +54,7 @@ def narrow(
     )
     metric, group = chosen.neuron_metric, chosen.neuron_group
     run = NarrowingRun(model, scores, metric, group, call.batch_tokens, batch_progress)
-    path = _Path(run, call.strategy, progress)
+    path = NarrowingPath(run, call.strategy, progress)
     path.add(run.whole(), None, run.loss(run.whole(), data))
     measured = data if chosen.measured_sequences is None else data[: chosen.measured_sequences]
     if call.strategy == "2ssp":
@@ -107,12 +76,16 @@ def narrow(
 
 
 def _two_stage(
-    run: NarrowingRun, data: Data, call: NarrowingCall, chosen: CheckedNarrowing, path: _Path
+    run: NarrowingRun,
+    data: Data,
+    call: NarrowingCall,
+    chosen: CheckedNarrowing,
+    path: NarrowingPath,
 ) -> tuple[Narrowed, dict[str, Any]]:
     if run.model.shape.absent:
         raise ArgumentError(
-            "2ssp splits a sparsity among whole blocks, and this model lacks sublayers already: use "
-            "strategy narrow"
+            "2ssp splits a sparsity among whole blocks, and this model lacks sublayers already: "
+            "use strategy narrow"
         )
     spared = _spared(call, run)
     if spared[1::2].any():
@@ -157,7 +130,7 @@ def split_of_bytes(
     chosen: CheckedNarrowing,
     attention: int | None = None,
 ) -> Split:
-    """The split of 2SSP for a budget of bytes: its number of attentions, the widest width that fits.
+    """The split of 2SSP for a budget of bytes: attentions by its formula, the widest that fits.
 
     Raises
     ------
@@ -192,7 +165,7 @@ def _jointly(
     measured: Data,
     call: NarrowingCall,
     chosen: CheckedNarrowing,
-    path: _Path,
+    path: NarrowingPath,
 ) -> tuple[Narrowed, dict[str, Any]]:
     if call.remove_attention is not None:
         raise ArgumentError("remove_attention is an option of 2ssp; narrow chooses by the budget")
@@ -272,66 +245,4 @@ def _check_model(model: OpenModel) -> None:
         raise UnsupportedError(
             "a model with adapters is not narrowed, since they were made for its weights as they "
             "are: narrow the model without them, and recover it then"
-        )
-
-
-class _Path:
-    """The way of a search, and what is told of it."""
-
-    def __init__(
-        self, run: NarrowingRun, strategy: str, progress: SearchProgressFunction | None
-    ) -> None:
-        self._run, self._strategy, self._progress = run, strategy, progress
-        self._steps: list[SearchStep] = []
-        self._began = time.monotonic()
-
-    def add(self, state: Narrowed, name: str | None, loss: float) -> None:
-        """A step: what is left, what it is called, and the loss after it."""
-        cost = self._run.cost(state)
-        self._steps.append(
-            SearchStep(
-                mask=Mask(state.keep),
-                unit=name,
-                n_removed=state.n_removed,
-                damage=loss,
-                parameters=cost.parameters,
-                parameter_bytes=cost.parameter_bytes,
-                kv_bytes=cost.kv_bytes,
-                told=self._run.told,
-            )
-        )
-        if self._progress is None:
-            return
-        standing = self._state(state, loss, done=False)
-        seconds = time.monotonic() - self._began
-        if self._progress(SearchProgress(self._steps[-1].mask, standing, seconds)):
-            raise Cancelled("the search was cancelled")
-
-    def restart(self, state: Narrowed, loss: float) -> None:
-        """The way of another search, of which the end alone is known."""
-        del self._steps[1:]
-        self.add(state, "2ssp", loss)
-
-    def result(self, state: Narrowed, loss: float, provenance: Mapping[str, Any]) -> SearchResult:
-        """What was found, with the loss on all data."""
-        found = self._state(state, loss, done=True)
-        record = {**provenance, "units_removed": state.n_removed, "damage": loss, "met": True}
-        mask = self._run.mask(state, record)
-        return SearchResult(mask=mask, path=tuple(self._steps), state=found, provenance=record)
-
-    def _state(self, state: Narrowed, loss: float, *, done: bool) -> SearchState:
-        run = self._run
-        return SearchState(
-            strategy=self._strategy,
-            done=done,
-            met=done,
-            n_blocks=run.model.shape.n_blocks,
-            asked=run.told,
-            told=run.told,
-            removed=state.n_removed,
-            steps=len(self._steps),
-            start_damage=self._steps[0].damage if self._steps else math.nan,
-            damage=loss,
-            sublayers_computed=run.sublayers_computed,
-            sublayers_naive=run.sublayers_naive,
         )

@@ -68,10 +68,13 @@ class NarrowingOptions(Options):
     multiple_of: int | None = None
     neuron_group: int | None = None
 
-    def given(self) -> list[str]:
-        """Names of the options that were given."""
-        names = (*self.OPTIONS, "neuron_metric")
-        return [name for name in names if getattr(self, name) not in (None, False)]
+    def refuse(self, strategy: str) -> None:
+        """Raises `ArgumentError` if an option is given to another strategy."""
+        for name in (*self.OPTIONS, "neuron_metric"):
+            if getattr(self, name) not in (None, False):
+                raise ArgumentError(
+                    f"{name} is an option of 2ssp and narrow, and {strategy} has none of it"
+                )
 
     def checked(self, strategy: Narrowing) -> CheckedNarrowing:
         """The options with their defaults. Raises `ArgumentError` for one out of range."""

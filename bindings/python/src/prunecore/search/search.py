@@ -12,7 +12,6 @@ from prunecore._native.library import lib
 from prunecore._native.names.metric_facts import METRIC_FACTS, METRICS
 from prunecore._native.names.tables import (
     GRANULARITY,
-    MEASURE,
     STRATEGY,
     Granularity,
     Measure,
@@ -36,13 +35,9 @@ from prunecore.measures.options import CoalitionOptions
 from prunecore.measures.run_record import resumable, run_provenance
 from prunecore.measures.token_times import TokenTimes, token_times
 from prunecore.search.ask_tell import Search
-from prunecore.search.narrow import NarrowingCall, narrow
-from prunecore.search.narrowing_options import (
-    NARROWINGS,
-    Narrowing,
-    NarrowingArguments,
-    NarrowingOptions,
-)
+from prunecore.search.narrow import narrow
+from prunecore.search.narrowing_call import asked_narrowing
+from prunecore.search.narrowing_options import Narrowing, NarrowingArguments, NarrowingOptions
 from prunecore.search.options import Protected, ScoresLike, SearchOptions, SearchRunOptions
 from prunecore.search.result import SearchResult
 from prunecore.search.watch import SearchProgressFunction, watch_search
@@ -141,20 +136,15 @@ def search(
     DataError
         The data do not fit the model.
     """
-    narrowing = NarrowingOptions(neuron_metric=neuron_metric, **NarrowingOptions.pick(options))
-    kind = _narrowing(strategy)
-    if kind is not None:
-        others = {
-            **{name: value for name, value in options.items() if name not in _OF_NARROWING},
+    asked = asked_narrowing(
+        *(strategy, granularity, measure, protect, neuron_metric, options),
+        others={
             **{"times": times, "start": start, "metric": metric, "scores": scores, "cap": cap},
             **{"checkpoint": checkpoint, "search": search, "reference": reference},
-        }
-        call = _narrowing_call(kind, granularity, measure, protect, options, others)
-        return narrow(self, data, call, narrowing, progress, batch_progress)
-    if narrowing.given():
-        raise ArgumentError(
-            f"{narrowing.given()[0]} is an option of 2ssp and narrow, and {strategy} has none of it"
-        )
+        },
+    )
+    if asked is not None:
+        return narrow(self, data, *asked, progress, batch_progress)
     n_blocks = self.shape.n_blocks
     chosen = SearchOptions(
         strategy=strategy,  # type: ignore[arg-type]  # the others are narrowings
@@ -170,8 +160,7 @@ def search(
         measure=measure, cap=cap, reference=self._keep(reference), **CoalitionOptions.pick(options)
     )
     run = SearchRunOptions(**SearchRunOptions.pick(options))
-    if search is not None and (checkpoint is not None or chosen.budget()):
-        raise ArgumentError("give a search, or a budget and a checkpoint: a search has its own")
+    _check_own(search, checkpoint, chosen)
     watch = Watch(batch_progress)
     struct = run.new()
     coalitions, kept = measured.struct(n_blocks, watch)
@@ -220,45 +209,11 @@ def search(
             found.close()
 
 
-_OF_NARROWING = (
-    *NarrowingOptions.OPTIONS,
-    *("parameter_bytes", "remove_attention", "batch_tokens"),
-)
-"""Options that "2ssp" and "narrow" take."""
-
-
-def _narrowing(strategy: str) -> Narrowing | None:
-    """The strategy if it is one that narrows feed-forwards."""
-    name = str(strategy).strip().lower()
-    return next((own for own in NARROWINGS if own == name), None)
-
-
-def _narrowing_call(
-    strategy: Narrowing,
-    granularity: str,
-    measure: str,
-    protect: Protected,
-    options: Mapping[str, Any],
-    others: Mapping[str, Any],
-) -> NarrowingCall:
-    """What is asked of a strategy that narrows. Raises `ArgumentError` for options of others."""
-    unit = GRANULARITY.parse(granularity)
-    kinds = ("sublayer", "block") if strategy == "narrow" else ("sublayer",)
-    if unit not in kinds:
-        raise ArgumentError(f"granularity is {unit}, but {strategy} takes {' or '.join(kinds)}")
-    if MEASURE.parse(measure) != "loss":
-        raise ArgumentError(f"measure is {measure}, but {strategy} goes by the loss")
-    for name, value in others.items():
-        if value not in (None, False, 0):
-            raise ArgumentError(f"{name} is no option of {strategy}")
-    return NarrowingCall(
-        strategy=strategy,
-        parameter_bytes=options.get("parameter_bytes"),
-        remove_attention=options.get("remove_attention"),
-        whole_blocks=unit == "block",
-        protect=protect,
-        batch_tokens=options.get("batch_tokens"),
-    )
+def _check_own(
+    search: Search | None, checkpoint: str | os.PathLike[str] | None, options: SearchOptions
+) -> None:
+    if search is not None and (checkpoint is not None or options.budget()):
+        raise ArgumentError("give a search, or a budget and a checkpoint: a search has its own")
 
 
 def _uses_scores(options: SearchOptions) -> bool:
