@@ -12,9 +12,9 @@
 The norm of an adapter's input is a root-mean-square norm, unless "norm": "layer" stands beside it.
 
 Where it applies, there are also: "widths": {"3": 40}, the neurons of feed-forwards that have fewer
-than `intermediate_size`, with "version": 3; "adds_input": true in a sublayer whose last module takes the
-hidden state, too, and gives the sum; "outputs": 1 if a block gives back a tuple with so many others
-beside the hidden state; "whole_blocks": true if blocks are not taken apart, so that each is missing
+than `intermediate_size`, with "version": 3; "adds_input": true in a sublayer whose last module
+takes the hidden state, too, and gives the sum; "outputs": 1 if a block gives back a tuple with so
+many others beside the hidden state; "whole_blocks": true if blocks are not taken apart, so that each is missing
 as a whole, and the modules named are those of adapters alone.
 """
 
