@@ -83,15 +83,17 @@ private func trainingOptions(
 }
 
 /// The caller's callback for training steps; nil if there is none.
-private func stepListener(_ options: prune_recover_options) -> ((TrainingProgress) -> Bool)? {
-    guard let callback = options.on_step else { return nil }
+func stepListener(
+    _ callback: prune_training_progress_fn?, _ userData: UnsafeMutableRawPointer?
+) -> ((TrainingProgress) -> Bool)? {
+    guard let callback else { return nil }
     return { progress in
         var report = prune_training_progress(
             struct_size: UInt32(MemoryLayout<prune_training_progress>.size), reserved: 0, step: Int64(progress.step),
             steps: Int64(progress.steps), loss: progress.loss, held_out_loss: progress.heldOutLoss,
             best_loss: progress.bestLoss, learning_rate: progress.learningRate,
             tokens_per_second: progress.tokensPerSecond, seconds: progress.seconds)
-        return callback(options.user_data, &report) != 0
+        return callback(userData, &report) != 0
     }
 }
 
@@ -109,7 +111,8 @@ public func prune_model_recover(
         let made = try recover(
             handle.model, data, heldOut: asked.heldOut, under: try mask(keep, n_keep, or: handle), asked.adapters,
             initial: asked.initial, training: asked.training,
-            progress: listener(asked.given.progress, asked.given.user_data), step: stepListener(asked.given))
+            progress: listener(asked.given.progress, asked.given.user_data),
+            step: stepListener(asked.given.on_step, asked.given.user_data))
         out.pointee = try HandleTable.add(AdaptersHandle(made))
     }
 }

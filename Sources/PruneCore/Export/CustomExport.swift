@@ -25,10 +25,11 @@ enum CustomExport {
                 "hf_custom cannot hold this: the feed-forward of block \(block) has another width than that of blocks before it, and transformers has one for all; deci can, if no adapter stands in it"
             )
         }
+        let sharing = try SharedExport(subject)
         var own: [ExportPlan.Tensor] = []
         for sublayer in subject.mask.keeps.indices {
             if subject.mask.keeps(sublayer) {
-                own += try subject.tensors(ofSublayer: sublayer)
+                own += sharing.replaced(try subject.tensors(ofSublayer: sublayer))
             } else {
                 own += try subject.tensors(ofSumAt: sublayer)
                 let place = "\(blocks.blocks).\(sublayer / 2).\(blocks.part(sublayer).place)"
@@ -36,8 +37,9 @@ enum CustomExport {
             }
         }
         return ExportPlan(
-            format: .custom, config: try config(subject, blocks), tensors: try subject.tensors(ofSublayers: own),
-            files: ModellingFiles.custom(subject.config.architecture))
+            format: .custom, config: try config(subject, blocks, sharing),
+            tensors: try subject.tensors(ofSublayers: own),
+            files: ModellingFiles.custom(subject.config.architecture), notes: sharing.notes)
     }
 
     /// The tensors of an adapter, as the modelling files name them: after the module in whose place it stands.
@@ -55,7 +57,9 @@ enum CustomExport {
         }
     }
 
-    private static func config(_ subject: ExportSubject, _ blocks: BlockDescription) throws(PruneError) -> String {
+    private static func config(
+        _ subject: ExportSubject, _ blocks: BlockDescription, _ sharing: SharedExport
+    ) throws(PruneError) -> String {
         var text = try subject.configText()
         let family = subject.config.architecture
         text.set("architectures", .array([.string("PruneCore" + family.name)]))
@@ -68,11 +72,13 @@ enum CustomExport {
             ]))
         let declared = declaration(subject.mask)
         if !declared.isEmpty { text.set("per_layer_config", .object(declared)) }
-        let own: [String: JSONValue] = [
-            "version": .integer(2),
+        var own: [String: JSONValue] = [
+            // Readers of version 2 know nothing of deltas.
+            "version": .integer(sharing.isEmpty ? 2 : 3),
             "removed": .array(subject.mask.removed.map { .string(sublayerName($0)) }),
             "adapters": .object(forms(subject.adapters)),
         ]
+        if !sharing.isEmpty { own[SharedForm.key] = .object(sharing.forms) }
         text.set("prunecore", .object(own.merging(blocks.members) { own, _ in own }))
         return text.text
     }

@@ -5,10 +5,10 @@
 ///     "prunecore": {"version": 2, "removed": ["attn.3"], "adapters": {"attn.3": {"kind": "bias", ...}}, ...}
 ///
 /// Version 1, of families that are put together as Llama, had the same members. What version 2 says besides describes the
-/// family to modelling files; the row of the family says it here.
+/// family to modelling files; the row of the family says it here. Version 3 stores some weights as deltas: see `SharedForm`.
 enum CustomMarks {
     static let key = "prunecore"
-    private static let versions = 1...2
+    private static let versions = 1...3
     private static let namePrefix = "PruneCore"
     private static let typePrefix = "prunecore_"
 
@@ -32,8 +32,9 @@ enum CustomMarks {
 
     /// Errors: as `PrunedConfig.absent`.
     static func absent(
-        _ file: ConfigObject, _ architecture: Architecture, blockCount: Int, hiddenSize: Int
+        _ file: ConfigObject, _ architecture: Architecture, _ sublayers: [SublayerPlan], hiddenSize: Int
     ) throws(PruneError) -> AbsentSublayers? {
+        let blockCount = sublayers.count / 2
         guard let own = try file.optionalObject(key) else { return nil }
         guard case .integer(let version) = own.value("version"), version >= 1 else {
             throw own.fault(.format, "version", "is not an integer of at least 1")
@@ -41,7 +42,7 @@ enum CustomMarks {
         guard versions.contains(version) else {
             throw own.fault(
                 .unsupported, "version",
-                "is \(version), this library reads \(versions.lowerBound) and \(versions.upperBound); use a newer one")
+                "is \(version), this library reads \(versions.lowerBound) to \(versions.upperBound); use a newer one")
         }
         var absent = AbsentSublayers()
         for name in try own.optionalStrings("removed") ?? [] {
@@ -51,6 +52,7 @@ enum CustomMarks {
             }
             absent.places.insert(place)
         }
+        absent.shared = try SharedForm.read(own, sublayers, absent: absent.places)
         guard let adapters = try own.optionalObject("adapters") else { return absent }
         for name in adapters.keys {
             guard let place = sublayer(named: name), absent.places.contains(place) else {

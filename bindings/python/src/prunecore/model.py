@@ -3,12 +3,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
 
-from prunecore._native.library import lib
+from prunecore._native.library import lib, written_text
 from prunecore._native.names.tables import Compute, Weights
 from prunecore.data.chat_template import chat_templates_of
 from prunecore.data.text import load_tokenizer
@@ -20,6 +23,7 @@ from prunecore.generation.generate_calibration import generate_calibration as _g
 from prunecore.importance.curve import curve as _curve
 from prunecore.importance.score import score as _score
 from prunecore.importance.statistics import statistics as _statistics
+from prunecore.masks.mask import Mask
 from prunecore.measures.damages import damages as _damages
 from prunecore.measures.evaluate import evaluate as _evaluate
 from prunecore.measures.evaluate import evaluate_masks as _evaluate_masks
@@ -32,6 +36,9 @@ from prunecore.measures.token_values import logits as _logits
 from prunecore.measures.token_values import token_losses as _token_losses
 from prunecore.opened import OpenModel
 from prunecore.recovery.recover import recover as _recover
+from prunecore.recovery.share import share as _share
+from prunecore.recovery.shared import shared_weights as _shared_weights
+from prunecore.recovery.sharing import sharing as _sharing
 from prunecore.recovery.standing import standing_adapters
 from prunecore.search.search import search as _search
 from prunecore.shapley.play import shapley as _shapley
@@ -40,6 +47,7 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
     from prunecore.recovery.adapters import Adapters
+    from prunecore.recovery.shared import SharedWeight
 
 
 class Model(OpenModel):
@@ -89,6 +97,8 @@ class Model(OpenModel):
     shapley = verb(_shapley)
     search = verb(_search)
     recover = verb(_recover)
+    share = verb(_share)
+    sharing = verb(_sharing)
     generate = verb(_generate)
     generate_calibration = verb(_generate_calibration)
     export = verb(_export)
@@ -124,8 +134,16 @@ class Model(OpenModel):
         """
         return {} if self.directory is None else chat_templates_of(self.directory)
 
+    @property
+    def shared_weights(self) -> tuple[SharedWeight, ...]:
+        """The weights that are stored as those of others and deltas; see `share`."""
+        return _shared_weights(self)
+
     def _recovered(self, adapters: Adapters) -> RecoveredModel:
         return RecoveredModel(self, adapters)
+
+    def _shared(self, make: Callable[[Any], int]) -> SharedModel:
+        return SharedModel(self, make)
 
 
 class RecoveredModel(Model):
@@ -166,6 +184,41 @@ class RecoveredModel(Model):
     def provenance(self) -> dict[str, str]:
         """What identifies the model in results: that of the full model, and the adapters' hash."""
         return {**super().provenance, "adapters_sha256": self._adapters_digest}
+
+
+class SharedModel(Model):
+    """A model some of whose weights are stored as those of others and deltas: `Model.share`.
+
+    A `Model` of its own, which shares all other weights with the one that it was made of. It has
+    the files of that one, such as the tokenizer; its weights are in memory. Exports as "hf_custom"
+    open with the deltas that they have.
+
+    Attributes
+    ----------
+    base : Model
+        The one that it was made of.
+    """
+
+    def __init__(self, base: OpenModel, make: Callable[[Any], int]) -> None:
+        self.directory = base.directory
+        self._name, self._digest = base._name, base._digest
+        self._configurations = base._configurations
+        self.base = base
+        self._own(make)
+
+    @contextmanager
+    def _in_float32(self) -> Iterator[OpenModel]:
+        with TemporaryDirectory() as directory:
+            path = Path(directory) / "shared"
+            _export(self, path, Mask.all(self.shape.n_blocks), format="hf_custom")
+            with OpenModel(path, "float32") as opened:
+                yield opened
+
+    @property
+    def provenance(self) -> dict[str, str]:
+        """What identifies the model in results, with a hash of its deltas' sizes and errors."""
+        text = written_text(lib.prune_model_shared, self.handle)
+        return {**super().provenance, "sharing_sha256": hashlib.sha256(text).hexdigest()}
 
 
 def open(

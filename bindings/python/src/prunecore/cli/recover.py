@@ -9,8 +9,10 @@ from typing import Annotated, Any
 
 import typer
 
-from prunecore._native.whole_file import check_folder
-from prunecore.cli import recovery_tables
+from prunecore._native.names.tables import ADAPTER_KINDS
+from prunecore._native.options_generated import ShareOptions
+from prunecore._native.whole_file import check_export_place, check_folder
+from prunecore.cli import recovery_tables, share
 from prunecore.cli.flags import Generated, expanded
 from prunecore.cli.options import (
     CheckpointOption,
@@ -60,28 +62,53 @@ def recover(
             "and the loss is measured on all data.",
         ),
     ] = None,
-    options: Annotated[dict[str, Any], Generated(RecoverOptions, leave_out=("seed",))],
+    kind: Annotated[
+        str,
+        typer.Option(
+            "--kind",
+            metavar="NAME",
+            help=f"Kind of adapter: one of {', '.join(ADAPTER_KINDS)}. Or shared: what the mask "
+            "removes uses the weights of earlier sublayers and deltas of low rank, and --out is "
+            "the model, as hf_custom.",
+        ),
+    ] = "low_rank",
+    options: Annotated[dict[str, Any], Generated(RecoverOptions, leave_out=("seed", "kind"))],
+    sharing: Annotated[dict[str, Any], Generated(ShareOptions, leave_out=("seed", *share.COMMON))],
     checkpoint: CheckpointOption = None,
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where to write the adapters.")],
+    out: Annotated[
+        Path,
+        typer.Option("--out", metavar="DIR", help="Where to write the adapters, or the model."),
+    ],
     machine: Machine,
 ) -> None:
-    """Make adapters that emulate what a mask removes, in closed form or trained."""
-    check_folder(out, ("adapters.json", "adapters.safetensors"))
+    """Make up for what a mask removes: adapters or shared weights, in closed form or trained."""
+    own = share.only_of(kind, options, sharing)
+    if kind == share.KIND:
+        check_export_place(out, replaces=False)
+    else:
+        check_folder(out, ("adapters.json", "adapters.safetensors"))
     results = Results(checkpoint)
     with machine.open(model) as opened, RecoveryBar() as bar:
         chosen = read_mask(mask, opened)
         text = sequences.read(data, opened)
         length = sequences.sequence_length
         other = read_data(held_out, opened, length) if held_out else None
+        if kind == share.KIND:
+            made, parts = share.share(
+                opened, chosen, text, out, bar, held_out=other, checkpoint=checkpoint,
+                options={**own, "seed": sequences.seed},
+            )  # fmt: skip
+            return machine.answer(made, *parts, results=results)
         adapters = opened.recover(
             chosen,
             text,
+            kind,  # type: ignore[arg-type]  # checked there
             held_out=other,
             seed=sequences.seed,
             checkpoint=checkpoint,
             progress=bar,
             on_step=bar.step,
-            **options,
+            **own,
         )
         lines = results.save(out, adapters.save)
         measured = text if other is None else other
@@ -89,13 +116,13 @@ def recover(
         pruned = opened.evaluate(measured, chosen).loss
         loss = opened.evaluate(measured, adapters=adapters).loss
         model_record = opened.provenance
-    share = (pruned - loss) / (pruned - full) if pruned > full else 0.0
+    won_back = (pruned - loss) / (pruned - full) if pruned > full else 0.0
     measured_on = "the data" if other is None else "held-out text"
     record: dict[str, Any] = {
         "loss": loss,
         "loss_full": full,
         "loss_pruned": pruned,
-        "share": share,
+        "share": won_back,
         "measured_on": "data" if other is None else "held_out",
         "directory": str(out),
         **adapters.to_dict(),
@@ -107,7 +134,7 @@ def recover(
         record,
         recovery_tables.adapters(adapters),
         "",
-        recovery_tables.recovered(losses, share, adapters, measured_on),
+        recovery_tables.recovered(losses, won_back, adapters, measured_on),
         "",
         *lines,
         results=results,

@@ -21,6 +21,7 @@ from prunecore.export.runtimes import Runtime, Transformers
 from prunecore.export.verification import OtherRun, Verification
 from prunecore.masks.mask import Mask
 from prunecore.measures.token_values import logits
+from prunecore.recovery.shared import shared_weights
 from prunecore.recovery.standing import composition, standing_adapters
 from prunecore.tensors.stored import StoredTensors
 
@@ -231,7 +232,8 @@ def _directory(path: Path, model: OpenModel) -> _Subject:
     faults = list(damage)
     if found.kind == "deci" and not damage:
         home = model.directory
-        source = None if home is None or home.is_file() else StoredTensors(home)
+        stored = home is not None and not home.is_file() and not shared_weights(model)
+        source = StoredTensors(home) if home is not None and stored else None
         faults += deci_faults(path, found.mask, source)
     return _Subject(
         path=path,
