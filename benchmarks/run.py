@@ -44,6 +44,7 @@ class Benchmark:
 BENCHMARKS = {
     "speed": Benchmark("speed.speed", keeps_core_type=True),
     "recovery": Benchmark("recovery.recovery"),
+    "sharing": Benchmark("recovery.sharing"),
     "callbacks": Benchmark("doors.callbacks"),
     "torch_door": Benchmark("doors.torch_door"),
     "search": Benchmark("search.search"),
