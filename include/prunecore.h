@@ -1567,7 +1567,9 @@ typedef struct prune_share_options {
     /* What deltas are made for: least squares of each projection's output in closed form, or an
        objective of training. 0 = closed form. */
     prune_objective objective;
-    int32_t reserved; /* 0 */
+    /* Whether the base of each weight gets a factor, fitted by least squares: W = s base + U V.
+       0 = no. */
+    int32_t scaled;
     /* Rank of every delta. It counts only without `bytes`. 0 = 16. */
     int64_t rank;
     /* Bytes of all deltas together, which are spent where they lower the error of a projection's
@@ -1683,7 +1685,7 @@ prune_status prune_model_share(const prune_model *model, const prune_data *data,
  * Lists the weights of a model that are stored as deltas, as JSON: {"format": "prunecore.sharing",
  * "version": 1, "weights": [{"name": "model.layers.5.mlp.up_proj.weight", "base": "...",
  * "sublayer": "ffn.5", "base_sublayer": "ffn.3", "projection": "up", "outputs", "inputs", "rank",
- * "bytes", "bytes_whole", "error"}]}. "error" is sqrt(E |(W' - W) x|^2 / E |W' x|^2) of the closed
+ * "scale", "bytes", "bytes_whole", "error"}]}. "scale" is the factor on the base. "error" is sqrt(E |(W' - W) x|^2 / E |W' x|^2) of the closed
  * form; null where it is not known, as after training. A later version may add members.
  *   out_text   as in prune_model_plan()
  * Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_HANDLE, PRUNE_ERR_BUFFER.

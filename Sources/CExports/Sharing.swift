@@ -21,7 +21,10 @@ private struct ShareOptions {
     init(_ options: UnsafePointer<prune_share_options>?) throws(PruneError) {
         given =
             try readStruct(options, prune_share_options(), least: shareOptionsSize, "options") ?? prune_share_options()
-        try checkReserved(given.reserved, "options")
+        guard given.scaled == 0 || given.scaled == 1 else {
+            throw PruneError(.argument, "options.scaled is \(given.scaled); it must be 0 or 1")
+        }
+        sharing.scaled = given.scaled == 1
         sharing.base = try choice(given.base, "options.base")
         sharing.bytes = chosen(given.bytes)
         sharing.firstShare = chosen(given.first_share) ?? sharing.firstShare
@@ -119,11 +122,11 @@ public func prune_model_sharing(
         adapters.ridge = chosen(given.ridge)
         adapters.batchTokens = try batchTokens(given.batch_tokens)
         adapters.memoryBudget = chosen(given.memory_budget)
+        guard given.n_errors <= mostErrors else {
+            throw PruneError(.argument, "options.n_errors is \(given.n_errors); it must be at most \(mostErrors)")
+        }
         let errors =
             given.n_errors == 0 ? [0.1] : try array(given.errors, given.n_errors, "options.errors")
-        guard errors.count <= mostErrors else {
-            throw PruneError(.argument, "options.n_errors is \(errors.count); it must be at most \(mostErrors)")
-        }
         let reach = chosen(given.reach)
         // Room is asked for before the work, which is long.
         let count = try sharingPairCount(handle.model, reach: reach)

@@ -6,8 +6,9 @@
 
 Each model is measured as it is; without some feed-forwards; with adapters in their places, in
 closed form and trained; and with more feed-forwards that share the weights of earlier ones, with
-deltas in closed form (one rank, and the same bytes by budget) and trained. Bytes are those of the
-exported weights. smollm2 is skipped where build/models/smollm2.gguf is not there (`make models`).
+deltas in closed form (base as it is or scaled, one rank or the same bytes by budget) and
+trained. Bytes are those of the exported weights. smollm2 is skipped where
+build/models/smollm2.gguf is not there (`make models`).
 The exit status is 1 if a bar is missed. Writes sharing.json and sharing.md.
 """
 
@@ -21,6 +22,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -146,21 +148,23 @@ def measure(bench: Bench, record: Record, training: dict[str, Any]) -> None:
         made, seconds = timed(lambda: model.recover(removal, bench.text, **low_rank, **training))
         bench.row(f"{name}, trained", model, removal, made, seconds)
     name = f"{case.shared} share weights, rank {case.rank}"
-    even, seconds = timed(lambda: model.share(sharing, some, rank=case.rank, base="best"))
-    closed = bench.row(f"{name}, closed form", even.model, None, None, seconds)
-    size = even.summary.bytes_shared
-    spent, seconds = timed(lambda: model.share(sharing, some, bytes=size, base="best"))
-    bench.row(
-        f"{case.shared} share weights, the same bytes by budget", spent.model, None, None, seconds
-    )
+    deltas = {"rank": case.rank, "base": "best"}
+    made, seconds = timed(lambda: model.share(sharing, some, **deltas))
+    bench.row(f"{name}, closed form", made.model, None, None, seconds)
+    even, seconds = timed(lambda: model.share(sharing, some, scaled=True, **deltas))
+    closed = bench.row(f"{name}, scaled, closed form", even.model, None, None, seconds)
+    budget = {**deltas, "rank": None, "bytes": even.summary.bytes_shared}
+    made, seconds = timed(lambda: model.share(sharing, some, scaled=True, **budget))
+    name_of_budget = f"{case.shared} share weights, scaled, the same bytes by budget"
+    bench.row(name_of_budget, made.model, None, None, seconds)
     found = closed
-    if case.trains:
-        made, seconds = timed(
-            lambda: model.share(sharing, bench.text, rank=case.rank, base="best", **training)
-        )
-        found = bench.row(f"{name}, trained", made.model, None, None, seconds)
+    for first_share in (0.5, 1.0) if case.trains else ():
+        how_made = {**deltas, "scaled": True, "first_share": first_share, **training}
+        made, seconds = timed(partial(model.share, sharing, bench.text, **how_made))
+        how = "trained progressively" if first_share < 1 else "trained, all from the start"
+        found = bench.row(f"{name}, scaled, {how}", made.model, None, None, seconds)
         record.judge(
-            f"{case.name}: loss that training takes off", [closed["loss"] - found["loss"]],
+            f"{case.name}: loss that training takes off, {how}", [closed["loss"] - found["loss"]],
             "{:.3f}", least=0.0,
         )  # fmt: skip
     record.judge(f"{case.name}: bytes saved by sharing", [found["saved"]], "{:.1%}", least=SAVED)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /// A weight that is stored as that of an earlier sublayer and a delta of low rank (DeltaLLM, arXiv 2501.18596):
 ///
-///     W = base + up * down
+///     W = scale * base + up * down
 ///
 /// The engine computes with W as a whole, in fp32, so that it computes what a runtime does which adds the two products.
 struct SharedTensor: Sendable {
@@ -10,6 +10,8 @@ struct SharedTensor: Sendable {
     let projection: StoredProjection
     /// Name of the tensor that is stored.
     let base: String
+    /// 1, unless it was fitted.
+    let scale: Float
     /// outputs x rank and rank x inputs, whichever way round the weight itself is stored; nil = the weight is the base.
     let factors: (up: StoredTensor, down: StoredTensor)?
     /// sqrt(E |(W' - W) x|^2 / E |W' x|^2) over tokens, with W' the weight that W stands for, when the delta was solved; without
@@ -42,7 +44,7 @@ extension SharedTensor {
         return memory
     }
 
-    /// Writes base + up * down into the memory of W. Errors: `.file` if the base lies in a file that changed.
+    /// Writes scale * base + up * down into the memory of W. Errors: `.file` if the base lies in a file that changed.
     func write(
         into memory: TensorMemory, _ base: StoredTensor, _ factors: (up: [Float], down: [Float])?
     ) throws(PruneError) {
@@ -51,6 +53,7 @@ extension SharedTensor {
         try reading(base.mappedFile.map { [$0] } ?? []) {
             StoredMatrix(base, rows: rows, columns: columns).widen(first: 0, count: rows, into: out)
         }
+        if scale != 1 { for index in 0..<rows * columns { out[index] *= scale } }
         guard let factors else { return }
         let (outputs, inputs) = (projection.outputs, projection.inputs)
         let rank = factors.up.count / max(outputs, 1)
@@ -165,6 +168,7 @@ extension SharedWeights {
             }
             let shared = SharedTensor(
                 sublayer: form.sublayer, baseSublayer: form.baseSublayer, projection: form.projection, base: form.base,
+                scale: form.scale,
                 factors: form.rank == 0
                     ? nil
                     : (

@@ -42,6 +42,7 @@ struct SharedExport {
     var forms: [String: JSONValue] {
         weights.mapValues { base, shared, _ in
             var members: [String: JSONValue] = ["base": .string(base), "rank": .integer(shared.rank)]
+            if shared.scale != 1 { members["scale"] = .number(Double(shared.scale)) }
             if let error = shared.error, error.isFinite { members["error"] = .number(error) }
             return .object(members)
         }

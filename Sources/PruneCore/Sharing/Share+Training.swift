@@ -42,7 +42,7 @@ func trained(
                 SharingPlace(
                     sublayer: tensor.sublayer, baseSublayer: tensor.baseSublayer, projection: tensor.projection,
                     base: tensor.base),
-                wholeType: tensor.elementType, up: up, down: down, error: nil))
+                wholeType: tensor.elementType, scale: tensor.scale, up: up, down: down, error: nil))
     }
     return (found, state.report)
 }
@@ -59,6 +59,7 @@ private func sharingFingerprint(
     for tensor in tensors {
         for byte in Array(tensor.projection.tensor.utf8) + Array(tensor.base.utf8) { out.add(byte) }
         out.add(Int64(tensor.rank))
+        out.add(Double(tensor.scale))
     }
     return ByteChecksum(out.bytes[...]).value
 }

@@ -37,7 +37,7 @@ public func share(
             (learnt, aside) = (parts.rest, parts.heldOut)
         }
     }
-    var solver = SharingSolver(native, learnt, candidates.map(\.sublayer), options, progress)
+    var solver = SharingSolver(native, learnt, candidates.map(\.sublayer), options, scaled: sharing.scaled, progress)
     let tensors = try solver.deltas(candidates, sharing)
     var report = SharingReport()
     report.training.statisticsTokens = learnt?.tokens.count ?? 0

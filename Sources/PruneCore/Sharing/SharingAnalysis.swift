@@ -44,7 +44,7 @@ public func analyseSharing(
     }
     let pairs = try sharingPairs(native, reach: reach)
     let sublayers = pairs.keys.sorted()
-    var solver = SharingSolver(native, data, sublayers, options, progress)
+    var solver = SharingSolver(native, data, sublayers, options, scaled: false, progress)
     let meter = ProgressMeter(
         stage: "spectra", total: pairs.values.reduce(0) { $0 + $1.count }, listener: progress)
     var records: [SharingRecord] = []

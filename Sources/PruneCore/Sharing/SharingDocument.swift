@@ -15,6 +15,7 @@ public func sharedText(of model: any Model) -> String {
                     "base_sublayer": .string(sublayerName(own.baseSublayer)),
                     "projection": .string(own.projection.name), "outputs": .integer(own.projection.outputs),
                     "inputs": .integer(own.projection.inputs), "rank": .integer(own.rank),
+                    "scale": .number(Double(own.scale)),
                     "bytes": .integer(own.byteCount), "bytes_whole": .integer(own.wholeBytes),
                     "error": own.error.map { .number($0) } ?? .null,
                 ])

@@ -13,6 +13,8 @@ public struct SharingOptions: Sendable {
     public static let usualRank = 16
 
     public var base = SharingBase.nearest
+    /// Whether each base gets a factor, fitted by least squares: where weights have little in common, it is near 0.
+    public var scaled = false
     /// Bytes of all deltas together, which go where they win most; nil = `AdapterOptions.rank` for each.
     public var bytes: Int?
     /// Progressive module replacement (DeltaLLM, arXiv 2501.18596; Xu et al., arXiv 2002.02925): in the first step of training

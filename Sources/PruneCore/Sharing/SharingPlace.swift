@@ -53,7 +53,9 @@ extension NativeModel {
     }
 
     /// The difference of two weights, in the metric of a root of their inputs' moments. Errors: as above.
-    func difference(_ place: SharingPlace, root: CholeskyFactor?) throws(PruneError) -> WeightDifference {
+    func difference(
+        _ place: SharingPlace, root: CholeskyFactor?, scaled: Bool
+    ) throws(PruneError) -> WeightDifference {
         let (outputs, inputs) = (place.projection.outputs, place.projection.inputs)
         try Memory.require(
             WeightDifference.bytes(outputs: outputs, inputs: inputs), for: "the delta of \(place.name.quoted)",
@@ -62,6 +64,7 @@ extension NativeModel {
             name: place.projection.name, tensor: place.base, shape: place.projection.shape,
             isTransposed: place.projection.isTransposed, parts: place.projection.parts, isLast: place.projection.isLast)
         return WeightDifference(
-            try doubles(place.projection), try doubles(base), outputs: outputs, inputs: inputs, root: root)
+            try doubles(place.projection), try doubles(base), outputs: outputs, inputs: inputs, root: root,
+            scaled: scaled)
     }
 }

@@ -5,6 +5,8 @@ struct SharingSolver {
     /// nil = matrices are compared as they are.
     let data: TokenData?
     let options: AdapterOptions
+    /// Whether bases are scaled.
+    let scaled: Bool
     let progress: ProgressMeter.Listener?
     private let mask: KeepMask
     private let groups: [[Int]]
@@ -14,11 +16,12 @@ struct SharingSolver {
     /// - Parameter sublayers: those that are asked about, ascending.
     init(
         _ model: NativeModel, _ data: TokenData?, _ sublayers: [Int], _ options: AdapterOptions,
-        _ progress: ProgressMeter.Listener?
+        scaled: Bool, _ progress: ProgressMeter.Listener?
     ) {
         self.model = model
         self.data = data
         self.options = options
+        self.scaled = scaled
         self.progress = progress
         mask = model.shape.present
         groups = SublayerMoments.groups(sublayers, of: model, budget: options.statisticsBudget)
@@ -71,9 +74,9 @@ struct SharingSolver {
     func spectra(
         _ places: [SharingPlace], _ moments: SublayerMoments?
     ) throws(PruneError) -> [[Double]] {
-        let model = model
+        let (model, scaled) = (model, scaled)
         return try forEach(places, moments) { place, root throws(PruneError) in
-            let difference = try model.difference(place, root: root)
+            let difference = try model.difference(place, root: root, scaled: scaled)
             return try difference.spectrum().map { difference.whole > 0 ? $0 / difference.whole : 0 }
         }
     }
@@ -82,13 +85,13 @@ struct SharingSolver {
     func solve(
         _ places: [SharingPlace], ranks: [Int], _ moments: SublayerMoments?
     ) throws(PruneError) -> [SharedTensor] {
-        let model = model
+        let (model, scaled) = (model, scaled)
         let rank = Dictionary(uniqueKeysWithValues: zip(places.map(\.name), ranks))
         return try forEach(places, moments) { place, root throws(PruneError) in
-            let difference = try model.difference(place, root: root)
+            let difference = try model.difference(place, root: root, scaled: scaled)
             let (up, down) = try difference.factors(rank: min(rank[place.name] ?? 0, difference.mostRank))
             return try SharedTensor(
-                place, wholeType: model.wholeType(of: place), up: up, down: down,
+                place, wholeType: model.wholeType(of: place), scale: difference.scale, up: up, down: down,
                 error: try difference.relativeError(of: up, down, moments?.of(place)?.mean))
         }
     }
@@ -119,7 +122,7 @@ extension SharedTensor {
     ///   - wholeType: what the weight that it stands for is stored in.
     ///   - up, down: outputs x rank and rank x inputs; empty = the weight is the base.
     init(
-        _ place: SharingPlace, wholeType: ElementType, up: [Float], down: [Float], error: Double?
+        _ place: SharingPlace, wholeType: ElementType, scale: Float, up: [Float], down: [Float], error: Double?
     ) throws(PruneError) {
         let (outputs, inputs) = (place.projection.outputs, place.projection.inputs)
         let rank = up.count / max(outputs, 1)
@@ -129,6 +132,7 @@ extension SharedTensor {
         }
         self.init(
             sublayer: place.sublayer, baseSublayer: place.baseSublayer, projection: place.projection, base: place.base,
+            scale: scale,
             factors: rank == 0
                 ? nil : (up: try factor("up", up, [outputs, rank]), down: try factor("down", down, [rank, inputs])),
             error: error, elementType: wholeType, wholeBytes: wholeType.bytes(of: outputs * inputs))

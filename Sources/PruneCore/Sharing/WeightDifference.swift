@@ -7,13 +7,16 @@
 ///
 ///     U V = P P^T D L L^-1 = P (P^T D)
 ///
-/// so that no inverse is needed, whichever root of C is taken.
+/// so that no inverse is needed, whichever root of C is taken. Where the base is scaled, D = W - s B, with s the least squares of
+/// W L on B L.
 struct WeightDifference: Sendable {
     let outputs: Int
     let inputs: Int
     /// W and D, outputs x inputs.
     let weight: [Double]
     let difference: [Double]
+    /// On the base.
+    let scale: Float
     /// D L, or D itself.
     private let rooted: [Double]
     /// |W L|^2
@@ -27,13 +30,26 @@ struct WeightDifference: Sendable {
     /// - Parameters:
     ///   - weight, base: outputs x inputs.
     ///   - root: of the inputs' moments; nil = the matrices are compared.
-    init(_ weight: [Double], _ base: [Double], outputs: Int, inputs: Int, root: CholeskyFactor?) {
+    ///   - scaled: whether the base gets a factor; else it is 1.
+    init(
+        _ weight: [Double], _ base: [Double], outputs: Int, inputs: Int, root: CholeskyFactor?, scaled: Bool = false
+    ) {
         self.outputs = outputs
         self.inputs = inputs
         self.weight = weight
-        difference = zip(weight, base).map(-)
-        rooted = root?.rooted(difference) ?? difference
         let own = root?.rooted(weight) ?? weight
+        let other = root?.rooted(base) ?? base
+        var fitted = 1.0
+        if scaled {
+            let squares = other.reduce(0) { $0 + $1 * $1 }
+            let product = BLAS.dot(own, other, first: 0, count: own.count)
+            fitted = squares > 0 ? product / squares : 0
+        }
+        // As it is stored.
+        scale = Float(fitted)
+        let factor = Double(scale)
+        difference = zip(weight, base).map { $0 - factor * $1 }
+        rooted = zip(own, other).map { $0 - factor * $1 }
         whole = own.reduce(0) { $0 + $1 * $1 }
         squares = rooted.reduce(0) { $0 + $1 * $1 }
     }
@@ -43,7 +59,7 @@ struct WeightDifference: Sendable {
     /// Bytes that one takes at most while it is solved.
     static func bytes(outputs: Int, inputs: Int) -> Int {
         let side = min(outputs, inputs)
-        return outputs.times(clamping: 6 * inputs).plus(clamping: side.times(clamping: 4 * side + 64))
+        return outputs.times(clamping: 8 * inputs).plus(clamping: side.times(clamping: 4 * side + 64))
             .times(clamping: MemoryLayout<Double>.stride)
     }
 

@@ -14,8 +14,9 @@ static fixture f;
 
 static double loss(const prune_model *model)
 {
-    prune_evaluation found = PRUNE_EVALUATION_INIT;
-    CHECK_OK(prune_model_evaluate(model, f.data, NULL, 0, NULL, &found));
+    prune_evaluation found;
+    memset(&found, 0, sizeof found);
+    CHECK_OK(prune_model_evaluate(model, f.data, NULL, 1, 0, NULL, &found));
     return found.loss;
 }
 
@@ -129,24 +130,26 @@ static void wrong_calls_are_refused(void)
     prune_model *model = NULL;
     size_t count = 0;
     const double wrong = -1.0;
+    static const double many[1001] = { 0.5 };
     CHECK_FAILS(prune_model_share(f.model, f.data, NULL, 0, NULL, NULL, &model), PRUNE_ERR_ARGUMENT, "removes no");
     CHECK_FAILS(prune_model_share(f.model, f.data, keep, FIXTURE_SUBLAYERS, NULL, NULL, NULL), PRUNE_ERR_ARGUMENT,
                 "out_model");
     CHECK_FAILS(prune_model_share(NULL, f.data, keep, FIXTURE_SUBLAYERS, NULL, NULL, &model), PRUNE_ERR_ARGUMENT,
                 "model");
     options.base = 7;
-    CHECK_FAILS(prune_model_share(f.model, f.data, keep, FIXTURE_SUBLAYERS, &options, NULL, &model),
-                PRUNE_ERR_ARGUMENT, "options.base");
+    CHECK_FAILS(prune_model_share(f.model, f.data, keep, FIXTURE_SUBLAYERS, &options, NULL, &model), PRUNE_ERR_ARGUMENT,
+                "options.base");
     options.base = 0;
     options.ramp = 2.0;
-    CHECK_FAILS(prune_model_share(f.model, f.data, keep, FIXTURE_SUBLAYERS, &options, NULL, &model),
-                PRUNE_ERR_ARGUMENT, "ramp is 2.0");
+    CHECK_FAILS(prune_model_share(f.model, f.data, keep, FIXTURE_SUBLAYERS, &options, NULL, &model), PRUNE_ERR_ARGUMENT,
+                "ramp is 2.0");
     analysed.errors = &wrong;
     analysed.n_errors = 1;
     {
         static prune_sharing_pair pairs[64];
         CHECK_FAILS(prune_model_sharing(f.model, NULL, &analysed, pairs, 64, &count), PRUNE_ERR_ARGUMENT, "-1.0");
     }
+    analysed.errors = many;
     analysed.n_errors = 1001;
     CHECK_FAILS(prune_model_sharing(f.model, NULL, &analysed, NULL, 0, &count), PRUNE_ERR_ARGUMENT, "n_errors");
 }

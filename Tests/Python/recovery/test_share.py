@@ -98,6 +98,32 @@ def test_without_data_deltas_are_truncated_differences(
         assert told.error == pytest.approx(error, rel=1e-4)
 
 
+def test_a_fitted_scale_is_that_of_least_squares_and_lowers_the_error(
+    llama: pc.Model, directory: Path, data: pc.Data, tmp_path: Path
+) -> None:
+    plain = llama.share(mask(llama, "ffn.2"), data, rank=4)
+    shared = llama.share(mask(llama, "ffn.2"), data, rank=4, scaled=True)
+    shared.model.export(tmp_path / "out", format="hf_custom")
+    tensors = stored(directory)
+    x = normed(llama, data, 5, tensors["model.layers.2.post_attention_layernorm.weight"])
+    moments = x.T @ x / len(x)
+    damped = moments + RIDGE * np.trace(moments) / len(moments) * np.eye(len(moments))
+    name = "mlp.gate_proj.weight"
+    own, base = (tensors[f"model.layers.{block}.{name}"] for block in (2, 1))
+    scale = np.sum(own @ damped * base) / np.sum(base @ damped * base)
+    told = next(each for each in shared.report if each.projection == "gate")
+    assert told.scale == pytest.approx(scale, rel=1e-6)
+    wanted = best_delta(own - told.scale * base, moments, 4, RIDGE)
+    found = delta(tmp_path / "out", f"model.layers.2.{name}")
+    assert np.abs(found - wanted).max() <= 1e-5 * np.abs(wanted).max()
+    for with_scale, without in zip(shared.report, plain.report, strict=True):
+        assert without.scale == 1
+        assert float(with_scale.error or 0) < float(without.error or 0)
+    with pc.open(tmp_path / "out") as again:
+        assert again.shared_weights == shared.report
+        assert_same_logits(again, shared.model, data)
+
+
 def test_what_is_inside_a_sublayer_weighs_its_last_projection(
     llama: pc.Model, directory: Path, data: pc.Data, tmp_path: Path
 ) -> None:

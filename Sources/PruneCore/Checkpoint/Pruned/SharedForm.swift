@@ -9,6 +9,8 @@ struct SharedForm: Sendable {
     /// How the weight would be stored; that of the base is stored alike.
     let projection: StoredProjection
     let base: String
+    /// On the base.
+    let scale: Float
     /// 0 = the weight is the base.
     let rank: Int
     /// As `SharedTensor.error`.
@@ -54,9 +56,12 @@ struct SharedForm: Sendable {
             let most = min(projection.outputs, projection.inputs)
             let rank = try form.optionalCount("rank", from: 0, limit: ModelConfig.Limits.feedForward) ?? 0
             guard rank <= most else { throw form.fault(.format, "rank", "is \(rank); the weight has at most \(most)") }
+            let scale = Float(try form.optionalNumber("scale") ?? 1)
+            guard scale.isFinite else { throw form.fault(.format, "scale", "is \(scale) as a float") }
             forms.append(
                 SharedForm(
-                    sublayer: sublayer, baseSublayer: baseSublayer, projection: projection, base: base, rank: rank,
+                    sublayer: sublayer, baseSublayer: baseSublayer, projection: projection, base: base,
+                    scale: scale, rank: rank,
                     error: try form.optionalNumber("error")))
         }
         return forms

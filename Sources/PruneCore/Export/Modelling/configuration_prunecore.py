@@ -14,7 +14,9 @@ The norm of an adapter's input is a root-mean-square norm, unless "norm": "layer
 Version 3 stores some weights as those of earlier blocks and deltas of low rank, "up" @ "down":
 
      "shared": {"model.layers.5.mlp.up_proj.weight":
-                {"base": "model.layers.3.mlp.up_proj.weight", "rank": 16}}
+                {"base": "model.layers.3.mlp.up_proj.weight", "rank": 16, "scale": 0.5}}
+
+A scale of 1, on the base, is left out.
 
 Where it applies, there are also: "adds_input": true in a sublayer whose last module takes the
 hidden state, too, and gives the sum; "outputs": 1 if a block gives back a tuple with so many others

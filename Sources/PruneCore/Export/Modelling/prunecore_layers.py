@@ -59,7 +59,7 @@ class Adapter(nn.Module):
 
 
 class SharedProjection(nn.Module):
-    """A projection with another one's weight and a delta: base @ x + up @ (down @ x) + bias.
+    """A projection with another one's weight and a delta: scale * base @ x + up @ down @ x + bias.
 
     The bias is its own. The base is no submodule, so that its weight is in one state dict once, and
     in memory once.
@@ -72,10 +72,13 @@ class SharedProjection(nn.Module):
         The one in whose place it stands, whose bias it takes.
     rank : int
         Of the delta; 0 = there is none.
+    scale : float
+        Of the base.
     """
 
-    def __init__(self, base: nn.Module, own: nn.Module, rank: int) -> None:
+    def __init__(self, base: nn.Module, own: nn.Module, rank: int, scale: float = 1.0) -> None:
         super().__init__()
+        self.scale = scale
         self._base = (base,)
         self._is_transposed = not isinstance(base, nn.Linear)
         outputs, inputs = base.weight.shape[:: -1 if self._is_transposed else 1]
@@ -94,8 +97,10 @@ class SharedProjection(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         weight = self.weight.T if self._is_transposed else self.weight
-        y = nn.functional.linear(x, weight, self.bias)
-        return y if self.up is None else y + self.up(self.down(x))
+        y = nn.functional.linear(x, weight)
+        y = y if self.scale == 1 else y * self.scale
+        y = y if self.up is None else y + self.up(self.down(x))
+        return y if self.bias is None else y + self.bias
 
 
 def share_weights(model: nn.Module, description: Mapping[str, Any]) -> None:
@@ -112,7 +117,8 @@ def share_weights(model: nn.Module, description: Mapping[str, Any]) -> None:
         base = model.get_submodule(form["base"].removesuffix(".weight"))
         own = model.get_submodule(place)
         parent, _, last = place.rpartition(".")
-        setattr(model.get_submodule(parent), last, SharedProjection(base, own, form["rank"]))
+        shared = SharedProjection(base, own, form["rank"], form.get("scale", 1.0))
+        setattr(model.get_submodule(parent), last, shared)
 
 
 class Sublayer:

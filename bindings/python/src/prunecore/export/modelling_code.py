@@ -32,7 +32,7 @@ KNOWN: Mapping[str, frozenset[str]] = {
         {"7d9a7d97aa1a4aacefa9f2a8699e0ff048bcf0d306b3ef18d7894c15beaa4215"}
     ),
     "configuration_prunecore.py": frozenset(
-        {"d4e0940f71921d303538425d0a9f13161e5e226d57051b06d02e562125412bce"}
+        {"0e6a6f684313eac099fd58e77fd5e37e05ee4a7c4239d695721a126caff4075c"}
     ),
     "modeling_decilm.py": frozenset(
         {"541bbac53b656f0e62109a3fdd0c154adc6a1d7a0454d11bfc0078c7647f0c65"}
@@ -41,7 +41,7 @@ KNOWN: Mapping[str, frozenset[str]] = {
         {"66504c08d7aacae7b7d548e89e1ad86d093c8cbb595dc734a94ac5e74ab02cae"}
     ),
     "prunecore_layers.py": frozenset(
-        {"63e6d44d87c2bba9bad960a8396d03c347561b415b0e6b25d46d4eb208a692e8"}
+        {"85b9486ddbcab6d774748dfd2fc51c21d3adf7bc62e97e58ffcea40f25fdc05a"}
     ),
 }
 """SHA-256 of the files that this version writes, and of those that released versions wrote.

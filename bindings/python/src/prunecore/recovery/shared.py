@@ -29,6 +29,8 @@ class SharedWeight:
         tensor holds both.
     outputs, inputs, rank : int
         Sizes of the weight, and rank of the delta.
+    scale : float
+        On the base: 1, unless it was fitted.
     bytes, bytes_whole : int
         Of the delta, and of the weight as it was stored.
     error : float or None
@@ -45,6 +47,7 @@ class SharedWeight:
     outputs: int
     inputs: int
     rank: int
+    scale: float
     bytes: int
     bytes_whole: int
     error: float | None
