@@ -46,6 +46,7 @@ BENCHMARKS = {
     "recovery": Benchmark("recovery.recovery"),
     "healing": Benchmark("recovery.healing"),
     "healing_speed": Benchmark("speed.healing", keeps_core_type=True),
+    "sharing": Benchmark("recovery.sharing"),
     "callbacks": Benchmark("doors.callbacks"),
     "torch_door": Benchmark("doors.torch_door"),
     "search": Benchmark("search.search"),

@@ -24,6 +24,7 @@
  *                      prune_model_merge: blocks merged into others
  *     Recovery     prune_model_recover, prune_model_attach: adapters that heal a pruned model
  *     Healing      prune_model_heal: training of the weights that a mask keeps
+ *     Sharing      prune_model_share: weights of later sublayers as low-rank deltas of earlier ones
  *     Export       (*) prune_model_export: a directory that runtimes serve
  *     Generation   prune_model_generate: text that a model writes
  *
@@ -1890,19 +1891,232 @@ prune_status prune_healing_history(const prune_healing *healing, prune_healing_r
     size_t capacity, size_t *out_count);
 
 /* ================================================================================================
+ * Sharing: weights of later sublayers as those of earlier ones and low-rank deltas
+ * ============================================================================================== */
+
+/* Which earlier sublayer a sublayer shares weights with. */
+typedef int32_t prune_base;
+enum {
+    /* The nearest one of its kind that the mask keeps. */
+    PRUNE_BASE_NEAREST = 0,
+    /* The one of its kind that the mask keeps whose weights are nearest once the delta is added. */
+    PRUNE_BASE_BEST = 1
+};
+
+/* How weights are shared. */
+typedef struct prune_share_options {
+    uint32_t struct_size;
+    /* Which earlier sublayer a sublayer shares weights with. 0 = nearest. */
+    prune_base base;
+    /* What deltas are made for: least squares of each projection's output in closed form, or an
+       objective of training. 0 = closed form. */
+    prune_objective objective;
+    /* Whether the base of each weight gets a factor, fitted by least squares: W = s base + U V.
+       0 = no. */
+    int32_t scaled;
+    /* Rank of every delta. It counts only without `bytes`. 0 = 16. */
+    int64_t rank;
+    /* Bytes of all deltas together, which are spent where they lower the error of a projection's
+       output most. 0 = as `rank` says. */
+    int64_t bytes;
+    /* Ridge added to the diagonal of the inputs' second moments, as a share of the diagonal's
+       mean. 0 = 1e-3. */
+    double ridge;
+    /* Training: held-out data, on which the best step is chosen. NULL = a share of the data. */
+    const prune_data *held_out;
+    /* Training: share of the data's sequences to hold out, drawn by `seed`. It counts only without
+       `held_out`. 0 = 0.1. */
+    double held_out_share;
+    /* Training: probability with which a shared sublayer computes with its delta in the first
+       step, else as the full model does. It rises to 1. With 1, every sublayer computes with its
+       delta in every step. 0 = 0.5. */
+    double first_share;
+    /* Training: share of all steps over which that probability rises. 0 = 0.5. */
+    double ramp;
+    /* Seed of the held-out share, the batches and what computes with its delta. */
+    uint64_t seed;
+    /* Largest number of tokens computed together. A longer sequence is a batch of its own.
+       0 = chosen by the library. */
+    int64_t batch_tokens;
+    /* Largest number of bytes of statistics. Sublayers that do not fit wait for another pass.
+       0 = a quarter of the free memory. */
+    int64_t memory_budget;
+    /* Training: number of steps. 0 = 300. */
+    int64_t steps;
+    /* Training: tokens per step, in whole sequences. 0 = 2048. */
+    int64_t step_tokens;
+    /* Training: highest learning rate. 0 = chosen by hidden size. */
+    double learning_rate;
+    /* Training: weight decay of AdamW, on the deltas. 0 = none. */
+    double weight_decay;
+    /* Training: number of steps over which the learning rate rises. It then falls as a cosine.
+       0 = a tenth of all steps. */
+    int64_t warmup_steps;
+    /* Training: largest norm of all gradients together. 0 = 1. -1 = no bound. */
+    double clip_norm;
+    /* Training: number of steps between evaluations of the held-out loss. 0 = a twentieth of all
+       steps. */
+    int64_t evaluate_every;
+    /* Training: number of evaluations without a lower held-out loss after which training ends. The
+       deltas of the best evaluation are kept in either case. 0 = no such end. */
+    int64_t patience;
+    /* Training: file that keeps its state, as in prune_recover_options. NULL = none. */
+    const char *checkpoint;
+    /* Training: number of steps between checkpoints. 0 = at each evaluation of the held-out
+       loss. */
+    int64_t checkpoint_every;
+    /* Training: called after every step. NULL = none. */
+    prune_training_progress_fn on_step;
+    /* Called as the work advances, also within the steps of training. NULL = none. */
+    prune_progress_fn progress;
+    /* First argument of both callbacks. */
+    void *user_data;
+} prune_share_options;
+#define PRUNE_SHARE_OPTIONS_INIT                                                                \
+    { sizeof(prune_share_options), 0, 0, 0, 0, 0, 0.0, NULL, 0.0, 0.0, 0.0, 0, 0, 0, 0, 0, 0.0, \
+        0.0, 0, 0.0, 0, 0, NULL, 0, NULL, NULL, NULL }
+
+/* What sharing made, beside the model. */
+typedef struct prune_share_summary {
+    uint32_t struct_size;
+    int32_t reserved; /* 0 */
+    /* Bytes of the weights that became deltas, as stored, and of the deltas. */
+    int64_t bytes_whole;
+    int64_t bytes_shared;
+    /* Tokens that the closed form learnt from. */
+    int64_t statistics_tokens;
+    /* Tokens trained on, repetitions counted. */
+    int64_t trained_tokens;
+    /* Steps of training that were done. */
+    int64_t steps;
+    /* The step whose deltas these are. */
+    int64_t best_step;
+    /* Objective on held-out tokens before training; NaN without training. */
+    double held_out_before;
+    /* Objective on held-out tokens of these deltas; NaN without training. */
+    double held_out_best;
+    /* Seconds that it took. */
+    double seconds;
+} prune_share_summary;
+#define PRUNE_SHARE_SUMMARY_INIT { sizeof(prune_share_summary), 0, 0, 0, 0, 0, 0, 0, 0.0, 0.0, 0.0 }
+
+/*
+ * Has the sublayers that a mask removes use the weights of earlier ones instead: each of their
+ * projections becomes W = base + U V, with U V of low rank. Norms and biases stay their own. In
+ * closed form, U V minimises E |(W' - base - U V) x|^2, with W' the weight that was there and x its
+ * inputs in the data; see docs/sharing.md. The result stores less and computes as much: in memory
+ * its weights are whole, in fp32. PRUNE_FORMAT_HF_CUSTOM stores bases once and the deltas; other
+ * formats store the weights whole. Sublayers that are no part of the model stay so.
+ *   data           what deltas are solved and trained on. NULL = the difference of the matrices
+ *                  alone is approximated
+ *   keep, n_keep   NULL with 0 = the model's mask
+ *   options        NULL = defaults
+ *   out_summary    NULL = not wanted
+ *   out_model      receives a model of its own, which keeps everything that is there; give it to
+ *                  prune_model_release(). It shares all other weights with `model`, which may be
+ *                  released before it
+ * Errors: PRUNE_ERR_ARGUMENT (the mask removes nothing; a sublayer has none before it to share
+ * with; an option out of range), PRUNE_ERR_HANDLE, PRUNE_ERR_UNSUPPORTED (a host runs the model; it
+ * has adapters; a mixture of experts is to share), PRUNE_ERR_DATA, PRUNE_ERR_NONFINITE,
+ * PRUNE_ERR_FILE, PRUNE_ERR_FORMAT (the checkpoint is damaged, or of another training),
+ * PRUNE_ERR_CANCELLED, PRUNE_ERR_MEMORY.
+ */
+prune_status prune_model_share(const prune_model *model, const prune_data *data,
+    const uint8_t *keep, size_t n_keep, const prune_share_options *options,
+    prune_share_summary *out_summary, prune_model **out_model);
+
+/*
+ * Lists the weights of a model that are stored as deltas, as JSON: {"format": "prunecore.sharing",
+ * "version": 1, "weights": [{"name": "model.layers.5.mlp.up_proj.weight", "base": "...",
+ * "sublayer": "ffn.5", "base_sublayer": "ffn.3", "projection": "up", "outputs", "inputs", "rank",
+ * "scale", "bytes", "bytes_whole", "error"}]}. "scale" is the factor on the base. "error" is sqrt(E |(W' - W) x|^2 / E |W' x|^2) of the closed
+ * form; null where it is not known, as after training. A later version may add members.
+ *   out_text   as in prune_model_plan()
+ * Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_HANDLE, PRUNE_ERR_BUFFER.
+ */
+prune_status prune_model_shared(
+    const prune_model *model, char *out_text, size_t capacity, size_t *out_count);
+
+/* How well one weight could be stored as another and a delta. */
+typedef struct prune_sharing_pair {
+    /* The later sublayer, and the earlier one whose weights it would share. */
+    int64_t sublayer;
+    int64_t base;
+    /* Which of the sublayer's stored weights, in the order of prune_model_plan(); a tensor that
+       several projections lie in is one. */
+    int64_t weight;
+    int64_t outputs;
+    int64_t inputs;
+    /* The error that was asked for. */
+    double error;
+    /* |W - base| / |W|, and the least rank of a delta with |W - base - delta| / |W| <= error. */
+    double difference;
+    int64_t rank;
+    /* The same of outputs: sqrt(E |(W - base - delta) x|^2 / E |W x|^2) over the tokens of the
+       data. NaN and -1 without data. */
+    double weighted_difference;
+    int64_t weighted_rank;
+    /* Bytes of a delta of rank 1, and of the weight. */
+    int64_t bytes_per_rank;
+    int64_t bytes_whole;
+} prune_sharing_pair;
+
+/* How sharing is analysed. */
+typedef struct prune_sharing_options {
+    uint32_t struct_size;
+    int32_t reserved; /* 0 */
+    /* Errors that ranks are wanted for. NULL with 0 = 0.1 alone. */
+    const double *errors;
+    size_t n_errors;
+    /* Largest number of blocks between the two sublayers of a pair. 0 = no bound. */
+    int64_t reach;
+    /* Ridge added to the diagonal of the inputs' second moments, as a share of the diagonal's
+       mean. 0 = 1e-3. */
+    double ridge;
+    /* Largest number of tokens computed together. A longer sequence is a batch of its own.
+       0 = chosen by the library. */
+    int64_t batch_tokens;
+    /* Largest number of bytes of statistics. Sublayers that do not fit wait for another pass.
+       0 = a quarter of the free memory. */
+    int64_t memory_budget;
+    /* Called as the work advances. NULL = none. */
+    prune_progress_fn progress;
+    /* First argument of the callback. */
+    void *user_data;
+} prune_sharing_options;
+#define PRUNE_SHARING_OPTIONS_INIT \
+    { sizeof(prune_sharing_options), 0, NULL, 0, 0, 0.0, 0, 0, NULL, NULL }
+
+/*
+ * Tells for every pair of sublayers of a kind and every projection which rank a delta would need:
+ * in the order of the later sublayers, then of the earlier ones, weights and errors. Mixtures of
+ * experts are left out.
+ *   data        what the inputs' second moments are taken from; NULL = matrices alone
+ *   options     NULL = defaults
+ *   out_pairs   NULL with capacity 0: only counts, at no cost
+ * Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_HANDLE, PRUNE_ERR_BUFFER, PRUNE_ERR_UNSUPPORTED (as
+ * prune_model_share()), PRUNE_ERR_NONFINITE, PRUNE_ERR_FILE, PRUNE_ERR_CANCELLED, PRUNE_ERR_MEMORY.
+ */
+prune_status prune_model_sharing(const prune_model *model, const prune_data *data,
+    const prune_sharing_options *options, prune_sharing_pair *out_pairs, size_t capacity,
+    size_t *out_count);
+
+/* ================================================================================================
  * Export: directories that runtimes serve
  * ============================================================================================== */
 
 /* The layout of an exported directory. */
 typedef int32_t prune_format;
 enum {
-    /* PRUNE_FORMAT_HF_PLAIN if that can express the model, otherwise PRUNE_FORMAT_HF_CUSTOM. */
+    /* PRUNE_FORMAT_HF_PLAIN if that can express the model, otherwise PRUNE_FORMAT_HF_CUSTOM, as for
+       a model with shared weights. */
     PRUNE_FORMAT_HF = 0,
     /* Whole blocks removed: an ordinary checkpoint, blocks renumbered. It cannot hold adapters,
        except biases that prune_adapters_fold() moves into output biases that the model has. */
     PRUNE_FORMAT_HF_PLAIN = 1,
     /* Sublayers removed, adapters in their places. It has a modelling file of its own, which
-       transformers runs with trust_remote_code, and declares `per_layer_config`. */
+       transformers runs with trust_remote_code, and declares `per_layer_config`. Shared weights
+       (see prune_model_share()) are stored once, beside the deltas. */
     PRUNE_FORMAT_HF_CUSTOM = 2,
     /* nemotron-nas with block_configs, for vLLM, SGLang and mlx-lm: sublayers removed, no adapters.
        Feed-forward widths that are not multiples of 256 are read by vLLM and transformers alone. */

@@ -33,6 +33,7 @@ ORDER = [
     ["Evaluation"],  # losses, choices, generation
     ["Shapley", "Search"],  # estimators of Shapley values; which sublayers to remove
     ["Recovery"],  # adapters: closed form, trained, saved, folded
+    ["Sharing"],  # weights that later sublayers share with earlier ones, and deltas of low rank
     ["Export"],  # checkpoints for other runtimes
 ]
 FLOOR = {folder: floor for floor, folders in enumerate(ORDER) for folder in folders}

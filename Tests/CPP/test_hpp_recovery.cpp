@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// prunecore.hpp: adapters, moments, gradients; exceptions of callbacks; the same numbers as in C.
+// prunecore.hpp: adapters, moments, gradients, shared weights; exceptions of callbacks; the same numbers as in C.
 #include <prunecore.hpp>
 
 #include <cmath>
@@ -226,6 +226,38 @@ void moments_and_gradients() {
   CHECK_NEAR(own.loss, made.attach(model).evaluate(data).loss, 1e-5);
 }
 
+void weights_are_shared() {
+  const prune::Model model("tiny_hpp");
+  const prune::Data data = fixture_data();
+  const prune::Mask later(std::vector<std::uint8_t>{1, 1, 1, 0});
+  prune::ShareOptions options;
+  options.rank = 1000;
+  options.base = prune::SharingBase::best;
+  const prune::SharedModel whole = model.share(&data, later, options);
+  CHECK_NEAR(whole.model.evaluate(data).loss, model.evaluate(data).loss, 1e-5);
+  CHECK(whole.summary.bytes_shared > 0 && whole.model.shared().find("\"sublayer\": \"ffn.1\"") != std::string::npos);
+  options.rank = 2;
+  options.objective = prune::Objective::kl;
+  options.held_out = &data;
+  options.steps = 2;
+  int told = 0;
+  options.on_step = [&](const prune::TrainingProgress &) { return ++told > 2; };
+  CHECK(model.share(&data, later, options).summary.steps == 2 && told == 2);
+  options.on_step = [](const prune::TrainingProgress &) -> bool { throw std::runtime_error("from a step"); };
+  bool thrown = false;
+  try {
+    (void)model.share(&data, later, options);
+  } catch (const std::runtime_error &error) {
+    thrown = std::string(error.what()) == "from a step";
+  }
+  CHECK(thrown);
+  prune::SharingOptions asked;
+  asked.errors = {0.5, 0.1};
+  const std::vector<prune::SharingPair> pairs = model.sharing(&data, asked);
+  CHECK(pairs.size() == 14 && pairs[0].error == 0.5 && pairs[1].error == 0.1 && pairs[0].rank <= pairs[1].rank);
+  CHECK_THROWS(PRUNE_ERR_ARGUMENT, "removes no", (void)model.share(&data));
+}
+
 } // namespace
 
 int main() {
@@ -239,6 +271,7 @@ int main() {
     healing();
     options();
     moments_and_gradients();
+    weights_are_shared();
   });
   return check_report();
 }

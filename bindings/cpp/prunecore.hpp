@@ -20,6 +20,7 @@
 ///   Model::mask, set_mask            Model.mask                  a property
 ///   Model::sublayers, shape          Model.sublayers, shape      functions, not properties; so for all other classes
 ///   Model::recover(data, mask)       Model.recover(mask, data)   an empty mask, the model's, is the default
+///   Model::share(data, mask)         Model.share(mask, data)     likewise
 ///   Statistics(n_blocks)             Model.statistics            they need no model
 ///   Search(model, options)           Model.search                which makes, runs and reads one
 ///   EditedMask, merge_blocks(model)  Mask, Model.merge_blocks    masks have their edits; JSON here
@@ -59,12 +60,14 @@
 #include "prunecore/kinds.hpp"           // AdapterKind, Objective, NormKind
 #include "prunecore/recover_options.hpp" // RecoverOptions, AdapterInput, Stream, BlockSlot, Start
 #include "prunecore/healing_options.hpp" // HealingOptions, Schedule
+#include "prunecore/share_options.hpp"   // ShareOptions, SharingOptions, SharingBase
 #include "prunecore/export_options.hpp"  // Format, ExportOptions
 #include "prunecore/host.hpp"            // Host, HostShape
 #include "prunecore/model.hpp"           // LendOptions, Model
 #include "prunecore/statistics.hpp"      // Statistics
 #include "prunecore/recovery.hpp"        // Adapters
 #include "prunecore/healing.hpp"         // Healed, HealingSummary
+#include "prunecore/sharing.hpp"         // SharedModel
 #include "prunecore/moments.hpp"         // Moments
 #include "prunecore/gradients.hpp"       // Gradient
 #include "prunecore/exporting.hpp"       // Model::export_to

@@ -60,8 +60,8 @@ extension ModelConfig {
         let architecture = try Architecture.named(in: pruned.whole)
         return try read(
             pruned.whole, as: architecture, feedForwardSizes: pruned.feedForwardSizes
-        ) { (blocks, width) throws(PruneError) in
-            try pruned.absent(architecture, blockCount: blocks, hiddenSize: width)
+        ) { (sublayers, width) throws(PruneError) in
+            try pruned.absent(architecture, sublayers, hiddenSize: width)
         }
     }
 
@@ -78,10 +78,10 @@ extension ModelConfig {
         return try read(file, as: architecture, feedForwardSizes: feedForwardSizes) { _, _ in absent }
     }
 
-    /// - Parameter absent: given the number of blocks and the width of the residual stream.
+    /// - Parameter absent: given the plans of all sublayers and the width of the residual stream.
     private static func read(
         _ file: ConfigObject, as architecture: Architecture, feedForwardSizes: [Int: Int],
-        absent: (Int, Int) throws(PruneError) -> AbsentSublayers
+        absent: ([SublayerPlan], Int) throws(PruneError) -> AbsentSublayers
     ) throws(PruneError) -> ModelConfig {
         try ConfigKeys.refuseQuantised(file)
         let keys = architecture.keys
@@ -110,7 +110,7 @@ extension ModelConfig {
             embedding: try reader.embedding(),
             sublayers: sublayers,
             head: try reader.head(),
-            absent: try absent(reader.blockCount, heads.hiddenSize))
+            absent: try absent(sublayers, heads.hiddenSize))
         // Last, since what was read is no fault.
         try ConfigKeys.check(file)
         return config

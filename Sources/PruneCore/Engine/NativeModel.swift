@@ -18,6 +18,8 @@ public final class NativeModel: Model {
     /// What the weights were found in.
     let tensors: TensorTable
     let weights: NativeWeights
+    /// Which of the weights are stored as deltas of others.
+    let sharing: SharedWeights
     /// The directory it was opened from; nil for weights that a host holds.
     let source: CheckpointSource?
     /// What was done to its weights since.
@@ -38,7 +40,8 @@ public final class NativeModel: Model {
 
     /// The sublayers that a checkpoint has, without its adapters. Errors: as below.
     convenience init(_ checkpoint: Checkpoint, compute: ComputeType?) throws(PruneError) {
-        try self.init(checkpoint.config, checkpoint.tensors, source: checkpoint.source, compute: compute)
+        let (tensors, sharing) = try SharedWeights.opened(checkpoint.config, checkpoint.tensors)
+        try self.init(checkpoint.config, tensors, source: checkpoint.source, compute: compute, sharing: sharing)
     }
 
     /// A model over tensors that live elsewhere; `tensors` keeps them alive.
@@ -47,7 +50,7 @@ public final class NativeModel: Model {
     /// nil and the environment names no type; those of `Kernels.checkEnvironment`.
     init(
         _ config: ModelConfig, _ tensors: TensorTable, source: CheckpointSource? = nil, edits: [Edit] = [],
-        compute: ComputeType? = nil
+        compute: ComputeType? = nil, sharing: SharedWeights = .none
     ) throws(PruneError) {
         try Kernels.checkEnvironment()
         if let compute, !compute.isSupported {
@@ -58,7 +61,8 @@ public final class NativeModel: Model {
         self.source = source
         self.edits = edits
         weights = try NativeWeights(config, tensors)
-        shape = weights.shape(config)
+        self.sharing = sharing
+        shape = weights.shape(config, sharing)
         self.compute = if let compute { compute } else { try ComputeType.preferred(for: shape.elementType) }
         streamsWeights = weights.areMapped && shape.parameterBytes > Memory.limit / 2
     }

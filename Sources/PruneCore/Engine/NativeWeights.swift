@@ -76,10 +76,10 @@ struct NativeWeights: Sendable {
     /// Every tensor of a sublayer.
     func tensors(ofSublayer sublayer: Int) -> [StoredTensor] { sublayers[sublayer].tensors }
 
-    /// Counts what each sublayer owns.
-    func shape(_ config: ModelConfig) -> ModelShape {
-        func parameters(_ tensors: [StoredTensor]) -> Int { tensors.reduce(0) { $0 + $1.elementCount } }
-        func bytes(_ tensors: [StoredTensor]) -> Int { tensors.reduce(0) { $0 + $1.byteCount } }
+    /// Counts what each sublayer owns: of a shared weight its factors.
+    func shape(_ config: ModelConfig, _ sharing: SharedWeights) -> ModelShape {
+        func parameters(_ tensors: [StoredTensor]) -> Int { tensors.reduce(0) { $0 + sharing.elementCount(of: $1) } }
+        func bytes(_ tensors: [StoredTensor]) -> Int { tensors.reduce(0) { $0 + sharing.byteCount(of: $1) } }
         // A norm that both sublayers of a block read goes with neither, and that of a sum stays.
         let staying = sublayers.indices.map { index in
             let other = Set(sublayers[index ^ 1].tensors.map(\.name))
@@ -101,7 +101,7 @@ struct NativeWeights: Sendable {
         let fixed = embeddingTensors + headTensors + staying.flatMap(\.self).filter { names.insert($0.name).inserted }
         var elementsOfType: [ElementType: Int] = [:]
         for tensor in fixed + sublayers.flatMap(\.tensors) {
-            elementsOfType[tensor.elementType, default: 0] += tensor.elementCount
+            elementsOfType[sharing.storedType(of: tensor), default: 0] += tensor.elementCount
         }
         let usual = elementsOfType.max { ($0.value, $0.key.rawValue) < ($1.value, $1.key.rawValue) }?.key ?? .float32
         return ModelShape(

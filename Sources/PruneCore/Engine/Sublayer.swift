@@ -53,7 +53,7 @@ extension NativeModel {
     }
 
     /// The projection whose product is the update, and the rows that it takes; nil for a mixture, whose update is a sum.
-    private func lastProduct<P: Products>(
+    func lastProduct<P: Products>(
         _ sublayer: Int, _ x: P.Rows, _ states: [NativeState], _ products: P, _ context: SublayerContext
     ) throws(PruneError) -> (Projection, P.Rows)? {
         let runs = states.map(\.batch.rowCount)

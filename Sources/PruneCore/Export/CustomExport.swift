@@ -19,10 +19,11 @@ enum CustomExport {
                 "hf_custom cannot hold this: by norm_type in config.json some blocks have their norms after the sums and others before their sublayers, and transformers has no model like it; hf_plain can, if whole blocks are removed"
             )
         }
+        let sharing = try SharedExport(subject)
         var own: [ExportPlan.Tensor] = []
         for sublayer in subject.mask.keeps.indices {
             if subject.mask.keeps(sublayer) {
-                own += try subject.tensors(ofSublayer: sublayer)
+                own += sharing.replaced(try subject.tensors(ofSublayer: sublayer))
             } else {
                 own += try subject.tensors(ofSumAt: sublayer)
                 let place = "\(blocks.blocks).\(sublayer / 2).\(blocks.part(sublayer).place)"
@@ -30,8 +31,9 @@ enum CustomExport {
             }
         }
         return ExportPlan(
-            format: .custom, config: try config(subject, blocks), tensors: try subject.tensors(ofSublayers: own),
-            files: ModellingFiles.custom(subject.config.architecture))
+            format: .custom, config: try config(subject, blocks, sharing),
+            tensors: try subject.tensors(ofSublayers: own),
+            files: ModellingFiles.custom(subject.config.architecture), notes: sharing.notes)
     }
 
     /// The tensors of an adapter, as the modelling files name them: after the module in whose place it stands.
@@ -49,7 +51,9 @@ enum CustomExport {
         }
     }
 
-    private static func config(_ subject: ExportSubject, _ blocks: BlockDescription) throws(PruneError) -> String {
+    private static func config(
+        _ subject: ExportSubject, _ blocks: BlockDescription, _ sharing: SharedExport
+    ) throws(PruneError) -> String {
         var text = try subject.configText()
         let family = subject.config.architecture
         text.set("architectures", .array([.string("PruneCore" + family.name)]))
@@ -64,11 +68,13 @@ enum CustomExport {
         if !declared.isEmpty { text.set("per_layer_config", .object(declared)) }
         let widths = widths(subject)
         var own: [String: JSONValue] = [
-            "version": .integer(widths.isEmpty ? 2 : 3),
+            // Readers of version 2 know nothing of widths and deltas.
+            "version": .integer(widths.isEmpty && sharing.isEmpty ? 2 : 3),
             "removed": .array(subject.mask.removed.map { .string(sublayerName($0)) }),
             "adapters": .object(forms(subject.adapters)),
         ]
         if !widths.isEmpty { own["widths"] = .object(widths) }
+        if !sharing.isEmpty { own[SharedForm.key] = .object(sharing.forms) }
         text.set("prunecore", .object(own.merging(blocks.members) { own, _ in own }))
         return text.text
     }

@@ -12,7 +12,7 @@ struct ExportSubject {
     var config: ModelConfig { source.family ?? model.config }
 
     /// Where tensors come from if the model stores them otherwise than transformers; nil = they are copied.
-    private var converted: FamilyTensors? {
+    var converted: FamilyTensors? {
         source.family.map { FamilyTensors(model: model, family: $0, type: dequantisedType) }
     }
 
@@ -126,8 +126,19 @@ struct ExportSubject {
         }
         return tensors.map { tensor in
             let values = folded[tensor.name].map { ExportPlan.Tensor.Content.values($0, shape: tensor.shape) }
-            return ExportPlan.Tensor(name: tensor.name, content: values ?? .stored(tensor))
+            return ExportPlan.Tensor(name: tensor.name, content: values ?? whole(tensor))
         }
+    }
+
+    /// A tensor as it is stored; one that is a delta of another, which is computed with in fp32, as that would be.
+    private func whole(_ tensor: StoredTensor) -> ExportPlan.Tensor.Content {
+        let type = model.sharing.storedType(of: tensor)
+        guard type != tensor.elementType, tensor.shape.count == 2 else { return .stored(tensor) }
+        let matrix = StoredMatrix(tensor, rows: tensor.shape[0], columns: tensor.shape[1])
+        return .converted(
+            ConvertedTensor(
+                shape: tensor.shape, elementType: type, isTransposed: false,
+                matrices: [[ConvertedTensor.Piece(source: matrix)]]))
     }
 
     /// The numbers of a tensor of a sublayer in fp32.

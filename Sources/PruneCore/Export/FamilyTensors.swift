@@ -66,7 +66,7 @@ struct FamilyTensors {
                 return Tensor(name: name, content: .values(vector.values, shape: vector.shape))
             }
             let matrix = made.matrices[name] ?? ([], false, [:])
-            let types = Set(matrix.pieces.values.joined().map(\.source.tensor.elementType))
+            let types = Set(matrix.pieces.values.joined().map { model.sharing.storedType(of: $0.source.tensor) })
             let kept = types.count == 1 ? types.first.flatMap { $0.isQuantised ? nil : $0 } : nil
             return Tensor(
                 name: name,
@@ -122,6 +122,15 @@ struct FamilyTensors {
             target.pairing == .halves ? 2 * (entry % half) + entry / half : entry % 2 * half + entry / 2
         }
         return turned + Array(2 * half..<max(family.headSize, 2 * half))
+    }
+
+    /// Which row of a factor is the n-th in transformers, of one of the `namedProjections` of a sublayer; nil = they come as
+    /// they are.
+    func rowOrder(ofProjection index: Int, _ sublayer: Int, rows: Int) -> [Int]? {
+        guard case .attention(let plan) = family.sublayers[sublayer].update, index < 2,
+            let own = model.weights.sublayers[sublayer].attention
+        else { return nil }
+        return headOrder(plan.rotary, own.rotary?.parameters).map { repeated($0, rows) }
     }
 
     private func add(

@@ -78,7 +78,9 @@ private func exportSubject(
 private func plan(_ subject: ExportSubject, _ format: ExportFormat) throws(PruneError) -> ExportPlan {
     switch format {
     case .huggingFace:
-        PlainExport.obstacle(subject) == nil ? try PlainExport.plan(subject) : try CustomExport.plan(subject)
+        // What is stored as deltas stays so.
+        PlainExport.obstacle(subject) == nil && subject.model.sharing.isEmpty
+            ? try PlainExport.plan(subject) : try CustomExport.plan(subject)
     case .plain: try PlainExport.plan(subject)
     case .custom: try CustomExport.plan(subject)
     case .deci: try DeciExport.plan(subject)

@@ -31,6 +31,40 @@ extension BLAS {
         return c
     }
 
+    /// a * b, with a: rows x k and b: k x columns, contiguous. On one thread.
+    static func product(_ a: [Double], _ b: [Double], k: Int, columns: Int) -> [Double] {
+        let rows = k > 0 ? a.count / k : 0
+        var c = [Double](repeating: 0, count: rows * columns)
+        guard rows > 0, columns > 0 else { return c }
+        let n = blasint(clamping: columns)
+        singleThreaded {
+            call {
+                cblas_dgemm(
+                    CblasRowMajor, CblasNoTrans, CblasNoTrans, blasint(clamping: rows), n, blasint(clamping: k), 1, a,
+                    blasint(clamping: k), b, n, 0, &c, n)
+            }
+        }
+        return c
+    }
+
+    /// a * a^T of a: rows x columns if `ofRows`, else a^T * a. On one thread.
+    static func gram(_ a: [Double], columns: Int, ofRows: Bool) -> SquareMatrix {
+        let rows = columns > 0 ? a.count / columns : 0
+        let (size, depth) = ofRows ? (rows, columns) : (columns, rows)
+        var product = SquareMatrix(size)
+        guard size > 0, depth > 0 else { return product }
+        singleThreaded {
+            call {
+                cblas_dsyrk(
+                    CblasRowMajor, CblasUpper, ofRows ? CblasNoTrans : CblasTrans, blasint(clamping: size),
+                    blasint(clamping: depth), 1, a, blasint(clamping: columns), 0, &product.values,
+                    blasint(clamping: size))
+            }
+        }
+        product.copyUpperTriangle()
+        return product
+    }
+
     /// a += weight * x^T * y, with a: x.count x y.count.
     static func addOuterProduct(_ weight: Double, _ x: [Double], _ y: [Double], to a: inout [Double]) {
         let n = blasint(clamping: y.count)

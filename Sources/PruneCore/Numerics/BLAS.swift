@@ -54,6 +54,18 @@ enum BLAS {
         }
     }
 
+    /// c += a^T * b^T, with a: k x m, b: n x k, c: m x n.
+    static func addTransposingBoth(
+        m: Int, n: Int, k: Int, _ a: UnsafePointer<Float>, _ strideA: Int, _ b: UnsafePointer<Float>, _ strideB: Int,
+        to c: UnsafeMutablePointer<Float>, _ strideC: Int
+    ) {
+        call {
+            cblas_sgemm(
+                CblasRowMajor, CblasTrans, CblasTrans, blasint(clamping: m), blasint(clamping: n), blasint(clamping: k),
+                1, a, blasint(clamping: strideA), b, blasint(clamping: strideB), 1, c, blasint(clamping: strideC))
+        }
+    }
+
     private struct ThreadCount: @unchecked Sendable {
         /// The thread of each call under way. Safe to share: a thread's name is a value.
         var callers: [pthread_t] = []

@@ -92,6 +92,22 @@ struct CholeskyFactor {
         return product
     }
 
+    /// rows * L, with L the lower triangle for which matrix = L * L^T, and rows: some x size. The products of two such results
+    /// are those in the metric of the matrix: (x L) (y L)^T = x * matrix * y^T.
+    func rooted(_ rows: [Double]) -> [Double] {
+        var out = rows
+        let n = blasint(clamping: size)
+        let count = blasint(clamping: rows.count / size)
+        // Row-major, the factor is an upper triangle: L^T.
+        BLAS.singleThreaded {
+            BLAS.call {
+                cblas_dtrmm(
+                    CblasRowMajor, CblasRight, CblasUpper, CblasTrans, CblasNonUnit, count, n, 1, values, n, &out, n)
+            }
+        }
+        return out
+    }
+
     /// The diagonal of the inverse.
     var inverseDiagonal: [Double] {
         var inverse = values

@@ -114,7 +114,7 @@ extension ByteWriter {
         if let bias = norm.bias { add(bias) }
     }
 
-    fileprivate mutating func add(_ report: RecoveryReport) {
+    mutating func add(_ report: RecoveryReport) {
         add(UInt32(bitPattern: report.objective.rawValue))
         for count in [report.statisticsTokens, report.trainedTokens, report.steps, report.bestStep] {
             add(UInt64(count))
@@ -157,7 +157,7 @@ extension ByteReader {
         return Adapter(kind, width: width, rank: rank, norm: norm)
     }
 
-    fileprivate mutating func report() throws(PruneError) -> RecoveryReport {
+    mutating func report() throws(PruneError) -> RecoveryReport {
         var report = RecoveryReport()
         let rawObjective: UInt32 = try next()
         guard let objective = RecoveryObjective(rawValue: Int32(bitPattern: rawObjective)) else {

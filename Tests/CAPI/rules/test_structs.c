@@ -200,6 +200,31 @@ static prune_status adapters_info(void *memory)
     return status;
 }
 
+static const uint8_t later[4] = { 1, 1, 1, 0 };
+
+static prune_status share(void *memory)
+{
+    prune_model *shared = NULL;
+    prune_status status = prune_model_share(f.model, f.data, later, 4, memory, NULL, &shared);
+    prune_model_release(shared);
+    return status;
+}
+
+static prune_status share_summary(void *memory)
+{
+    prune_model *shared = NULL;
+    prune_status status = prune_model_share(f.model, f.data, later, 4, NULL, memory, &shared);
+    prune_model_release(shared);
+    return status;
+}
+
+static prune_status sharing(void *memory)
+{
+    static prune_sharing_pair pairs[8];
+    size_t count = 0;
+    return prune_model_sharing(f.model, f.data, memory, pairs, 8, &count);
+}
+
 static prune_status moments_create(void *memory)
 {
     prune_moments *moments = NULL;
@@ -299,6 +324,9 @@ static const struct {
               { generation_info, sizeof(prune_generation_summary), "out_summary", 0 },
               { recover, sizeof(prune_recover_options), "options", 0 },
               { adapters_info, sizeof(prune_adapters_summary), "out_summary", 0 },
+              { share, sizeof(prune_share_options), "options", 0 },
+              { share_summary, sizeof(prune_share_summary), "out_summary", 0 },
+              { sharing, sizeof(prune_sharing_options), "options", 0 },
               { moments_create, sizeof(prune_recover_options), "options", 0 },
               { moments_collect, sizeof(prune_evaluate_options), "options", 0 },
               { moments_solve, sizeof(prune_recover_options), "options", 0 },

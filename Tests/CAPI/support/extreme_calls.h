@@ -105,6 +105,10 @@ EXTREME_FILL(prune_merge_options, PRUNE_MERGE_OPTIONS_INIT, made.progress = extr
 EXTREME_FILL(prune_recover_options, PRUNE_RECOVER_OPTIONS_INIT, made.progress = extreme_progress,
              made.on_step = extreme_step, made.rank = 2, made.held_out = extreme.data, made.steps = 3,
              made.step_tokens = 8, made.objective = variant)
+EXTREME_FILL(prune_share_options, PRUNE_SHARE_OPTIONS_INIT, made.progress = extreme_progress,
+             made.on_step = extreme_step, made.rank = 2, made.held_out = extreme.data, made.steps = 3,
+             made.step_tokens = 8, made.objective = variant)
+EXTREME_FILL(prune_sharing_options, PRUNE_SHARING_OPTIONS_INIT, made.progress = extreme_progress)
 EXTREME_FILL(prune_export_options, PRUNE_EXPORT_OPTIONS_INIT, made.progress = extreme_progress)
 EXTREME_FILL(prune_generate_options, PRUNE_GENERATE_OPTIONS_INIT, made.progress = extreme_progress,
              made.on_token = extreme_token, made.max_new_tokens = 4, made.temperature = variant)
@@ -284,6 +288,23 @@ static inline prune_status run_recover(const void *options)
     return status;
 }
 
+static inline prune_status run_share(const void *options)
+{
+    static const uint8_t keep[FIXTURE_SUBLAYERS] = { 1, 1, 1, 0 };
+    prune_model *shared = NULL;
+    prune_status status =
+        prune_model_share(extreme.model, extreme.data, keep, FIXTURE_SUBLAYERS, options, NULL, &shared);
+    prune_model_release(shared);
+    return status;
+}
+
+static inline prune_status run_sharing(const void *options)
+{
+    static prune_sharing_pair pairs[8];
+    size_t count = 0;
+    return prune_model_sharing(extreme.model, extreme.data, options, pairs, 8, &count);
+}
+
 static inline prune_status run_moments(const void *options)
 {
     prune_moments *own = NULL;
@@ -405,6 +426,8 @@ static const extreme_call extreme_calls[] = {
     EXTREME_CALL(prune_merge_options, run_merge, 0, 0),
     EXTREME_CALL(prune_recover_options, run_recover, PRUNE_OBJECTIVE_CLOSED_FORM, PRUNE_OBJECTIVE_KL),
     EXTREME_CALL(prune_recover_options, run_moments, 0, 0),
+    EXTREME_CALL(prune_share_options, run_share, PRUNE_OBJECTIVE_CLOSED_FORM, PRUNE_OBJECTIVE_KL),
+    EXTREME_CALL(prune_sharing_options, run_sharing, 0, 0),
     EXTREME_CALL(prune_export_options, run_export, 0, 0),
     EXTREME_CALL(prune_generate_options, run_generate, 0, 1),
     EXTREME_CALL(prune_statistics_options, run_statistics_create, 0, 0),

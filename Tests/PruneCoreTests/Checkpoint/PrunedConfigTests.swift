@@ -75,7 +75,7 @@ import Testing
         arguments: [
             (marks(#"["attn.9"]"#), .format, "attn.9"), (marks("[7]"), .format, "array of strings"),
             (marks(#"["attn.1"]"#, "[]"), .format, "adapters"),
-            (marks("[]", version: 3), .unsupported, "use a newer one"),
+            (marks("[]", version: 4), .unsupported, "use a newer one"),
             (marks(#"["attn.1"]"#, #"{"ffn.1": {}}"#), .format, "ffn.1 is not a sublayer that"),
             (marks(#"["attn.1"]"#, #"{"attn.1": {"kind": "cubic"}}"#), .format, "cubic"),
             (marks(#"["attn.1"]"#, #"{"attn.1": {"kind": "bias", "rank": 2, "input": "raw"}}"#), .format, "rank is 2"),

@@ -31,6 +31,7 @@
 #include "scores.hpp"
 #include "search.hpp"
 #include "shapley.hpp"
+#include "share_options.hpp"
 #include "span.hpp"
 #include "tensors.hpp"
 
@@ -384,6 +385,20 @@ public:
     detail::check(prune_model_with_compute(get(), static_cast<prune_compute>(compute), &handle));
     return Model::adopt(handle);
   }
+
+  /// Has the sublayers that a mask removes use the weights of earlier ones, with deltas of low rank (prune_model_share).
+  /// Defined in sharing.hpp. \param data  nullptr = the matrices alone are approximated
+  SharedModel share(const Data *data, span<std::uint8_t> mask = {}, const ShareOptions &options = {}) const;
+
+  /// The weights that are stored as deltas, as JSON (prune_model_shared).
+  std::string shared() const {
+    return detail::text([&](char *out, std::size_t capacity, std::size_t *count) {
+      return prune_model_shared(get(), out, capacity, count);
+    });
+  }
+
+  /// Which rank a delta would need for every pair of sublayers (prune_model_sharing). Defined in sharing.hpp.
+  std::vector<SharingPair> sharing(const Data *data = nullptr, const SharingOptions &options = {}) const;
 
   /// Pulls a gradient back through one sublayer (prune_model_vjp). Defined in gradients.hpp.
   /// \param states     hidden states before it, one row of hidden_size values per token

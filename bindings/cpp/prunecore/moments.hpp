@@ -51,16 +51,16 @@ private:
   Moments(prune_moments *handle, detail::Adopted) noexcept : Owner(handle) {}
 
   Adapters solve(const prune_moments *held_out, const RecoverOptions &options) const {
-    detail::RecoverBridge bridge(options);
-    const prune_recover_options c = bridge.to_c();
+    detail::TrainingBridge<RecoverOptions> bridge(options);
+    const prune_recover_options c = detail::to_c(options, bridge);
     prune_adapters *handle = nullptr;
     detail::check(prune_moments_solve(get(), held_out, &c, &handle));
     return Adapters::adopt(handle);
   }
 
   static prune_moments *create(const Model &model, span<std::uint8_t> mask, const RecoverOptions &options) {
-    detail::RecoverBridge bridge(options);
-    const prune_recover_options c = bridge.to_c();
+    detail::TrainingBridge<RecoverOptions> bridge(options);
+    const prune_recover_options c = detail::to_c(options, bridge);
     prune_moments *handle = nullptr;
     detail::check(bridge.status(prune_moments_create(model.get(), detail::or_null(mask), mask.size(), &c, &handle)));
     return handle;

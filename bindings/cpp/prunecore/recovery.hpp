@@ -19,6 +19,7 @@
 #include "model.hpp"
 #include "recover_options.hpp"
 #include "span.hpp"
+#include "training_bridge.hpp"
 
 namespace prune {
 
@@ -148,57 +149,27 @@ inline FoldedAdapters Adapters::fold() const {
 
 namespace detail {
 
-/// Carries both callbacks of a call through C, which hands them one user_data.
-class RecoverBridge {
-public:
-  explicit RecoverBridge(const RecoverOptions &options) : options_(options) {}
-
-  /// The C form of the options. It points to them and to this bridge.
-  prune_recover_options to_c() {
-    prune_recover_options c = options_;
-    c.kind = static_cast<prune_adapter_kind>(options_.kind);
-    c.objective = static_cast<prune_objective>(options_.objective);
-    c.input = static_cast<prune_input>(options_.input);
-    c.stream = static_cast<prune_stream>(options_.stream);
-    c.block_slot = static_cast<prune_slot>(options_.block_slot);
-    c.start = static_cast<prune_start>(options_.start);
-    if (options_.held_out != nullptr) c.held_out = options_.held_out->get();
-    if (options_.initial != nullptr) c.initial = options_.initial->get();
-    lend(options_.checkpoint, "checkpoint", c.checkpoint);
-    c.on_step = options_.on_step ? &RecoverBridge::step : nullptr;
-    c.progress = options_.progress ? &RecoverBridge::progress : nullptr;
-    c.user_data = this;
-    return c;
-  }
-
-  /// Hands a status on, unless a callback threw: that comes first.
-  prune_status status(prune_status status) const { return call_.status(status); }
-
-private:
-  template <typename Callback, typename Report>
-  static std::int32_t tell(RecoverBridge *bridge, const Callback &callback, const Report *report) noexcept {
-    return bridge->call_.answer(std::int32_t{1}, [&] { return callback(*report) ? 1 : 0; });
-  }
-
-  static std::int32_t step(void *user_data, const prune_training_progress *report) noexcept {
-    auto *bridge = static_cast<RecoverBridge *>(user_data);
-    return tell(bridge, bridge->options_.on_step, report);
-  }
-
-  static std::int32_t progress(void *user_data, const prune_progress *report) noexcept {
-    auto *bridge = static_cast<RecoverBridge *>(user_data);
-    return tell(bridge, bridge->options_.progress, report);
-  }
-
-  const RecoverOptions &options_;
-  Call call_;
-};
+/// The C form of the options. It points to them and to `bridge`.
+inline prune_recover_options to_c(const RecoverOptions &options, TrainingBridge<RecoverOptions> &bridge) {
+  prune_recover_options c = options;
+  c.kind = static_cast<prune_adapter_kind>(options.kind);
+  c.objective = static_cast<prune_objective>(options.objective);
+  c.input = static_cast<prune_input>(options.input);
+  c.stream = static_cast<prune_stream>(options.stream);
+  c.block_slot = static_cast<prune_slot>(options.block_slot);
+  c.start = static_cast<prune_start>(options.start);
+  if (options.held_out != nullptr) c.held_out = options.held_out->get();
+  if (options.initial != nullptr) c.initial = options.initial->get();
+  lend(options.checkpoint, "checkpoint", c.checkpoint);
+  bridge.lend(c);
+  return c;
+}
 
 } // namespace detail
 
 inline Adapters Model::recover(const Data &data, span<std::uint8_t> mask, const RecoverOptions &options) const {
-  detail::RecoverBridge bridge(options);
-  const prune_recover_options c = bridge.to_c();
+  detail::TrainingBridge<RecoverOptions> bridge(options);
+  const prune_recover_options c = detail::to_c(options, bridge);
   prune_adapters *handle = nullptr;
   detail::check(bridge.status(prune_model_recover(get(), data.get(), detail::or_null(mask), mask.size(), &c, &handle)));
   return Adapters::adopt(handle);

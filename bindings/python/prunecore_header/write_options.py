@@ -23,6 +23,7 @@ PARAMETERS = {
     "prune_game_options": ("estimator",),
     "prune_game_run_options": ("granularity",),
     "prune_recover_options": ("kind", "rank", "objective"),
+    "prune_share_options": ("rank", "bytes", "objective"),
     "prune_generate_options": ("max_new_tokens",),
 }
 """Options that Python's calls take as parameters of their own, before `**options`."""

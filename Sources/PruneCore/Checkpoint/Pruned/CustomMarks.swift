@@ -6,7 +6,7 @@
 ///
 /// Version 1, of families that are put together as Llama, had the same members. What version 2 says besides describes the
 /// family to modelling files; the row of the family says it here. Version 3 has "widths", the neurons of feed-forwards that
-/// have fewer than others, by block.
+/// have fewer than others, by block; or "shared", which stores some weights as deltas: see `SharedForm`.
 enum CustomMarks {
     static let key = "prunecore"
     private static let versions = 1...3
@@ -48,8 +48,9 @@ enum CustomMarks {
 
     /// Errors: as `PrunedConfig.absent`.
     static func absent(
-        _ file: ConfigObject, _ architecture: Architecture, blockCount: Int, hiddenSize: Int
+        _ file: ConfigObject, _ architecture: Architecture, _ sublayers: [SublayerPlan], hiddenSize: Int
     ) throws(PruneError) -> AbsentSublayers? {
+        let blockCount = sublayers.count / 2
         guard let own = try file.optionalObject(key) else { return nil }
         guard case .integer(let version) = own.value("version"), version >= 1 else {
             throw own.fault(.format, "version", "is not an integer of at least 1")
@@ -70,6 +71,7 @@ enum CustomMarks {
         if let block = try widths(file).keys.filter({ $0 >= blockCount }).min() {
             throw own.fault(.format, "widths", "names block \(block), and there are \(blockCount) blocks")
         }
+        absent.shared = try SharedForm.read(own, sublayers, absent: absent.places)
         guard let adapters = try own.optionalObject("adapters") else { return absent }
         for name in adapters.keys {
             guard let place = sublayer(named: name), absent.places.contains(place) else {

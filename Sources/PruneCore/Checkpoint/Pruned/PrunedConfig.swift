@@ -37,9 +37,14 @@ struct PrunedConfig {
     ///
     /// Errors: `.format`, naming the key, for a sublayer out of range or an adapter that cannot be, or if two notations
     /// contradict each other; `.unsupported` for a later version.
-    func absent(_ architecture: Architecture, blockCount: Int, hiddenSize: Int) throws(PruneError) -> AbsentSublayers {
+    ///
+    /// - Parameter sublayers: plans of all of the whole model.
+    func absent(
+        _ architecture: Architecture, _ sublayers: [SublayerPlan], hiddenSize: Int
+    ) throws(PruneError) -> AbsentSublayers {
+        let blockCount = sublayers.count / 2
         var found: [(key: String, own: AbsentSublayers)] = []
-        if let own = try CustomMarks.absent(written, architecture, blockCount: blockCount, hiddenSize: hiddenSize) {
+        if let own = try CustomMarks.absent(written, architecture, sublayers, hiddenSize: hiddenSize) {
             found.append((CustomMarks.key, own))
         }
         if let own = try blocks?.absent(architecture, blockCount: blockCount, hiddenSize: hiddenSize) {

@@ -11,10 +11,17 @@
 
 The norm of an adapter's input is a root-mean-square norm, unless "norm": "layer" stands beside it.
 
-Where it applies, there are also: "widths": {"3": 40}, the neurons of feed-forwards that have fewer
-than `intermediate_size`, with "version": 3; "adds_input": true in a sublayer whose last module
-takes the hidden state, too, and gives the sum; "outputs": 1 if a block gives back a tuple with so
-many others beside the hidden state; "whole_blocks": true if blocks are not taken apart, so that each is missing
+Version 3 stores some weights as those of earlier blocks and deltas of low rank, "up" @ "down":
+
+     "shared": {"model.layers.5.mlp.up_proj.weight":
+                {"base": "model.layers.3.mlp.up_proj.weight", "rank": 16, "scale": 0.5}}
+
+A scale of 1, on the base, is left out. Or it has "widths": {"3": 40}, the neurons of feed-forwards
+that have fewer than `intermediate_size`.
+
+Where it applies, there are also: "adds_input": true in a sublayer whose last module takes the
+hidden state, too, and gives the sum; "outputs": 1 if a block gives back a tuple with so many others
+beside the hidden state; "whole_blocks": true if blocks are not taken apart, so that each is missing
 as a whole, and the modules named are those of adapters alone.
 """
 

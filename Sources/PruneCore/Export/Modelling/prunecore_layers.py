@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Blocks that lack sublayers: what is left of them, and adapters in the places of the rest.
+"""Blocks that lack sublayers, or share weights: what is left of them, and what stands for the rest.
 
 Written by PruneCore beside the checkpoint that it belongs to.
 """
@@ -59,6 +59,69 @@ class Adapter(nn.Module):
             x = x if self.norm is None else self.norm(x)
             update = update + (self.linear(x) if self.kind == "linear" else self.up(self.down(x)))
         return update.to(hidden_states.dtype).expand_as(hidden_states)
+
+
+class SharedProjection(nn.Module):
+    """A projection with another one's weight and a delta: scale * base @ x + up @ down @ x + bias.
+
+    The bias is its own. The base is no submodule, so that its weight is in one state dict once, and
+    in memory once.
+
+    Parameters
+    ----------
+    base : Module
+        The projection whose weight it shares: Linear, or Conv1D of transformers.
+    own : Module
+        The one in whose place it stands, whose bias it takes.
+    rank : int
+        Of the delta; 0 = there is none.
+    scale : float
+        Of the base.
+    """
+
+    def __init__(self, base: nn.Module, own: nn.Module, rank: int, scale: float = 1.0) -> None:
+        super().__init__()
+        self.scale = scale
+        self._base = (base,)
+        self._is_transposed = not isinstance(base, nn.Linear)
+        outputs, inputs = base.weight.shape[:: -1 if self._is_transposed else 1]
+        self.in_features, self.out_features = inputs, outputs
+        self.bias = own.bias
+        self.down: nn.Module | None = None
+        self.up: nn.Module | None = None
+        if rank:
+            self.down = nn.Linear(inputs, rank, bias=False)
+            self.up = nn.Linear(rank, outputs, bias=False)
+
+    @property
+    def weight(self) -> torch.Tensor:
+        """The base's, for programs that look at its type or device."""
+        return self._base[0].weight
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        weight = self.weight.T if self._is_transposed else self.weight
+        y = nn.functional.linear(x, weight)
+        y = y if self.scale == 1 else y * self.scale
+        y = y if self.up is None else y + self.up(self.down(x))
+        return y if self.bias is None else y + self.bias
+
+
+def share_weights(model: nn.Module, description: Mapping[str, Any]) -> None:
+    """Puts shared projections in the places of those whose weights are not stored.
+
+    Parameters
+    ----------
+    model : Module
+    description : mapping
+        `prunecore` of config.json: see configuration_prunecore.py.
+    """
+    for name, form in (description.get("shared") or {}).items():
+        place = name.removesuffix(".weight")
+        base = model.get_submodule(form["base"].removesuffix(".weight"))
+        own = model.get_submodule(place)
+        parent, _, last = place.rpartition(".")
+        shared = SharedProjection(base, own, form["rank"], form.get("scale", 1.0))
+        setattr(model.get_submodule(parent), last, shared)
 
 
 class Sublayer:
@@ -187,6 +250,7 @@ def take_out(model: nn.Module, hidden_size: int, description: Mapping[str, Any])
     """
     if description.get("version") not in (2, 3):
         raise ValueError("config.json is of another version than this modelling file")
+    share_weights(model, description)
     removed, adapters = set(description["removed"]), description.get("adapters") or {}
     widths = description.get("widths") or {}
     entries = 0

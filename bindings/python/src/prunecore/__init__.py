@@ -94,12 +94,14 @@ from prunecore.measures.damages import Damages, WalkReport
 from prunecore.measures.evaluation import Evaluation
 from prunecore.measures.gradients import AdapterGradient, StateGradient
 from prunecore.measures.token_times import TokenTimes
-from prunecore.model import EditedModel, Model, RecoveredModel, open
+from prunecore.model import EditedModel, HealedModel, Model, RecoveredModel, SharedModel, open
 from prunecore.recovery.adapter_records import Adapter, RecoverySummary, TrainingRecord
 from prunecore.recovery.adapters import Adapters
 from prunecore.recovery.healed import Healed, HealingRecord
 from prunecore.recovery.moments import Moments
 from prunecore.recovery.options import TrainingProgress
+from prunecore.recovery.shared import Shared, SharedWeight, SharingSummary
+from prunecore.recovery.sharing_analysis import SharingAnalysis
 from prunecore.search.ask_tell import Search
 from prunecore.search.merge_result import MergeResult, MergeStep
 from prunecore.search.result import SearchResult
@@ -159,6 +161,7 @@ __all__ = [
     "Generation",
     "HandleError",
     "Healed",
+    "HealedModel",
     "HealingRecord",
     "Host",
     "HostAdapter",
@@ -191,6 +194,11 @@ __all__ = [
     "SearchStudy",
     "ShapleyScores",
     "ShapleyValues",
+    "Shared",
+    "SharedModel",
+    "SharedWeight",
+    "SharingAnalysis",
+    "SharingSummary",
     "StateGradient",
     "Statistics",
     "SubjectAccuracy",

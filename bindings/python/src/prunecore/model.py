@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from prunecore._native.library import lib
+from prunecore._native.library import lib, written_text
 from prunecore._native.names.tables import COMPUTE, Compute, Weights
 from prunecore.data.chat_template import chat_templates_of
 from prunecore.data.text import load_tokenizer
@@ -40,6 +40,9 @@ from prunecore.measures.token_values import token_losses as _token_losses
 from prunecore.opened import OpenModel
 from prunecore.recovery.heal import heal as _heal
 from prunecore.recovery.recover import recover as _recover
+from prunecore.recovery.share import share as _share
+from prunecore.recovery.shared import shared_weights as _shared_weights
+from prunecore.recovery.sharing import sharing as _sharing
 from prunecore.recovery.standing import standing_adapters
 from prunecore.search.merge_blocks import merge_blocks as _merge_blocks
 from prunecore.search.search import search as _search
@@ -49,6 +52,7 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
     from prunecore.recovery.adapters import Adapters
+    from prunecore.recovery.shared import SharedWeight
 
 
 class Model(OpenModel):
@@ -103,6 +107,8 @@ class Model(OpenModel):
     merge_blocks = verb(_merge_blocks)
     recover = verb(_recover)
     heal = verb(_heal)
+    share = verb(_share)
+    sharing = verb(_sharing)
     generate = verb(_generate)
     generate_calibration = verb(_generate_calibration)
     export = verb(_export)
@@ -170,17 +176,25 @@ class Model(OpenModel):
     def _edited(self, edits: Iterable[Mapping[str, Any]]) -> EditedModel:
         return self.edited(edits)
 
+    @property
+    def shared_weights(self) -> tuple[SharedWeight, ...]:
+        """The weights that are stored as those of others and deltas; see `share`."""
+        return _shared_weights(self)
+
     def _recovered(self, adapters: Adapters) -> RecoveredModel:
         return RecoveredModel(self, adapters)
 
     def _healed(self, make: Callable[[Any], int], digest: str) -> HealedModel:
-        return HealedModel(self, make, digest)
+        return HealedModel(self, make, {"healing_sha256": digest})
+
+    def _shared(self, make: Callable[[Any], int]) -> SharedModel:
+        return SharedModel(self, make)
 
 
-class HealedModel(Model):
-    """A model some of whose weights were trained, which shares all others with it.
+class DerivedModel(Model):
+    """A model made of another, with which it shares what it does not change.
 
-    `Model.heal` makes it. Closing it leaves the other model as it is.
+    Closing it leaves the other model as it is.
 
     Attributes
     ----------
@@ -188,14 +202,15 @@ class HealedModel(Model):
         The model before.
     """
 
-    def __init__(self, base: OpenModel, make: Callable[[Any], int], digest: str) -> None:
+    def __init__(
+        self, base: OpenModel, make: Callable[[Any], int], marks: Mapping[str, str] | None = None
+    ) -> None:
         self.directory = base.directory
         self._name, self._digest = base._name, base._digest
         self._configurations = base._configurations
-        self.base = base
-        self.edits = base.edits
+        self.base, self.edits = base, base.edits
         self.is_recovered = base.is_recovered
-        self._healing_digest = digest
+        self._marks = dict(marks or {})
         self._own(make)
 
     @contextmanager
@@ -203,55 +218,52 @@ class HealedModel(Model):
         def make(out: Any) -> int:
             return int(lib.prune_model_with_compute(self.handle, COMPUTE.value("float32"), out))
 
-        with HealedModel(self.base, make, self._healing_digest) as opened:
+        with DerivedModel(self.base, make, self._marks) as opened:
+            opened.edits = self.edits
+            opened.is_recovered = self.is_recovered
             yield opened
 
     @property
     def provenance(self) -> dict[str, str]:
-        """What identifies the model in results: that of the one before, and the training's hash."""
-        return {**self.base.provenance, "healing_sha256": self._healing_digest}
+        """What identifies the model in results: that of the one before, and the change's hash."""
+        return {**self.base.provenance, **self._marks}
 
 
-class EditedModel(Model):
-    """A model after edits of its weights, which shares all others with it.
+class HealedModel(DerivedModel):
+    """A model some of whose weights were trained: `Model.heal` makes it."""
 
-    `Model.edited` makes it. Closing it leaves the other model as it is.
 
-    Attributes
-    ----------
-    base : Model
-        The model before.
+class EditedModel(DerivedModel):
+    """A model after edits of its weights: `Model.edited` makes it."""
+
+    def __init__(self, base: OpenModel, edits: Iterable[Mapping[str, Any]]) -> None:
+        text = edits_text(edits).encode()
+        super().__init__(base, lambda out: int(lib.prune_model_edit(base.handle, text, out)))
+        # As the library writes them: a mask's are compared with these.
+        own = Mask.all(base.shape.n_blocks).with_edits(json.loads(text)).edits
+        self.edits = base.edits + own
+        every = json.dumps(self.edits, sort_keys=True).encode()
+        self._marks = {"edits_sha256": hashlib.sha256(every).hexdigest()}
+
+
+class SharedModel(DerivedModel):
+    """A model some of whose weights are stored as those of others and deltas: `Model.share`.
+
+    Its weights are in memory. Exports as "hf_custom" open with the deltas that they have.
     """
 
-    def __init__(self, base: Model, edits: Iterable[Mapping[str, Any]]) -> None:
-        self.directory = base.directory
-        self._name, self._digest = base._name, base._digest
-        self._configurations = base._configurations
-        self.base = base
-        text = edits_text(edits).encode()
-        self._own(lambda out: int(lib.prune_model_edit(base.handle, text, out)))
-        # As the library writes them: a mask's are compared with these.
-        self._own_edits = Mask.all(base.shape.n_blocks).with_edits(json.loads(text)).edits
-        self.edits = base.edits + self._own_edits
-
-    @contextmanager
-    def _in_float32(self) -> Iterator[OpenModel]:
-        with self.base._in_float32() as base, EditedModel(base, self._own_edits) as edited:  # type: ignore[arg-type]
-            yield edited
-
-    @property
-    def provenance(self) -> dict[str, str]:
-        """What identifies the model in results: that of the one before, and the edits' hash."""
-        text = json.dumps(self.edits, sort_keys=True).encode()
-        return {**super().provenance, "edits_sha256": hashlib.sha256(text).hexdigest()}
+    def __init__(self, base: OpenModel, make: Callable[[Any], int]) -> None:
+        super().__init__(base, make)
+        # Sizes and errors of the deltas.
+        text = written_text(lib.prune_model_shared, self.handle)
+        self._marks = {"sharing_sha256": hashlib.sha256(text).hexdigest()}
 
 
-class RecoveredModel(Model):
-    """A pruned model with adapters: a `Model` of its own, which shares the weights of another.
+class RecoveredModel(DerivedModel):
+    """A pruned model with adapters: `Adapters.attach` makes it.
 
-    `Adapters.attach` makes it. Masks for it speak of its own sublayers: removing one that is an
-    adapter takes the adapter away. Later changes of the adapters do not reach it; closing it leaves
-    the other model as it is.
+    Masks for it speak of its own sublayers: removing one that is an adapter takes the adapter away.
+    Later changes of the adapters do not reach it.
 
     Attributes
     ----------
@@ -259,31 +271,18 @@ class RecoveredModel(Model):
         The full model.
     """
 
-    is_recovered = True
-
     def __init__(self, base: OpenModel, adapters: Adapters) -> None:
-        self.directory = base.directory
-        self._name, self._digest = base._name, base._digest
-        self._configurations = base._configurations
-        self.base, self.edits = base, base.edits
+        def make(out: Any) -> int:
+            return int(lib.prune_model_attach(base.handle, adapters.handle, out))
+
+        super().__init__(base, make, {"adapters_sha256": adapters.digest})
+        self.is_recovered = True
         self._attached = adapters
-        self._adapters_digest = adapters.digest
-        self._own(lambda out: int(lib.prune_model_attach(base.handle, adapters.handle, out)))
 
     @property
     def adapters(self) -> Adapters:
         """What was attached; those that `base` has itself are not among them."""
         return self._attached
-
-    @contextmanager
-    def _in_float32(self) -> Iterator[OpenModel]:
-        with self.base._in_float32() as base, self._attached.attach(base) as recovered:
-            yield recovered
-
-    @property
-    def provenance(self) -> dict[str, str]:
-        """What identifies the model in results: that of the full model, and the adapters' hash."""
-        return {**super().provenance, "adapters_sha256": self._adapters_digest}
 
 
 def open(

@@ -109,6 +109,10 @@ class OpenModel(Owner):
         """The model after edits: `Model.edited`. `Model` says what that is."""
         raise NotImplementedError
 
+    def _shared(self, make: Callable[[Any], int]) -> Any:
+        """The model with shared weights: `Model.share`. `Model` says what that is."""
+        raise NotImplementedError
+
     @contextmanager
     def _in_float32(self) -> Iterator[OpenModel]:
         """The same model, opened again to multiply in float32."""

@@ -16,7 +16,7 @@ from prunecore._native.names.tables import GRANULARITY
 from prunecore._native.names.units import parse_only
 from prunecore._native.options_generated import ScoreOptions
 from prunecore._native.runtime import runtime_info
-from prunecore.cli import tables
+from prunecore.cli import share, tables
 from prunecore.cli.flags import Generated, expanded
 from prunecore.cli.line import Bar
 from prunecore.cli.options import (
@@ -97,12 +97,30 @@ def score(
             help="Nearest neighbours that the metric topology joins each prompt to.",
         ),
     ] = 5,
+    sharing: Annotated[
+        bool,
+        typer.Option(
+            "--sharing",
+            help="Instead, tell which sublayers could use the weights of earlier ones: the rank "
+            "that a delta needs, of outputs if there is --data, else of weights.",
+        ),
+    ] = False,
+    error: Annotated[
+        float,
+        typer.Option("--error", metavar="X", help="Relative error that --sharing allows."),
+    ] = 0.1,
     mask: MaskOption = None,
     out: OutFileOption = None,
     machine: Machine,
 ) -> None:
     """Score how much every unit of a model matters, or every neuron."""
     results = Results(out)
+    if sharing:
+        with machine.open(model) as opened, Bar() as bar:
+            text = sequences.read_if_any(data, opened)
+            found = opened.sharing(text, error, progress=bar)
+        parts = results.save(out, found.save)
+        return machine.answer(found.to_dict(), share.analysis(found), *parts, results=results)
     if metric.strip() == "neurons":
         _score_neurons(model, data, sequences, options, mask, machine, results, out)
         return

@@ -10,8 +10,9 @@ from typing import Annotated, Any
 
 import typer
 
+from prunecore._native.options_generated import ShareOptions
 from prunecore._native.whole_file import check_export_place, check_folder
-from prunecore.cli import healing, recovery_tables
+from prunecore.cli import healing, recovery_tables, share
 from prunecore.cli.flags import Generated, expanded, help_text
 from prunecore.cli.healing import HealingFlags
 from prunecore.cli.options import (
@@ -73,46 +74,60 @@ def recover(
             "--kind",
             metavar="NAME",
             help=f"{_KINDS}; or {healing.KIND}: no adapter, but weights that the mask keeps are "
-            "trained (docs/healing.md).",
+            f"trained (docs/healing.md); or {share.KIND}: what the mask removes uses weights of "
+            "earlier sublayers and deltas of low rank (docs/sharing.md).",
         ),
     ] = "low_rank",
     options: Annotated[dict[str, Any], Generated(RecoverOptions, leave_out=("seed", "kind"))],
     flags: HealingFlags,
+    sharing: Annotated[dict[str, Any], Generated(ShareOptions, leave_out=("seed", *share.COMMON))],
     checkpoint: CheckpointOption = None,
     out: Annotated[
         Path,
         typer.Option(
             "--out",
             metavar="DIR",
-            help="Where to write the adapters; of weights, the model as a checkpoint.",
+            help="Where to write the adapters; of weights and shared, the model as a checkpoint.",
         ),
     ],
     machine: Machine,
 ) -> None:
-    """Make up for what a mask removes: by adapters, in closed form or trained, or by training."""
+    """Make up for what a mask removes: by adapters, by training, or by weights that are shared."""
     if kind == healing.KIND:
+        share.refuse(sharing)
         said = {name for name in options if _is_said(context, name)}
         asked = {**healing.options_of(flags, options, said), "checkpoint": checkpoint}
         _heal(model, mask, data, sequences, held_out, asked, flags, out, machine)
         return
     healing.refuse(flags)
-    assert _KIND.group is not None
-    options["kind"] = _KIND.group.parse(kind, "kind")
-    check_folder(out, ("adapters.json", "adapters.safetensors"))
+    own = share.only_of(kind, options, sharing)
+    if kind == share.KIND:
+        check_export_place(out, replaces=False)
+    else:
+        assert _KIND.group is not None
+        kind = _KIND.group.parse(kind, "kind")
+        check_folder(out, ("adapters.json", "adapters.safetensors"))
     results = Results(checkpoint)
     with machine.open_for(mask, model) as (opened, chosen), RecoveryBar() as bar:
         text = sequences.read(data, opened)
         length = sequences.sequence_length
         other = read_data(held_out, opened, length) if held_out else None
+        if kind == share.KIND:
+            made, parts = share.share(
+                opened, chosen, text, out, bar, held_out=other, checkpoint=checkpoint,
+                options={**own, "seed": sequences.seed},
+            )  # fmt: skip
+            return machine.answer(made, *parts, results=results)
         adapters = opened.recover(
             chosen,
             text,
+            kind,  # type: ignore[arg-type]  # checked there
             held_out=other,
             seed=sequences.seed,
             checkpoint=checkpoint,
             progress=bar,
             on_step=bar.step,
-            **options,
+            **own,
         )
         lines = results.save(out, adapters.save)
         measured = text if other is None else other
@@ -120,13 +135,13 @@ def recover(
         pruned = opened.evaluate(measured, chosen).loss
         loss = opened.evaluate(measured, adapters=adapters).loss
         model_record = opened.provenance
-    share = (pruned - loss) / (pruned - full) if pruned > full else 0.0
+    won_back = (pruned - loss) / (pruned - full) if pruned > full else 0.0
     measured_on = "the data" if other is None else "held-out text"
     record: dict[str, Any] = {
         "loss": loss,
         "loss_full": full,
         "loss_pruned": pruned,
-        "share": share,
+        "share": won_back,
         "measured_on": "data" if other is None else "held_out",
         "directory": str(out),
         **adapters.to_dict(),
@@ -138,7 +153,7 @@ def recover(
         record,
         recovery_tables.adapters(adapters),
         "",
-        recovery_tables.recovered(losses, share, adapters, measured_on),
+        recovery_tables.recovered(losses, won_back, adapters, measured_on),
         "",
         *lines,
         results=results,

@@ -32,7 +32,7 @@ KNOWN: Mapping[str, frozenset[str]] = {
         {"81674b97a708f6984186d98892cc3b22eb90336142b21fe27faa5910095204c7"}
     ),
     "configuration_prunecore.py": frozenset(
-        {"2489dab01f3b39a9733673a157d954d22bf106b627fde428499d481fd4a5f412"}
+        {"46e01bb90abad4c69b369b0cd0849d3c97879443f770d33ea4558aab90ef4848"}
     ),
     "modeling_decilm.py": frozenset(
         {"12f5bd9b64693d399b94d062150eb8762363e0f40150e092042924a80b04d7b9"}
@@ -41,7 +41,7 @@ KNOWN: Mapping[str, frozenset[str]] = {
         {"66504c08d7aacae7b7d548e89e1ad86d093c8cbb595dc734a94ac5e74ab02cae"}
     ),
     "prunecore_layers.py": frozenset(
-        {"930c6c226c1ed4d43a85fe974d5341c0791206a2c48119ac4a6de546ee0908ee"}
+        {"ea05a2c2b4d24e8f57258e270b45126c1848a401249e70496797891136bd759f"}
     ),
 }
 """SHA-256 of the files that this version writes, and of those that released versions wrote.

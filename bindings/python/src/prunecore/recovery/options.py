@@ -103,9 +103,14 @@ class RecoverOptions(options_generated.RecoverOptions):
 
     def checkpoint_bytes(self) -> Any:
         """The checkpoint's path for C; NULL for none. Raises `FileError` if none can be there."""
-        if self.checkpoint is None:
-            return ffi.NULL
-        file = as_path(self.checkpoint, "the checkpoint's path")
-        check_place(file)
-        make_parents(file)
-        return ffi.new("char[]", os.fsencode(file))
+        return checkpoint_path(self.checkpoint)
+
+
+def checkpoint_path(checkpoint: str | os.PathLike[str] | None) -> Any:
+    """A checkpoint's path for C; NULL for none. Raises `FileError` if none can be there."""
+    if checkpoint is None:
+        return ffi.NULL
+    file = as_path(checkpoint, "the checkpoint's path")
+    check_place(file)
+    make_parents(file)
+    return ffi.new("char[]", os.fsencode(file))
