@@ -112,6 +112,28 @@ def test_a_host_that_gives_its_states_has_the_topology_of_its_layers() -> None:
     np.testing.assert_array_equal(found.bars, zigzag_bars(layers, 1))
 
 
+def test_a_wrapped_model_has_the_topology_of_its_own_hidden_states(one_torch_thread: None) -> None:
+    torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
+    import prunecore.torch
+
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 32, "intermediate_size": 48, "num_attention_heads": 4}
+    config = transformers.LlamaConfig(vocab_size=64, num_hidden_layers=4, **sizes)
+    module = transformers.LlamaForCausalLM(config).eval()
+    ids = np.random.default_rng(0).integers(0, 64, (50, 8))
+    with torch.no_grad():
+        states = module(torch.tensor(ids), output_hidden_states=True).hidden_states
+    # The last of them is after the final norm, so that the last block is left out.
+    layers = [
+        clique_complex(50, neighbour_edges(state[:, -1].numpy(), 5), 2) for state in states[1:4]
+    ]
+    data = pc.Data(list(ids.astype(np.int32)))
+    with prunecore.torch.wrap(module) as wrapped:
+        found = wrapped.topology(data, pc.Mask.remove(["block.3"], 4))
+    np.testing.assert_array_equal(found.bars, zigzag_bars(layers, 1))
+    assert len(found.bars) > 0
+
+
 def test_of_questions_the_contexts_are_the_prompts(model: pc.Model, prompts: pc.Data) -> None:
     rows = list(prompts.sequences)
     questions = pc.ChoiceData(rows, [[[5, 6], [7, 8, 9]]] * len(rows), [0] * len(rows))
