@@ -173,7 +173,7 @@ class Model(OpenModel):
     def _recovered(self, adapters: Adapters) -> RecoveredModel:
         return RecoveredModel(self, adapters)
 
-    def _healed(self, make: Callable[[Any], int], digest: str) -> HealedModel:  # type: ignore[override]
+    def _healed(self, make: Callable[[Any], int], digest: str) -> HealedModel:
         return HealedModel(self, make, digest)
 
 
@@ -192,7 +192,7 @@ class HealedModel(Model):
         self.directory = base.directory
         self._name, self._digest = base._name, base._digest
         self._configurations = base._configurations
-        self.base = base
+        self.base, self.edits = base, base.edits
         self.is_recovered = base.is_recovered
         self._healing_digest = digest
         self._own(make)

@@ -20,7 +20,6 @@ from prunecore.cli.options import (
     ModelArgument,
     OutFolderOption,
     Sequences,
-    read_mask,
 )
 from prunecore.cli.output import table, titled
 from prunecore.cli.results import PICTURES, Results
@@ -75,11 +74,11 @@ def diagnose(
     """Say what each block still does, and which have become identities."""
     names = [f"diagnosis-{part}{suffix}" for part in PARTS for suffix in PICTURES]
     results = Results.of_folder(out, "diagnosis.json", *names)
-    with machine.open(model) as opened, Bar() as bar:
+    with machine.open_for(mask, model) as (opened, given), Bar() as bar:
         found = opened.diagnose(
             sequences.read(data, opened),
             parts,
-            read_mask(mask, opened),
+            given,
             angular_below=angular_below,
             loss_below=loss_below,
             tokens=tokens,  # type: ignore[arg-type]  # the call checks the name

@@ -100,12 +100,12 @@ def recover(
     options["kind"] = _KIND.group.parse(kind, "kind")
     check_folder(out, ("adapters.json", "adapters.safetensors"))
     results = Results(checkpoint)
-    with machine.open_for(mask, model) as (opened, chosen), RecoveryBar() as bar:
+    with machine.open_for(mask, model) as (opened, given), RecoveryBar() as bar:
         text = sequences.read(data, opened)
         length = sequences.sequence_length
         other = read_data(held_out, opened, length) if held_out else None
         adapters = opened.recover(
-            chosen,
+            given,
             text,
             held_out=other,
             seed=sequences.seed,
@@ -117,7 +117,7 @@ def recover(
         lines = results.save(out, adapters.save)
         measured = text if other is None else other
         full = opened.evaluate(measured, Mask.all(opened.shape.n_blocks)).loss
-        pruned = opened.evaluate(measured, chosen).loss
+        pruned = opened.evaluate(measured, given).loss
         loss = opened.evaluate(measured, adapters=adapters).loss
         model_record = opened.provenance
     share = (pruned - loss) / (pruned - full) if pruned > full else 0.0

@@ -21,7 +21,7 @@ from prunecore.diagnosis.stream import Stream, walk_stream
 from prunecore.errors import ArgumentError, UnsupportedError
 from prunecore.importance.score import score
 from prunecore.importance.statistics import Statistics
-from prunecore.masks.mask import Mask, as_keep
+from prunecore.masks.mask import Mask
 
 if TYPE_CHECKING:
     from prunecore.data.data import Data
@@ -207,7 +207,7 @@ def _tried(
 
 def _keep(model: OpenModel, mask: MaskLike | None) -> Keep:
     """The mask as the model takes it."""
-    keep = as_keep(mask, model.shape.n_blocks)
+    keep = model._keep(mask)
     return model.present(model.mask if keep is None else Mask(keep)).keep.copy()
 
 

@@ -16,7 +16,7 @@ from prunecore._native.numbers import checked_count
 from prunecore._native.paths import as_path
 from prunecore._native.progress import ProgressFunction
 from prunecore._native.whole_file import check_place, make_parents
-from prunecore.masks.mask import Mask, as_keep, keep_pointer
+from prunecore.masks.mask import Mask, keep_pointer
 from prunecore.recovery.healed import Healed, HealingRecord
 from prunecore.recovery.healing_options import HealingObjective, HealingOptions, Schedule
 from prunecore.recovery.options import StepFunction, TrainingWatch
@@ -149,7 +149,8 @@ def heal(
         untie_head=untie_head,
         seed=seed,
     )
-    chosen = self.present(self.mask if mask is None else Mask(as_keep(mask, self.shape.n_blocks)))
+    keep = self._keep(mask)
+    chosen = self.mask if keep is None else self.present(Mask(keep, edits=self.edits))
     trained = trained_names(train, chosen.keep)
     struct = _struct(options, ",".join(trained.names), batch_tokens)
     if held_out is not None:
