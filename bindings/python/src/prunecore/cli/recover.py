@@ -108,7 +108,7 @@ def recover(
         kind = _KIND.group.parse(kind, "kind")
         check_folder(out, ("adapters.json", "adapters.safetensors"))
     results = Results(checkpoint)
-    with machine.open_for(mask, model) as (opened, chosen), RecoveryBar() as bar:
+    with machine.open_for(mask, model) as (opened, given), RecoveryBar() as bar:
         text = sequences.read(data, opened)
         length = sequences.sequence_length
         other = read_data(held_out, opened, length) if held_out else None
@@ -119,7 +119,7 @@ def recover(
             )  # fmt: skip
             return machine.answer(made, *parts, results=results)
         adapters = opened.recover(
-            chosen,
+            given,
             text,
             kind,  # type: ignore[arg-type]  # checked there
             held_out=other,
@@ -132,7 +132,7 @@ def recover(
         lines = results.save(out, adapters.save)
         measured = text if other is None else other
         full = opened.evaluate(measured, Mask.all(opened.shape.n_blocks)).loss
-        pruned = opened.evaluate(measured, chosen).loss
+        pruned = opened.evaluate(measured, given).loss
         loss = opened.evaluate(measured, adapters=adapters).loss
         model_record = opened.provenance
     won_back = (pruned - loss) / (pruned - full) if pruned > full else 0.0

@@ -149,9 +149,8 @@ def heal(
         untie_head=untie_head,
         seed=seed,
     )
-    keep = self._keep(self.mask if mask is None else mask)
-    assert keep is not None
-    chosen = self.present(Mask(keep, edits=self.edits))
+    keep = self._keep(mask)
+    chosen = self.present(self.mask if keep is None else Mask(keep, edits=self.edits))
     trained = trained_names(train, chosen.keep)
     struct = _struct(options, ",".join(trained.names), batch_tokens)
     if held_out is not None:
