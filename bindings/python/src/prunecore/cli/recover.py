@@ -114,7 +114,7 @@ def recover(
         other = read_data(held_out, opened, length) if held_out else None
         if kind == share.KIND:
             made, parts = share.share(
-                opened, chosen, text, out, bar, held_out=other, checkpoint=checkpoint,
+                opened, given, text, out, bar, held_out=other, checkpoint=checkpoint,
                 options={**own, "seed": sequences.seed},
             )  # fmt: skip
             return machine.answer(made, *parts, results=results)
