@@ -361,12 +361,12 @@ prune_status prune_model_open(
 void prune_model_release(prune_model *model);
 
 /*
- * Gives a model as one that multiplies in another type, over the same weights; its mask and adapters
- * are those of `model`, which does not change and may be released before it.
+ * Gives a model as one that multiplies in another type, over the same weights; its mask and
+ * adapters are those of `model`, which does not change and may be released before it.
  *   compute     PRUNE_COMPUTE_*
  *   out_model   receives the handle; give it to prune_model_release()
- * Errors: PRUNE_ERR_ARGUMENT (an unknown type), PRUNE_ERR_HANDLE, PRUNE_ERR_UNSUPPORTED (BFLOAT16 on
- * a CPU without instructions for it; a host runs the model), PRUNE_ERR_MEMORY.
+ * Errors: PRUNE_ERR_ARGUMENT (an unknown type), PRUNE_ERR_HANDLE, PRUNE_ERR_UNSUPPORTED (BFLOAT16
+ * on a CPU without instructions for it; a host runs the model), PRUNE_ERR_MEMORY.
  */
 prune_status prune_model_with_compute(
     const prune_model *model, prune_compute compute, prune_model **out_model);
@@ -640,9 +640,9 @@ prune_status prune_mask_from_json(
  *       removes blocks 4 and 5.
  *
  *   {"kind": "narrow", "feed_forward": {"0": [0, 1, 5], "7": [2, 3]}}
- *       leaves these neurons, ascending, of the feed-forwards of blocks 0 and 7: rows of gate and up
- *       with their biases, and columns of down. A quantised down keeps its type if whole blocks of
- *       its columns stay or go, and becomes bf16 else; all others keep theirs.
+ *       leaves these neurons, ascending, of the feed-forwards of blocks 0 and 7: rows of gate and
+ *       up with their biases, and columns of down. A quantised down keeps its type if whole blocks
+ *       of its columns stay or go, and becomes bf16 else; all others keep theirs.
  */
 
 /*
@@ -661,8 +661,8 @@ prune_status prune_model_edit(
 /*
  * Lists the weights that the library holds itself in the places of those of the checkpoint: what
  * edits changed. A JSON array with an object for each: "name", "element_type" ("fp32", "fp16",
- * "bf16", or that of a quantised tensor, of which rows or whole blocks are left) and "shape". A later
- * version may add members.
+ * "bf16", or that of a quantised tensor, of which rows or whole blocks are left) and "shape". A
+ * later version may add members.
  *   out_text   as in prune_model_plan()
  * Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_HANDLE, PRUNE_ERR_BUFFER.
  */
@@ -837,8 +837,8 @@ prune_status prune_model_score(const prune_model *model, const prune_data *data,
  *   out_counts   n_blocks values; 0 where the mask removes the feed-forward, or an adapter or
  *                nothing stands there
  *   capacity     values that fit in out_counts; out_count = n_blocks
- * Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_HANDLE, PRUNE_ERR_BUFFER, PRUNE_ERR_UNSUPPORTED (a mixture of
- * experts; a model that a host runs).
+ * Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_HANDLE, PRUNE_ERR_BUFFER, PRUNE_ERR_UNSUPPORTED (a mixture
+ * of experts; a model that a host runs).
  */
 prune_status prune_model_neuron_counts(const prune_model *model, const uint8_t *keep, size_t n_keep,
     int64_t *out_counts, size_t capacity, size_t *out_count);
@@ -2029,8 +2029,9 @@ prune_status prune_model_share(const prune_model *model, const prune_data *data,
  * Lists the weights of a model that are stored as deltas, as JSON: {"format": "prunecore.sharing",
  * "version": 1, "weights": [{"name": "model.layers.5.mlp.up_proj.weight", "base": "...",
  * "sublayer": "ffn.5", "base_sublayer": "ffn.3", "projection": "up", "outputs", "inputs", "rank",
- * "scale", "bytes", "bytes_whole", "error"}]}. "scale" is the factor on the base. "error" is sqrt(E |(W' - W) x|^2 / E |W' x|^2) of the closed
- * form; null where it is not known, as after training. A later version may add members.
+ * "scale", "bytes", "bytes_whole", "error"}]}. "scale" is the factor on the base. "error" is
+ * sqrt(E |(W' - W) x|^2 / E |W' x|^2) of the closed form; null where it is not known, as after
+ * training. A later version may add members.
  *   out_text   as in prune_model_plan()
  * Errors: PRUNE_ERR_ARGUMENT, PRUNE_ERR_HANDLE, PRUNE_ERR_BUFFER.
  */
