@@ -245,7 +245,7 @@ def beside(directory: Path) -> None:
 
 REFUSED: dict[str, tuple[Callable[[Path], None], str]] = {
     "pickled": (pickled, r"pytorch_model\.bin.*save_pretrained"),
-    "gguf": (renamed("model-q4.gguf"), r"model-q4\.gguf: a GGUF file"),
+    "gguf": (renamed("model-q4.gguf"), r"model-q4\.gguf: a model in a GGUF file"),
     "consolidated": (renamed("consolidated.safetensors"), "consolidated"),
     "tensorflow": (renamed("tf_model.h5"), "TensorFlow"),
     "peft": (renamed("adapter_model.safetensors"), "adapter of PEFT"),
