@@ -38,6 +38,7 @@ EXCEPTIONS = {
     ("prunecore._native.draw", "prunecore.plots"),
     # Only types: what Adapters.attach and Data.from_choices return.
     ("prunecore.recovery.adapters", "prunecore.model"),
+    ("prunecore.recovery.shared", "prunecore.model"),
     ("prunecore.data.data", "prunecore.data.choice_data"),
     # Data.from_choices forwards, late, to where questions become data.
     ("prunecore.data.data", "prunecore.data.choice_prompts"),

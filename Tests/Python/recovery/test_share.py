@@ -206,6 +206,20 @@ def test_other_formats_store_the_weights_whole(
         assert_same_logits(plain, shared.model, data)
 
 
+def test_a_gguf_export_stores_the_weights_whole(
+    llama: pc.Model, data: pc.Data, tmp_path: Path
+) -> None:
+    pytest.importorskip("gguf")
+    shared = llama.share(mask(llama), data, rank=5)
+    shared.model.export(tmp_path / "out.gguf", format="gguf")
+    with pc.open(tmp_path / "out.gguf") as again:
+        assert_same_logits(again, shared.model, data)
+    from prunecore.export.gguf import export_gguf
+
+    with pytest.raises(pc.UnsupportedError, match="has no file that stores them whole"):
+        export_gguf(shared.model, tmp_path / "other.gguf")
+
+
 def test_dense_exports_keep_the_type_that_weights_had(tmp_path: Path, data: pc.Data) -> None:
     from safetensors.torch import load_file
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from prunecore._native.library import lib, written_text
 
 if TYPE_CHECKING:
-    from prunecore.model import Model
+    from prunecore.model import SharedModel
     from prunecore.opened import OpenModel
 
 
@@ -90,7 +90,7 @@ class Shared:
 
     Attributes
     ----------
-    model : Model
+    model : SharedModel
         Computes as any other; its weights in memory are whole.
     report : tuple of SharedWeight
         One for each weight that is stored as a delta.
@@ -98,7 +98,7 @@ class Shared:
         What it took.
     """
 
-    model: Model
+    model: SharedModel
     report: tuple[SharedWeight, ...]
     summary: SharingSummary
 

@@ -5,11 +5,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import gguf
@@ -19,7 +17,6 @@ from prunecore._native.paths import as_path
 from prunecore._native.progress import ProgressFunction
 from prunecore._native.whole_file import check_place
 from prunecore.errors import FileError, UnsupportedError
-from prunecore.export.export import export
 from prunecore.export.gguf import metadata
 from prunecore.export.gguf.architecture import choose
 from prunecore.export.gguf.fitting import Fit
@@ -37,9 +34,14 @@ from prunecore.masks.mask import Mask
 from prunecore.opened import OpenModel
 from prunecore.recovery.adapters import Adapters
 from prunecore.recovery.shared import shared_weights
+<<<<<<< HEAD
 from prunecore.recovery.standing import composition, standing_adapters
 from prunecore.tensors.own import Overlaid, own_arrays, own_tensors
 from prunecore.tensors.stored import StoredTensor, StoredTensors
+=======
+from prunecore.recovery.standing import composition
+from prunecore.tensors.stored import StoredTensors
+>>>>>>> 30e546ad564e442c7af63173c35b6951f4e2cc2a
 
 if TYPE_CHECKING:
     from prunecore.masks.mask import MaskLike
@@ -144,11 +146,10 @@ def export_gguf(
                 tokenizer=tokenizer, replace=replace, provenance=provenance, progress=progress,
             )  # fmt: skip
     if shared_weights(model):
-        with _whole(model, adapters) as opened:
-            return export_gguf(
-                opened, path, model.mask if mask is None else mask, None, dtype,
-                tokenizer=tokenizer, replace=replace, provenance=provenance, progress=progress,
-            )  # fmt: skip
+        raise UnsupportedError(
+            "a model with shared weights has no file that stores them whole: export it by "
+            'Model.export(format="gguf"), or as hf_plain, and that as GGUF'
+        )
     directory = _directory(model)
     target = as_path(path, "the export's path")
     if target.exists() and not replace:
@@ -195,21 +196,6 @@ def export_gguf(
         tensors_sha256=digest,
         notes=notes,
     )
-
-
-@contextmanager
-def _whole(model: OpenModel, adapters: Adapters | None) -> Iterator[OpenModel]:
-    """A copy of a model with shared weights that stores all of them, for the time of an export."""
-    if adapters is not None or len(standing_adapters(model)):
-        raise UnsupportedError(
-            "a model with shared weights and adapters is not exported as GGUF: export it as "
-            "hf_plain or hf_custom"
-        )
-    with TemporaryDirectory() as directory:
-        place = Path(directory) / "whole"
-        export(model, place, Mask.all(model.shape.n_blocks), format="hf_plain")
-        with OpenModel(place) as opened:
-            yield opened
 
 
 def _directory(model: OpenModel) -> Path:
