@@ -214,10 +214,11 @@ def test_a_gguf_export_stores_the_weights_whole(
     shared.model.export(tmp_path / "out.gguf", format="gguf")
     with pc.open(tmp_path / "out.gguf") as again:
         assert_same_logits(again, shared.model, data)
-    from prunecore.export.gguf import export_gguf
-
-    with pytest.raises(pc.UnsupportedError, match="has no file that stores them whole"):
-        export_gguf(shared.model, tmp_path / "other.gguf")
+    shared.model.export(tmp_path / "custom", format="hf_custom")
+    with pc.open(tmp_path / "custom") as opened:
+        opened.export(tmp_path / "again.gguf", format="gguf")
+    with pc.open(tmp_path / "again.gguf") as again:
+        assert_same_logits(again, shared.model, data)
 
 
 def test_dense_exports_keep_the_type_that_weights_had(tmp_path: Path, data: pc.Data) -> None:

@@ -23,7 +23,7 @@ from prunecore.cli.options import (
 )
 from prunecore.cli.output import count, table, titled, wrote
 from prunecore.errors import ArgumentError, LoadError
-from prunecore.export.formats import EXPORT_FORMATS, whole_copy
+from prunecore.export.formats import EXPORT_FORMATS
 from prunecore.export.verification import Verification
 from prunecore.masks.mask import Mask
 from prunecore.model import Model
@@ -160,9 +160,7 @@ def _write_gguf(
         from prunecore.export.gguf import export_gguf
     except LoadError as error:
         raise ArgumentError(f"--format gguf: {error}") from error
-    given = model.mask if mask is None and adapters is None else mask
-    with whole_copy(model, adapters) as whole:
-        return export_gguf(whole, out, given, adapters, progress=bar, **options).to_dict()
+    return export_gguf(model, out, mask, adapters, progress=bar, **options).to_dict()
 
 
 def _check(

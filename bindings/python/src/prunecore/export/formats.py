@@ -21,16 +21,9 @@ from prunecore._native.library import ffi, lib
 from prunecore._native.options_generated import ExportOptions
 from prunecore._native.progress import ProgressFunction, Watch
 from prunecore._native.whole_file import check_export_place, make_parents
-<<<<<<< HEAD
 from prunecore.errors import ArgumentError
 from prunecore.masks.mask import keep_pointer
-=======
-from prunecore.errors import ArgumentError, UnsupportedError
-from prunecore.masks.mask import Mask, as_keep, keep_pointer
 from prunecore.opened import OpenModel
-from prunecore.recovery.shared import shared_weights
-from prunecore.recovery.standing import standing_adapters
->>>>>>> 30e546ad564e442c7af63173c35b6951f4e2cc2a
 
 if TYPE_CHECKING:
     from prunecore.masks.mask import MaskLike
@@ -116,43 +109,15 @@ def write_gguf(export: Export) -> None:
         raise ArgumentError("shard_bytes is given, but a GGUF export is one file")
     if export.options.dequantised != "bfloat16":
         raise ArgumentError("dequantised is given, but a GGUF file keeps blocks: see export_gguf")
-    with whole_copy(export.model, export.adapters) as model:
-        export_gguf(
-            model,
-            export.path,
-            export.model.mask if export.mask is None and model is not export.model else export.mask,
-            export.adapters,
-            replace=export.options.replace,
-            provenance=export.provenance,
-            progress=export.progress,
-        )
-
-
-@contextmanager
-def whole_copy(model: OpenModel, adapters: Adapters | None = None) -> Iterator[OpenModel]:
-    """The model; of one with shared weights, a copy that stores them whole for the time of a call.
-
-    GGUF exports read the files of a model, where such weights are not.
-
-    Raises
-    ------
-    UnsupportedError
-        It has shared weights, and there are adapters, which belong to the model itself.
-    """
-    if not shared_weights(model):
-        yield model
-        return
-    if adapters is not None or len(standing_adapters(model)):
-        raise UnsupportedError(
-            "a model with shared weights and adapters is not exported as GGUF: export it as "
-            "hf_custom"
-        )
-    with TemporaryDirectory() as directory:
-        place = Path(directory) / "whole"
-        whole = Mask.all(model.shape.n_blocks)
-        write_checkpoint(Export(model, place, whole), format="hf_plain")
-        with OpenModel(place) as opened:
-            yield opened
+    export_gguf(
+        export.model,
+        export.path,
+        export.mask,
+        export.adapters,
+        replace=export.options.replace,
+        provenance=export.provenance,
+        progress=export.progress,
+    )
 
 
 EXPORT_FORMATS: dict[str, Callable[[Export], None]] = {

@@ -21,7 +21,6 @@ from prunecore.export.runtimes import Runtime, Transformers
 from prunecore.export.verification import OtherRun, Verification
 from prunecore.masks.mask import Mask
 from prunecore.measures.token_values import logits
-from prunecore.recovery.shared import shared_weights
 from prunecore.recovery.standing import composition, standing_adapters
 from prunecore.tensors.own import Overlaid, own_tensors
 from prunecore.tensors.stored import StoredTensors
@@ -234,7 +233,7 @@ def _directory(path: Path, model: OpenModel) -> _Subject:
     if found.kind == "deci" and not damage:
         home = model.directory
         source = None
-        if home is not None and not home.is_file() and not shared_weights(model):
+        if home is not None and not home.is_file():
             source = Overlaid(StoredTensors(home), own_tensors(model.handle))
         faults += deci_faults(path, found.mask, source)
     return _Subject(

@@ -33,15 +33,9 @@ from prunecore.export.gguf.write import Steps, write_file
 from prunecore.masks.mask import Mask
 from prunecore.opened import OpenModel
 from prunecore.recovery.adapters import Adapters
-from prunecore.recovery.shared import shared_weights
-<<<<<<< HEAD
-from prunecore.recovery.standing import composition, standing_adapters
+from prunecore.recovery.standing import composition
 from prunecore.tensors.own import Overlaid, own_arrays, own_tensors
 from prunecore.tensors.stored import StoredTensor, StoredTensors
-=======
-from prunecore.recovery.standing import composition
-from prunecore.tensors.stored import StoredTensors
->>>>>>> 30e546ad564e442c7af63173c35b6951f4e2cc2a
 
 if TYPE_CHECKING:
     from prunecore.masks.mask import MaskLike
@@ -145,11 +139,6 @@ def export_gguf(
                 opened, path, mask, adapters, dtype,
                 tokenizer=tokenizer, replace=replace, provenance=provenance, progress=progress,
             )  # fmt: skip
-    if shared_weights(model):
-        raise UnsupportedError(
-            "a model with shared weights has no file that stores them whole: export it by "
-            'Model.export(format="gguf"), or as hf_plain, and that as GGUF'
-        )
     directory = _directory(model)
     target = as_path(path, "the export's path")
     if target.exists() and not replace:
