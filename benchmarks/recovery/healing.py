@@ -78,10 +78,10 @@ CASES = (
         held_out=8,
         questions=8,
         removed=6,
-        steps=12,
+        steps=24,
         looks=3,
-        batch_sequences=4,
-        learning_rate=1e-4,
+        batch_sequences=8,
+        learning_rate=5e-4,
         distilled=("norms", "last:6"),
         compares=False,
     ),
@@ -159,7 +159,7 @@ def measure(case: Case, door: str, steps: int, threads: int) -> dict[str, Any]:
             seconds = time.monotonic() - began
             with healed.model as own:
                 loss, accuracy = own.evaluate(held_out).loss, own.evaluate_choices(asked).accuracy
-            cost = library.cost(mask)
+                cost = own.cost()  # a head that was untied included
             rows.append(
                 {
                     "what": what,
