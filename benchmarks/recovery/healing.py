@@ -47,6 +47,7 @@ class Case:
     questions: int
     removed: int
     steps: int
+    looks: int  # at the held-out loss
     batch_sequences: int
     learning_rate: float
     distilled: tuple[str, ...]
@@ -62,7 +63,8 @@ CASES = (
         held_out=24,
         questions=16,
         removed=3,
-        steps=60,
+        steps=40,
+        looks=6,
         batch_sequences=8,
         learning_rate=1e-3,
         distilled=("all",),
@@ -73,12 +75,13 @@ CASES = (
         files=tuple(sorted((REPOSITORY / "docs").glob("*.md"))),
         length=64,
         sequences=160,
-        held_out=16,
-        questions=6,
+        held_out=8,
+        questions=8,
         removed=6,
-        steps=12,
-        batch_sequences=4,
-        learning_rate=1e-4,
+        steps=24,
+        looks=3,
+        batch_sequences=8,
+        learning_rate=5e-4,
         distilled=("norms", "last:6"),
         compares=False,
     ),
@@ -142,7 +145,7 @@ def measure(case: Case, door: str, steps: int, threads: int) -> dict[str, Any]:
             "batch_sequences": case.batch_sequences,
             "learning_rate": case.learning_rate,
             "held_out": held_out,
-            "evaluate_every": max(1, steps // 6),
+            "evaluate_every": max(1, steps // case.looks),
         }
 
         def search(strategy: str, on: pc.Data, **options: Any) -> pc.Mask:
@@ -156,7 +159,7 @@ def measure(case: Case, door: str, steps: int, threads: int) -> dict[str, Any]:
             seconds = time.monotonic() - began
             with healed.model as own:
                 loss, accuracy = own.evaluate(held_out).loss, own.evaluate_choices(asked).accuracy
-            cost = library.cost(mask)
+                cost = own.cost()  # a head that was untied included
             rows.append(
                 {
                     "what": what,
