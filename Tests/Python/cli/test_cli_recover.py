@@ -113,7 +113,7 @@ def test_weights_are_trained_and_written_as_a_checkpoint(files: Path, tales: pc.
         held_out=held_out,
     )
     assert record["loss_after"] == wanted.loss_after < record["loss_before"]
-    assert record["removed"] == ["attn.6", "attn.8"] and record["format"] == "hf_custom"
+    assert record["removed"] == ["attn.6", "attn.8"] and record["format"] == "hf"
     assert json.loads((files / "made" / "healing.json").read_text()) == record
     with pc.open(files / "made") as opened:
         assert opened.mask.removed == record["removed"]
