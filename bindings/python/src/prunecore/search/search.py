@@ -12,6 +12,7 @@ from prunecore._native.library import lib
 from prunecore._native.names.metric_facts import METRIC_FACTS, METRICS
 from prunecore._native.names.tables import (
     GRANULARITY,
+    MEASURE,
     STRATEGY,
     Granularity,
     Measure,
