@@ -46,7 +46,7 @@ import Testing
         #expect(found.count == wanted.count)
         for (found, wanted) in zip(found, wanted) { #expect(abs(found - wanted) <= 2e-4 * (1 + abs(wanted))) }
         #expect(narrowed.config.feedForwardSize == 6)
-        #expect(narrowed.shape.parameters < model.shape.parameters)
+        #expect(narrowed.shape.parameterBytes < model.shape.parameterBytes)
         // What it does not change is shared with the model.
         #expect(narrowed.weights.embedding.tensor.bytes.baseAddress == model.weights.embedding.tensor.bytes.baseAddress)
     }

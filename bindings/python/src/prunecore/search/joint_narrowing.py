@@ -22,6 +22,9 @@ LEAST_DAMAGE = 1e-6
 """What a removal counts as whose measured damage is none: removals without damage come first, the
 largest before others."""
 
+STEADY_SHARE = 0.5
+"""Of the median: the least damage that a removal counts as."""
+
 STEPS_PER_ROUND = 64
 """Pieces in which neurons go at least, so that blocks are weighed against each other."""
 
@@ -145,7 +148,7 @@ def narrow_jointly(
         goal = start - (start - budget) * number // rounds
         units = _units(state, spared, whole_blocks)
         damages = run.losses(state, [_without(state, unit).keep for unit in units], data) - loss
-        prices = _Prices(run, ledger, state, units, np.maximum(damages, LEAST_DAMAGE))
+        prices = _Prices(run, ledger, state, units, _steadied(damages))
         while ledger.of(state) > goal:
             state = prices.cheapest(
                 state, goal, budget, spared=spared, uniform=uniform, multiple_of=multiple_of
@@ -154,6 +157,15 @@ def narrow_jointly(
         if step is not None:
             step(state, f"round {number}", loss)
     return state, loss
+
+
+def _steadied(damages: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Damages with those below a share of the median raised to it.
+
+    On few tokens, small damages are what chance makes of them, down to below 0. Taken at their
+    word, a search removes what looks harmless on its own data alone.
+    """
+    return np.maximum(damages, max(LEAST_DAMAGE, STEADY_SHARE * float(np.median(damages))))
 
 
 def _units(state: Narrowed, spared: Keep, whole_blocks: bool) -> list[tuple[int, ...]]:
