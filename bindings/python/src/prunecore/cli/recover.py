@@ -67,7 +67,7 @@ def recover(
         typer.Option(
             "--kind",
             metavar="NAME",
-            help=f"Kind of adapter. One of {', '.join(ADAPTER_KINDS)}. Or shared: what the mask "
+            help=f"Kind of adapter: one of {', '.join(ADAPTER_KINDS)}. Or shared: what the mask "
             "removes uses the weights of earlier sublayers and deltas of low rank, and --out is "
             "the model, as hf_custom.",
         ),
