@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -150,7 +151,7 @@ def split_of_bytes(
     keep[0 : 2 * min(number, len(blocks)) : 2] = 0  # any as many: all attentions are alike
     width = blocks[0].width
     while width > 0:
-        if ledger.of(Narrowed(keep, (width,) * len(blocks))) <= budget:
+        if ledger.of(replace(state, keep=keep, widths=(width,) * len(blocks))) <= budget:
             return Split(number, width)
         width -= width % chosen.multiple_of or chosen.multiple_of
     raise ArgumentError(
@@ -211,13 +212,14 @@ def _jointly(
 def _rival(
     run: NarrowingRun, ledger: Ledger, budget: int, chosen: CheckedNarrowing, data: Data
 ) -> Narrowed | None:
-    """What 2SSP gives for the same bytes; None if it cannot."""
+    """What 2SSP as published gives for the same bytes; None if it cannot."""
     blocks = block_parameters(run.model)
     try:
         split = split_of_bytes(run, ledger, blocks, budget, chosen)
     except ArgumentError:
         return None
-    return two_stage(run, split, data, np.zeros(2 * len(blocks), dtype=np.uint8))[0]
+    spared = np.zeros(2 * len(blocks), dtype=np.uint8)
+    return two_stage(run, split, data[:1], spared, metric="norm")[0]
 
 
 def _budget(

@@ -32,10 +32,13 @@ class Narrowed:
         The sublayers.
     widths : tuple of int
         By block; that of the model where it is not narrower.
+    metric : str
+        Score by which neurons stay.
     """
 
     keep: Keep
     widths: tuple[int, ...]
+    metric: str
 
     def without(self, sublayer: int) -> Narrowed:
         """The same without a sublayer."""
@@ -66,7 +69,7 @@ class NarrowingRun:
     scores : NeuronScores
         Of all its feed-forwards.
     metric : str
-        Which score decides which neurons stay.
+        Which score decides which neurons stay, unless a state has another.
     group : int
         Neurons that stay or go together.
     batch_tokens : int or None
@@ -91,7 +94,7 @@ class NarrowingRun:
 
     def whole(self) -> Narrowed:
         """The model as it is."""
-        return Narrowed(present(self.model), self.scores.widths)
+        return Narrowed(present(self.model), self.scores.widths, self.metric)
 
     def edits(self, state: Narrowed) -> list[dict[str, Any]]:
         """The edit that narrows the feed-forwards that stay; none where all keep their width."""
@@ -100,7 +103,7 @@ class NarrowingRun:
             for block, width in enumerate(state.widths)
             if state.keep[2 * block + 1] and 0 < width < self.scores.widths[block]
         }
-        kept = self.scores.keep(widths, self.metric, self.group)
+        kept = self.scores.keep(widths, state.metric, self.group)
         if not kept:
             return []
         return [

@@ -108,7 +108,12 @@ def split_sparsity(
 
 
 def two_stage(
-    run: NarrowingRun, split: Split, data: Data, spared: Keep, step: Step | None = None
+    run: NarrowingRun,
+    split: Split,
+    data: Data,
+    spared: Keep,
+    step: Step | None = None,
+    metric: str | None = None,
 ) -> tuple[Narrowed, float]:
     """Narrows all feed-forwards to one width, then removes attention greedily by loss.
 
@@ -124,6 +129,8 @@ def two_stage(
         1 = never removed.
     step : callable, optional
         Told of each removal.
+    metric : str, optional
+        Score by which neurons stay. Default: that of the run.
 
     Returns
     -------
@@ -131,7 +138,8 @@ def two_stage(
         What is left, and its loss on these data.
     """
     whole = run.whole()
-    state = Narrowed(whole.keep, tuple(split.width for _ in whole.widths))
+    widths = tuple(split.width for _ in whole.widths)
+    state = Narrowed(whole.keep, widths, metric or whole.metric)
     loss = run.loss(state, data)
     if step is not None:
         step(state, "neurons", loss)
