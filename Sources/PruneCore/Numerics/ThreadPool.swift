@@ -81,8 +81,8 @@ public final class ThreadPool: @unchecked Sendable {
     ///
     /// Indices are handed out one at a time, so uneven pieces balance. The second argument is the slot of the thread,
     /// 0 ..< slots: two calls under way at once never have the same, so each slot may own scratch memory. Nothing else
-    /// may depend on it. The closure escapes only in the language's sense: a helper may hold its last reference for a
-    /// moment after the loop, but never calls it then.
+    /// may depend on it. The closure escapes only in the language's sense: when the loop has ended, no helper has a
+    /// reference to it, so that what it holds goes when its owner lets it go.
     static func forEach(
         _ count: Int, slots: Int = threads, _ body: @escaping (_ index: Int, _ slot: Int) -> Void
     ) {
@@ -146,15 +146,21 @@ public final class ThreadPool: @unchecked Sendable {
             helpersRunning += 1
             running.store(helpersRunning, ordering: .releasing)
             let slot = helpersJoined
-            let body = self.body
             pthread_mutex_unlock(mutex)
-            if let body { takeTurns(body, slot: slot) }
+            help(slot: slot)
             pthread_mutex_lock(mutex)
             helpersRunning -= 1
             running.store(helpersRunning, ordering: .releasing)
             if helpersRunning == 0 { pthread_cond_signal(finished) }
             pthread_mutex_unlock(mutex)
         }
+    }
+
+    /// A helper's turns. Not inlined: the reference to the body that it takes must be gone when the helper says that it is
+    /// done. Safe without the lock: the owner leaves the body alone while helpers run.
+    @inline(never)
+    private func help(slot: Int) {
+        if let body { takeTurns(body, slot: slot) }
     }
 
     /// Waits for a condition without sleeping, `spinNanoseconds` at most.

@@ -97,6 +97,7 @@ EXTREME_FILL(prune_score_options, PRUNE_SCORE_OPTIONS_INIT, made.progress = extr
 EXTREME_FILL(prune_evaluate_options, PRUNE_EVALUATE_OPTIONS_INIT, made.progress = extreme_progress)
 EXTREME_FILL(prune_coalition_options, PRUNE_COALITION_OPTIONS_INIT, made.progress = extreme_progress,
              made.measure = PRUNE_MEASURE_KL)
+EXTREME_FILL(prune_neuron_options, PRUNE_NEURON_OPTIONS_INIT, made.progress = extreme_progress)
 EXTREME_FILL(prune_time_options, PRUNE_TIME_OPTIONS_INIT, made.progress = extreme_progress, made.repetitions = 1,
              made.prompt_tokens = made.context = 4)
 EXTREME_FILL(prune_search_options, PRUNE_SEARCH_OPTIONS_INIT, made.strategy = variant, made.remove = 1)
@@ -105,6 +106,9 @@ EXTREME_FILL(prune_merge_options, PRUNE_MERGE_OPTIONS_INIT, made.progress = extr
 EXTREME_FILL(prune_recover_options, PRUNE_RECOVER_OPTIONS_INIT, made.progress = extreme_progress,
              made.on_step = extreme_step, made.rank = 2, made.held_out = extreme.data, made.steps = 3,
              made.step_tokens = 8, made.objective = variant)
+EXTREME_FILL(prune_healing_options, PRUNE_HEALING_OPTIONS_INIT, made.progress = extreme_progress,
+             made.on_step = extreme_step, made.held_out = extreme.data, made.steps = 2, made.batch_sequences = 1,
+             made.train = "final_norm,last:1", made.objective = variant)
 EXTREME_FILL(prune_share_options, PRUNE_SHARE_OPTIONS_INIT, made.progress = extreme_progress,
              made.on_step = extreme_step, made.rank = 2, made.held_out = extreme.data, made.steps = 3,
              made.step_tokens = 8, made.objective = variant)
@@ -205,6 +209,13 @@ static inline prune_status run_times(const void *options)
     return prune_model_times(extreme.model, options, times, FIXTURE_SUBLAYERS + 1, NULL);
 }
 
+static inline prune_status run_neurons(const void *options)
+{
+    static double norms[48], contributions[48];
+    return prune_model_neuron_scores(extreme.model, extreme.data, options, norms, contributions,
+                                     sizeof norms / sizeof norms[0], NULL);
+}
+
 static inline prune_status run_merge(const void *options)
 {
     prune_merging *found = NULL;
@@ -285,6 +296,16 @@ static inline prune_status run_recover(const void *options)
     prune_status status =
         prune_model_recover(extreme.model, extreme.data, extreme_keep, FIXTURE_SUBLAYERS, options, &adapters);
     prune_adapters_release(adapters);
+    return status;
+}
+
+static inline prune_status run_heal(const void *options)
+{
+    static const uint8_t keep[FIXTURE_SUBLAYERS] = { 1, 1, 1, 0 };
+    prune_model *healed = NULL;
+    prune_status status =
+        prune_model_heal(extreme.model, extreme.data, keep, FIXTURE_SUBLAYERS, options, &healed, NULL);
+    prune_model_release(healed);
     return status;
 }
 
@@ -420,12 +441,14 @@ static const extreme_call extreme_calls[] = {
     EXTREME_CALL(prune_coalition_options, run_search_coalitions, 0, 0),
     EXTREME_CALL(prune_coalition_options, run_game_coalitions, 0, 0),
     EXTREME_CALL(prune_time_options, run_times, 0, 0),
+    EXTREME_CALL(prune_neuron_options, run_neurons, 0, 0),
     EXTREME_CALL(prune_search_options, run_search, PRUNE_STRATEGY_ONE_SHOT, PRUNE_STRATEGY_RANDOM),
     EXTREME_CALL(prune_search_options, run_asked_search, PRUNE_STRATEGY_GREEDY, PRUNE_STRATEGY_EVOLUTIONARY),
     EXTREME_CALL(prune_search_run_options, run_search_run, 0, 0),
     EXTREME_CALL(prune_merge_options, run_merge, 0, 0),
     EXTREME_CALL(prune_recover_options, run_recover, PRUNE_OBJECTIVE_CLOSED_FORM, PRUNE_OBJECTIVE_KL),
     EXTREME_CALL(prune_recover_options, run_moments, 0, 0),
+    EXTREME_CALL(prune_healing_options, run_heal, PRUNE_OBJECTIVE_CE, PRUNE_OBJECTIVE_JS),
     EXTREME_CALL(prune_share_options, run_share, PRUNE_OBJECTIVE_CLOSED_FORM, PRUNE_OBJECTIVE_KL),
     EXTREME_CALL(prune_sharing_options, run_sharing, 0, 0),
     EXTREME_CALL(prune_export_options, run_export, 0, 0),

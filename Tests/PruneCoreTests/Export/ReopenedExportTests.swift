@@ -111,8 +111,10 @@ import Testing
         #expect(model.shape.feedForwardSize == 256)
         #expect(model.shape.sublayers.map(\.parameters) == [1752, 3 * 24 * 256 + 24, 1752, 3 * 24 * 40 + 24])
         let all = model.shape.present
-        #expect(try values(exported(model, all, nil, .deci)) == values(model))
-        for format in [ExportFormat.custom, .plain, .zeroed] {
+        for format in [ExportFormat.deci, .custom] {
+            #expect(try values(exported(model, all, nil, format)) == values(model))
+        }
+        for format in [ExportFormat.plain, .zeroed] {
             expectFault(.unsupported, naming: "block 1", "width") { _ = try exported(model, all, nil, format) }
         }
         let one = mask(blocks: 2, without: [0, 1])

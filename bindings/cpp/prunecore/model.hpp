@@ -198,6 +198,21 @@ public:
     return adopt(handle);
   }
 
+  /// The weights that the library holds itself in the places of stored ones, as JSON (prune_model_own_weights).
+  std::string own_weights() const {
+    return detail::text([&](char *out, std::size_t capacity, std::size_t *count) {
+      return prune_model_own_weights(get(), out, capacity, count);
+    });
+  }
+
+  /// The bytes of one of them, row-major and without gaps (prune_model_own_weight).
+  std::vector<std::uint8_t> own_weight(const std::string &name) const {
+    const char *const c_name = detail::c_string(name, "name");
+    return detail::filled<std::uint8_t>([&](std::uint8_t *out, std::size_t capacity, std::size_t *count) {
+      return prune_model_own_weight(get(), c_name, out, capacity, count);
+    });
+  }
+
   /// The mask that later calls use when they are given none (prune_model_mask_get).
   Mask mask() const {
     return Mask(detail::filled<std::uint8_t>([&](std::uint8_t *out, std::size_t capacity, std::size_t *count) {
