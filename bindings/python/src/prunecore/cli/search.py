@@ -40,7 +40,12 @@ def search(
     *,
     on: RunOn,
     strategy: Annotated[
-        str, typer.Option("--strategy", metavar="NAME", help=f"One of {STRATEGY_NAMES}.")
+        str,
+        typer.Option(
+            "--strategy",
+            metavar="NAME",
+            help=f"How the search chooses what to remove. One of {STRATEGY_NAMES}.",
+        ),
     ] = "greedy",
     options: Annotated[dict[str, Any], Generated(SearchOptions, leave_out=("seed", "strategy"))],
     merge: Annotated[
