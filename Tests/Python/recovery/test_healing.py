@@ -74,6 +74,18 @@ def test_only_what_was_trained_changes_in_what_is_exported(
     assert changed and changed <= trained | {"model.layers.11.post_attention_layernorm.weight"}
 
 
+def test_a_gguf_export_has_the_trained_weights(
+    tales: pc.Model, text: pc.Data, tmp_path: Path
+) -> None:
+    pytest.importorskip("gguf")
+    healed = tales.heal(text, steps=2, train=("last:1",), learning_rate=1e-3)
+    healed.model.export(tmp_path / "healed.gguf", format="gguf")
+    expected = healed.model.evaluate(text).loss
+    assert abs(expected - tales.evaluate(text).loss) > 1e-3
+    with pc.open(tmp_path / "healed.gguf", compute=tales.shape.compute) as again:
+        assert again.evaluate(text).loss == pytest.approx(expected, rel=1e-5)
+
+
 def _bits(directory: Path) -> dict[str, bytes]:
     """Tensors of the one file of a directory as bytes: NumPy has no bf16."""
     content = (directory / "model.safetensors").read_bytes()

@@ -221,6 +221,19 @@ def test_a_gguf_export_stores_the_weights_whole(
         assert_same_logits(again, shared.model, data)
 
 
+def test_exports_hold_adapters_beside_shared_weights(
+    llama: pc.Model, data: pc.Data, tmp_path: Path
+) -> None:
+    pytest.importorskip("gguf")
+    shared = llama.share(mask(llama), data, rank=5).model
+    adapters = shared.recover(mask(shared, "attn.1"), data, kind="bias")
+    recovered = adapters.attach(shared)
+    for format_ in ("hf_custom", "gguf"):
+        recovered.export(tmp_path / format_, format=format_)
+        with pc.open(tmp_path / format_) as again:
+            assert_same_logits(again, recovered, data)
+
+
 def test_dense_exports_keep_the_type_that_weights_had(tmp_path: Path, data: pc.Data) -> None:
     from safetensors.torch import load_file
 
